@@ -1,0 +1,74 @@
+# `make demo` and `make test` need only Python 3.11 or newer and, once, the network.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+MAKEFLAGS += --no-print-directory
+
+DEMO_DISTS := core kernels plugins/egru
+ALL_DISTS := $(patsubst %/pyproject.toml,%,$(wildcard core/pyproject.toml kernels/pyproject.toml plugins/*/pyproject.toml))
+INSTALL_INPUTS := constraints.txt pyproject.toml $(wildcard core/pyproject.toml kernels/pyproject.toml plugins/*/pyproject.toml)
+PINS := $(VENV)/constraints.txt
+PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -qq -c $(PINS)
+editable = $(foreach dist,$(1),-e ./$(dist))
+
+OFFLINE := HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
+
+.PHONY: demo test bench docs wheels clean
+.DEFAULT_GOAL := demo
+
+demo: $(VENV)/installed-demo
+	@$(OFFLINE) $(BIN)/eventide egru demo
+
+# One BLAS thread for each of the two workers; the last line printed is pytest's summary.
+test: $(VENV)/installed-test
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+
+bench: $(VENV)/installed-test
+	@set -e; for script in tests/benchmarks/bench_*.py; do \
+		echo "== $$script"; $(OFFLINE) $(BIN)/python "$$script"; \
+	done
+
+docs: $(VENV)/installed-docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo "The site is in site/index.html"
+
+wheels: $(VENV)/installed-test
+	@$(BIN)/python -m pip wheel --disable-pip-version-check --quiet --no-deps --no-build-isolation \
+		--wheel-dir dist . $(addprefix ./,$(ALL_DISTS))
+	@ls dist
+
+clean:
+	rm -rf $(VENV) dist build site demo_out .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/installed-demo: $(PINS)
+	@echo "Installing eventide into $(VENV) (a few minutes the first time)"
+	@$(PIP_INSTALL) $(call editable,$(DEMO_DISTS))
+	@touch $@
+
+$(VENV)/installed-test: $(PINS)
+	@echo "Installing eventide and its test tools into $(VENV) (a few minutes the first time)"
+	@$(PIP_INSTALL) $(call editable,$(ALL_DISTS)) -e '.[test]'
+	@touch $(VENV)/installed-demo $@
+
+$(VENV)/installed-docs: $(PINS)
+	@echo "Installing the documentation tools into $(VENV)"
+	@$(PIP_INSTALL) $(call editable,$(ALL_DISTS)) -e '.[docs]'
+	@touch $(VENV)/installed-demo $@
+
+# Where pip is already constrained by its environment, those pins win: ours for the same names are
+# left out, and with another torch also our CUDA packages, which fit only the torch pinned here.
+$(PINS): $(INSTALL_INPUTS)
+	@command -v $(PYTHON) >/dev/null || { echo "make: no '$(PYTHON)' found; name one with make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: eventide needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1); name another with make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@theirs=$$($(BIN)/python -m pip config list | sed -n "s/^[^=]*\.constraint='\(.*\)'$$/\1/p" | sed 's/\\n/ /g'); \
+	for file in $$theirs; do test -f "$$file" && cat "$$file"; done | awk -F '[ =<>~!@;[]' ' \
+		function name(text) { text = tolower(text); gsub(/[-_.]+/, "-", text); return text } \
+		FILENAME == "-" { if ($$1 !~ /^#/) taken[name($$1)] = 1; next } \
+		/^#/ || !(name($$1) in taken || ("torch" in taken && name($$1) ~ /^(nvidia|cuda|triton)/)) \
+		' - constraints.txt > $@.new
+	@mv $@.new $@

@@ -1,0 +1,155 @@
+"""event_matmul: the product of an event vector with a matrix, reading only rows that fired."""
+
+import torch
+from torch import Tensor
+
+from .op import event_matmul_dense, event_matmul_rows, load_backend
+from .rows import CompressedRows, compress_rows, quantize_rows
+
+__all__ = ["CompressedRows", "compress_rows", "event_matmul", "quantize_rows"]
+
+_EVENTS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+_PLAIN = (Tensor, torch.nn.Parameter)
+
+
+def event_matmul(
+    events: Tensor,
+    weight: Tensor | CompressedRows,
+    *,
+    scale: Tensor | None = None,
+    bias: Tensor | None = None,
+) -> Tensor:
+    """Add up the rows of a matrix that belong to units that fired.
+
+    out[..., o] = bias[o] + sum_{i: events[..., i] != 0} events[..., i] * scale[i] * weight[i, o]
+
+    Work and memory traffic are in proportion to the activity of `events`; weights of silent units
+    are not read (the reference backend does read them). Sums are kept in float32, in float64 where
+    events are. A NaN or an infinity among the events reaches the output; weights are taken to be
+    finite.
+
+    Gradients are exact and dense: a silent unit has the derivative of its row. Compressed and int8
+    weights are constants and receive none.
+
+    Args:
+        events: (..., I) float32, float64, bfloat16 or float16, mostly zero.
+        weight: (I, O) float32, bfloat16, float16, int8, or float64 (with float64 events only), or
+            `CompressedRows` of that shape. Keep it contiguous: a transposed view is copied in full
+            on every call.
+        scale: (I,) floating point and finite, one factor a row; required for int8. That it is
+            finite is checked in eager mode on the CPU, where looking costs no synchronisation.
+            `CompressedRows` bring their own.
+        bias: (O,) floating point.
+
+    Returns:
+        (..., O) in the dtype of events.
+
+    Raises:
+        TypeError: an argument is not a tensor, or its dtype is not one of those above.
+        ValueError: shapes or devices do not match, scale is missing, given twice or not finite.
+    """
+    compressed = isinstance(weight, CompressedRows)
+    _check_dtypes(events, weight, scale, bias)
+    _check_shapes(events, weight, scale, bias)
+    flat = _as_batch(events)
+    if compressed:
+        matrix = weight.values, weight.columns, weight.row_starts, weight.scale, weight.shape[1]
+    else:
+        matrix = weight, scale
+    if _needs_dispatcher(events, *matrix[:2]):
+        out = (event_matmul_rows if compressed else event_matmul_dense)(flat, *matrix)
+    else:
+        backend = load_backend(events)
+        out = (backend.forward_rows if compressed else backend.forward)(flat, *matrix)
+    if bias is not None:
+        out = (out + bias).to(events.dtype)
+    if events.ndim == 1:
+        return out.squeeze(0)
+    return out if events.ndim == 2 else out.reshape(*events.shape[:-1], weight.shape[1])
+
+
+def _as_batch(events: Tensor) -> Tensor:
+    """(..., I) -> (N, I); also where I is 0, of which reshape could not infer N."""
+    if events.ndim == 1:
+        return events.unsqueeze(0)
+    return events if events.ndim == 2 else events.flatten(0, -2)
+
+
+def _needs_dispatcher(*inputs: Tensor | None) -> bool:
+    """Whether anyone traces or differentiates: PyTorch's dispatcher costs as much as a token."""
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return True
+    differentiates = torch.is_grad_enabled()
+    for tensor in inputs:
+        if tensor is None:
+            continue
+        if (differentiates and tensor.requires_grad) or not tensor.is_cpu:
+            return True
+        if type(tensor) not in _PLAIN:
+            return True
+    return False
+
+
+def _check_dtypes(
+    events: Tensor, weight: Tensor | CompressedRows, scale: Tensor | None, bias: Tensor | None
+) -> None:
+    if not isinstance(weight, Tensor | CompressedRows):
+        raise TypeError(
+            f"event_matmul: weight is {type(weight).__name__}, want a Tensor or CompressedRows"
+        )
+    for name, tensor in (("events", events), ("scale", scale), ("bias", bias)):
+        if tensor is None and name != "events":
+            continue
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"event_matmul: {name} is {type(tensor).__name__}, want a Tensor")
+        if tensor.dtype not in _EVENTS:
+            raise TypeError(f"event_matmul: {name} is {tensor.dtype}, want one of {_EVENTS}")
+    if isinstance(weight, CompressedRows):
+        return
+    if weight.dtype == torch.float64 and events.dtype != torch.float64:
+        raise TypeError(f"event_matmul: a float64 weight wants float64 events, got {events.dtype}")
+    if weight.dtype not in _EVENTS and weight.dtype != torch.int8:
+        raise TypeError(
+            f"event_matmul: weight is {weight.dtype}, want one of {(*_EVENTS, torch.int8)}"
+        )
+
+
+def _check_shapes(
+    events: Tensor, weight: Tensor | CompressedRows, scale: Tensor | None, bias: Tensor | None
+) -> None:
+    if len(weight.shape) != 2:
+        raise ValueError(f"event_matmul: weight has shape {tuple(weight.shape)}, want (I, O)")
+    n_units, n_out = weight.shape
+    if events.ndim == 0 or events.shape[-1] != n_units:
+        raise ValueError(
+            f"event_matmul: events have shape {tuple(events.shape)}, want (..., {n_units}) to "
+            f"match weight of shape {(n_units, n_out)}"
+        )
+    if weight.device != events.device:
+        raise ValueError(f"event_matmul: weight is on {weight.device}, events on {events.device}")
+    for name, tensor, size in (("scale", scale, n_units), ("bias", bias, n_out)):
+        if tensor is None:
+            continue
+        if tuple(tensor.shape) != (size,):
+            raise ValueError(
+                f"event_matmul: {name} has shape {tuple(tensor.shape)}, want ({size},)"
+            )
+        if tensor.device != events.device:
+            raise ValueError(
+                f"event_matmul: {name} is on {tensor.device}, events on {events.device}"
+            )
+    _check_scale(weight, scale)
+
+
+def _check_scale(weight: Tensor | CompressedRows, scale: Tensor | None) -> None:
+    if isinstance(weight, CompressedRows):
+        if scale is not None:
+            raise ValueError("event_matmul: CompressedRows hold their scale, pass scale=None")
+        return
+    if scale is None:
+        if weight.dtype == torch.int8:
+            raise ValueError("event_matmul: an int8 weight wants a scale of shape (I,), got None")
+        return
+    looking_is_free = scale.is_cpu and not torch.compiler.is_compiling()
+    if looking_is_free and type(scale) in _PLAIN and not bool(scale.isfinite().all()):
+        raise ValueError("event_matmul: scale holds NaN or infinity, want finite values")

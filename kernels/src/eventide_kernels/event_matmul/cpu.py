@@ -1,0 +1,219 @@
+"""Event product on the CPU: the fired units are listed once, then eight rows are added at a time.
+
+Eight rows share one pass over the output, which stays in the first-level cache. Work that takes
+longer than waking a thread is split over output columns (dense) or over the batch (compressed);
+the threads are Python's own, because the loops hold no GIL and nothing then has to survive a fork.
+
+    N batch   I units   O outputs
+"""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+
+from .lanes import as_stored, widen
+
+Array = np.ndarray
+
+# Everything but nnan and ninf: a NaN or an infinity in an event has to reach the output.
+_options: dict[str, Any] = {
+    "cache": True,
+    "nogil": True,
+    "error_model": "numpy",
+    "fastmath": {"contract", "nsz", "arcp", "reassoc"},
+}
+_NO_SCALE = np.empty(0, dtype=np.float32)
+_BYTES_WORTH_A_THREAD = 8_000_000
+_COLUMNS_IN_CACHE = 4096
+
+
+@njit(**_options)
+def list_fired(events: Array, scale: Array, rows: Array, coefficients: Array) -> int:
+    """Write the indices of nonzero events, and events * scale, front to back; return their number.
+
+    events (I,) float32, scale (I,) float32 or empty for 1, rows (I,) int64, coefficients (I,)
+    float32. Callable from other compiled functions.
+    """
+    count = 0
+    for unit in range(events.shape[0]):
+        event = events[unit]
+        # Always written, kept only if it fired: a branch here would be mispredicted all the time.
+        rows[count] = unit
+        coefficients[count] = event * scale[unit] if scale.shape[0] else event
+        count += event != 0
+    return count
+
+
+@njit(**_options)
+def add_rows_dense(
+    out: Array, coefficients: Array, rows: Array, count: int, weight: Array, start: int, stop: int
+) -> None:
+    """out[start:stop] += sum_k coefficients[k] * weight[rows[k], start:stop], k < count.
+
+    out (O,) float32, coefficients (>= count,) float32, rows (>= count,) int64, weight (I, O) in a
+    dtype that `widen` knows. Callable from other compiled functions; bounds are not checked.
+    """
+    width = stop - start
+    total = out[start:stop]
+    done = 0
+    while done + 8 <= count:
+        c0, c1 = coefficients[done], coefficients[done + 1]
+        c2, c3 = coefficients[done + 2], coefficients[done + 3]
+        c4, c5 = coefficients[done + 4], coefficients[done + 5]
+        c6, c7 = coefficients[done + 6], coefficients[done + 7]
+        w0, w1 = weight[rows[done], start:stop], weight[rows[done + 1], start:stop]
+        w2, w3 = weight[rows[done + 2], start:stop], weight[rows[done + 3], start:stop]
+        w4, w5 = weight[rows[done + 4], start:stop], weight[rows[done + 5], start:stop]
+        w6, w7 = weight[rows[done + 6], start:stop], weight[rows[done + 7], start:stop]
+        for j in range(width):
+            low = c0 * widen(w0[j]) + c1 * widen(w1[j]) + c2 * widen(w2[j]) + c3 * widen(w3[j])
+            high = c4 * widen(w4[j]) + c5 * widen(w5[j]) + c6 * widen(w6[j]) + c7 * widen(w7[j])
+            total[j] += low + high
+        done += 8
+    while done < count:
+        coefficient = coefficients[done]
+        row = weight[rows[done], start:stop]
+        for j in range(width):
+            total[j] += coefficient * widen(row[j])
+        done += 1
+
+
+@njit(**_options)
+def add_rows_compressed(
+    out: Array,
+    coefficients: Array,
+    rows: Array,
+    count: int,
+    values: Array,
+    columns: Array,
+    row_starts: Array,
+) -> None:
+    """out[columns[e]] += coefficients[k] * values[e], k < count, for the entries e of row rows[k].
+
+    columns of any integer dtype, row_starts (I + 1,) int64; the rest as in `add_rows_dense`.
+    """
+    for k in range(count):
+        coefficient = coefficients[k]
+        for entry in range(row_starts[rows[k]], row_starts[rows[k] + 1]):
+            out[columns[entry]] += coefficient * widen(values[entry])
+
+
+@njit(**_options)
+def _list_all(events: Array, scale: Array, rows: Array, coefficients: Array, counts: Array) -> int:
+    total = 0
+    for n in range(events.shape[0]):
+        counts[n] = list_fired(events[n], scale, rows[n], coefficients[n])
+        total += counts[n]
+    return total
+
+
+@njit(**_options)
+def _fill_dense(
+    out: Array,
+    rows: Array,
+    coefficients: Array,
+    counts: Array,
+    weight: Array,
+    start: int,
+    stop: int,
+) -> None:
+    for left in range(start, stop, _COLUMNS_IN_CACHE):
+        right = min(left + _COLUMNS_IN_CACHE, stop)
+        for n in range(out.shape[0]):
+            out[n, left:right] = 0
+            add_rows_dense(out[n], coefficients[n], rows[n], counts[n], weight, left, right)
+
+
+@njit(**_options)
+def _fill_compressed(
+    out: Array,
+    rows: Array,
+    coefficients: Array,
+    counts: Array,
+    values: Array,
+    columns: Array,
+    row_starts: Array,
+    start: int,
+    stop: int,
+) -> None:
+    for n in range(start, stop):
+        out[n, :] = 0
+        add_rows_compressed(
+            out[n], coefficients[n], rows[n], counts[n], values, columns, row_starts
+        )
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="event_matmul")
+
+
+os.register_at_fork(after_in_child=_threads.cache_clear)
+
+
+def _run_split(fill: Callable[[int, int], None], size: int, work: int) -> None:
+    """Call fill(start, stop) on parts of range(size), in threads where `work` bytes pay for it."""
+    parts = min(size, work // _BYTES_WORTH_A_THREAD)
+    parts = min(parts, torch.get_num_threads()) if parts > 1 else 1
+    if parts == 1:
+        fill(0, size)
+        return
+    edges = [size * part // parts for part in range(parts + 1)]
+    others = [_threads().submit(fill, *edges[part : part + 2]) for part in range(1, parts)]
+    fill(edges[0], edges[1])
+    for other in others:
+        other.result()
+
+
+def _fired(events: Tensor, scale: Tensor | None) -> tuple[tuple[Array, ...], int]:
+    """(rows (N, I), coefficients (N, I), counts (N,)) and how many units fired in all."""
+    stored = as_stored(events.float())
+    factors = _NO_SCALE if scale is None else as_stored(scale.float())
+    rows = np.empty(stored.shape, dtype=np.int64)
+    coefficients = np.empty(stored.shape, dtype=np.float32)
+    counts = np.empty(stored.shape[0], dtype=np.int64)
+    return (rows, coefficients, counts), _list_all(stored, factors, rows, coefficients, counts)
+
+
+def forward(events: Tensor, weight: Tensor, scale: Tensor | None) -> Tensor:
+    """events (N, I), weight (I, O) float32, bfloat16, float16 or int8, scale (I,) -> (N, O)."""
+    fired, total = _fired(events, scale)
+    stored = as_stored(weight)
+    width = stored.shape[1]
+    out = torch.empty(events.shape[0], width)
+    sums = out.numpy()
+
+    def fill(start: int, stop: int) -> None:
+        _fill_dense(sums, *fired, stored, start, stop)
+
+    _run_split(fill, width, total * width * stored.itemsize)
+    return out.to(events.dtype)
+
+
+def forward_rows(
+    events: Tensor,
+    values: Tensor,
+    columns: Tensor,
+    row_starts: Tensor,
+    scale: Tensor | None,
+    n_out: int,
+) -> Tensor:
+    """The same for compressed rows: values and columns (nnz,), row_starts (I + 1,)."""
+    fired, total = _fired(events, scale)
+    rows = as_stored(values), columns.contiguous().numpy(), row_starts.contiguous().numpy()
+    out = torch.empty(events.shape[0], n_out)
+    sums = out.numpy()
+
+    def fill(start: int, stop: int) -> None:
+        _fill_compressed(sums, *fired, *rows, start, stop)
+
+    bytes_a_row = (values.nbytes + columns.nbytes) // max(events.shape[1], 1)
+    _run_split(fill, events.shape[0], total * bytes_a_row)
+    return out.to(events.dtype)

@@ -1,0 +1,51 @@
+"""Event product in plain PyTorch: the definition that the other backends are held to.
+
+N batch   I units   O outputs   nnz stored entries
+"""
+
+import torch
+from torch import Tensor
+
+
+def accumulation_dtype(*dtypes: torch.dtype) -> torch.dtype:
+    """float64 where anything is float64, else float32."""
+    return torch.float64 if torch.float64 in dtypes else torch.float32
+
+
+def forward(events: Tensor, weight: Tensor, scale: Tensor | None) -> Tensor:
+    """out = events @ (scale * weight): (N, I), (I, O), (I,) -> (N, O) in the dtype of events.
+
+    Rows of silent units are multiplied by zero, not skipped: weights are taken to be finite.
+    """
+    dtype = accumulation_dtype(events.dtype, weight.dtype)
+    coefficients = events.to(dtype)  # (N, I)
+    if scale is not None:
+        coefficients = coefficients * scale.to(dtype)
+    return (coefficients @ weight.to(dtype)).to(events.dtype)
+
+
+def to_dense(values: Tensor, columns: Tensor, row_starts: Tensor, n_out: int) -> Tensor:
+    """The (I, O) matrix of compressed rows, in the dtype of values.
+
+    M[i, columns[e]] = values[e]   for e in range(row_starts[i], row_starts[i + 1])
+    """
+    n_units = row_starts.shape[0] - 1
+    units = torch.repeat_interleave(
+        torch.arange(n_units, device=values.device),
+        row_starts.diff(),
+        output_size=columns.shape[0],
+    )
+    dense = values.new_zeros(n_units, n_out)
+    return dense.index_put((units, columns.long()), values)
+
+
+def forward_rows(
+    events: Tensor,
+    values: Tensor,
+    columns: Tensor,
+    row_starts: Tensor,
+    scale: Tensor | None,
+    n_out: int,
+) -> Tensor:
+    """The same for compressed rows: values and columns (nnz,), row_starts (I + 1,)."""
+    return forward(events, to_dense(values, columns, row_starts, n_out), scale)

@@ -1,0 +1,29 @@
+"""EGRU, the event-based GRU, for Hugging Face transformers. Importing it registers the classes."""
+
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+)
+
+from .cache_egru import EgruCacheLayer
+from .configuration_egru import EgruConfig
+from .modeling_egru import EgruForCausalLM, EgruForSequenceClassification, EgruModel
+
+__version__ = "0.1.0"
+
+AutoConfig.register("egru", EgruConfig, exist_ok=True)
+AutoModel.register(EgruConfig, EgruModel, exist_ok=True)
+AutoModelForCausalLM.register(EgruConfig, EgruForCausalLM, exist_ok=True)
+AutoModelForSequenceClassification.register(
+    EgruConfig, EgruForSequenceClassification, exist_ok=True
+)
+
+__all__ = [
+    "EgruCacheLayer",
+    "EgruConfig",
+    "EgruForCausalLM",
+    "EgruForSequenceClassification",
+    "EgruModel",
+]

@@ -1,0 +1,92 @@
+"""Perplexity, activity and operation counts of a causal EGRU model on a token stream."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from transformers import DynamicCache
+
+from .macs import count_macs
+
+
+@torch.no_grad()
+def evaluate_tokens(
+    model: Any,
+    tokens: torch.Tensor,
+    *,
+    window: int = 256,
+    carry: str = "full",
+    lanes: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Evaluate next-token prediction over a whole stream.
+
+    Every token but the first is predicted once. ppl = exp(sum of -log p / count).
+
+    Args:
+        model: an EgruForCausalLM; left in evaluation mode.
+        tokens: (N,) ids.
+        window: tokens a call. With full carry it does not change the result.
+        carry: "full" hands y and h from window to window, "output" only y, with h restarting at
+            0 (the published protocol, with window 70), "none" nothing.
+        lanes: how many contiguous pieces of the stream run side by side; each starts with an
+            empty state, so the published protocols have lanes = 1.
+        progress: called with (tokens done, tokens in all).
+
+    Returns:
+        loss (nats per token), perplexity, tokens, activity per layer, mean_activity (over units),
+        macs (effective and dense, per token), seconds, tokens_per_second, window, carry, lanes.
+
+    Raises:
+        ValueError: too few tokens, or an unknown carry.
+    """
+    if carry not in ("full", "output", "none"):
+        raise ValueError(f"carry must be 'full', 'output' or 'none', got {carry!r}")
+    length = (len(tokens) - 1) // lanes
+    if length < 1:
+        raise ValueError(f"tokens must hold more than {lanes} ids for {lanes} lanes, got {len(tokens)}")
+    model.eval()
+    device = next(model.parameters()).device
+    pieces = torch.stack([tokens[i * length : (i + 1) * length + 1] for i in range(lanes)]).to(device)
+    configured, total, count = model.config.carry, 0.0, 0
+    fired = torch.zeros(model.config.num_hidden_layers, dtype=torch.float64)
+    begin = time.perf_counter()
+    model.config.carry = "output" if carry == "output" else "full"
+    try:
+        cache = None
+        for first in range(0, length, window):
+            inputs = pieces[:, first : min(first + window, length)]
+            labels = pieces[:, first + 1 : first + 1 + inputs.shape[1]]
+            if cache is None or carry == "none":
+                cache = DynamicCache(config=model.config)
+            out = model(
+                inputs, labels=labels, shift_labels=labels, past_key_values=cache,
+                use_cache=True, skip_logits=True, output_events=True,
+            )  # fmt: skip
+            items = inputs.numel()
+            total, count = total + float(out.loss) * items, count + items
+            fired += torch.stack(out.activity).double().cpu() * items
+            if progress is not None:
+                progress(count, length * lanes)
+    finally:
+        model.config.carry = configured
+    seconds = time.perf_counter() - begin
+    activity = (fired / count).tolist()
+    sizes = model.config.hidden_sizes
+    return {
+        "loss": total / count,
+        "perplexity": math.exp(total / count),
+        "tokens": count,
+        "activity": activity,
+        "mean_activity": sum(a * n for a, n in zip(activity, sizes, strict=True)) / sum(sizes),
+        "macs": count_macs(model, activity),
+        "seconds": seconds,
+        "tokens_per_second": count / seconds,
+        "window": window,
+        "carry": carry,
+        "lanes": lanes,
+    }

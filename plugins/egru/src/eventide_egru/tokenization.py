@@ -1,0 +1,73 @@
+"""Word-level and byte-level tokenizers, as transformers' PreTrainedTokenizerFast."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+EOS, UNK = "<eos>", "<unk>"
+
+
+def vocabulary(texts: Iterable[str]) -> dict[str, int]:
+    """Words in order of first occurrence, with <eos> at each line's end.
+
+    Args:
+        texts: the training text, then, where a checkpoint's vocabulary was built so, validation
+            and test text.
+
+    Raises:
+        ValueError: no text, or only white space.
+    """
+    words: dict[str, int] = {}
+    for text in texts:
+        for line in text.splitlines():
+            for word in (*line.split(), EOS):
+                words.setdefault(word, len(words))
+    if len(words) < 2:
+        raise ValueError("texts must hold at least one word, got none")
+    return words
+
+
+def word_tokenizer(words: dict[str, int]) -> PreTrainedTokenizerFast:
+    """White-space words; a line break becomes <eos>; a word outside `words` becomes <unk>.
+
+    Raises:
+        ValueError: ids that are not 0 .. len(words) - 1, or a missing <eos>.
+    """
+    if sorted(words.values()) != list(range(len(words))):
+        raise ValueError(f"words must be numbered 0 .. {len(words) - 1} without gaps")
+    if EOS not in words:
+        raise ValueError(f"words must hold {EOS!r}")
+    words = words if UNK in words else {**words, UNK: len(words)}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token=UNK))
+    tokenizer.normalizer = normalizers.Replace(Regex(r"\r?\n"), f" {EOS} ")
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        unk_token=UNK,
+        eos_token=EOS,
+        pad_token=EOS,
+        padding_side="left",
+        clean_up_tokenization_spaces=False,
+        model_input_names=["input_ids", "attention_mask"],
+    )
+
+
+def byte_tokenizer() -> PreTrainedTokenizerFast:
+    """256 bytes and <eos>: any text, nothing to train, lossless both ways."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    words = {symbol: index for index, symbol in enumerate(alphabet)}
+    words[EOS] = len(words)
+    tokenizer = Tokenizer(models.BPE(words, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token=EOS,
+        pad_token=EOS,
+        padding_side="left",
+        clean_up_tokenization_spaces=False,
+        model_input_names=["input_ids", "attention_mask"],
+    )

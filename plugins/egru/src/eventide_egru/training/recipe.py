@@ -1,0 +1,85 @@
+"""A training recipe: every choice of a run in one YAML file."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..configuration_egru import EgruConfig
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What `eventide egru train` needs to know.
+
+    Attributes:
+        model: keyword arguments of EgruConfig; vocab_size is filled in from the tokenizer.
+        tokenizer: "word" (vocabulary from the training split) or "byte".
+        epochs: passes over the training split.
+        lanes: contiguous pieces of the stream trained side by side, over all ranks.
+        window: tokens of truncated backpropagation through time.
+        learning_rate, weight_decay, betas: of AdamW; decay acts on matrices only.
+        warmup_steps: linear warm-up before the cosine to 0.
+        max_grad_norm: gradient clipping.
+        seed: of initialisation, dropout and window offsets.
+        bf16: mixed precision where the device has it.
+    """
+
+    model: dict[str, Any] = field(default_factory=dict)
+    tokenizer: str = "word"
+    epochs: int = 20
+    lanes: int = 20
+    window: int = 35
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.999)
+    warmup_steps: int = 0
+    max_grad_norm: float = 1.0
+    seed: int = 0
+    bf16: bool = False
+
+    def __post_init__(self) -> None:
+        if self.tokenizer not in ("word", "byte"):
+            raise ValueError(f"tokenizer must be 'word' or 'byte', got {self.tokenizer!r}")
+        for name in ("epochs", "lanes", "window"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise ValueError(f"{name} must be a positive integer, got {getattr(self, name)!r}")
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
+        EgruConfig(**self.model)
+
+    def config(self, **overrides: Any) -> EgruConfig:
+        """The model's configuration."""
+        return EgruConfig(**{**self.model, **overrides})
+
+
+def load_recipe(path: str | Path) -> Recipe:
+    """Read a recipe.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not YAML, an unknown key (the known ones are named), or a value out of range.
+    """
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"recipe {path} is not valid YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"recipe {path} must be a mapping, got {type(values).__name__}")
+    known = [f.name for f in fields(Recipe)]
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise ValueError(f"recipe {path} has unknown keys {unknown}; known are {known}")
+    if "betas" in values:
+        values["betas"] = tuple(values["betas"])
+    return Recipe(**values)
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The recipe as YAML, every choice written out."""
+    values = asdict(recipe)
+    values["betas"] = list(recipe.betas)
+    return yaml.safe_dump(values, sort_keys=False)

@@ -1,0 +1,126 @@
+"""One training run: tokenizer, model, trainer, best checkpoint."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, TrainingArguments, set_seed
+from transformers.trainer_utils import get_last_checkpoint
+
+from ..corpus import encode, read_split
+from ..modeling_egru import EgruForCausalLM
+from ..tokenization import byte_tokenizer, vocabulary, word_tokenizer
+from .lanes import LaneDataset
+from .recipe import Recipe, dump_recipe
+from .trainer import EgruTrainer
+
+logger = logging.getLogger(__name__)
+
+
+def train(
+    recipe: Recipe,
+    data: str | Path,
+    output: str | Path,
+    *,
+    resume: bool = False,
+    save_steps: int | None = None,
+) -> Path:
+    """Train a causal language model and keep the checkpoint with the best validation perplexity.
+
+    Under torchrun every rank trains lanes / ranks lanes. Only train and valid are read.
+
+    Args:
+        recipe: the choices of the run.
+        data: folder or zip archive with a train and a valid text.
+        output: folder of the run: checkpoints, log.jsonl and, at the end, `best/`.
+        resume: go on from the last checkpoint in `output`, to the same losses.
+        save_steps: save every so many steps besides after each epoch.
+
+    Returns:
+        The folder of the best model.
+
+    Raises:
+        FileExistsError: `output` holds a run and resume is off.
+        ValueError: lanes that the number of ranks does not divide, or too little text.
+    """
+    output = Path(output)
+    last = get_last_checkpoint(str(output)) if output.is_dir() else None
+    if last is not None and not resume:
+        raise FileExistsError(f"output {output} holds a run already; pass resume to go on with it")
+    arguments = _arguments(recipe, output, save_steps)
+    text = read_split(data, "train")
+    tokenizer = word_tokenizer(vocabulary([text])) if recipe.tokenizer == "word" else byte_tokenizer()
+    set_seed(recipe.seed)
+    model = EgruForCausalLM(
+        recipe.config(
+            vocab_size=len(tokenizer),
+            pad_token_id=None,
+            bos_token_id=tokenizer.eos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+        )
+    )
+    logger.info("%d parameters", model.num_parameters())
+    trainer = EgruTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=LaneDataset(encode(tokenizer, text), recipe.lanes, recipe.window, recipe.seed),
+        valid_tokens=encode(tokenizer, read_split(data, "valid")),
+        callbacks=[_Log(output / "log.jsonl")],
+    )
+    trainer.train(resume_from_checkpoint=last)
+    best = output / "best"
+    if trainer.is_world_process_zero():
+        trainer.model.save_pretrained(best)
+        tokenizer.save_pretrained(best)
+        (best / "recipe.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
+    return best
+
+
+def _arguments(recipe: Recipe, output: Path, save_steps: int | None) -> TrainingArguments:
+    arguments = TrainingArguments(
+        output_dir=str(output),
+        num_train_epochs=recipe.epochs,
+        learning_rate=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+        adam_beta1=recipe.betas[0],
+        adam_beta2=recipe.betas[1],
+        warmup_steps=recipe.warmup_steps,
+        lr_scheduler_type="cosine",
+        max_grad_norm=recipe.max_grad_norm,
+        seed=recipe.seed,
+        bf16=recipe.bf16,
+        eval_strategy="epoch" if save_steps is None else "steps",
+        save_strategy="epoch" if save_steps is None else "steps",
+        eval_steps=save_steps,
+        save_steps=save_steps or 500,
+        save_total_limit=2,
+        load_best_model_at_end=True,
+        metric_for_best_model="perplexity",
+        greater_is_better=False,
+        logging_steps=100,
+        remove_unused_columns=False,
+        dataloader_drop_last=True,
+        report_to="none",
+    )
+    ranks = arguments.world_size
+    if recipe.lanes % ranks:
+        raise ValueError(f"lanes ({recipe.lanes}) must be a multiple of the {ranks} ranks")
+    arguments.per_device_train_batch_size = recipe.lanes // ranks
+    return arguments
+
+
+class _Log(TrainerCallback):
+    """Every logged figure as a line of JSON."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        if state.is_world_process_zero and logs:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
+

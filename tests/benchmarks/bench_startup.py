@@ -1,0 +1,74 @@
+"""How long the command line takes to answer, and what picking a kernel costs.
+
+Each row is the median of ten fresh processes, or of repeated calls in one.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+import timeit
+from typing import Any
+
+from record import save, table
+
+from eventide import backends
+
+RUNS = 10
+
+COMMANDS = {
+    "python -c pass": ["-c", "pass"],
+    "import eventide": ["-c", "import eventide"],
+    "eventide --version": ["-m", "eventide", "--version"],
+    "eventide plugins": ["-m", "eventide", "plugins"],
+}
+
+
+def wall_ms(arguments: list[str]) -> list[float]:
+    """Wall time of RUNS fresh processes, in milliseconds, after one that warms the file cache."""
+    times = []
+    for _ in range(RUNS + 1):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
+        times.append(1e3 * (time.perf_counter() - start))
+    return times[1:]
+
+
+def select_us() -> list[float]:
+    """Time of a repeated `select`, in microseconds; empty where no kernel is registered."""
+    operations = backends.operations()
+    if not operations:
+        return []
+    number = 20_000
+    timed = timeit.repeat(lambda: backends.select(operations[0]), number=number, repeat=RUNS)
+    return [1e6 * seconds / number for seconds in timed]
+
+
+def row(what: str, unit: str, values: list[float]) -> dict[str, Any]:
+    """The median, fastest and slowest of `values`."""
+    return {
+        "what": what,
+        "unit": unit,
+        "median": round(statistics.median(values), 3),
+        "min": round(min(values), 3),
+        "max": round(max(values), 3),
+    }
+
+
+def main() -> None:
+    """Measure, show and save."""
+    rows = [row(name, "ms", wall_ms(arguments)) for name, arguments in COMMANDS.items()]
+    selection = select_us()
+    if selection:
+        rows.append(row("backends.select, repeated", "us", selection))
+    table(f"Startup, median of {RUNS}", rows)
+    load = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
+    notes = f"Load average of the machine while measuring: {load}."
+    save("startup", rows, "python tests/benchmarks/bench_startup.py", notes)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""How much faster a product gets when silent units are left out: one token, H = 1350, CPU.
+
+    python tests/benchmarks/event_matmul.py [--rounds 8] [--no-save]
+
+Every contender runs in every round, in short bursts over fresh event vectors, so that a busy
+moment of the machine hits all of them. Times are medians of single calls, Python included; a matrix
+that fits the last-level cache is in it, for dense and event products alike.
+
+    dense             torch.mv over the whole float32 matrix, on two threads
+    gather            torch.index_select of the fired rows, then a dense product
+    event <format>    event_matmul, weights in that format
+    event 10 % <...>  event_matmul over compressed rows with 90 % of the weights pruned
+
+`bytes read` counts the stored entries of fired rows and nothing else. `stream_gb_s` is what
+torch.sum reaches over a matrix of the same size in the same run, the yardstick for `gb_s`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from record import save, table
+from torch import Tensor
+
+from eventide_kernels import CompressedRows, compress_rows, event_matmul, quantize_rows
+
+UNITS, OUTPUTS = 1350, 3 * 1350
+ACTIVITIES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 1.0)
+BURST, WARM_UP, VECTORS, THREADS = 40, 20, 60, 2
+COMMAND = "python tests/benchmarks/event_matmul.py"
+
+Product = Callable[[Tensor], Any]
+
+
+def contenders(weight: Tensor) -> dict[str, tuple[Product, float]]:
+    """Name -> (product of one event vector, bytes stored for one unit on average)."""
+    transposed, pruned = weight.t(), weight * (torch.rand(weight.shape) < 0.1)
+    quantized, scale = quantize_rows(weight)
+    low = weight.bfloat16()
+    rows = {name: compress_rows(pruned, dtype=dtype) for name, dtype in COMPRESSED.items()}
+    found: dict[str, tuple[Product, float]] = {
+        "dense": (lambda events: torch.mv(transposed, events), 4.0 * OUTPUTS),
+        "event float32": (lambda events: event_matmul(events, weight), 4.0 * OUTPUTS),
+        "event bfloat16": (lambda events: event_matmul(events, low), 2.0 * OUTPUTS),
+        "event int8": (lambda events: event_matmul(events, quantized, scale=scale), 1.0 * OUTPUTS),
+    }
+    for name, matrix in rows.items():
+        found[f"event 10 % {name}"] = product_with(matrix), entry_bytes(matrix) / UNITS
+    # Last, for it wakes PyTorch's threads, which spin for a while afterwards.
+    found["gather"] = (lambda events: gather(events, weight)), 4.0 * OUTPUTS
+    return found
+
+
+COMPRESSED = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}
+
+
+def gather(events: Tensor, weight: Tensor) -> Tensor:
+    """What plain PyTorch offers: copy the fired rows, then multiply."""
+    fired = events.nonzero().squeeze(1)
+    return torch.mv(weight.index_select(0, fired).t(), events.index_select(0, fired))
+
+
+def product_with(rows: CompressedRows) -> Product:
+    return lambda events: event_matmul(events, rows)
+
+
+def entry_bytes(rows: CompressedRows) -> int:
+    return rows.values.nbytes + rows.columns.nbytes
+
+
+def event_vectors(activity: float) -> list[Tensor]:
+    """Vectors in which exactly that share of the units fired."""
+    fired = max(1, round(activity * UNITS))
+    vectors = []
+    for _ in range(VECTORS):
+        vector = torch.zeros(UNITS)
+        vector[torch.randperm(UNITS)[:fired]] = torch.randn(fired)
+        vectors.append(vector)
+    return vectors
+
+
+def seconds(product: Product, vectors: list[Tensor], first: int) -> list[float]:
+    """Seconds of each call of a burst, once the contender before it is out of the caches."""
+    for vector in vectors[:WARM_UP]:
+        product(vector)
+    times = []
+    for call in range(first, first + BURST):
+        start = time.perf_counter()
+        product(vectors[call % VECTORS])
+        times.append(time.perf_counter() - start)
+    return times
+
+
+def measure(
+    products: dict[str, tuple[Product, float]], vectors: list[Tensor], rounds: int
+) -> dict[str, float]:
+    """Median seconds of each contender."""
+    times: dict[str, list[float]] = {name: [] for name in products}
+    for turn in range(rounds):
+        for name, (product, _) in products.items():
+            times[name] += seconds(product, vectors, turn * BURST)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def stream_bandwidth(weight: Tensor, rounds: int) -> float:
+    """Bytes a second at which torch.sum reads the matrix."""
+    times = seconds(lambda _: weight.sum(), [weight] * VECTORS, 0)
+    for _ in range(rounds - 1):
+        times += seconds(lambda _: weight.sum(), [weight] * VECTORS, 0)
+    return weight.nbytes / statistics.median(times)
+
+
+def check(products: dict[str, tuple[Product, float]], weight: Tensor) -> None:
+    """A benchmark of a wrong result is worth nothing."""
+    events = event_vectors(0.1)[0]
+    wanted = events @ weight
+    for name in ("dense", "gather", "event float32"):
+        torch.testing.assert_close(products[name][0](events), wanted, rtol=1e-4, atol=1e-4)
+
+
+def run(rounds: int) -> list[dict[str, Any]]:
+    """One row for each activity and contender."""
+    torch.manual_seed(0)
+    torch.set_num_threads(THREADS)
+    weight = torch.randn(UNITS, OUTPUTS)
+    products = contenders(weight)
+    check(products, weight)
+    rows = []
+    for activity in ACTIVITIES:
+        stream = stream_bandwidth(weight, rounds)
+        medians = measure(products, event_vectors(activity), rounds)
+        for name, (_, bytes_a_unit) in products.items():
+            units = UNITS if name == "dense" else max(1, round(activity * UNITS))
+            rows.append(
+                {
+                    "activity": activity,
+                    "product": name,
+                    "microseconds": round(medians[name] * 1e6, 1),
+                    "times_faster_than_dense": round(medians["dense"] / medians[name], 2),
+                    "bytes_read": round(units * bytes_a_unit),
+                    "gb_s": round(units * bytes_a_unit / medians[name] / 1e9, 1),
+                    "stream_gb_s": round(stream / 1e9, 1),
+                }
+            )
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=8, help="bursts of each contender")
+    parser.add_argument("--no-save", action="store_true", help="leave docs/benchmarks alone")
+    options = parser.parse_args()
+    with torch.no_grad():
+        rows = run(options.rounds)
+    table(f"One token, {UNITS} x {OUTPUTS}, {THREADS} threads", rows)
+    if not options.no_save:
+        save(
+            "event_matmul",
+            rows,
+            COMMAND,
+            notes=f"{UNITS} x {OUTPUTS}, batch 1, torch on {THREADS} threads, medians of "
+            f"{options.rounds * BURST} calls each",
+        )
+
+
+if __name__ == "__main__":
+    main()

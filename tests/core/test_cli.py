@@ -1,0 +1,220 @@
+"""The `eventide` command."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from eventide import __version__, registry
+from eventide.cli import output
+from eventide.cli.app import app
+from eventide.cli.doctor import Finding, examine
+
+FULL = """
+    @hookimpl
+    def eventide_register_layers(register):
+        register("a-layer", "json:loads", summary="a layer", host="torch")
+
+    @hookimpl
+    def eventide_register_models(register):
+        register("a-model", "json:loads", summary="a model [sic]", host="transformers")
+
+    @hookimpl
+    def eventide_register_checkpoints(register):
+        register("a-checkpoint", "json:loads", summary="weights")
+
+    @hookimpl
+    def eventide_register_kernels(register):
+        register("scan", "reference", "json:loads", slow=True)
+        register("scan", "triton", "site_absent:scan", devices=("cuda",), priority=3)
+        register("dead", "cpu", "site_absent:dead")
+
+    @hookimpl
+    def eventide_register_commands(register):
+        register("greet", "site_greet:app", summary="Say hello.")
+        register("ruined", "site_ruined:app", summary="Fails to import.")
+        register("number", "math:pi")
+"""
+
+GREET = """
+import typer
+app = typer.Typer()
+
+@app.command()
+def hello(name: str, loud: bool = False):
+    typer.echo(f"hello {name.upper() if loud else name}")
+
+@app.command()
+def fail():
+    from eventide.errors import EventideError
+    raise EventideError("could not greet")
+"""
+
+
+@pytest.fixture
+def full(world):
+    world.install("full", FULL)
+    world.write_module("site_greet", GREET)
+    world.write_module("site_ruined", "import a_host_that_is_missing\n")
+    return world
+
+
+def run(*arguments: str, code: int = 0) -> Any:
+    result = CliRunner().invoke(app, list(arguments))
+    assert result.exit_code == code, result.output
+    return result
+
+
+def test_version() -> None:
+    assert run("--version").output == f"eventide-core {__version__}\n"
+
+
+def test_built_in_commands_are_reserved() -> None:
+    names = {command.callback.__name__ for command in app.registered_commands if command.callback}
+    assert names == registry.BUILT_IN_COMMANDS
+
+
+def test_plugins_table_names_the_broken_ones_and_exits_with_0(full) -> None:
+    full.install("bad", "raise ValueError('no [numba] here')")
+    text = run("plugins").output
+    for word in ("full", "dist-full", "1.2", "ok", "1 layers", "3 commands"):
+        assert word in text
+    assert "bad broken: ValueError: no [numba] here (EVENTIDE_BLOCK=bad turns it off)" in text
+
+
+def test_plugins_json(full) -> None:
+    (found,) = json.loads(run("plugins", "--json").output)
+    assert found["provides"]["models"] == ["a-model"]
+
+
+def test_no_plugin_tells_how_to_get_one(world) -> None:
+    assert "pip install eventide-egru" in run("plugins").output
+    assert "pip install eventide-kernels" in run("kernels").output
+    assert "No model is registered" in run("models").output
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "summary"),
+    [
+        ("models", "a-model", "a model [sic]"),
+        ("layers", "a-layer", "a layer"),
+        ("checkpoints", "a-checkpoint", "weights"),
+    ],
+)
+def test_listing(full, command: str, name: str, summary: str) -> None:
+    text = run(command).output
+    assert name in text
+    assert summary in text
+    (found,) = json.loads(run(command, "--json").output)
+    assert (found["name"], found["metadata"]["summary"]) == (name, summary)
+
+
+def test_kernels(full) -> None:
+    text = run("kernels").output
+    for word in ("scan", "reference", "slow", "triton", "cuda"):
+        assert word in text
+    assert [row["name"] for row in json.loads(run("kernels", "--json").output)] == [
+        "dead/cpu",
+        "scan/reference",
+        "scan/triton",
+    ]
+
+
+def test_help_lists_plugin_commands_without_importing_them(full) -> None:
+    text = run("--help").output
+    assert "Say hello." in text
+    assert "A command of dist-full." in text
+    assert "site_greet" not in sys.modules
+
+
+def test_plugin_command_runs(full) -> None:
+    assert run("greet", "hello", "Ada", "--loud").output == "hello ADA\n"
+
+
+def test_plugin_command_shows_its_own_help(full) -> None:
+    text = run("greet", "hello", "--help").output
+    assert "--loud" in text
+    assert "greet hello" in text
+
+
+def test_plugin_command_that_raises_is_one_line(full) -> None:
+    result = run("greet", "fail", code=1)
+    assert "Error: could not greet" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_plugin_command_that_fails_to_import_is_one_line(full) -> None:
+    result = run("ruined", "--help", code=1)
+    assert result.output.startswith("Error: command 'ruined' of plugin 'full' (dist-full 1.2)")
+    assert "a_host_that_is_missing" in result.output
+    assert result.output.count("\n") == 1
+    assert run("greet", "hello", "Ada").output == "hello Ada\n"
+
+
+def test_what_is_no_command_says_so(full) -> None:
+    assert "'math:pi' is a float, want a typer.Typer" in run("number", code=1).output
+
+
+def test_unknown_command_is_a_usage_error(full) -> None:
+    assert "No such command 'grete'" in run("grete", code=2).output
+
+
+def test_plugin_cannot_take_a_built_in_command(world) -> None:
+    hook = "@hookimpl\ndef eventide_register_commands(register): register('doctor', 'json:loads')"
+    world.install("thief", hook)
+    assert "command 'doctor' is built into eventide-core" in run("plugins").output
+
+
+def test_strict_is_one_line_and_exit_code_1(world, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.install("bad", "1 / 0")
+    monkeypatch.setenv("EVENTIDE_STRICT", "1")
+    result = run("plugins", code=1)
+    assert "Error: 1 plugin(s) broken" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_doctor_is_content_without_broken_things(world) -> None:
+    world.install("empty", "")
+    text = run("doctor").output
+    for word in ("python", "cores", "eventide-core", "accelerator", "plugin empty", "transformers"):
+        assert word in text
+
+
+def test_doctor_finds_what_is_broken(full) -> None:
+    full.install("bad", "1 / 0")
+    found = {
+        finding["subject"]: finding
+        for finding in json.loads(run("doctor", "--json", code=1).output)
+    }
+    assert found["plugin bad"]["level"] == "broken"
+    assert found["dead"]["level"] == "broken"
+    assert found["scan/triton"]["level"] == "warning"
+    assert found["scan"]["detail"] == "reference"
+
+
+def test_every_finding_that_is_not_ok_has_advice(full, monkeypatch: pytest.MonkeyPatch) -> None:
+    full.install("bad", "1 / 0")
+    full.install("off", "")
+    monkeypatch.setenv("EVENTIDE_BLOCK", "off,absent")
+    findings = examine()
+    assert {"broken", "warning"} <= {finding.level for finding in findings}
+    assert [finding for finding in findings if finding.level != "ok" and not finding.advice] == []
+
+
+def test_findings_print_their_advice(capsys: pytest.CaptureFixture[str]) -> None:
+    output.show_findings([Finding("warning", "a [b]", "detail", "do this")])
+    assert capsys.readouterr().out == "warning  a [b]: detail\n         do this\n"
+
+
+def test_command_in_a_process_of_its_own(site) -> None:
+    site.install("good", "")
+    site.install("bad", "1 / 0")
+    done = site.run("-m", "eventide", "plugins", "--json", EVENTIDE_PLUGINS="good,bad")
+    assert done.returncode == 0, done.stderr
+    rows = {row["name"]: row["status"] for row in json.loads(done.stdout)}
+    assert (rows["good"], rows["bad"]) == ("ok", "broken")
+    assert done.stderr == ""

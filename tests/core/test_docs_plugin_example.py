@@ -1,0 +1,85 @@
+"""The plugin in docs/writing-a-plugin.md works as it stands there."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+PAGE = Path(__file__).parents[2] / "docs" / "writing-a-plugin.md"
+BLOCK = re.compile(r'^```\w+ title="([^"]+)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def example(site):
+    """The files of the page in one folder, installed."""
+    for name, text in BLOCK.findall(PAGE.read_text(encoding="utf-8")):
+        path = site.folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    (site.folder / "eventide_leaky" / "__init__.py").touch()
+    project = tomllib.loads((site.folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    points = "".join(
+        f"{key} = {value}\n" for key, value in project["entry-points"]["eventide"].items()
+    )
+    site.write_metadata(project["name"], f"[eventide]\n{points}", project["version"])
+    return site
+
+
+def eventide(example, *arguments: str) -> str:
+    done = example.run("-m", "eventide", *arguments, EVENTIDE_PLUGINS="leaky")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_it_is_listed_with_all_it_provides(example) -> None:
+    rows = {row["name"]: row for row in json.loads(eventide(example, "plugins", "--json"))}
+    assert rows["leaky"]["status"] == "ok"
+    assert rows["leaky"]["provides"] == {
+        "layers": ["leaky"],
+        "kernels": ["leaky_scan/matmul", "leaky_scan/reference"],
+        "commands": ["leaky"],
+    }
+
+
+def test_its_command_writes_what_the_page_says(example) -> None:
+    pytest.importorskip("torch")
+    written = eventide(example, "leaky", "--steps", "4").strip()
+    assert f"writes `{written}`" in PAGE.read_text(encoding="utf-8")
+
+
+def test_its_battery_passes(example) -> None:
+    pytest.importorskip("torch")
+    battery = str(example.folder / "test_leaky.py")
+    done = example.run(
+        "-m", "pytest", battery, "-q", "-p", "no:cacheprovider", EVENTIDE_PLUGINS="leaky"
+    )
+    assert done.returncode == 0, done.stdout
+    assert "38 passed" in done.stdout
+
+
+def test_a_kernel_that_is_wrong_fails_the_battery(example) -> None:
+    pytest.importorskip("torch")
+    layer = example.folder / "eventide_leaky" / "layer.py"
+    layer.write_text(
+        layer.read_text(encoding="utf-8").replace("x @ weights.T", "x @ weights.T.detach()"),
+        encoding="utf-8",
+    )
+    battery = str(example.folder / "test_leaky.py")
+    done = example.run(
+        "-m", "pytest", battery, "-q", "-p", "no:cacheprovider", EVENTIDE_PLUGINS="leaky"
+    )
+    assert done.returncode == 1
+    assert "gradient of decay: relative error" in done.stdout
+
+
+def test_every_switch_and_hook_is_on_the_page() -> None:
+    from eventide import backends, hookspecs, switches
+
+    text = PAGE.read_text(encoding="utf-8")
+    names = [name for name in vars(hookspecs) if name.startswith("eventide_")]
+    for name in [*names, switches.ALLOW, switches.BLOCK, switches.STRICT, backends.VARIABLE]:
+        assert name in text

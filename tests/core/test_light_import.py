@@ -1,0 +1,86 @@
+"""A plugin's module is imported without the package around it."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import pytest
+
+from eventide.light import import_alone
+
+PLUGIN = """
+from __future__ import annotations
+from dataclasses import dataclass, field
+from typing import ClassVar
+from eventide import hookimpl
+
+EVENTIDE_API = 1
+
+@dataclass
+class Uses:
+    own: ClassVar[int] = 1
+    names: list[str] = field(default_factory=list)
+
+class Hooks:
+    EVENTIDE_API = 1
+
+    @hookimpl
+    def eventide_register_models(self, register):
+        register("nested", "site_package:VALUE")
+
+hooks = Hooks()
+"""
+
+
+@pytest.fixture
+def package(site):
+    """A package `site_package.inner.plugin` whose outer `__init__` sets VALUE."""
+    inner = site.folder / "site_package" / "inner"
+    inner.mkdir(parents=True)
+    (inner.parent / "__init__.py").write_text("VALUE = 7\n", encoding="utf-8")
+    (inner / "__init__.py").touch()
+    (inner / "plugin.py").write_text(PLUGIN, encoding="utf-8")
+    return site
+
+
+def test_package_is_not_run(package) -> None:
+    module = import_alone("site_package.inner.plugin")
+    assert module.__name__ == "site_package.inner.plugin"
+    assert not [name for name in sys.modules if name.startswith("site_package")]
+
+
+def test_later_import_is_an_ordinary_one(package) -> None:
+    import_alone("site_package.inner.plugin")
+    outer = importlib.import_module("site_package.inner.plugin")
+    assert sys.modules["site_package"].inner.plugin is outer
+    assert import_alone("site_package.inner.plugin") is outer
+
+
+def test_missing_module_raises_what_an_import_raises(package) -> None:
+    with pytest.raises(ModuleNotFoundError, match="site_package.inner.plugn"):
+        import_alone("site_package.inner.plugn")
+    with pytest.raises(ModuleNotFoundError, match="site_nowhere"):
+        import_alone("site_nowhere.plugin")
+
+
+def test_module_that_fails_leaves_nothing(package) -> None:
+    (package.folder / "site_package" / "bad.py").write_text("1 / 0\n", encoding="utf-8")
+    with pytest.raises(ZeroDivisionError):
+        import_alone("site_package.bad")
+    assert "site_package.bad" not in sys.modules
+
+
+def test_plugin_may_be_an_object_in_a_package(package) -> None:
+    package.write_metadata("dist-nested", "[eventide]\nnested = site_package.inner.plugin:hooks\n")
+    manager = package.manager()
+    (row,) = manager.statuses()
+    assert (row.status, row.provides) == ("ok", {"models": ["nested"]})
+    assert "site_package" not in sys.modules
+
+
+def test_what_it_registers_is_imported_with_its_package(package, world) -> None:
+    from eventide import registry
+
+    package.write_metadata("dist-nested", "[eventide]\nnested = site_package.inner.plugin:hooks\n")
+    assert registry.models.get("nested") == 7

@@ -1,0 +1,245 @@
+"""Plugins: each is loaded alone, and a broken one is rolled back, listed and never fatal."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import pytest
+
+from eventide import hookspecs, load_plugins, plugins, registry
+from eventide.errors import UnknownNameError
+from eventide.manager import PluginStatus
+
+GOOD = """
+    @hookimpl
+    def eventide_register_models(register):
+        register("good-model", "fractions:Fraction", summary="a number", host="python")
+"""
+
+HALF = """
+    @hookimpl
+    def eventide_register_layers(register):
+        register("half-layer", "json:loads")
+
+    @hookimpl
+    def eventide_register_models(register):
+        register("half-model", "json:loads")
+        raise RuntimeError("the second half is missing")
+"""
+
+
+def row(rows: list[PluginStatus], name: str) -> PluginStatus:
+    (found,) = [one for one in rows if one.name == name]
+    return found
+
+
+def broken_message(site, name: str) -> str:
+    """Load with a good plugin beside it, check that one, and return why `name` is broken."""
+    site.install("good", GOOD)
+    manager = site.manager()
+    found = row(manager.statuses(), name)
+    assert row(manager.statuses(), "good").provides == {"models": ["good-model"]}
+    assert found.status == "broken"
+    assert f"EVENTIDE_BLOCK={name}" in found.message
+    assert found.provides == {}
+    return found.message
+
+
+def test_good_plugin_is_listed_with_what_it_provides(site) -> None:
+    site.install("good", GOOD)
+    assert site.manager().statuses() == [
+        PluginStatus("good", "dist-good", "1.2", "ok", "", {"models": ["good-model"]})
+    ]
+
+
+def test_status_is_jsonable(site) -> None:
+    site.install("good", GOOD)
+    assert site.manager().statuses()[0].as_dict() == {
+        "name": "good",
+        "distribution": "dist-good",
+        "version": "1.2",
+        "status": "ok",
+        "message": "",
+        "provides": {"models": ["good-model"]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("raise ValueError('boom')", "ValueError: boom"),
+        ("import module_that_is_missing", "No module named 'module_that_is_missing'"),
+        ("raise SystemExit(2)", "SystemExit: 2"),
+        ("def broken(:", "SyntaxError"),
+        ("class Odd(BaseException): pass\nraise Odd('strange')", "strange"),
+    ],
+)
+def test_plugin_that_fails_at_import_is_broken(site, statement: str, words: str) -> None:
+    site.install("bad", statement)
+    assert words in broken_message(site, "bad")
+
+
+def test_keyboard_interrupt_is_not_swallowed_and_leaves_nothing(site) -> None:
+    site.install("good", GOOD)
+    site.install("stop", "raise KeyboardInterrupt")
+    manager = site.manager()
+    with pytest.raises(KeyboardInterrupt):
+        manager.load()
+    site.write_module("site_stop", "EVENTIDE_API = 1\n")
+    assert [one.status for one in manager.statuses()] == ["ok", "ok"]
+
+
+def test_misspelt_hook_is_broken(site) -> None:
+    site.install("bad", "@hookimpl\ndef eventide_register_modles(register): pass")
+    message = broken_message(site, "bad")
+    assert "no such hook: eventide_register_modles" in message
+    assert "closest: eventide_register_models" in message
+
+
+def test_unmarked_hook_is_broken(site) -> None:
+    site.install("bad", "def eventide_register_models(register): pass")
+    assert "lacks the decorator @eventide.hookimpl" in broken_message(site, "bad")
+
+
+def test_hook_with_an_unknown_argument_is_broken(site) -> None:
+    site.install("bad", "@hookimpl\ndef eventide_register_models(registry): pass")
+    assert "registry" in broken_message(site, "bad")
+
+
+@pytest.mark.parametrize(
+    ("api", "words"),
+    [
+        ("", "EVENTIDE_API: got nothing, want an integer"),
+        ("EVENTIDE_API = '1'", "got '1', want an integer"),
+        ("EVENTIDE_API = True", "got True, want an integer"),
+        ("EVENTIDE_API = 2", "needs core API 2, this core has 1: upgrade eventide-core"),
+        ("EVENTIDE_API = 0", "written for core API 0, this core has 1: upgrade dist-bad"),
+    ],
+)
+def test_other_api_number_is_broken(site, api: str, words: str) -> None:
+    assert hookspecs.API_VERSION == 1
+    site.install("bad", "", api=api)
+    assert words in broken_message(site, "bad")
+
+
+def test_duplicate_name_breaks_the_second_plugin(site) -> None:
+    site.install("later", GOOD)
+    message = broken_message(site, "later")
+    assert "dist-good 1.2" in message
+    assert "dist-later 1.2" in message
+
+
+def test_half_registered_plugin_is_rolled_back(world) -> None:
+    world.install("half", HALF)
+    world.install("good", GOOD)
+    load_plugins()
+    assert registry.models.names() == ["good-model"]
+    assert registry.layers.names() == []
+    with pytest.raises(UnknownNameError, match="'half' .* would provide it, .*second half"):
+        registry.layers.get("half-layer")
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        ("register('op', 'cpu', 'json:loads', devices='cpu')", "devices of kernel 'op/cpu'"),
+        ("register('op', 'cpu', 'json:loads', dtypes=())", "dtypes of kernel 'op/cpu'"),
+        ("register('op', 'cpu', 'json:loads', priority='high')", "priority of kernel 'op/cpu'"),
+        ("register('a/b', 'cpu', 'json:loads')", "want two names without '/'"),
+    ],
+)
+def test_malformed_kernel_is_broken(site, call: str, words: str) -> None:
+    site.install("bad", f"@hookimpl\ndef eventide_register_kernels(register): {call}")
+    assert words in broken_message(site, "bad")
+
+
+def test_two_distributions_with_one_plugin_name(site) -> None:
+    site.install("good", GOOD)
+    site.write_metadata("dist-copy", "[eventide]\ngood = site_good\n")
+    rows = site.manager().statuses()
+    assert sorted(one.status for one in rows) == ["broken", "ok"]
+    assert "the name 'good' is taken by" in "".join(one.message for one in rows)
+
+
+def test_distribution_found_twice_counts_once(site) -> None:
+    site.install("good", GOOD)
+    site.write_metadata("dist-good", "[eventide]\ngood = site_good\n", version="1.1")
+    assert [one.status for one in site.manager().statuses()] == ["ok"]
+
+
+def test_unreadable_entry_points_are_a_row(site) -> None:
+    folder = site.write_metadata("dist-rotten", "")
+    (folder / "entry_points.txt").write_bytes(b"[eventide]\n\xff\xfe = \x80\n")
+    message = broken_message(site, "dist-rotten")
+    assert "entry_points.txt cannot be read" in message
+
+
+def test_missing_metadata_does_not_stop_a_plugin(site) -> None:
+    site.install("good", GOOD)
+    (site.folder / "dist_good-1.2.dist-info" / "METADATA").unlink()
+    (found,) = site.manager().statuses()
+    assert (found.status, found.distribution) == ("ok", "unknown")
+
+
+def test_entry_point_without_a_module_is_broken(site) -> None:
+    site.write_metadata("dist-gone", "[eventide]\ngone = site_gone\n")
+    assert "No module named 'site_gone'" in broken_message(site, "gone")
+
+
+def test_broken_plugin_is_logged_once(site, caplog: pytest.LogCaptureFixture) -> None:
+    site.install("bad", "1 / 0")
+    manager = site.manager()
+    with caplog.at_level(logging.WARNING, logger="eventide"):
+        manager.load()
+        manager.load()
+    assert len(caplog.records) == 1
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_plugin_may_read_a_registry_while_it_registers(world) -> None:
+    world.install(
+        "reader",
+        """
+        from eventide import registry
+
+        @hookimpl
+        def eventide_register_models(register):
+            register(f"after-{len(registry.layers.names())}", "json:loads")
+        """,
+    )
+    assert registry.models.names() == ["after-0"]
+
+
+def test_loading_twice_and_from_many_threads_runs_each_plugin_once(site) -> None:
+    site.install(
+        "counted",
+        """
+        import time
+        CALLS = []
+
+        @hookimpl
+        def eventide_register_models(register):
+            CALLS.append(1)
+            time.sleep(0.05)
+            register("counted", "json:loads")
+        """,
+    )
+    manager = site.manager()
+    seen: list[int] = []
+    threads = [
+        threading.Thread(target=lambda: seen.append(len(manager.statuses()))) for _ in range(6)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    import site_counted
+
+    assert seen == [1] * 6
+    assert site_counted.CALLS == [1]
+
+
+def test_plugins_lists_the_installed_ones(world) -> None:
+    world.install("good", GOOD)
+    assert [one.name for one in plugins()] == ["good"]

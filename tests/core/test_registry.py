@@ -1,0 +1,193 @@
+"""Registries: names, lazy references, provenance, and errors that help."""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+import pytest
+
+from eventide.errors import ReferenceImportError, RegistryError, UnknownNameError
+from eventide.registry import Owner, Registry
+
+EGRU = Owner("egru", "eventide-egru", "0.1.0")
+OTHER = Owner("other", "dist-other", "2.0")
+
+
+@pytest.fixture
+def registry() -> Registry[object]:
+    made: Registry[object] = Registry("model")
+    made.add("egru", "fractions:Fraction", EGRU, summary="a gated unit", host="transformers")
+    return made
+
+
+def test_get_imports_the_reference(registry: Registry[object]) -> None:
+    from fractions import Fraction
+
+    assert registry.get("egru") is Fraction
+
+
+def test_reference_may_name_an_attribute_of_a_class(registry: Registry[object]) -> None:
+    registry.add("nested", "fractions:Fraction.from_float", EGRU)
+    from fractions import Fraction
+
+    assert registry.get("nested") == Fraction.from_float
+
+
+def test_reference_may_be_a_whole_module(registry: Registry[object]) -> None:
+    import json.decoder
+
+    registry.add("module", "json.decoder", EGRU)
+    assert registry.get("module") is json.decoder
+
+
+def test_nothing_is_imported_before_get(site) -> None:
+    site.write_module("site_lazy", "VALUE = 7\n")
+    registry: Registry[int] = Registry("model")
+    registry.add("lazy", "site_lazy:VALUE", EGRU)
+    registry.provenance("lazy")
+    assert "site_lazy" not in sys.modules
+    assert registry.get("lazy") == 7
+
+
+def test_provenance_says_who_registered_what(registry: Registry[object]) -> None:
+    assert registry.provenance("egru").as_dict() == {
+        "name": "egru",
+        "reference": "fractions:Fraction",
+        "plugin": "egru",
+        "distribution": "eventide-egru",
+        "version": "0.1.0",
+        "metadata": {"summary": "a gated unit", "host": "transformers"},
+    }
+
+
+def test_names_are_sorted_and_countable(registry: Registry[object]) -> None:
+    registry.add("ant", "fractions:Fraction", OTHER)
+    assert registry.names() == ["ant", "egru"] == list(registry)
+    assert len(registry) == 2
+    assert "ant" in registry
+    assert "bee" not in registry
+    assert repr(registry) == "Registry('model', ['ant', 'egru'])"
+
+
+def test_duplicate_names_both_owners(registry: Registry[object]) -> None:
+    with pytest.raises(RegistryError) as caught:
+        registry.add("egru", "json:loads", OTHER)
+    for word in ("eventide-egru 0.1.0", "dist-other 2.0", "fractions:Fraction", "json:loads"):
+        assert word in str(caught.value)
+    assert registry.provenance("egru").owner == EGRU
+
+
+def test_reserved_name_is_refused() -> None:
+    registry: Registry[object] = Registry("command", reserved=frozenset({"doctor"}))
+    with pytest.raises(RegistryError, match="'doctor' is built into eventide-core"):
+        registry.add("doctor", "json:loads", EGRU)
+
+
+@pytest.mark.parametrize("reference", ["json:", ":loads", "json.loads:", "a b:c", 3, None])
+def test_malformed_reference_is_refused(registry: Registry[object], reference: object) -> None:
+    with pytest.raises(RegistryError, match="want .package.module:Name."):
+        registry.add("bad", reference, EGRU)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["", "  ", None, 3])
+def test_malformed_name_is_refused(registry: Registry[object], name: object) -> None:
+    with pytest.raises(RegistryError, match="want a non-empty string"):
+        registry.add(name, "json:loads", EGRU)  # type: ignore[arg-type]
+
+
+def test_metadata_must_be_jsonable(registry: Registry[object]) -> None:
+    with pytest.raises(RegistryError, match="JSON-able"):
+        registry.add("bad", "json:loads", EGRU, host=object())
+
+
+def test_unknown_name_gets_the_closest(registry: Registry[object]) -> None:
+    with pytest.raises(UnknownNameError, match="unknown model 'Egrru'.*Closest: 'egru'"):
+        registry.get("Egrru")
+
+
+def test_unknown_name_in_an_empty_registry_asks_for_the_plugin() -> None:
+    with pytest.raises(UnknownNameError, match="No layer is registered"):
+        Registry("layer").get("anything")
+
+
+def test_unknown_name_of_a_broken_plugin_names_it(registry: Registry[object]) -> None:
+    registry.lose(OTHER, "it is broken: no numba", ["wasp"])
+    with pytest.raises(
+        UnknownNameError, match=r"'other' \(dist-other 2.0\) would provide it, .*no numba"
+    ):
+        registry.get("wasp")
+
+
+@pytest.mark.parametrize("name", ["other-large", "othr"])
+def test_unknown_name_that_resembles_a_broken_plugin_names_it(
+    registry: Registry[object], name: str
+) -> None:
+    registry.lose(OTHER, "it is broken: no numba", [])
+    with pytest.raises(UnknownNameError, match="may provide it, but: it is broken: no numba"):
+        registry.get(name)
+
+
+@pytest.mark.parametrize(
+    ("reference", "cause"),
+    [
+        ("site_missing:Thing", "ModuleNotFoundError"),
+        ("json:no_such_name", "AttributeError"),
+        ("site_raises:Thing", "ZeroDivisionError"),
+        ("site_exits:Thing", "exits when it is imported"),
+    ],
+)
+def test_reference_that_fails_names_everything(site, reference: str, cause: str) -> None:
+    site.write_module("site_raises", "1 / 0\n")
+    site.write_module("site_exits", "raise SystemExit(3)\n")
+    registry: Registry[object] = Registry("model")
+    registry.add("thing", reference, EGRU)
+    with pytest.raises(ReferenceImportError) as caught:
+        registry.get("thing")
+    for word in ("'thing'", reference, "'egru'", "eventide-egru", cause):
+        assert word in str(caught.value)
+    assert caught.value.__cause__ is not None
+
+
+def test_remove_owner_takes_back_its_names_alone(registry: Registry[object]) -> None:
+    registry.add("ant", "json:loads", OTHER)
+    registry.add("bee", "json:dumps", OTHER)
+    before = registry.generation
+    assert registry.owned_by(OTHER) == ["ant", "bee"] == registry.remove_owner(OTHER)
+    assert registry.names() == ["egru"]
+    assert registry.generation > before
+
+
+def test_owner_may_be_a_plain_name() -> None:
+    registry: Registry[object] = Registry("model")
+    registry.add("a", "json:loads", "me")
+    assert registry.provenance("a").owner == Owner("me")
+
+
+def test_reading_prepares_first() -> None:
+    calls: list[str] = []
+    registry: Registry[object] = Registry("model", lambda: calls.append("prepared"))
+    registry.names()
+    registry.entries()
+    assert calls == ["prepared", "prepared"]
+
+
+def test_only_one_thread_wins_a_name() -> None:
+    registry: Registry[object] = Registry("model")
+    refused: list[int] = []
+    start = threading.Barrier(8)
+
+    def add(number: int) -> None:
+        start.wait()
+        try:
+            registry.add("one", "json:loads", Owner(str(number)))
+        except RegistryError:
+            refused.append(number)
+
+    threads = [threading.Thread(target=add, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(refused) == 7
+    assert registry.names() == ["one"]

@@ -1,0 +1,110 @@
+"""EVENTIDE_PLUGINS, EVENTIDE_BLOCK and EVENTIDE_STRICT."""
+
+from __future__ import annotations
+
+import pytest
+
+from eventide.errors import PluginError, UnknownNameError
+from eventide.manager import PluginManager
+from eventide.registry import Registry
+from eventide.switches import is_strict
+
+TOUCH = "import pathlib\npathlib.Path(__file__).with_suffix('.ran').touch()\n"
+
+
+def statuses(manager: PluginManager) -> dict[str, str]:
+    return {row.name: row.status for row in manager.statuses()}
+
+
+def messages(manager: PluginManager) -> str:
+    return "\n".join(row.message for row in manager.statuses())
+
+
+def test_block_leaves_a_plugin_unimported(site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.install("one", TOUCH)
+    site.install("two", TOUCH)
+    monkeypatch.setenv("EVENTIDE_BLOCK", " one , ")
+    manager = site.manager()
+    assert statuses(manager) == {"one": "blocked", "two": "ok"}
+    assert "EVENTIDE_BLOCK names it" in messages(manager)
+    assert [path.stem for path in site.folder.glob("*.ran")] == ["site_two"]
+
+
+def test_block_turns_a_broken_plugin_off(site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.install("bad", "1 / 0")
+    monkeypatch.setenv("EVENTIDE_BLOCK", "bad")
+    monkeypatch.setenv("EVENTIDE_STRICT", "1")
+    assert statuses(site.manager()) == {"bad": "blocked"}
+
+
+def test_allow_list_loads_those_alone(site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.install("one", TOUCH)
+    site.install("two", TOUCH)
+    monkeypatch.setenv("EVENTIDE_PLUGINS", "two")
+    manager = site.manager()
+    assert statuses(manager) == {"one": "blocked", "two": "ok"}
+    assert "EVENTIDE_PLUGINS does not name it" in messages(manager)
+
+
+def test_block_wins_over_the_allow_list(site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.install("one", "")
+    monkeypatch.setenv("EVENTIDE_PLUGINS", "one")
+    monkeypatch.setenv("EVENTIDE_BLOCK", "one")
+    assert statuses(site.manager()) == {"one": "blocked"}
+
+
+def test_empty_variables_count_as_unset(site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.install("one", "")
+    monkeypatch.setenv("EVENTIDE_PLUGINS", "")
+    monkeypatch.setenv("EVENTIDE_BLOCK", "")
+    assert statuses(site.manager()) == {"one": "ok"}
+
+
+@pytest.mark.parametrize(
+    ("variable", "status"), [("EVENTIDE_PLUGINS", "broken"), ("EVENTIDE_BLOCK", "blocked")]
+)
+def test_name_that_is_not_installed_is_a_row(
+    site, monkeypatch: pytest.MonkeyPatch, variable: str, status: str
+) -> None:
+    site.install("mamba", "")
+    monkeypatch.setenv(variable, "manba")
+    manager = site.manager()
+    assert statuses(manager)["manba"] == status
+    assert f"{variable} names 'manba', which is not installed. Closest: 'mamba'" in messages(
+        manager
+    )
+
+
+def test_blocked_plugin_is_named_when_its_name_is_asked_for(
+    site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.install("egru", "")
+    monkeypatch.setenv("EVENTIDE_BLOCK", "egru")
+    models: Registry[object] = Registry("model")
+    PluginManager({"models": models}, site.find).load()
+    with pytest.raises(UnknownNameError, match="it is blocked: EVENTIDE_BLOCK names it"):
+        models.get("egru-small")
+
+
+def test_strict_raises_one_error_with_its_cause(site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.install("bad", "1 / 0")
+    site.install("worse", "raise ValueError('boom')")
+    monkeypatch.setenv("EVENTIDE_STRICT", "1")
+    manager = site.manager()
+    with pytest.raises(PluginError) as caught:
+        manager.load()
+    for word in ("2 plugin(s) broken", "ZeroDivisionError", "boom", "EVENTIDE_BLOCK=bad"):
+        assert word in str(caught.value)
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+    with pytest.raises(PluginError):
+        manager.load()
+
+
+@pytest.mark.parametrize("value", ["", "0", "false", "No", " off "])
+def test_strict_can_be_said_to_be_off(value: str) -> None:
+    assert not is_strict({"EVENTIDE_STRICT": value})
+
+
+def test_strict_is_on_for_anything_else() -> None:
+    assert is_strict({"EVENTIDE_STRICT": "1"})
+    assert not is_strict({})

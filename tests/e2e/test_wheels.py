@@ -1,0 +1,194 @@
+"""From a clean clone to a user's machine: build every wheel, install them elsewhere, use them.
+
+Third-party packages are not downloaded again. A new environment sees, through symbolic links, the
+distributions that the wheels declare a need for, and no others: a need that is not declared fails.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import venv
+import zipfile
+from email import message_from_bytes
+from email.message import Message
+from importlib.metadata import Distribution, distribution
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.name == "nt", reason="the environments are made of symbolic links"),
+]
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CARD = REPOSITORY / "hub_cards" / "egru-ptb-small"
+PACKAGES = {
+    "eventide-core": "eventide",
+    "eventide-kernels": "eventide_kernels",
+    "eventide-egru": "eventide_egru",
+}
+FOLDERS = {
+    "eventide": REPOSITORY,
+    "eventide-core": REPOSITORY / "core",
+    "eventide-kernels": REPOSITORY / "kernels",
+    "eventide-egru": REPOSITORY / "plugins" / "egru",
+}
+
+
+def _run(*command: str | Path, cwd: Path | None = None) -> str:
+    hidden = {"PYTHONPATH", "PYTHONHOME", "EVENTIDE_PLUGINS", "EVENTIDE_BLOCK", "EVENTIDE_STRICT"}
+    kept = {name: value for name, value in os.environ.items() if name not in hidden}
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        env=kept | {"HF_HUB_OFFLINE": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, f"{command} exited {done.returncode}:\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def _pip(*arguments: str | Path, python: str | Path = sys.executable) -> str:
+    return _run(sys.executable, "-m", "pip", "--python", python, *arguments)
+
+
+def _wheel(wheels: Path, name: str) -> zipfile.ZipFile:
+    (path,) = wheels.glob(f"{name.replace('-', '_')}-*.whl")
+    return zipfile.ZipFile(path)
+
+
+def _metadata(archive: zipfile.ZipFile) -> Message:
+    (path,) = (one for one in archive.namelist() if one.endswith(".dist-info/METADATA"))
+    return message_from_bytes(archive.read(path))
+
+
+def _needs(lines: list[str], extras: frozenset[str]) -> list[Requirement]:
+    declared = [Requirement(line) for line in lines]
+    environments = [{"extra": extra} for extra in {"", *extras}]
+    return [
+        need
+        for need in declared
+        if need.marker is None or any(need.marker.evaluate(one) for one in environments)
+    ]
+
+
+def _third_party(name: str, wheels: Path) -> dict[str, Distribution]:
+    """Return every distribution from elsewhere that `name` needs, directly or through others."""
+    pending: list[tuple[str, frozenset[str]]] = [(name, frozenset())]
+    seen: set[tuple[str, frozenset[str]]] = set()
+    found: dict[str, Distribution] = {}
+    while pending:
+        entry = pending.pop()
+        if entry in seen:
+            continue
+        seen.add(entry)
+        if entry[0] in FOLDERS:
+            with _wheel(wheels, entry[0]) as archive:
+                lines = _metadata(archive).get_all("Requires-Dist", [])
+        else:
+            found[entry[0]] = distribution(entry[0])
+            lines = found[entry[0]].requires or []
+        for need in _needs(lines, entry[1]):
+            pending.append((canonicalize_name(need.name), frozenset(need.extras)))
+    return found
+
+
+def _link_files(found: Distribution, into: Path) -> None:
+    """Link the top-level folders and files of one installed distribution into a folder."""
+    for top in {file.parts[0] for file in found.files or []}:
+        link = into / top
+        if top in {"..", "__pycache__"} or top.endswith(".pth") or link.exists():
+            continue
+        link.symlink_to(Path(str(found.locate_file(top))))
+
+
+def _environment(root: Path, name: str, wheels: Path) -> Path:
+    """Make an environment with `name` installed from the wheels; return its folder of programs."""
+    venv.create(root / "venv", symlinks=True)
+    programs = root / "venv" / "bin"
+    linked = root / "third_party"
+    linked.mkdir()
+    for found in _third_party(name, wheels).values():
+        _link_files(found, linked)
+    query = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    packages = Path(_run(programs / "python", "-c", query).strip())
+    (packages / "third_party.pth").write_text(f"{linked}\n", encoding="utf-8")
+    _pip("install", "--no-index", "--find-links", wheels, name, python=programs / "python")
+    _pip("check", python=programs / "python")
+    return programs
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the wheel of every distribution, built in one call."""
+    folder = tmp_path_factory.mktemp("wheels")
+    options = ("--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", folder)
+    _pip("wheel", *options, *FOLDERS.values())
+    return folder
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_metadata_and_licence(wheels: Path, name: str) -> None:
+    with _wheel(wheels, name) as archive:
+        metadata = _metadata(archive)
+        (licence,) = (one for one in archive.namelist() if one.endswith("licenses/LICENSE"))
+        assert archive.read(licence) == (REPOSITORY / "LICENSE").read_bytes()
+    assert metadata["Name"] == name
+    assert metadata["Version"] == "0.1.0"
+    assert metadata["Requires-Python"] == ">=3.11"
+    assert metadata["License-Expression"] == "Apache-2.0"
+
+
+@pytest.mark.parametrize(("name", "package"), PACKAGES.items())
+def test_wheel_holds_one_typed_package_and_no_tests(wheels: Path, name: str, package: str) -> None:
+    with _wheel(wheels, name) as archive:
+        files = [one for one in archive.namelist() if ".dist-info/" not in one]
+    assert f"{package}/py.typed" in files
+    assert {one.partition("/")[0] for one in files} == {package}
+    assert [one for one in files if "/tests/" in one or "/test_" in one] == []
+    assert [one for one in files if "__pycache__" in one] == []
+
+
+def test_umbrella_wheel_is_metadata_only(wheels: Path) -> None:
+    with _wheel(wheels, "eventide") as archive:
+        assert [one for one in archive.namelist() if ".dist-info/" not in one] == []
+        assert _metadata(archive).get_all("Requires-Dist", [])[0] == "eventide-core==0.1.*"
+
+
+def test_core_alone_answers_without_torch(wheels: Path, tmp_path: Path) -> None:
+    programs = _environment(tmp_path, "eventide-core", wheels)
+    probe = "import importlib.util as util; print(util.find_spec('torch'))"
+    assert _run(programs / "python", "-c", probe, cwd=tmp_path).strip() == "None"
+    assert _run(programs / "eventide", "plugins", cwd=tmp_path).strip()
+    listed = json.loads(_run(programs / "eventide", "plugins", "--json", cwd=tmp_path))
+    assert {row["name"] for row in listed}.isdisjoint({"egru", "kernels"})
+
+
+def test_model_generates_where_only_its_plugin_is_installed(wheels: Path, tmp_path: Path) -> None:
+    programs = _environment(tmp_path, "eventide-egru", wheels)
+    script = f"""
+        import torch
+        import eventide_egru
+        from transformers import AutoModelForCausalLM
+
+        model = AutoModelForCausalLM.from_pretrained({str(CARD)!r})
+        prompt = torch.tensor([[1, 2, 3]])
+        tokens = model.generate(prompt, min_new_tokens=5, max_new_tokens=5, do_sample=False)
+        print(eventide_egru.__file__)
+        print(tokens.shape[1])
+    """
+    output = _run(programs / "python", "-c", textwrap.dedent(script), cwd=tmp_path)
+    where, length = output.splitlines()[-2:]
+    assert Path(where).is_relative_to(tmp_path)
+    assert length == "8"
+    listed = json.loads(_run(programs / "eventide", "plugins", "--json", cwd=tmp_path))
+    assert {row["name"]: row["status"] for row in listed} == {"egru": "ok", "kernels": "ok"}
