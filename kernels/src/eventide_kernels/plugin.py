@@ -29,9 +29,7 @@ def eventide_register_kernels(register: Callable[..., Any]) -> None:
             priority=0,
             slow=True,
         )
-        register(
-            operation, "cpu", f"{module}.cpu", devices=("cpu",), dtypes=_FLOATS, priority=100
-        )
+        register(operation, "cpu", f"{module}.cpu", devices=("cpu",), dtypes=_FLOATS, priority=100)
         register(
             operation,
             "triton",

@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from ..event_matmul import event_matmul
 from .checks import check_cu_seqlens, check_options, check_state, check_weights
 from .packing import Packed, Padded
 from .reference import Spike
-from .run import run
+from .run import input_product, run
 
 __all__ = ["EgruScan", "egru_scan"]
 
@@ -83,6 +81,10 @@ def egru_scan(
         EgruScan(y, state, events, cells). State is float32 (float64 for float64 input), y has
         x's dtype.
 
+    Precision: the recurrent product runs in recurrent_kernel's dtype (autocast's, where it is
+    on), everything else in the state's. bfloat16 weights on a processor or GPU that multiplies
+    them natively are the fast option.
+
     Memory kept for training: 6 units numbers per row (z, r, g, the recurrent candidate, c, y), in
     single precision 24 bytes per unit and row.
 
@@ -110,7 +112,9 @@ def egru_scan(
             )
         recurrent_kernel = recurrent_kernel * dropconnect_mask
 
-    gates_x = _input_product(layout.pack(x), kernel, bias, event_driven)
+    if torch.is_autocast_enabled(x.device.type):
+        recurrent_kernel = recurrent_kernel.to(torch.get_autocast_dtype(x.device.type))
+    gates_x = input_product(layout.pack(x), kernel, bias, event_driven)
     state_dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
     gates_x = gates_x.to(state_dtype)
     recurrent_bias, threshold = recurrent_bias.to(state_dtype), threshold.to(state_dtype)
@@ -136,11 +140,3 @@ def egru_scan(
         events = layout.unpack(Spike.apply(c - threshold, dampening, support))
     cells = layout.unpack(c) if return_cells else None
     return EgruScan(layout.unpack(y).to(x.dtype), state, events, cells)
-
-
-def _input_product(x: Tensor, kernel: Tensor, bias: Tensor, event_driven: bool) -> Tensor:
-    """x W + b for all rows at once; a few rows of mostly zeros skip the silent ones."""
-    few = event_driven and len(x) <= 2 and x.is_cpu and not torch.is_grad_enabled()
-    if few and not torch.compiler.is_compiling() and 2 * int(x.count_nonzero()) < x.numel():
-        return event_matmul(x, kernel, bias=bias)
-    return F.linear(x, kernel.t(), bias)

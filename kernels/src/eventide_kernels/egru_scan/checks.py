@@ -60,10 +60,11 @@ def check_cu_seqlens(cu_seqlens: Tensor, x: Tensor) -> None:
             f"cu_seqlens must be a 1-D integer tensor, got {cu_seqlens.dtype} "
             f"of shape {tuple(cu_seqlens.shape)}"
         )
-    ends = cu_seqlens.tolist()
-    if ends[0] != 0 or ends[-1] != x.shape[1] or any(b < a for a, b in zip(ends, ends[1:], strict=False)):
+    ends, rows = cu_seqlens.tolist(), x.shape[1]
+    falls = any(b < a for a, b in zip(ends, ends[1:], strict=False))
+    if ends[0] != 0 or ends[-1] != rows or falls:
         raise ValueError(
-            f"cu_seqlens must start at 0, never fall and end at {x.shape[1]} (rows of x), got {ends}"
+            f"cu_seqlens must start at 0, never fall and end at {rows} (rows of x), got {ends}"
         )
 
 

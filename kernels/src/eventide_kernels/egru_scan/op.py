@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from eventide.backends import select
 from torch import Tensor
+
+from eventide.backends import select
 
 from .steps import empty_outputs
 

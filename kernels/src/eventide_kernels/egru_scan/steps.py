@@ -14,6 +14,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ..dense import DenseProduct
+
 Bind = Callable[..., Callable[[int, int, int], None]]  # arrays -> (first row, rows, extra row)
 
 
@@ -36,9 +38,10 @@ def forward_steps(
     pointwise = bind(
         gates_x, product, recurrent_bias, threshold, h, keep, keep_rate, gates, candidate, y, c
     )
+    recurrent = DenseProduct(recurrent_kernel, len(gates_x))
     y_before, first = y0, 0
     for size in batch_sizes:
-        _product(y_before[:size], recurrent_kernel, product[:size])
+        recurrent.into(y_before[:size], product[:size])
         pointwise(first, size, first if save else 0)
         y_before = y[first : first + size]
         first += size
@@ -48,7 +51,10 @@ def forward_steps(
 def empty_outputs(
     gates_x: Tensor, h0: Tensor, batch_sizes: list[int], save: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Room for y, c, h (filled with h0), gates and candidate; the last two for all rows or one step."""
+    """Room for y, c, h (filled with h0), gates and candidate.
+
+    The last two hold all rows where the backward pass needs them, else those of one step.
+    """
     rows, units = gates_x.shape[0], h0.shape[1]
     kept = rows if save else (batch_sizes[0] if batch_sizes else 0)
     return (
@@ -91,25 +97,20 @@ def backward_steps(
     )  # fmt: skip
     first = rows
     transposed = recurrent_kernel.t()
+    if recurrent_kernel.dtype != dq.dtype:
+        transposed = transposed.contiguous()  # low-precision products want both in order
+    recurrent = DenseProduct(transposed, rows)
     for t in range(len(batch_sizes) - 1, -1, -1):
         size = batch_sizes[t]
         first -= size
         pointwise(first, size, -1 if t == 0 else first - batch_sizes[t - 1])
-        _product(dq[first : first + size], transposed, dy[:size])
+        recurrent.into(dq[first : first + size], dy[:size])
     y_before = _y_before(y, y0, batch_sizes)
     low = recurrent_kernel.dtype
     d_kernel = y_before.to(low).t() @ dq.to(low)
     d_bias = dq.sum(0)
     dq[:, 2 * units :] = dg
     return dq, d_kernel, d_bias, d_threshold.sum(0), dy, dh
-
-
-def _product(a: Tensor, b: Tensor, out: Tensor) -> None:
-    """out = a b, in b's precision."""
-    if a.dtype == b.dtype:
-        torch.mm(a, b, out=out)
-    else:
-        out.copy_(a.to(b.dtype) @ b)
 
 
 def _y_before(y: Tensor, y0: Tensor, batch_sizes: list[int]) -> Tensor:

@@ -156,7 +156,9 @@ def forward(
 
 def backward(*arguments: Any) -> tuple[Tensor, ...]:
     """Backend interface, see steps.backward_steps."""
-    *saved, recurrent_kernel, _, threshold, y0, h0, keep, keep_rate, sizes, damp, support = arguments
+    *saved, recurrent_kernel, _, threshold, y0, h0, keep, keep_rate, sizes, damp, support = (
+        arguments
+    )
     return backward_steps(
         _bind_backward, *saved, recurrent_kernel, threshold, y0, h0, keep, keep_rate, sizes,
         damp, support,

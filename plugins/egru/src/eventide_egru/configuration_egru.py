@@ -13,6 +13,10 @@ _RATES = (
 )  # fmt: skip
 
 
+def _is_size(value) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
 @strict
 class EgruConfig(PreTrainedConfig):
     r"""
@@ -67,12 +71,12 @@ class EgruConfig(PreTrainedConfig):
     eos_token_id: int | list[int] | None = None
 
     def __post_init__(self, **kwargs):
-        super().__post_init__(**kwargs)
         self._check_sizes()
+        super().__post_init__(**kwargs)
         for name in _RATES:
             value = getattr(self, name)
-            if not 0 <= value < 1:
-                raise ValueError(f"{name} must lie in [0, 1), got {value}")
+            if not isinstance(value, (int, float)) or not 0 <= value < 1:
+                raise ValueError(f"{name} must lie in [0, 1), got {value!r}")
         if self.variant not in ("released", "paper"):
             raise ValueError(f"variant must be 'released' or 'paper', got {self.variant!r}")
         if self.carry not in ("full", "output"):
@@ -81,13 +85,16 @@ class EgruConfig(PreTrainedConfig):
             raise ValueError(f"threshold_mean must lie in (0, 1), got {self.threshold_mean}")
 
     def _check_sizes(self):
-        if not self.hidden_sizes:
-            raise ValueError("hidden_sizes must name at least one layer, got an empty list")
         for name in ("vocab_size", "embedding_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if min(self.hidden_sizes) < 1:
-            raise ValueError(f"hidden_sizes must all be at least 1, got {self.hidden_sizes}")
+            value = getattr(self, name)
+            if not _is_size(value):
+                raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+        sizes = self.hidden_sizes
+        if not isinstance(sizes, (list, tuple)) or not sizes or not all(map(_is_size, sizes)):
+            raise ValueError(
+                "hidden_sizes must name at least one layer, each an integer of at least 1, "
+                f"got {sizes!r}"
+            )
 
     @property
     def hidden_size(self) -> int:

@@ -48,10 +48,14 @@ def evaluate_tokens(
         raise ValueError(f"carry must be 'full', 'output' or 'none', got {carry!r}")
     length = (len(tokens) - 1) // lanes
     if length < 1:
-        raise ValueError(f"tokens must hold more than {lanes} ids for {lanes} lanes, got {len(tokens)}")
+        raise ValueError(
+            f"tokens must hold more than {lanes} ids for {lanes} lanes, got {len(tokens)}"
+        )
     model.eval()
     device = next(model.parameters()).device
-    pieces = torch.stack([tokens[i * length : (i + 1) * length + 1] for i in range(lanes)]).to(device)
+    pieces = torch.stack([tokens[i * length : (i + 1) * length + 1] for i in range(lanes)]).to(
+        device
+    )
     configured, total, count = model.config.carry, 0.0, 0
     fired = torch.zeros(model.config.num_hidden_layers, dtype=torch.float64)
     begin = time.perf_counter()

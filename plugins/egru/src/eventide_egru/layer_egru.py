@@ -36,10 +36,12 @@ class EgruLayer(nn.Module):
         self.recurrent_bias = nn.Parameter(torch.empty(3 * units))
         self.threshold = nn.Parameter(torch.empty(units), requires_grad=config.threshold_trainable)
 
-    def forward(self, x, cache_layer, cu_seqlens, use_cache: bool, want_cells: bool):
-        """x (B, T, inputs) -> y (B, T, units) and, where wanted, the events with surrogate."""
+    def forward(self, x, state, cu_seqlens, want_events: bool):
+        """x (B, T, inputs) -> y (B, T, units), (y, h) after it, and the events where wanted.
+
+        Touches no cache: gradient checkpointing calls it twice with the same state.
+        """
         config = self.config
-        state = cache_layer.state() if cache_layer is not None else None
         if state is not None and config.carry == "output":
             state = (state[0], torch.zeros_like(state[1]))
         mask = None
@@ -60,12 +62,10 @@ class EgruLayer(nn.Module):
             support=config.support,
             variant=config.variant,
             cu_seqlens=cu_seqlens,
-            return_events=want_cells,
+            return_events=want_events,
             event_driven=config.event_driven,
         )
-        if use_cache:
-            cache_layer.update(*out.state, steps=0)
-        return out.y, out.events
+        return out.y, out.state, out.events
 
     def extra_repr(self) -> str:
         return f"{self.inputs}, {self.units}"
@@ -77,15 +77,25 @@ class EgruDecoder(nn.Linear):
     def forward(self, y: torch.Tensor, event_driven: bool = False) -> torch.Tensor:
         """y (..., E) -> (..., V)."""
         if event_driven and skips_silent(y):
-            return event_linear(y, self.by_unit(), self.bias)
+            return event_linear(y, self.by_unit(), bias=self.bias)
         return super().forward(y)
 
     def by_unit(self) -> torch.Tensor:
-        """The weight with one contiguous row per unit, (E, V); made anew when it changes."""
-        key = (self.weight._version, self.weight.data_ptr())
-        if getattr(self, "_by_unit_key", None) != key:
-            self._by_unit_key, self._by_unit = key, self.weight.detach().t().contiguous()
-        return self._by_unit
+        """The weight with one contiguous row per unit, (E, V); made anew when it changes.
+
+        A change through `weight.data` in evaluation mode goes unseen; `train()` or `eval()`
+        makes it known.
+        """
+        weight = self.weight
+        key = (weight, weight.data_ptr(), 0 if weight.is_inference() else weight._version)
+        kept = getattr(self, "_kept", None)
+        if kept is None or kept[0] is not weight or kept[1:3] != key[1:]:
+            self._kept = kept = (*key, weight.detach().t().contiguous())
+        return kept[-1]
+
+    def train(self, mode: bool = True):
+        self._kept = None
+        return super().train(mode)
 
 
 __all__ = ["EgruDecoder", "EgruLayer", "locked_dropout"]

@@ -13,21 +13,27 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, hidden, weight, bias, targets):
-        total = hidden.new_zeros((), dtype=torch.float32)
+        device = hidden.device.type
+        kind = torch.promote_types(hidden.dtype, torch.float32)
+        total = hidden.new_zeros((), dtype=kind)
         d_hidden = torch.empty_like(hidden)
         d_weight, d_bias = torch.zeros_like(weight), torch.zeros_like(bias)
-        block = hidden.new_empty(min(_ROWS, len(hidden)), len(weight))
-        for rows in torch.arange(len(hidden)).split(_ROWS):
-            rows = slice(int(rows[0]), int(rows[-1]) + 1)
+        low = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+        low = hidden.dtype if low is None else low
+        weight_low = weight.to(low)
+        for first in range(0, len(hidden), _ROWS):
+            rows = slice(first, first + _ROWS)
             h, target = hidden[rows], targets[rows, None]
-            logits = torch.addmm(bias, h, weight.t(), out=block[: len(h)])
-            normaliser = logits.float().logsumexp(1, keepdim=True)
+            h_low = h.to(low)
+            logits = torch.mm(h_low, weight_low.t()).to(kind).add_(bias)
+            normaliser = logits.logsumexp(1, keepdim=True)
             total += (normaliser - logits.gather(1, target)).sum()
             error = logits.sub_(normaliser).exp_()
             error.scatter_add_(1, target, error.new_full((len(h), 1), -1.0))
-            torch.mm(error, weight, out=d_hidden[rows])
-            d_weight.addmm_(error.t(), h)
             d_bias += error.sum(0)
+            error_low = error.to(low)
+            d_hidden[rows] = torch.mm(error_low, weight_low)
+            d_weight += torch.mm(error_low.t(), h_low)
         ctx.save_for_backward(d_hidden, d_weight, d_bias)
         return total
 

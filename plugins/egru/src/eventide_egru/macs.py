@@ -28,7 +28,10 @@ def count_macs(model: Any, activity: list[float]) -> dict[str, float]:
     layers, rates = model.model.layers, [1.0, *activity]
     dense = effective = 0.0
     for index, layer in enumerate(layers):
-        for weight, rate in ((layer.kernel, rates[index]), (layer.recurrent_kernel, activity[index])):
+        for weight, rate in (
+            (layer.kernel, rates[index]),
+            (layer.recurrent_kernel, activity[index]),
+        ):
             dense += weight.numel()
             effective += rate * _nonzero(weight)
     rate = activity[-1]
@@ -38,7 +41,11 @@ def count_macs(model: Any, activity: list[float]) -> dict[str, float]:
         rate = 1.0
     dense += model.lm_head.weight.numel()
     effective += rate * _nonzero(model.lm_head.weight)
-    return {"effective": effective, "dense": dense, "ratio": dense / effective if effective else 0.0}
+    return {
+        "effective": effective,
+        "dense": dense,
+        "ratio": dense / effective if effective else 0.0,
+    }
 
 
 def _nonzero(weight: torch.Tensor) -> int:

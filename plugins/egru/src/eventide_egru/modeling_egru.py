@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
 from torch import nn
 from transformers import GenerationMixin, PreTrainedModel
 from transformers import initialization as init
@@ -67,14 +69,31 @@ class EgruPreTrainedModel(PreTrainedModel):
                 init.zeros_(module.bias)
 
     @classmethod
-    def from_pretrained(cls, *args, **kwargs):
-        """As in transformers; refuses a checkpoint that holds a value that is not finite."""
-        loaded = super().from_pretrained(*args, **kwargs)
-        model = loaded[0] if isinstance(loaded, tuple) else loaded
+    def from_pretrained(
+        cls, name, *args, ignore_mismatched_sizes=False, output_loading_info=False, **kwargs
+    ):
+        """As in transformers, with errors that name the fault.
+
+        Raises:
+            ValueError: a weights file that cannot be read, tensors of other sizes than the
+                configuration says, or values that are not finite.
+        """
+        options = {"ignore_mismatched_sizes": True, "output_loading_info": True}
+        try:
+            model, info = super().from_pretrained(name, *args, **options, **kwargs)
+        except SafetensorError as error:
+            raise ValueError(
+                f"checkpoint {name}: the weights cannot be read, a file is damaged or incomplete: "
+                f"{error}"
+            ) from error
+        if info["mismatched_keys"] and not ignore_mismatched_sizes:
+            sizes = [f"{n}: {tuple(a)} in the file, {tuple(b)} in the configuration"
+                     for n, a, b in sorted(info["mismatched_keys"])]  # fmt: skip
+            raise ValueError(f"checkpoint {name} does not fit its configuration: {sizes}")
         bad = [n for n, p in model.named_parameters() if not bool(torch.isfinite(p).all())]
         if bad:
-            raise ValueError(f"the checkpoint holds values that are not finite, in {bad}")
-        return loaded
+            raise ValueError(f"checkpoint {name} holds values that are not finite, in {bad}")
+        return (model, info) if output_loading_info else model
 
 
 class EgruModel(EgruPreTrainedModel):
@@ -82,7 +101,9 @@ class EgruModel(EgruPreTrainedModel):
 
     def __init__(self, config: EgruConfig):
         super().__init__(config)
-        self.embed_tokens = nn.Embedding(config.vocab_size, config.embedding_size, config.pad_token_id)
+        self.embed_tokens = nn.Embedding(
+            config.vocab_size, config.embedding_size, config.pad_token_id
+        )
         self.layers = nn.ModuleList(EgruLayer(config, i) for i in range(config.num_hidden_layers))
         self.gradient_checkpointing = False
         self.post_init()
@@ -141,9 +162,10 @@ class EgruModel(EgruPreTrainedModel):
             if index and self.training and config.hidden_dropout:
                 x = locked_dropout(x, config.hidden_dropout, cu_seqlens)
             cached = past_key_values.layers[index] if past_key_values is not None else None
-            x, fired = self._run_layer(layer, x, cached, cu_seqlens, bool(use_cache), output_events)
+            state = cached.state() if cached is not None else None
+            x, state, fired = self._run_layer(layer, x, state, cu_seqlens, output_events)
             if cached is not None and use_cache:
-                cached.cumulative_length += steps
+                cached.update(*state, steps=steps)
             hidden += (x,)
             if output_events:
                 activity.append(fired.mean() if fired.numel() else fired.sum())
@@ -158,12 +180,10 @@ class EgruModel(EgruPreTrainedModel):
         )
         return output if _wants_dict(return_dict, config) else output.to_tuple()
 
-    def _run_layer(self, layer, x, cached, cu_seqlens, use_cache, want_cells):
+    def _run_layer(self, layer, *inputs):
         if self.gradient_checkpointing and self.training:
-            return self._gradient_checkpointing_func(
-                layer.__call__, x, cached, cu_seqlens, use_cache, want_cells
-            )
-        return layer(x, cached, cu_seqlens, use_cache, want_cells)
+            return self._gradient_checkpointing_func(layer.__call__, *inputs)
+        return layer(*inputs)
 
 
 def _wants_dict(return_dict, config):
@@ -188,6 +208,11 @@ class EgruForCausalLM(EgruPreTrainedModel, GenerationMixin):
         return self.lm_head
 
     def set_output_embeddings(self, new_embeddings):
+        if type(new_embeddings) is nn.Linear:  # what resizing the vocabulary makes
+            size = new_embeddings.in_features, new_embeddings.out_features
+            decoder = EgruDecoder(*size, device="meta")
+            decoder.weight, decoder.bias = new_embeddings.weight, new_embeddings.bias
+            new_embeddings = decoder
         self.lm_head = new_embeddings
 
     def _logits(self, y: torch.Tensor) -> torch.Tensor:
@@ -238,7 +263,9 @@ class EgruForCausalLM(EgruPreTrainedModel, GenerationMixin):
                 y, self.lm_head.weight, self.lm_head.bias, labels, **kwargs
             )
         else:
-            keep = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+            keep = (
+                slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+            )
             logits = self._logits(y[:, keep])
             if labels is not None:
                 loss = self.loss_function(

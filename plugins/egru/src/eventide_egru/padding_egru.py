@@ -5,18 +5,16 @@ Real tokens are laid end to end, so that padding on any side leaves no trace in 
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 
 
 def real_tokens(attention_mask, batch, steps):
-    """A (B, T) mask of real tokens and where each sequence of them ends, or None without padding."""
-    if attention_mask is None or attention_mask.shape[-1] < steps:
+    """A (B, T) mask of real tokens and where each sequence of them ends; None without padding."""
+    if attention_mask is None:
         return None, None
-    if attention_mask.dim() != 2 or attention_mask.shape[0] != batch:
-        raise ValueError(
-            f"attention_mask must have shape ({batch}, time), got {tuple(attention_mask.shape)}"
-        )
+    shape = tuple(attention_mask.shape)
+    if len(shape) != 2 or shape[0] != batch or shape[1] < steps:
+        raise ValueError(f"attention_mask must have shape ({batch}, {steps} or more), got {shape}")
     real = attention_mask[:, attention_mask.shape[1] - steps :] != 0
     if bool(real.all()):
         return None, None

@@ -52,5 +52,6 @@ class LaneDataset(Dataset):
         return {
             "input_ids": tokens[:-1],
             "labels": tokens[1:],
+            "shift_labels": tokens[1:],  # Trainer then counts every one of them
             "window": torch.tensor(window),
         }

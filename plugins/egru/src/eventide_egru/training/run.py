@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import TrainerCallback, TrainingArguments, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
@@ -48,11 +49,13 @@ def train(
     """
     output = Path(output)
     last = get_last_checkpoint(str(output)) if output.is_dir() else None
-    if last is not None and not resume:
+    if not resume and (last is not None or (output / "log.jsonl").exists()):
         raise FileExistsError(f"output {output} holds a run already; pass resume to go on with it")
     arguments = _arguments(recipe, output, save_steps)
     text = read_split(data, "train")
-    tokenizer = word_tokenizer(vocabulary([text])) if recipe.tokenizer == "word" else byte_tokenizer()
+    by_word = recipe.tokenizer == "word"
+    tokenizer = word_tokenizer(vocabulary([text])) if by_word else byte_tokenizer()
+    tokens = encode(tokenizer, text)
     set_seed(recipe.seed)
     model = EgruForCausalLM(
         recipe.config(
@@ -66,9 +69,9 @@ def train(
     trainer = EgruTrainer(
         model=model,
         args=arguments,
-        train_dataset=LaneDataset(encode(tokenizer, text), recipe.lanes, recipe.window, recipe.seed),
+        train_dataset=LaneDataset(tokens, recipe.lanes, recipe.window, recipe.seed),
         valid_tokens=encode(tokenizer, read_split(data, "valid")),
-        callbacks=[_Log(output / "log.jsonl")],
+        callbacks=[_Log(output / "log.jsonl"), _EachEpoch()],
     )
     trainer.train(resume_from_checkpoint=last)
     best = output / "best"
@@ -92,6 +95,7 @@ def _arguments(recipe: Recipe, output: Path, save_steps: int | None) -> Training
         max_grad_norm=recipe.max_grad_norm,
         seed=recipe.seed,
         bf16=recipe.bf16,
+        use_cpu=not (torch.cuda.is_available() or torch.xpu.is_available()),
         eval_strategy="epoch" if save_steps is None else "steps",
         save_strategy="epoch" if save_steps is None else "steps",
         eval_steps=save_steps,
@@ -108,6 +112,8 @@ def _arguments(recipe: Recipe, output: Path, save_steps: int | None) -> Training
     ranks = arguments.world_size
     if recipe.lanes % ranks:
         raise ValueError(f"lanes ({recipe.lanes}) must be a multiple of the {ranks} ranks")
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1  # one process, one device: DataParallel would split the carried state
     arguments.per_device_train_batch_size = recipe.lanes // ranks
     return arguments
 
@@ -124,3 +130,11 @@ class _Log(TrainerCallback):
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
 
+
+class _EachEpoch(TrainerCallback):
+    """Evaluates and saves at the end of an epoch where no step just did."""
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
+        if args.save_strategy == "epoch" or state.global_step % args.save_steps:
+            control.should_evaluate = control.should_save = True
+        return control

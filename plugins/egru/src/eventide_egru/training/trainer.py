@@ -39,13 +39,10 @@ class EgruTrainer(Trainer):
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any
     ) -> Any:
         inputs = dict(inputs)
-        labels, window = inputs["labels"], inputs.pop("window")
+        window = inputs.pop("window")
         if int(window[0]) == 0 or self.carried is None:
             self.carried = DynamicCache(config=self.accelerator.unwrap_model(model).config)
-        inputs |= {
-            "shift_labels": labels, "past_key_values": self.carried, "use_cache": True,
-            "skip_logits": True,
-        }  # fmt: skip
+        inputs |= {"past_key_values": self.carried, "use_cache": True, "skip_logits": True}
         result = super().compute_loss(model, inputs, return_outputs, **kwargs)
         for layer in self.carried.layers:
             layer.detach()

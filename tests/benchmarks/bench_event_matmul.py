@@ -1,12 +1,13 @@
 """How much faster a product gets when silent units are left out: one token, H = 1350, CPU.
 
-    python tests/benchmarks/event_matmul.py [--rounds 8] [--no-save]
+    python tests/benchmarks/bench_event_matmul.py [--rounds 8] [--no-save]
 
 Every contender runs in every round, in short bursts over fresh event vectors, so that a busy
 moment of the machine hits all of them. Times are medians of single calls, Python included; a matrix
 that fits the last-level cache is in it, for dense and event products alike.
 
     dense             torch.mv over the whole float32 matrix, on two threads
+    dense oneDNN      the same through oneDNN, the matrix laid out beforehand
     gather            torch.index_select of the fired rows, then a dense product
     event <format>    event_matmul, weights in that format
     event 10 % <...>  event_matmul over compressed rows with 90 % of the weights pruned
@@ -28,11 +29,12 @@ from record import save, table
 from torch import Tensor
 
 from eventide_kernels import CompressedRows, compress_rows, event_matmul, quantize_rows
+from eventide_kernels.dense import DenseProduct
 
 UNITS, OUTPUTS = 1350, 3 * 1350
 ACTIVITIES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 1.0)
 BURST, WARM_UP, VECTORS, THREADS = 40, 20, 60, 2
-COMMAND = "python tests/benchmarks/event_matmul.py"
+COMMAND = "python tests/benchmarks/bench_event_matmul.py"
 
 Product = Callable[[Tensor], Any]
 
@@ -42,9 +44,11 @@ def contenders(weight: Tensor) -> dict[str, tuple[Product, float]]:
     transposed, pruned = weight.t(), weight * (torch.rand(weight.shape) < 0.1)
     quantized, scale = quantize_rows(weight)
     low = weight.bfloat16()
+    laid_out = DenseProduct(weight, rows=1_000)
     rows = {name: compress_rows(pruned, dtype=dtype) for name, dtype in COMPRESSED.items()}
     found: dict[str, tuple[Product, float]] = {
         "dense": (lambda events: torch.mv(transposed, events), 4.0 * OUTPUTS),
+        "dense oneDNN": (lambda events: laid_out(events[None]), 4.0 * OUTPUTS),
         "event float32": (lambda events: event_matmul(events, weight), 4.0 * OUTPUTS),
         "event bfloat16": (lambda events: event_matmul(events, low), 2.0 * OUTPUTS),
         "event int8": (lambda events: event_matmul(events, quantized, scale=scale), 1.0 * OUTPUTS),

@@ -1,0 +1,60 @@
+"""Files and folders that appear whole or not at all: written aside, then renamed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def written_aside(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
+    """Give a temporary folder beside `path`; it becomes `path` when the block ends well.
+
+    Args:
+        path: the folder to be.
+        replace: whether a folder of that name may be replaced; files in it are lost.
+
+    Raises:
+        FileExistsError: `path` exists and may not be replaced.
+    """
+    path = Path(path)
+    if path.exists() and not replace:
+        raise FileExistsError(f"output {path} exists already; name another folder")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    try:
+        yield aside
+        aside.chmod(0o755)
+        for file in aside.iterdir():
+            file.chmod(0o644)
+        old = aside.with_name(aside.name + "-old")
+        if path.exists():
+            path.rename(old)
+        aside.rename(path)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def write_text(path: str | Path, text: str) -> Path:
+    """Write a UTF-8 file in one step and return its path."""
+    with file_aside(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+    return Path(path)
+
+
+@contextmanager
+def file_aside(path: str | Path) -> Iterator[Path]:
+    """Give a temporary file name beside `path`, of the same suffix; renamed when the block ends."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
+    try:
+        yield aside
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)

@@ -1,0 +1,59 @@
+"""A checkpoint folder as a model and its tokenizer, with one clear error where that fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+
+from .modeling_egru import EgruForCausalLM
+
+
+def load_checkpoint(
+    name: str | Path, device: str | None = None
+) -> tuple[EgruForCausalLM, PreTrainedTokenizerBase]:
+    """Load with AutoModelForCausalLM and AutoTokenizer, in evaluation mode.
+
+    Args:
+        name: a folder, or a model on the Hugging Face hub.
+        device: such as "cpu" or "cuda:0"; "cuda" where there is one when None.
+
+    Raises:
+        FileNotFoundError: no such folder or model.
+        ValueError: it cannot be read, is no EGRU language model, or the device is not there.
+    """
+    try:
+        model = AutoModelForCausalLM.from_pretrained(name)
+        tokenizer = AutoTokenizer.from_pretrained(name)
+    except SafetensorError as error:
+        raise ValueError(f"checkpoint {name}: the weights cannot be read: {error}") from error
+    except (OSError, ValueError) as error:
+        if Path(name).is_dir():
+            raise ValueError(f"checkpoint {name} cannot be loaded: {error}") from error
+        raise FileNotFoundError(
+            f"checkpoint {name} is neither a folder nor a model within reach on the hub"
+        ) from error
+    if not isinstance(model, EgruForCausalLM):
+        raise ValueError(f"checkpoint {name} is a {type(model).__name__}, want EgruForCausalLM")
+    return model.to(_device(device)).eval(), tokenizer
+
+
+def _device(name: str | None) -> torch.device:
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {name!r} is not available: {error}") from error
+    return device
+
+
+def record_events(model: Any, tokens: torch.Tensor) -> list[torch.Tensor]:
+    """Events of each layer for one sequence: (N,) ids -> per layer (N, units), 0 or 1."""
+    with torch.no_grad():
+        ids = tokens[None].to(next(model.parameters()).device)
+        return [e[0].cpu() for e in model(ids, output_events=True, logits_to_keep=1).events]
