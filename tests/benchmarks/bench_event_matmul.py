@@ -9,6 +9,7 @@ that fits the last-level cache is in it, for dense and event products alike.
     dense             torch.mv over the whole float32 matrix, on two threads
     dense oneDNN      the same through oneDNN, the matrix laid out beforehand
     gather            torch.index_select of the fired rows, then a dense product
+    in egru_scan ...  the compiled product inside egru_scan's step for one sequence
     event <format>    event_matmul, weights in that format
     event 10 % <...>  event_matmul over compressed rows with 90 % of the weights pruned
 
@@ -24,12 +25,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from record import save, table
 from torch import Tensor
 
 from eventide_kernels import CompressedRows, compress_rows, event_matmul, quantize_rows
 from eventide_kernels.dense import DenseProduct
+from eventide_kernels.event_matmul.cpu import event_product
+from eventide_kernels.event_matmul.lanes import as_stored
 
 UNITS, OUTPUTS = 1350, 3 * 1350
 ACTIVITIES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 1.0)
@@ -53,11 +57,20 @@ def contenders(weight: Tensor) -> dict[str, tuple[Product, float]]:
         "event bfloat16": (lambda events: event_matmul(events, low), 2.0 * OUTPUTS),
         "event int8": (lambda events: event_matmul(events, quantized, scale=scale), 1.0 * OUTPUTS),
     }
+    found["in egru_scan float32"] = inside_a_scan(weight), 4.0 * OUTPUTS
+    found["in egru_scan bfloat16"] = inside_a_scan(low), 2.0 * OUTPUTS
     for name, matrix in rows.items():
         found[f"event 10 % {name}"] = product_with(matrix), entry_bytes(matrix) / UNITS
     # Last, for it wakes PyTorch's threads, which spin for a while afterwards.
     found["gather"] = (lambda events: gather(events, weight)), 4.0 * OUTPUTS
     return found
+
+
+def inside_a_scan(weight: Tensor) -> Product:
+    """The compiled product that egru_scan calls at every step, without event_matmul's checks."""
+    stored, out = as_stored(weight), np.empty(OUTPUTS, np.float32)
+    rows, coefficients = np.empty(UNITS, np.int64), np.empty(UNITS, np.float32)
+    return lambda events: event_product(out, events.numpy(), stored, rows, coefficients)
 
 
 COMPRESSED = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}

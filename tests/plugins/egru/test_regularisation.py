@@ -93,6 +93,16 @@ def test_activity_penalty_is_added_to_the_loss(
     torch.testing.assert_close(penalised(ids, labels=ids).loss, plain(ids, labels=ids).loss)
 
 
+def test_activity_penalty_is_shared_between_the_parts_of_a_batch(
+    make_egru: Callable[..., Any], ids: torch.Tensor
+) -> None:
+    """Gradient accumulation, or several ranks: the parts add up to the loss of the whole."""
+    model = make_egru(activity_regularization=0.7).train()
+    whole = model(ids, labels=ids).loss
+    parts = [model(part, labels=part, num_items_in_batch=48).loss for part in ids.split([1, 2])]
+    torch.testing.assert_close(sum(parts), whole)
+
+
 def test_activity_penalty_lowers_activity(make_egru: Callable[..., Any], ids: torch.Tensor) -> None:
     """A few steps on the penalty alone: fewer events."""
     model = make_egru(threshold_mean=0.1).train()

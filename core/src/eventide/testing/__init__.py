@@ -1,4 +1,5 @@
 """Test batteries for plugin authors: subclass one in a test file and run pytest.
 
-`eventide.testing.kernels` holds a backend to its reference. The batteries need pytest and torch.
+`eventide.testing.kernels` holds a backend to its reference, `eventide.testing.recurrent` a recurrent
+language model to what transformers relies on. They need pytest and torch, the second transformers.
 """

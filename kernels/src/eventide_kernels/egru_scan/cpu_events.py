@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from ..event_matmul.cpu import add_rows_dense, list_fired
+from ..event_matmul.cpu import event_product
 from .cpu_passes import forward_pass
 from .vector_math import FAST
 
 MOST_SEQUENCES = 2
-_NO_SCALE = np.empty(0, np.float32)
 
 
 @njit(fastmath=FAST, error_model="numpy", nogil=True, cache=True)
@@ -33,9 +32,7 @@ def event_steps(
         size = batch_sizes[t]
         for b in range(size):
             source = y0[b] if before < 0 else y[before + b]
-            count = list_fired(source, _NO_SCALE, rows, coefficients)
-            product[b, :] = 0
-            add_rows_dense(product[b], coefficients, rows, count, recurrent_kernel, 0, 3 * units)
+            event_product(product[b], source, recurrent_kernel, rows, coefficients)
         forward_pass(
             gates_x, product, bias, threshold, h, keep, keep_rate, gates, candidate, y, c,
             first, size, first if save else 0,

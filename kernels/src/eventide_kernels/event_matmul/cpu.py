@@ -86,6 +86,19 @@ def add_rows_dense(
 
 
 @njit(**_options)
+def event_product(
+    out: Array, events: Array, weight: Array, rows: Array, coefficients: Array
+) -> None:
+    """out = events @ weight, (I,) and (I, O) -> (O,), from inside another compiled function.
+
+    rows (I,) int64 and coefficients (I,) float32 are room to work in.
+    """
+    out[:] = 0
+    count = list_fired(events, _NO_SCALE, rows, coefficients)
+    add_rows_dense(out, coefficients, rows, count, weight, 0, out.shape[0])
+
+
+@njit(**_options)
 def add_rows_compressed(
     out: Array,
     coefficients: Array,

@@ -65,3 +65,20 @@ def chunked_cross_entropy(
         rows, targets = rows[real], targets[real]
     items = len(targets) if num_items_in_batch is None else num_items_in_batch
     return _LinearCrossEntropy.apply(rows, weight, bias, targets) / items
+
+
+def share_of_batch(
+    labels: torch.Tensor,  # (B, T)
+    num_items_in_batch: torch.Tensor | int | None = None,
+    ignore_index: int = -100,
+    shift_labels: torch.Tensor | None = None,
+    **kwargs,
+) -> torch.Tensor | float:
+    """The share of a batch's tokens that this call holds; the rest is with other calls or ranks.
+
+    A penalty times this adds up to one penalty a batch, as the cross-entropy does.
+    """
+    if num_items_in_batch is None:
+        return 1.0
+    targets = labels[..., 1:] if shift_labels is None else shift_labels
+    return (targets != ignore_index).sum() / num_items_in_batch

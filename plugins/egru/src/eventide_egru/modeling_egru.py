@@ -23,7 +23,7 @@ from transformers.modeling_outputs import (
 from .cache_egru import EgruCacheLayer
 from .configuration_egru import EgruConfig
 from .layer_egru import EgruDecoder, EgruLayer, locked_dropout
-from .loss_egru import chunked_cross_entropy
+from .loss_egru import chunked_cross_entropy, share_of_batch
 from .padding_egru import real_tokens, scatter_rows
 
 
@@ -272,7 +272,8 @@ class EgruForCausalLM(EgruPreTrainedModel, GenerationMixin):
                     logits=logits, labels=labels, vocab_size=self.config.vocab_size, **kwargs
                 )
         if loss is not None and self.training and self.config.activity_regularization:
-            loss = loss + self.config.activity_regularization * sum(outputs.activity)
+            weight = self.config.activity_regularization * share_of_batch(labels, **kwargs)
+            loss = loss + weight * sum(outputs.activity)
         output = EgruCausalLMOutput(
             loss=loss,
             logits=logits,

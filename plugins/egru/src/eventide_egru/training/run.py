@@ -73,6 +73,7 @@ def train(
         valid_tokens=encode(tokenizer, read_split(data, "valid")),
         callbacks=[_Log(output / "log.jsonl"), _EachEpoch()],
     )
+    model.config.use_cache = True  # Trainer turns it off, and a saved model would generate slowly
     trainer.train(resume_from_checkpoint=last)
     best = output / "best"
     if trainer.is_world_process_zero():
