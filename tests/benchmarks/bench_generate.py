@@ -11,12 +11,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import eventide_egru  # noqa: F401  registers the classes
 import torch
 import torch.nn.functional as F
 from record import save, table
 from timing import medians
 from transformers import AutoModelForCausalLM
+
+import eventide_egru  # noqa: F401  registers the classes
 
 CHECKPOINT = Path(__file__).parents[2] / "hub_cards" / "egru-ptb-small"
 PROMPT, TOKENS = 16, 100

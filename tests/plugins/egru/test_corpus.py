@@ -66,7 +66,7 @@ def test_text_that_is_not_utf8(tmp_path: Path) -> None:
 
 
 def test_encoded_text_is_one_stream_with_line_ends() -> None:
-    text = " a b \n\n b a \n c"
+    text = " a b \n\n b a \n c\n"
     tokenizer = word_tokenizer(vocabulary([text]))
     ids = encode(tokenizer, text)
     assert ids.dtype.is_signed and ids.ndim == 1
@@ -77,4 +77,10 @@ def test_encoded_text_is_one_stream_with_line_ends() -> None:
 
 def test_encoded_bytes_are_those_of_the_lines() -> None:
     tokenizer = byte_tokenizer()
-    assert tokenizer.decode(encode(tokenizer, "größe\nab\n").tolist()) == "größe\nab\n"
+    for text in ("größe\nab\n", "\tint x;\r\n  \x0cno end", "\n\n", ""):
+        assert tokenizer.decode(encode(tokenizer, text).tolist()) == text
+
+
+def test_a_missing_last_line_break_is_added(tmp_path: Path) -> None:
+    (tmp_path / "train.txt").write_text("one\ntwo")
+    assert read_split(tmp_path, "train") == "one\ntwo\n"

@@ -34,6 +34,9 @@ def test_round_trip(tmp_path: Path) -> None:
         ("lanes: 0", "lanes must be a positive integer, got 0"),
         ("window: 3.5", "window must be a positive integer, got 3.5"),
         ("learning_rate: 0", "learning_rate must be positive, got 0"),
+        ("learning_rate: fast", "learning_rate must be a number, got 'fast'"),
+        ("seed: 1.5", "seed must be 0 or a positive integer, got 1.5"),
+        ("model: {hidden: [3]}", r"model has unknown keys \['hidden'\]"),
         ("model: {variant: lstm}", "variant must be 'released' or 'paper', got 'lstm'"),
     ],
 )
@@ -42,6 +45,11 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, words: str) -> None:
     file.write_text(text)
     with pytest.raises(ValueError, match=words):
         load_recipe(file)
+
+
+def test_a_float_that_yaml_takes_for_text(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("learning_rate: 1e-3")
+    assert load_recipe(tmp_path / "recipe.yaml").learning_rate == 0.001
 
 
 def test_no_such_file(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ class InterfaceTests(RecurrentBase):
         import torch
 
         model = self.make_model()
-        ids = self.ids(model)
+        ids = self.ids(model, time=5)
         want = model(ids, labels=ids, use_cache=False)
         weight = model.get_input_embeddings().weight
         (want_gradient,) = torch.autograd.grad(want.loss, weight)

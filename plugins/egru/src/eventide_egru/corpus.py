@@ -15,6 +15,8 @@ SPLITS = ("train", "valid", "test")
 def read_split(path: str | Path, split: str) -> str:
     """The text of one split: the only .txt or .txt.gz file whose name contains its name.
 
+    A line break is added where the last line lacks one.
+
     Args:
         path: a folder, or a .zip archive (a folder with a single archive also serves).
         split: "train", "valid" or "test".
@@ -40,9 +42,10 @@ def read_split(path: str | Path, split: str) -> str:
     if fitting[0].endswith(".gz"):
         content = gzip.decompress(content)
     try:
-        return content.decode("utf-8")
+        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"data: {fitting[0]} is not UTF-8 text: {error}") from None
+    return text if text.endswith("\n") else text + "\n"
 
 
 def _names(path: Path) -> list[str]:
@@ -63,7 +66,7 @@ def _read(path: Path, name: str) -> bytes:
 
 def encode(tokenizer: PreTrainedTokenizerFast, text: str) -> torch.Tensor:
     """Token ids of a whole text, (N,) int64, without special tokens added."""
-    backend = tokenizer.backend_tokenizer
-    lines = [line.strip() + "\n" for line in text.splitlines()]
-    encodings = backend.encode_batch_fast(lines, add_special_tokens=False)
+    *lines, rest = text.split("\n")  # line by line: one huge string would be slow
+    pieces = [f"{line}\n" for line in lines] + ([rest] if rest else [])
+    encodings = tokenizer.backend_tokenizer.encode_batch_fast(pieces, add_special_tokens=False)
     return torch.tensor([i for e in encodings for i in e.ids], dtype=torch.long)

@@ -25,7 +25,8 @@ def evaluate_tokens(
 ) -> dict[str, Any]:
     """Evaluate next-token prediction over a whole stream.
 
-    Every token but the first is predicted once. ppl = exp(sum of -log p / count).
+    Every token but the first is predicted once; several lanes leave out what does not divide
+    evenly. ppl = exp(sum of -log p / count).
 
     Args:
         model: an EgruForCausalLM; left in evaluation mode.

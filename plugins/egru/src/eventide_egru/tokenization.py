@@ -22,7 +22,7 @@ def vocabulary(texts: Iterable[str]) -> dict[str, int]:
     """
     words: dict[str, int] = {}
     for text in texts:
-        for line in text.splitlines():
+        for line in text.removesuffix("\n").split("\n"):
             for word in (*line.split(), EOS):
                 words.setdefault(word, len(words))
     if len(words) < 2:

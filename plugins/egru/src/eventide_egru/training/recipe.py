@@ -47,8 +47,17 @@ class Recipe:
         for name in ("epochs", "lanes", "window"):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
                 raise ValueError(f"{name} must be a positive integer, got {getattr(self, name)!r}")
+        for name in ("seed", "warmup_steps"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 0:
+                raise ValueError(
+                    f"{name} must be 0 or a positive integer, got {getattr(self, name)!r}"
+                )
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
+        known = [f.name for f in fields(EgruConfig)]
+        unknown = sorted(set(self.model) - set(known))
+        if unknown:
+            raise ValueError(f"model has unknown keys {unknown}; known are {known}")
         EgruConfig(**self.model)
 
     def config(self, **overrides: Any) -> EgruConfig:
@@ -73,9 +82,20 @@ def load_recipe(path: str | Path) -> Recipe:
     unknown = sorted(set(values) - set(known))
     if unknown:
         raise ValueError(f"recipe {path} has unknown keys {unknown}; known are {known}")
+    for name in ("learning_rate", "weight_decay", "max_grad_norm"):
+        if name in values:
+            values[name] = _number(name, values[name])
     if "betas" in values:
-        values["betas"] = tuple(values["betas"])
+        values["betas"] = tuple(_number("betas", beta) for beta in values["betas"])
     return Recipe(**values)
+
+
+def _number(name: str, value: Any) -> float:
+    """A float also where YAML sees text: it takes 1e-3, without a point, for a word."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be a number, got {value!r}") from None
 
 
 def dump_recipe(recipe: Recipe) -> str:
