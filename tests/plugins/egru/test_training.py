@@ -19,6 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
 from eventide_egru.corpus import encode, read_split  # noqa: E402
 from eventide_egru.evaluation import evaluate_tokens  # noqa: E402
 from eventide_egru.training import Recipe, load_recipe, run, train  # noqa: E402
+from eventide_egru.training.checkpoints import last_whole_checkpoint  # noqa: E402
 from eventide_egru.training.trainer import EgruTrainer  # noqa: E402
 
 NOISE = {"hidden_dropout": 0.1, "word_dropout": 0.1, "dropconnect": 0.2, "zoneout": 0.1}
@@ -142,12 +143,17 @@ def test_a_run_is_not_written_over(corpus: Path, tmp_path: Path) -> None:
     assert (tmp_path / "run" / "log.jsonl").read_text() == before
 
 
-def test_a_checkpoint_without_its_state_is_refused(corpus: Path, tmp_path: Path) -> None:
-    train(recipe(epochs=1), corpus, tmp_path / "run", save_steps=4)
-    last = tmp_path / "run" / "checkpoint-12"
+def test_a_checkpoint_cut_short_is_passed_over(
+    corpus: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    output = tmp_path / "run"
+    train(recipe(), corpus, output)
+    first, last = (output / f"checkpoint-{n * STEPS_AN_EPOCH}" for n in (1, 2))
     (last / "carry-0.safetensors").unlink()
-    with pytest.raises(FileNotFoundError, match="carry-0.safetensors is missing"):
-        train(recipe(epochs=2), corpus, tmp_path / "run", save_steps=4, resume=True)
+    assert last_whole_checkpoint(output, 1) == first
+    assert "checkpoint-24 is incomplete, it lacks ['carry-0.safetensors']" in caplog.text
+    (first / "trainer_state.json").unlink()
+    assert last_whole_checkpoint(output, 1) is None
 
 
 def test_too_little_text(tmp_path: Path) -> None:

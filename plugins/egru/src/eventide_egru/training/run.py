@@ -9,11 +9,13 @@ from typing import Any
 
 import torch
 from transformers import TrainerCallback, TrainingArguments, set_seed
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from ..corpus import encode, read_split
+from ..files import written_aside
 from ..modeling_egru import EgruForCausalLM
 from ..tokenization import byte_tokenizer, vocabulary, word_tokenizer
+from .checkpoints import last_whole_checkpoint
 from .lanes import LaneDataset
 from .recipe import Recipe, dump_recipe
 from .trainer import EgruTrainer
@@ -48,10 +50,11 @@ def train(
         ValueError: lanes that the number of ranks does not divide, or too little text.
     """
     output = Path(output)
-    last = get_last_checkpoint(str(output)) if output.is_dir() else None
-    if not resume and (last is not None or (output / "log.jsonl").exists()):
+    begun = (output / "log.jsonl").exists() or any(output.glob(f"{PREFIX_CHECKPOINT_DIR}-*"))
+    if begun and not resume:
         raise FileExistsError(f"output {output} holds a run already; pass resume to go on with it")
     arguments = _arguments(recipe, output, save_steps)
+    last = last_whole_checkpoint(output, arguments.world_size)
     text = read_split(data, "train")
     by_word = recipe.tokenizer == "word"
     tokenizer = word_tokenizer(vocabulary([text])) if by_word else byte_tokenizer()
@@ -74,12 +77,13 @@ def train(
         callbacks=[_Log(output / "log.jsonl"), _EachEpoch()],
     )
     model.config.use_cache = True  # Trainer turns it off, and a saved model would generate slowly
-    trainer.train(resume_from_checkpoint=last)
+    trainer.train(resume_from_checkpoint=None if last is None else str(last))
     best = output / "best"
     if trainer.is_world_process_zero():
-        trainer.model.save_pretrained(best)
-        tokenizer.save_pretrained(best)
-        (best / "recipe.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
+        with written_aside(best, replace=True) as folder:
+            trainer.model.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+            (folder / "recipe.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
     return best
 
 

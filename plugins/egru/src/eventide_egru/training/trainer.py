@@ -12,6 +12,8 @@ from transformers import DynamicCache, Trainer
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from ..evaluation import evaluate_tokens
+from ..files import file_aside
+from .checkpoints import carry_file
 
 _DECAYED = ("kernel", "embed_tokens.weight", "projection.weight", "lm_head.weight")
 
@@ -75,23 +77,19 @@ class EgruTrainer(Trainer):
                 if layer.is_initialized:
                     tensors[f"{index}.y"] = layer.keys.contiguous()
                     tensors[f"{index}.h"] = layer.values.contiguous()
-            save_file(tensors, self._carry_file(folder))
+            with file_aside(carry_file(folder, self.args.process_index)) as aside:
+                save_file(tensors, aside)
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
         super()._load_rng_state(checkpoint)
         if checkpoint is None:
             return
-        file = self._carry_file(Path(checkpoint))
-        if not file.is_file():
-            raise FileNotFoundError(f"{file} is missing: this checkpoint cannot be resumed exactly")
+        file = carry_file(Path(checkpoint), self.args.process_index)
         tensors = load_file(file, device=str(self.args.device))
         self.carried = DynamicCache(config=self.model.config)
         for index, layer in enumerate(self.carried.layers):
             if f"{index}.y" in tensors:
                 layer.update(tensors[f"{index}.y"], tensors[f"{index}.h"])
-
-    def _carry_file(self, folder: Path) -> Path:
-        return folder / f"carry-{self.args.process_index}.safetensors"
 
 
 class _Tokens(Dataset):
