@@ -152,7 +152,7 @@ def run(rounds: int) -> list[dict[str, Any]]:
         stream = stream_bandwidth(weight, rounds)
         medians = measure(products, event_vectors(activity), rounds)
         for name, (_, bytes_a_unit) in products.items():
-            units = UNITS if name == "dense" else max(1, round(activity * UNITS))
+            units = UNITS if name.startswith("dense") else max(1, round(activity * UNITS))
             rows.append(
                 {
                     "activity": activity,

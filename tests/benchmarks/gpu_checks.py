@@ -2,7 +2,8 @@
 
 Errors are the largest difference over the largest value wanted. Where bfloat16 is asked for, its
 rounding moves some cells across their threshold, where y jumps. So bfloat16 is checked twice:
-strictly with thresholds so low that every unit fires, and in the Euclidean norm as it is used.
+strictly with thresholds so low that every unit fires, over few steps (what is never reset down
+grows, and a long run of it magnifies any rounding), and in the Euclidean norm as it is used.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from eventide import use_backend
 from eventide.testing.memory import poisoned_memory
 from eventide_kernels import egru_scan
 
-FP32_ALLOWED, BF16_ALLOWED, BF16_NORM_ALLOWED = 1e-4, 5e-2, 0.25
+FP32_ALLOWED, BF16_ALLOWED, BF16_NORM_ALLOWED = 1e-4, 3e-2, 0.1
 _MARGIN, _SEEDS = 1e-5, 40
+_FEW_STEPS = 12
 _EVERY_UNIT_FIRES = -1.5  # a cell starts within (-1, 1) and such a threshold only adds to it
 
 
@@ -181,6 +183,8 @@ def check_scan(device: str, large: bool) -> list[dict[str, Any]]:
             ("bfloat16, Euclidean", BF16_NORM_ALLOWED, torch.bfloat16, False),
         )
         for way, allowed, dtype, fires in ways:
+            if fires and case.steps > _FEW_STEPS:
+                continue
             rows.append(
                 tried(
                     f"egru_scan {way}: {name}",

@@ -1,0 +1,205 @@
+"""Medians on a GPU: egru_scan against cuDNN's recurrent layers, event_matmul against torch.mm.
+
+`least_gb_s` counts what the loop over steps moves when every array is read and written once: the
+recurrent matrix at each step, and per row and unit 18 numbers forward and 21 backward (the
+pointwise kernel's 14 and 17, and what the product reads and writes). The true traffic is larger.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from eventide_kernels import compress_rows, egru_scan, event_matmul, quantize_rows
+
+SIZES = [(64, 70, 750, 1350), (128, 70, 1350, 1350), (1, 70, 256, 512)]
+TINY_SIZES = [(2, 3, 4, 5)]
+ACTIVITIES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 1.0)
+_FORWARD_NUMBERS, _BACKWARD_NUMBERS = 18, 21
+
+Functions = dict[str, Callable[[], object]]
+
+
+def medians_ms(functions: Functions, device: str, rounds: int) -> dict[str, float | None]:
+    """Milliseconds of each function, timed in turn; None for one that cannot run here."""
+    taken: dict[str, list[float]] = {name: [] for name in functions}
+    able = {name: function for name, function in functions.items() if _runs(function)}
+    for _ in range(rounds):
+        for name, function in able.items():
+            taken[name].append(_one_ms(function, device))
+    return {name: statistics.median(times) if times else None for name, times in taken.items()}
+
+
+def _runs(function: Callable[[], object]) -> bool:
+    try:
+        for _ in range(3):
+            function()
+    except (RuntimeError, NotImplementedError):  # a layer without this dtype on this device
+        return False
+    return True
+
+
+def _one_ms(function: Callable[[], object], device: str) -> float:
+    if device != "cuda":
+        begin = time.perf_counter()
+        function()
+        return (time.perf_counter() - begin) * 1e3
+    torch.cuda.synchronize()
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    begin.record()
+    function()
+    end.record()
+    torch.cuda.synchronize()
+    return begin.elapsed_time(end)
+
+
+def time_scans(device: str, sizes: list[tuple[int, ...]], rounds: int) -> list[dict[str, Any]]:
+    """A row for each size, dtype and pass."""
+    rows = []
+    for size in sizes:
+        for dtype in (torch.float32, torch.bfloat16):
+            for backward in (False, True):
+                functions = scan_contenders(*size, dtype, device, backward)
+                rows.append(_scan_row(size, dtype, backward, medians_ms(functions, device, rounds)))
+    return rows
+
+
+def scan_contenders(
+    batch: int, steps: int, inputs: int, units: int, dtype: torch.dtype, device: str,
+    backward: bool,
+) -> Functions:  # fmt: skip
+    """Forward, or forward and backward with gradients of the input and of every weight."""
+    torch.manual_seed(0)
+    x = torch.randn(batch, steps, inputs, device=device, dtype=dtype)
+    kernel, recurrent = torch.empty(inputs, 3 * units), torch.empty(units, 3 * units)
+    torch.nn.init.xavier_normal_(kernel)
+    torch.nn.init.xavier_normal_(recurrent)
+    made = kernel, recurrent, torch.zeros(3 * units), torch.zeros(3 * units)
+    weights = [w.to(device, dtype) for w in (*made, torch.full((units,), 0.01))]
+    layers = {
+        "nn.GRU": torch.nn.GRU(inputs, units, batch_first=True, device=device, dtype=dtype),
+        "nn.LSTM": torch.nn.LSTM(inputs, units, batch_first=True, device=device, dtype=dtype),
+    }
+    found: Functions = {
+        "egru_scan": _passes(lambda x, *w: egru_scan(x, *w).y, [x, *weights], backward),
+        "products": _products(x, weights[0], weights[1], backward),
+    }
+    for name, layer in layers.items():
+        found[name] = _layer_passes(layer, x, backward)
+    return found
+
+
+def _passes(call: Callable[..., Tensor], leaves: list[Tensor], backward: bool) -> Any:
+    leaves = [leaf.detach().requires_grad_(backward) for leaf in leaves]
+
+    def run() -> None:
+        with torch.set_grad_enabled(backward):
+            out = call(*leaves)
+            if backward:
+                torch.autograd.grad(out.sum(), leaves)
+
+    return run
+
+
+def _layer_passes(layer: torch.nn.Module, x: Tensor, backward: bool) -> Any:
+    x = x.detach().requires_grad_(backward)
+
+    def run() -> None:
+        with torch.set_grad_enabled(backward):
+            out = layer(x)[0]
+            if backward:
+                torch.autograd.grad(out.sum(), [x, *layer.parameters()])
+
+    return run
+
+
+def _products(x: Tensor, kernel: Tensor, recurrent: Tensor, backward: bool) -> Any:
+    """The dense products of the scan's equations and nothing else."""
+    (batch, steps, inputs), units = x.shape, recurrent.shape[0]
+    flat = x.reshape(-1, inputs)
+    y, dq = x.new_ones(steps, batch, units), x.new_ones(steps, batch, 3 * units)
+    q, dy = x.new_empty(batch, 3 * units), x.new_empty(batch, units)
+    all_y, all_dq = y.view(-1, units), dq.view(-1, 3 * units)
+
+    def run() -> None:
+        torch.mm(flat, kernel)
+        for t in range(steps):
+            torch.mm(y[t], recurrent, out=q)
+        if not backward:
+            return
+        for t in range(steps):
+            torch.mm(dq[t], recurrent.t(), out=dy)
+        torch.mm(all_y.t(), all_dq)
+        torch.mm(flat.t(), all_dq)
+        torch.mm(all_dq, kernel.t())
+
+    return run
+
+
+def _scan_row(
+    size: tuple[int, ...], dtype: torch.dtype, backward: bool, ms: dict[str, float | None]
+) -> dict[str, Any]:
+    batch, steps, inputs, units = size
+    numbers = _FORWARD_NUMBERS + _BACKWARD_NUMBERS * backward
+    matrix = 3 * units * units * dtype.itemsize * (1 + backward)
+    least = steps * matrix + 4 * numbers * batch * steps * units
+    scan, gru, products = ms["egru_scan"], ms["nn.GRU"], ms["products"]
+    return {
+        "part": "scan", "batch": batch, "steps": steps, "inputs": inputs, "units": units,
+        "dtype": str(dtype).removeprefix("torch."),
+        "pass": "forward + backward" if backward else "forward",
+        **{f"{name}_ms": value for name, value in ms.items()},
+        "scan/products": _ratio(scan, products), "nn.GRU/scan": _ratio(gru, scan),
+        "least_gb_s": None if scan is None else least / scan / 1e6,
+    }  # fmt: skip
+
+
+def _ratio(a: float | None, b: float | None) -> float | None:
+    return None if a is None or b is None else a / b
+
+
+def time_events(device: str, units: int, outputs: int, rounds: int) -> list[dict[str, Any]]:
+    """event_matmul for batches of 1 and 16 against torch.mm over the whole matrix."""
+    torch.manual_seed(0)
+    weight = torch.randn(units, outputs, device=device)
+    low, (quantized, scale) = weight.bfloat16(), quantize_rows(weight)
+    pruned = compress_rows(weight * (torch.rand_like(weight) < 0.1))
+    rows = []
+    for batch in (1, 16):
+        for activity in ACTIVITIES:
+            fired = torch.rand(batch, units, device=device) < activity
+            events = torch.randn(batch, units, device=device) * fired
+            few = events.bfloat16()
+            functions: Functions = {
+                "dense float32": lambda e=events: torch.mm(e, weight),
+                "dense bfloat16": lambda e=few: torch.mm(e, low),
+                "event float32": lambda e=events: event_matmul(e, weight),
+                "event bfloat16": lambda e=events: event_matmul(e, low),
+                "event int8": lambda e=events: event_matmul(e, quantized, scale=scale),
+                "event 10 % float32": lambda e=events: event_matmul(e, pruned),
+            }
+            with torch.no_grad():
+                ms = medians_ms(functions, device, rounds)
+            entry = {"dense float32": 4, "dense bfloat16": 2, "event float32": 4,
+                     "event bfloat16": 2, "event int8": 1}  # fmt: skip
+            for name, value in ms.items():
+                read = units if name.startswith("dense") else int(fired.sum())
+                size = entry.get(name)
+                moved = None if size is None else read * outputs * size
+                rows.append(
+                    {
+                        "part": "event",
+                        "batch": batch,
+                        "activity": activity,
+                        "product": name,
+                        "microseconds": None if value is None else value * 1e3,
+                        "times_faster_than_dense": _ratio(ms["dense float32"], value),
+                        "gb_s": None if value is None or moved is None else moved / value / 1e6,
+                    }
+                )
+    return rows
