@@ -1,0 +1,69 @@
+"""The state of an EGRU layer as a transformers cache layer."""
+
+from __future__ import annotations
+
+import torch
+from transformers.cache_utils import CacheLayerMixin
+
+
+class EgruCacheLayer(CacheLayerMixin):
+    """Outputs y (in `keys`) and states h (in `values`), each (batch, units), float32.
+
+    The names of the fields are transformers': its offloading, reset and beam reordering then
+    work unchanged. `DynamicCache(config=...)` builds one per layer.
+    """
+
+    _layer_type = "egru"
+
+    def __init__(self, **kwargs):
+        super().__init__()
+        self.cumulative_length = 0
+
+    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
+        self.device = key_states.device
+        self.is_initialized = True
+
+    def update(self, key_states, value_states, *args, steps: int = 1, **kwargs):
+        """Replace the state by that after `steps` more tokens; returns it."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        self.keys, self.values = key_states, value_states
+        self.cumulative_length += steps
+        return key_states, value_states
+
+    def state(self) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """(y, h), or None before the first token."""
+        return (self.keys, self.values) if self.is_initialized else None
+
+    def detach(self) -> None:
+        """Cut the gradient here: truncated backpropagation through time."""
+        if self.is_initialized:
+            self.keys, self.values = self.keys.detach(), self.values.detach()
+
+    def get_seq_length(self) -> int:
+        return self.cumulative_length
+
+    def get_max_length(self) -> int:
+        return -1
+
+    def get_max_cache_shape(self) -> int:
+        return -1
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return self.cumulative_length + query_length, 0
+
+    def reorder_cache(self, beam_idx: torch.LongTensor) -> None:
+        self._map(lambda t: t.index_select(0, beam_idx.to(t.device)))
+
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        self._map(lambda t: t.repeat_interleave(repeats, dim=0))
+
+    def batch_select_indices(self, indices: torch.Tensor) -> None:
+        self._map(lambda t: t[indices, ...])
+
+    def _map(self, function) -> None:
+        if self.is_initialized:
+            self.keys, self.values = function(self.keys), function(self.values)
+
+
+__all__ = ["EgruCacheLayer"]

@@ -1,0 +1,79 @@
+"""Argument checks of egru_scan: each message names the argument, what it got, what it wanted."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+VARIANTS = ("released", "paper")
+
+
+def _want(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
+    if tuple(tensor.shape) != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {tuple(tensor.shape)}")
+
+
+def check_weights(
+    x: Tensor,
+    kernel: Tensor,
+    recurrent_kernel: Tensor,
+    bias: Tensor,
+    recurrent_bias: Tensor,
+    threshold: Tensor,
+) -> None:
+    """Shapes, floating dtypes and one device for everything."""
+    if x.dim() != 3:
+        raise ValueError(f"x must have shape (batch, time, input), got {tuple(x.shape)}")
+    if threshold.dim() != 1:
+        raise ValueError(f"threshold must have shape (units,), got {tuple(threshold.shape)}")
+    units = threshold.numel()
+    _want("kernel", kernel, (x.shape[-1], 3 * units))
+    _want("recurrent_kernel", recurrent_kernel, (units, 3 * units))
+    _want("bias", bias, (3 * units,))
+    _want("recurrent_bias", recurrent_bias, (3 * units,))
+    named = {
+        "x": x, "kernel": kernel, "recurrent_kernel": recurrent_kernel, "bias": bias,
+        "recurrent_bias": recurrent_bias, "threshold": threshold,
+    }  # fmt: skip
+    for name, tensor in named.items():
+        if not tensor.is_floating_point():
+            raise TypeError(f"{name} must be floating point, got {tensor.dtype}")
+        if tensor.device != x.device:
+            raise ValueError(f"{name} is on {tensor.device}, but x is on {x.device}")
+
+
+def check_state(state: tuple[Tensor, Tensor], sequences: int, units: int, x: Tensor) -> None:
+    """initial_state is (y, h), each (sequences, units)."""
+    if not isinstance(state, (tuple, list)) or len(state) != 2:
+        raise TypeError(f"initial_state must be a pair (y, h), got {type(state).__name__}")
+    for name, tensor in zip(("y", "h"), state, strict=True):
+        _want(f"initial_state's {name}", tensor, (sequences, units))
+        if tensor.device != x.device:
+            raise ValueError(f"initial_state's {name} is on {tensor.device}, x is on {x.device}")
+
+
+def check_cu_seqlens(cu_seqlens: Tensor, x: Tensor) -> None:
+    """cu_seqlens starts at 0, never falls and ends at the number of rows of a batch of one."""
+    if x.shape[0] != 1:
+        raise ValueError(f"cu_seqlens needs x of shape (1, rows, input), got {tuple(x.shape)}")
+    if cu_seqlens.dim() != 1 or cu_seqlens.numel() < 1 or cu_seqlens.is_floating_point():
+        raise ValueError(
+            f"cu_seqlens must be a 1-D integer tensor, got {cu_seqlens.dtype} "
+            f"of shape {tuple(cu_seqlens.shape)}"
+        )
+    ends, rows = cu_seqlens.tolist(), x.shape[1]
+    falls = any(b < a for a, b in zip(ends, ends[1:], strict=False))
+    if ends[0] != 0 or ends[-1] != rows or falls:
+        raise ValueError(
+            f"cu_seqlens must start at 0, never fall and end at {rows} (rows of x), got {ends}"
+        )
+
+
+def check_options(zoneout: float, variant: str, dampening: float, support: float) -> None:
+    """Ranges of the scalar options."""
+    if not 0 <= zoneout < 1:
+        raise ValueError(f"zoneout must lie in [0, 1), got {zoneout}")
+    if variant not in VARIANTS:
+        raise ValueError(f"variant must be one of {VARIANTS}, got {variant!r}")
+    for name, value in (("dampening", dampening), ("support", support)):
+        if not 0 <= value < float("inf"):
+            raise ValueError(f"{name} must be finite and not negative, got {value}")

@@ -1,0 +1,115 @@
+"""Configuration of the event-based GRU for transformers."""
+
+from __future__ import annotations
+
+from dataclasses import field
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+_RATES = (
+    "embedding_dropout", "word_dropout", "hidden_dropout", "output_dropout", "dropconnect",
+    "zoneout",
+)  # fmt: skip
+
+
+def _is_size(value) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+@strict
+class EgruConfig(PreTrainedConfig):
+    r"""
+    Sizes, threshold, surrogate and regularisation of an EGRU model. Defaults are those of the
+    published Penn Treebank language model where it states them.
+
+    Args:
+        vocab_size: words or bytes.
+        embedding_size: width of the embedding, tied to the decoder where `tie_word_embeddings`.
+        hidden_sizes: units of each layer. When the last differs from `embedding_size`, a linear
+            projection stands before the decoder.
+        variant: "released" (reset gate after the recurrent product, soft reset of h) or "paper".
+        carry: what a call hands to the next: "full" (y and h) or "output" (y only, h restarts
+            at 0, as the released library does; perplexity then depends on the window).
+        dampening, support: height d and steepness s of the surrogate d max(0, 1 - s |c - thr|).
+        threshold_mean: mean m of the initial thresholds, drawn from Beta(3 m / (1 - m), 3).
+        threshold_trainable: whether thresholds learn; they stay within [0, 1].
+        embedding_range: standard deviation of the initial embedding.
+        embedding_dropout, hidden_dropout, output_dropout: locked dropout (one mask a sequence)
+            after the embedding, between layers, before the decoder.
+        word_dropout: share of the vocabulary whose embedding is zeroed for a call.
+        dropconnect: share of recurrent weights dropped, one mask a call.
+        zoneout: probability of a unit keeping its state for a step.
+        activity_regularization: weight of the mean event rate in the training loss.
+        event_driven: read only the weight rows of units that fired when no gradient is needed.
+    """
+
+    model_type = "egru"
+
+    vocab_size: int = 10000
+    embedding_size: int = 750
+    hidden_sizes: list[int] = field(default_factory=lambda: [1350, 1350, 750])
+    variant: str = "released"
+    carry: str = "full"
+    dampening: float = 3.6
+    support: float = 3.6
+    threshold_mean: float = 0.01
+    threshold_trainable: bool = True
+    embedding_range: float = 0.3
+    embedding_dropout: float = 0.0
+    word_dropout: float = 0.0
+    hidden_dropout: float = 0.0
+    output_dropout: float = 0.0
+    dropconnect: float = 0.0
+    zoneout: float = 0.0
+    activity_regularization: float = 0.0
+    event_driven: bool = True
+    use_cache: bool = True
+    tie_word_embeddings: bool = True
+    pad_token_id: int | None = None
+    bos_token_id: int | None = None
+    eos_token_id: int | list[int] | None = None
+
+    def __post_init__(self, **kwargs):
+        self._check_sizes()
+        super().__post_init__(**kwargs)
+        for name in _RATES:
+            value = getattr(self, name)
+            if not isinstance(value, (int, float)) or not 0 <= value < 1:
+                raise ValueError(f"{name} must lie in [0, 1), got {value!r}")
+        if self.variant not in ("released", "paper"):
+            raise ValueError(f"variant must be 'released' or 'paper', got {self.variant!r}")
+        if self.carry not in ("full", "output"):
+            raise ValueError(f"carry must be 'full' or 'output', got {self.carry!r}")
+        if not 0 < self.threshold_mean < 1:
+            raise ValueError(f"threshold_mean must lie in (0, 1), got {self.threshold_mean}")
+
+    def _check_sizes(self):
+        for name in ("vocab_size", "embedding_size"):
+            value = getattr(self, name)
+            if not _is_size(value):
+                raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+        sizes = self.hidden_sizes
+        if not isinstance(sizes, (list, tuple)) or not sizes or not all(map(_is_size, sizes)):
+            raise ValueError(
+                "hidden_sizes must name at least one layer, each an integer of at least 1, "
+                f"got {sizes!r}"
+            )
+
+    @property
+    def hidden_size(self) -> int:
+        return self.hidden_sizes[-1]
+
+    @property
+    def num_hidden_layers(self) -> int:
+        return len(self.hidden_sizes)
+
+    @property
+    def layer_types(self) -> list[str]:
+        return ["egru"] * len(self.hidden_sizes)
+
+    def validate_layer_type(self):
+        """Every layer is an "egru" layer; there is nothing a file could get wrong."""
+
+
+__all__ = ["EgruConfig"]

@@ -1,0 +1,101 @@
+"""The parts of an EGRU model: one recurrent layer, locked dropout, the decoder.
+
+Dimensions: B batch, T time, H units of a layer, E embedding, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from .configuration_egru import EgruConfig
+from .scan_egru import egru_scan, event_linear, skips_silent
+
+
+def locked_dropout(x: torch.Tensor, rate: float, cu_seqlens: torch.Tensor | None) -> torch.Tensor:
+    """Dropout with one mask per sequence, the same at every step. x (B, T, F)."""
+    if cu_seqlens is None:
+        return x * F.dropout(x.new_ones(x.shape[0], 1, x.shape[-1]), rate)
+    lengths = cu_seqlens.diff()
+    mask = F.dropout(x.new_ones(len(lengths), x.shape[-1]), rate)
+    return x * mask.repeat_interleave(lengths.to(x.device), 0)[None]
+
+
+class EgruLayer(nn.Module):
+    """One EGRU layer; weights as in the released checkpoints, gates in the order z, r, g."""
+
+    def __init__(self, config: EgruConfig, index: int):
+        super().__init__()
+        inputs = [config.embedding_size, *config.hidden_sizes][index]
+        units = config.hidden_sizes[index]
+        self.config, self.index, self.inputs, self.units = config, index, inputs, units
+        self.kernel = nn.Parameter(torch.empty(inputs, 3 * units))
+        self.recurrent_kernel = nn.Parameter(torch.empty(units, 3 * units))
+        self.bias = nn.Parameter(torch.empty(3 * units))
+        self.recurrent_bias = nn.Parameter(torch.empty(3 * units))
+        self.threshold = nn.Parameter(torch.empty(units), requires_grad=config.threshold_trainable)
+
+    def forward(self, x, state, cu_seqlens, want_events: bool):
+        """x (B, T, inputs) -> y (B, T, units), (y, h) after it, and the events where wanted.
+
+        Touches no cache: gradient checkpointing calls it twice with the same state.
+        """
+        config = self.config
+        if state is not None and config.carry == "output":
+            state = (state[0], torch.zeros_like(state[1]))
+        mask = None
+        if self.training and config.dropconnect:
+            mask = F.dropout(torch.ones_like(self.recurrent_kernel), config.dropconnect)
+        out = egru_scan(
+            x,
+            self.kernel,
+            self.recurrent_kernel,
+            self.bias,
+            self.recurrent_bias,
+            self.threshold.clamp(0, 1),
+            initial_state=state,
+            dropconnect_mask=mask,
+            zoneout=config.zoneout,
+            training=self.training,
+            dampening=config.dampening,
+            support=config.support,
+            variant=config.variant,
+            cu_seqlens=cu_seqlens,
+            return_events=want_events,
+            event_driven=config.event_driven,
+        )
+        return out.y, out.state, out.events
+
+    def extra_repr(self) -> str:
+        return f"{self.inputs}, {self.units}"
+
+
+class EgruDecoder(nn.Linear):
+    """The output layer; without gradient it reads only the weights of units that fired."""
+
+    def forward(self, y: torch.Tensor, event_driven: bool = False) -> torch.Tensor:
+        """y (..., E) -> (..., V)."""
+        if event_driven and skips_silent(y):
+            return event_linear(y, self.by_unit(), bias=self.bias)
+        return super().forward(y)
+
+    def by_unit(self) -> torch.Tensor:
+        """The weight with one contiguous row per unit, (E, V); made anew when it changes.
+
+        A change through `weight.data` in evaluation mode goes unseen; `train()` or `eval()`
+        makes it known.
+        """
+        weight = self.weight
+        key = (weight, weight.data_ptr(), 0 if weight.is_inference() else weight._version)
+        kept = getattr(self, "_kept", None)
+        if kept is None or kept[0] is not weight or kept[1:3] != key[1:]:
+            self._kept = kept = (*key, weight.detach().t().contiguous())
+        return kept[-1]
+
+    def train(self, mode: bool = True):
+        self._kept = None
+        return super().train(mode)
+
+
+__all__ = ["EgruDecoder", "EgruLayer", "locked_dropout"]

@@ -1,0 +1,273 @@
+"""EGRU for transformers: the event-based GRU as a base model and a causal language model.
+
+Dimensions: B batch, T time, E embedding, H units of a layer, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers import GenerationMixin
+from transformers.cache_utils import Cache, DynamicCache
+from transformers.modeling_outputs import SequenceClassifierOutputWithPast
+
+from .cache_egru import EgruCacheLayer
+from .configuration_egru import EgruConfig
+from .layer_egru import EgruDecoder, EgruLayer, locked_dropout
+from .loss_egru import chunked_cross_entropy, share_of_batch
+from .padding_egru import real_tokens, scatter_rows
+from .pretrained_egru import EgruCausalLMOutput, EgruModelOutput, EgruPreTrainedModel
+
+
+class EgruModel(EgruPreTrainedModel):
+    """Embedding and EGRU layers; returns the outputs y of the last layer."""
+
+    def __init__(self, config: EgruConfig):
+        super().__init__(config)
+        self.embed_tokens = nn.Embedding(
+            config.vocab_size, config.embedding_size, config.pad_token_id
+        )
+        self.layers = nn.ModuleList(EgruLayer(config, i) for i in range(config.num_hidden_layers))
+        self.gradient_checkpointing = False
+        self.post_init()
+
+    def get_input_embeddings(self):
+        return self.embed_tokens
+
+    def set_input_embeddings(self, value):
+        self.embed_tokens = value
+
+    def _embed(self, input_ids, inputs_embeds):
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("pass exactly one of input_ids and inputs_embeds")
+        if inputs_embeds is not None:
+            return inputs_embeds
+        if not (self.training and self.config.word_dropout):
+            return self.embed_tokens(input_ids)
+        weight = self.embed_tokens.weight
+        kept = F.dropout(weight.new_ones(len(weight), 1), self.config.word_dropout)
+        return self.embed_tokens(input_ids) * kept[input_ids].squeeze(-1).unsqueeze(-1)
+
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        past_key_values: Cache | None = None,
+        use_cache: bool | None = None,
+        output_hidden_states: bool | None = None,
+        output_events: bool = False,
+        return_dict: bool | None = None,
+        **kwargs,
+    ):
+        r"""
+        attention_mask (`torch.Tensor` of shape `(batch, past + time)`): 0 marks padding, on any
+            side; padded tokens leave the state untouched and yield zeros.
+        output_events (`bool`): also return each layer's events, with the surrogate's gradient.
+        """
+        config = self.config
+        use_cache = config.use_cache if use_cache is None else use_cache
+        output_hidden_states = (
+            config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        )
+        x = self._embed(input_ids, inputs_embeds)
+        batch, steps = x.shape[:2]
+        if use_cache and past_key_values is None:
+            past_key_values = DynamicCache(config=config)
+        real, cu_seqlens = real_tokens(attention_mask, batch, steps)
+        if real is not None:
+            x = x[real][None]
+        if self.training and config.embedding_dropout:
+            x = locked_dropout(x, config.embedding_dropout, cu_seqlens)
+
+        hidden, activity, events = (x,), [], []
+        for index, layer in enumerate(self.layers):
+            if index and self.training and config.hidden_dropout:
+                x = locked_dropout(x, config.hidden_dropout, cu_seqlens)
+            cached = past_key_values.layers[index] if past_key_values is not None else None
+            state = cached.state() if cached is not None else None
+            x, state, fired = self._run_layer(layer, x, state, cu_seqlens, output_events)
+            if cached is not None and use_cache:
+                cached.update(*state, steps=steps)
+            hidden += (x,)
+            if output_events:
+                activity.append(fired.mean() if fired.numel() else fired.sum())
+                events.append(scatter_rows(fired, real, batch, steps))
+        hidden = tuple(scatter_rows(h, real, batch, steps) for h in hidden)
+        output = EgruModelOutput(
+            last_hidden_state=hidden[-1],
+            past_key_values=past_key_values if use_cache else None,
+            hidden_states=hidden if output_hidden_states else None,
+            activity=tuple(activity) if output_events else None,
+            events=tuple(events) if output_events else None,
+        )
+        return output if _wants_dict(return_dict, config) else output.to_tuple()
+
+    def _run_layer(self, layer, *inputs):
+        if self.gradient_checkpointing and self.training:
+            return self._gradient_checkpointing_func(layer.__call__, *inputs)
+        return layer(*inputs)
+
+
+def _wants_dict(return_dict, config):
+    return config.return_dict if return_dict is None else return_dict
+
+
+class EgruForCausalLM(EgruPreTrainedModel, GenerationMixin):
+    """EGRU language model: generate(), Trainer, pipeline and push_to_hub as for any other."""
+
+    _tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"}
+
+    def __init__(self, config: EgruConfig):
+        super().__init__(config)
+        self.model = EgruModel(config)
+        self.projection = None
+        if config.hidden_size != config.embedding_size:
+            self.projection = nn.Linear(config.hidden_size, config.embedding_size)
+        self.lm_head = EgruDecoder(config.embedding_size, config.vocab_size)
+        self.post_init()
+
+    def get_output_embeddings(self):
+        return self.lm_head
+
+    def set_output_embeddings(self, new_embeddings):
+        if type(new_embeddings) is nn.Linear:  # what resizing the vocabulary makes
+            size = new_embeddings.in_features, new_embeddings.out_features
+            decoder = EgruDecoder(*size, device="meta")
+            decoder.weight, decoder.bias = new_embeddings.weight, new_embeddings.bias
+            new_embeddings = decoder
+        self.lm_head = new_embeddings
+
+    def _logits(self, y: torch.Tensor) -> torch.Tensor:
+        if self.projection is not None:
+            return self.lm_head(self.projection(y))
+        return self.lm_head(y, self.config.event_driven)
+
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        past_key_values: Cache | None = None,
+        labels: torch.LongTensor | None = None,
+        use_cache: bool | None = None,
+        output_hidden_states: bool | None = None,
+        output_events: bool = False,
+        return_dict: bool | None = None,
+        logits_to_keep: int | torch.Tensor = 0,
+        skip_logits: bool = False,
+        **kwargs,
+    ):
+        r"""
+        labels (`torch.LongTensor` of shape `(batch, time)`): shifted inside, -100 is ignored.
+        skip_logits (`bool`): compute the loss a block of rows at a time and return no logits;
+            faster and smaller in training.
+        """
+        want_events = output_events or bool(
+            self.training and labels is not None and self.config.activity_regularization
+        )
+        outputs = self.model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            inputs_embeds=inputs_embeds,
+            past_key_values=past_key_values,
+            use_cache=use_cache,
+            output_hidden_states=output_hidden_states,
+            output_events=want_events,
+            return_dict=True,
+        )
+        y = outputs.last_hidden_state
+        if self.training and self.config.output_dropout:
+            y = locked_dropout(y, self.config.output_dropout, None)
+        loss = logits = None
+        if skip_logits and labels is not None:
+            y = y if self.projection is None else self.projection(y)
+            loss = chunked_cross_entropy(
+                y, self.lm_head.weight, self.lm_head.bias, labels, **kwargs
+            )
+        else:
+            keep = (
+                slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+            )
+            logits = self._logits(y[:, keep])
+            if labels is not None:
+                loss = self.loss_function(
+                    logits=logits, labels=labels, vocab_size=self.config.vocab_size, **kwargs
+                )
+        if loss is not None and self.training and self.config.activity_regularization:
+            weight = self.config.activity_regularization * share_of_batch(labels, **kwargs)
+            loss = loss + weight * sum(outputs.activity)
+        output = EgruCausalLMOutput(
+            loss=loss,
+            logits=logits,
+            past_key_values=outputs.past_key_values,
+            hidden_states=outputs.hidden_states,
+            activity=outputs.activity,
+            events=outputs.events if output_events else None,
+        )
+        return output if _wants_dict(return_dict, self.config) else output.to_tuple()
+
+
+class EgruForSequenceClassification(EgruPreTrainedModel):
+    """EGRU with a linear head on the output of each sequence's last real token."""
+
+    def __init__(self, config: EgruConfig):
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.model = EgruModel(config)
+        self.score = nn.Linear(config.hidden_size, config.num_labels, bias=False)
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        past_key_values: Cache | None = None,
+        labels: torch.Tensor | None = None,
+        use_cache: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        **kwargs,
+    ):
+        r"""labels (`torch.Tensor` of shape `(batch,)`): classes, or values for regression."""
+        outputs = self.model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            inputs_embeds=inputs_embeds,
+            past_key_values=past_key_values,
+            use_cache=use_cache,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+        )
+        y = outputs.last_hidden_state
+        if attention_mask is None:
+            last = y[:, -1]
+        else:
+            mask = attention_mask[:, attention_mask.shape[1] - y.shape[1] :]
+            position = torch.arange(y.shape[1], device=y.device)
+            end = torch.where(mask != 0, position, -1).amax(1).clamp_min(0)
+            last = y[torch.arange(len(y), device=y.device), end]
+        logits = self.score(last)
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(
+                labels=labels, pooled_logits=logits, config=self.config, logits=logits
+            )
+        output = SequenceClassifierOutputWithPast(
+            loss=loss,
+            logits=logits,
+            past_key_values=outputs.past_key_values,
+            hidden_states=outputs.hidden_states,
+        )
+        return output if _wants_dict(return_dict, self.config) else output.to_tuple()
+
+
+__all__ = [
+    "EgruCacheLayer",
+    "EgruForCausalLM",
+    "EgruForSequenceClassification",
+    "EgruModel",
+    "EgruPreTrainedModel",
+]

@@ -1,0 +1,87 @@
+"""What the EGRU models share: their outputs, initial weights, and loading with clear errors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
+
+from .configuration_egru import EgruConfig
+from .layer_egru import EgruLayer
+
+
+@dataclass
+class EgruModelOutput(BaseModelOutputWithPast):
+    """Adds `activity`, the mean event rate of each layer, and `events`, 0 or 1 per unit."""
+
+    activity: tuple[torch.Tensor, ...] | None = None
+    events: tuple[torch.Tensor, ...] | None = None
+
+
+@dataclass
+class EgruCausalLMOutput(CausalLMOutputWithPast):
+    """Adds `activity`, the mean event rate of each layer, and `events`, 0 or 1 per unit."""
+
+    activity: tuple[torch.Tensor, ...] | None = None
+    events: tuple[torch.Tensor, ...] | None = None
+
+
+class EgruPreTrainedModel(PreTrainedModel):
+    config_class = EgruConfig
+    config: EgruConfig
+    base_model_prefix = "model"
+    _no_split_modules = ["EgruLayer"]
+    _is_stateful = True
+    supports_gradient_checkpointing = True
+
+    @torch.no_grad()
+    def _init_weights(self, module):
+        if isinstance(module, EgruLayer):
+            init.xavier_normal_(module.kernel)
+            init.xavier_normal_(module.recurrent_kernel)
+            init.zeros_(module.bias)
+            init.zeros_(module.recurrent_bias)
+            mean = self.config.threshold_mean
+            drawn = torch.distributions.Beta(3 * mean / (1 - mean), 3.0)
+            init.copy_(module.threshold, drawn.sample(module.threshold.shape).clamp(0, 1))
+        elif isinstance(module, nn.Embedding):
+            init.normal_(module.weight, std=self.config.embedding_range)
+        elif isinstance(module, nn.Linear):
+            init.xavier_normal_(module.weight)
+            if module.bias is not None:
+                init.zeros_(module.bias)
+
+    @classmethod
+    def from_pretrained(
+        cls, name, *args, ignore_mismatched_sizes=False, output_loading_info=False, **kwargs
+    ):
+        """As in transformers, with errors that name the fault.
+
+        Raises:
+            ValueError: a weights file that cannot be read, tensors of other sizes than the
+                configuration says, or values that are not finite.
+        """
+        options = {"ignore_mismatched_sizes": True, "output_loading_info": True}
+        try:
+            model, info = super().from_pretrained(name, *args, **options, **kwargs)
+        except SafetensorError as error:
+            raise ValueError(
+                f"checkpoint {name}: the weights cannot be read, a file is damaged or incomplete: "
+                f"{error}"
+            ) from error
+        if info["mismatched_keys"] and not ignore_mismatched_sizes:
+            sizes = [f"{n}: {tuple(a)} in the file, {tuple(b)} in the configuration"
+                     for n, a, b in sorted(info["mismatched_keys"])]  # fmt: skip
+            raise ValueError(f"checkpoint {name} does not fit its configuration: {sizes}")
+        bad = [n for n, p in model.named_parameters() if not bool(torch.isfinite(p).all())]
+        if bad:
+            raise ValueError(f"checkpoint {name} holds values that are not finite, in {bad}")
+        return (model, info) if output_loading_info else model
+
+
+__all__ = ["EgruCausalLMOutput", "EgruModelOutput", "EgruPreTrainedModel"]

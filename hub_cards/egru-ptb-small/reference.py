@@ -1,0 +1,131 @@
+"""The event-based GRU in plain PyTorch: the definition every other backend is held to.
+
+Dimensions: N rows (all steps of all sequences), B sequences, H units; gates in the order z, r, g.
+Steps are packed time-major: step t owns the next ``batch_sizes[t]`` rows, longest sequence first.
+Any floating dtype, any order of derivative.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class Spike(torch.autograd.Function):
+    r"""Event o = 1[v > 0] with the triangular surrogate derivative.
+
+    .. math:: \psi(v) = d \max(0, 1 - s |v|)
+    """
+
+    @staticmethod
+    def forward(ctx: Any, v: Tensor, dampening: float, support: float) -> Tensor:
+        ctx.save_for_backward(v)
+        ctx.dampening, ctx.support = dampening, support
+        return (v > 0).to(v.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        (v,) = ctx.saved_tensors
+        return grad * ctx.dampening * (1 - ctx.support * v.abs()).clamp_min(0), None, None
+
+
+def step(
+    gates_x: Tensor,  # (B, 3H)  x W + b_x
+    y: Tensor,  # (B, H)
+    h: Tensor,  # (B, H)
+    recurrent_kernel: Tensor,  # (H, 3H)
+    recurrent_bias: Tensor,  # (3H,)
+    threshold: Tensor,  # (H,)
+    keep: Tensor | float,
+    dampening: float,
+    support: float,
+    variant: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One step; returns y (B, H), h (B, H) and the cell state c (B, H) before the reset."""
+    units = threshold.numel()
+    xz, xr, xg = gates_x.split(units, 1)
+    if variant == "paper":
+        gates = torch.addmm(recurrent_bias[: 2 * units], y, recurrent_kernel[:, : 2 * units])
+        z, r = torch.sigmoid(xz + gates[:, :units]), torch.sigmoid(xr + gates[:, units:])
+        candidate = (r * y) @ recurrent_kernel[:, 2 * units :] + recurrent_bias[2 * units :]
+        g = torch.tanh(xg + candidate)
+        c = z * h + (1 - z) * g - y
+    else:
+        qz, qr, qg = torch.addmm(recurrent_bias, y, recurrent_kernel).split(units, 1)
+        z, r = torch.sigmoid(xz + qz), torch.sigmoid(xr + qr)
+        g = torch.tanh(xg + r * qg)
+        c = z * h + (1 - z) * g
+    c = (c - h) * keep + h
+    o = Spike.apply(c - threshold, dampening, support)
+    y = o * c
+    h = c if variant == "paper" else c - o * threshold
+    return y, h, c
+
+
+def scan(
+    gates_x: Tensor,
+    recurrent_kernel: Tensor,
+    recurrent_bias: Tensor,
+    threshold: Tensor,
+    y0: Tensor,
+    h0: Tensor,
+    keep: Tensor | None,
+    keep_rate: float,
+    batch_sizes: list[int],
+    dampening: float,
+    support: float,
+    variant: str = "released",
+) -> tuple[Tensor, Tensor, Tensor]:
+    """All steps; returns y (N, H), c (N, H) and the last h (B, H). Differentiable throughout."""
+    y, h = y0, h0
+    ys, cs, first = [], [], 0
+    for size in batch_sizes:
+        rows = slice(first, first + size)
+        held = keep_rate if keep is None else keep[rows].to(gates_x.dtype)
+        y_new, h_new, c = step(
+            gates_x[rows], y[:size], h[:size], recurrent_kernel, recurrent_bias, threshold,
+            held, dampening, support, variant,
+        )  # fmt: skip
+        y, h = torch.cat([y_new, y[size:]]), torch.cat([h_new, h[size:]])
+        ys.append(y_new)
+        cs.append(c)
+        first += size
+    empty = gates_x[:0, : threshold.numel()]
+    return torch.cat([empty, *ys]), torch.cat([empty, *cs]), h
+
+
+def forward(
+    gates_x: Tensor, recurrent_kernel: Tensor, recurrent_bias: Tensor, threshold: Tensor,
+    y0: Tensor, h0: Tensor, keep: Tensor | None, keep_rate: float, batch_sizes: list[int],
+    dampening: float, support: float, save: bool, event_driven: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    """Backend interface. Keeps nothing for the backward pass but its inputs."""
+    y, c, h_last = scan(
+        gates_x, recurrent_kernel.to(gates_x.dtype), recurrent_bias, threshold, y0, h0, keep,
+        keep_rate, batch_sizes, dampening, support,
+    )  # fmt: skip
+    kept = len(gates_x) if save else (batch_sizes[0] if batch_sizes else 0)
+    gates = gates_x.clone() if save else torch.empty_like(gates_x[:kept])
+    return y, c, h_last.clone(), gates, torch.empty_like(y[:kept])
+
+
+def backward(
+    grad_y: Tensor, grad_c: Tensor, grad_h: Tensor, gates: Tensor, candidate: Tensor, y: Tensor,
+    c: Tensor, recurrent_kernel: Tensor, recurrent_bias: Tensor, threshold: Tensor, y0: Tensor,
+    h0: Tensor, keep: Tensor | None, keep_rate: float, batch_sizes: list[int],
+    dampening: float, support: float,
+) -> tuple[Tensor, ...]:  # fmt: skip
+    """Backend interface: recompute and differentiate with autograd.
+
+    ``gates`` holds x W + b_x here, since the reference stores no intermediate results.
+    """
+    inputs = [gates, recurrent_kernel, recurrent_bias, threshold, y0, h0]
+    with torch.enable_grad():
+        leaves = [t.detach().to(gates.dtype).requires_grad_() for t in inputs]
+        outputs = scan(*leaves, keep, keep_rate, batch_sizes, dampening, support)
+        grads = torch.autograd.grad(
+            outputs, leaves, [grad_y, grad_c, grad_h], allow_unused=True, materialize_grads=True
+        )
+    return tuple(g.to(t.dtype) for g, t in zip(grads, inputs, strict=True))

@@ -1,0 +1,142 @@
+"""egru_scan: a whole sequence of the event-based GRU (EGRU), forward and backward."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .checks import check_cu_seqlens, check_options, check_state, check_weights
+from .packing import Packed, Padded
+from .reference import Spike
+from .run import input_product, run
+
+__all__ = ["EgruScan", "egru_scan"]
+
+
+class EgruScan(NamedTuple):
+    """What egru_scan returns: outputs, the state to carry on with, and, where asked, more."""
+
+    y: Tensor  # (batch, time, units)
+    state: tuple[Tensor, Tensor]  # y, h of the last step, each (sequences, units)
+    events: Tensor | None  # (batch, time, units), 0 or 1, with the surrogate gradient
+    cells: Tensor | None  # (batch, time, units), c before the reset
+
+
+def egru_scan(
+    x: Tensor,
+    kernel: Tensor,
+    recurrent_kernel: Tensor,
+    bias: Tensor,
+    recurrent_bias: Tensor,
+    threshold: Tensor,
+    *,
+    initial_state: tuple[Tensor, Tensor] | None = None,
+    dropconnect_mask: Tensor | None = None,
+    zoneout: float = 0.0,
+    training: bool = False,
+    dampening: float = 0.7,
+    support: float = 1.0,
+    variant: str = "released",
+    cu_seqlens: Tensor | None = None,
+    return_events: bool = False,
+    return_cells: bool = False,
+    event_driven: bool = True,
+) -> EgruScan:
+    r"""Run an EGRU layer over whole sequences.
+
+    With the gates in the order z, r, g, and primes for the step before:
+
+    .. math::
+        z &= \sigma(x W_z + b_z + y' R_z + \beta_z) \\
+        r &= \sigma(x W_r + b_r + y' R_r + \beta_r) \\
+        g &= \tanh(x W_g + b_g + r (y' R_g + \beta_g)) \\
+        c &= z h' + (1 - z) g, \quad o = 1[c > \vartheta], \quad y = o c, \quad h = c - o \vartheta
+
+    The derivative of o is replaced by :math:`d \max(0, 1 - s |c - \vartheta|)` with d = dampening
+    and s = support; every other gradient is exact. ``variant="paper"`` is the form of the paper:
+    r multiplies y' before the product, and c = z c' + (1 - z) g - y'; it runs on the reference
+    backend.
+
+    Args:
+        x: (batch, time, input), or (1, rows, input) together with ``cu_seqlens``.
+        kernel: W, (input, 3 units).
+        recurrent_kernel: R, (units, 3 units).
+        bias: b, (3 units,).
+        recurrent_bias: beta, (3 units,).
+        threshold: (units,), in the units of c, usually within [0, 1].
+        initial_state: y and h, each (sequences, units); zeros where None.
+        dropconnect_mask: (units, 3 units), multiplied onto R for the whole call.
+        zoneout: probability p of a unit keeping h'. In training c = h' with probability p, drawn
+            anew for each element; otherwise c = p h' + (1 - p) c.
+        training: whether zoneout draws at random.
+        cu_seqlens: (sequences + 1,) integers: packed sequences start and end here.
+        return_events: also return o, whose gradient is the surrogate's.
+        return_cells: also return c.
+        event_driven: on the CPU, for one or two sequences, read only the rows of R, and of W
+            without gradient, whose unit fired. False takes dense products.
+
+    Returns:
+        EgruScan(y, state, events, cells). State is float32 (float64 for float64 input), y has
+        x's dtype.
+
+    Precision: the recurrent product runs in recurrent_kernel's dtype (autocast's, where it is
+    on), everything else in the state's. bfloat16 weights on a processor or GPU that multiplies
+    them natively are the fast option.
+
+    Memory kept for training: 6 units numbers per row (z, r, g, the recurrent candidate, c, y), in
+    single precision 24 bytes per unit and row.
+
+    Raises:
+        ValueError: a shape, device, range or cu_seqlens that does not fit.
+        TypeError: integer tensors, or an initial_state that is no pair.
+
+    Source: Subramoney et al., "Efficient recurrent architectures through activity sparsity and
+    sparse back-propagation through time", ICLR 2023, arXiv 2206.06178.
+    """
+    check_weights(x, kernel, recurrent_kernel, bias, recurrent_bias, threshold)
+    check_options(zoneout, variant, dampening, support)
+    units = threshold.numel()
+    if cu_seqlens is not None:
+        check_cu_seqlens(cu_seqlens, x)
+        layout: Packed | Padded = Packed(cu_seqlens)
+        sequences = cu_seqlens.numel() - 1
+    else:
+        layout, sequences = Padded(*x.shape[:2]), x.shape[0]
+    if dropconnect_mask is not None:
+        if dropconnect_mask.shape != recurrent_kernel.shape:
+            raise ValueError(
+                f"dropconnect_mask must have shape {tuple(recurrent_kernel.shape)}, "
+                f"got {tuple(dropconnect_mask.shape)}"
+            )
+        recurrent_kernel = recurrent_kernel * dropconnect_mask
+
+    if torch.is_autocast_enabled(x.device.type):
+        recurrent_kernel = recurrent_kernel.to(torch.get_autocast_dtype(x.device.type))
+    gates_x = input_product(layout.pack(x), kernel, bias, event_driven)
+    state_dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+    gates_x = gates_x.to(state_dtype)
+    recurrent_bias, threshold = recurrent_bias.to(state_dtype), threshold.to(state_dtype)
+    if initial_state is None:
+        y0 = gates_x.new_zeros(sequences, units)
+        h0 = y0
+    else:
+        check_state(initial_state, sequences, units, x)
+        y0, h0 = (layout.sort(s.to(state_dtype)).contiguous() for s in initial_state)
+    keep, keep_rate = None, 1.0 - zoneout
+    if zoneout and training:
+        keep = torch.rand(gates_x.shape[0], units, device=x.device) >= zoneout
+
+    arguments = (
+        gates_x.contiguous(), recurrent_kernel.contiguous(), recurrent_bias, threshold, y0, h0,
+        keep, keep_rate, layout.batch_sizes, dampening, support,
+    )  # fmt: skip
+    y, c, h_last = run(arguments, variant, event_driven)
+
+    state = (layout.unsort(layout.last(y, y0)), layout.unsort(h_last))
+    events = None
+    if return_events:
+        events = layout.unpack(Spike.apply(c - threshold, dampening, support))
+    cells = layout.unpack(c) if return_cells else None
+    return EgruScan(layout.unpack(y).to(x.dtype), state, events, cells)
