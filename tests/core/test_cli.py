@@ -24,6 +24,10 @@ FULL = """
         register("a-model", "json:loads", summary="a model [sic]", host="transformers")
 
     @hookimpl
+    def eventide_register_patches(register):
+        register("a-patch", "json:loads", summary="a faster host", host="transformers")
+
+    @hookimpl
     def eventide_register_checkpoints(register):
         register("a-checkpoint", "json:loads", summary="weights")
 
@@ -102,6 +106,7 @@ def test_no_plugin_tells_how_to_get_one(world) -> None:
     [
         ("models", "a-model", "a model [sic]"),
         ("layers", "a-layer", "a layer"),
+        ("patches", "a-patch", "a faster host"),
         ("checkpoints", "a-checkpoint", "weights"),
     ],
 )

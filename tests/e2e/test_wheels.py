@@ -33,12 +33,14 @@ PACKAGES = {
     "eventide-core": "eventide",
     "eventide-kernels": "eventide_kernels",
     "eventide-egru": "eventide_egru",
+    "eventide-mamba": "eventide_mamba",
 }
 FOLDERS = {
     "eventide": REPOSITORY,
     "eventide-core": REPOSITORY / "core",
     "eventide-kernels": REPOSITORY / "kernels",
     "eventide-egru": REPOSITORY / "plugins" / "egru",
+    "eventide-mamba": REPOSITORY / "plugins" / "mamba",
 }
 
 
@@ -192,3 +194,24 @@ def test_model_generates_where_only_its_plugin_is_installed(wheels: Path, tmp_pa
     assert length == "8"
     listed = json.loads(_run(programs / "eventide", "plugins", "--json", cwd=tmp_path))
     assert {row["name"]: row["status"] for row in listed} == {"egru": "ok", "kernels": "ok"}
+
+
+def test_mamba_runs_patched_where_only_its_plugin_is_installed(
+    wheels: Path, tmp_path: Path
+) -> None:
+    programs = _environment(tmp_path, "eventide-mamba", wheels)
+    script = """
+        import eventide
+        import torch
+        from transformers import MambaConfig, MambaForCausalLM
+
+        model = MambaForCausalLM(MambaConfig(vocab_size=9, hidden_size=16, num_hidden_layers=1))
+        ids = torch.tensor([[1, 2, 3]])
+        want = model(ids).logits
+        with eventide.patch("mamba"):
+            print(float((model(ids).logits - want).abs().max()) < 1e-5)
+    """
+    output = _run(programs / "python", "-c", textwrap.dedent(script), cwd=tmp_path)
+    assert output.splitlines()[-1] == "True"
+    listed = json.loads(_run(programs / "eventide", "plugins", "--json", cwd=tmp_path))
+    assert {row["name"]: row["status"] for row in listed} == {"kernels": "ok", "mamba": "ok"}

@@ -14,14 +14,24 @@ if TYPE_CHECKING:
     from eventide.backends import use_backend
     from eventide.hookspecs import hookimpl
     from eventide.manager import load_plugins, plugins
+    from eventide.patches import patch
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "hookimpl", "load_plugins", "plugins", "registry", "use_backend"]
+__all__ = [
+    "__version__",
+    "hookimpl",
+    "load_plugins",
+    "patch",
+    "plugins",
+    "registry",
+    "use_backend",
+]
 
 _HOME = {
     "hookimpl": "eventide.hookspecs:hookimpl",
     "load_plugins": "eventide.manager:load_plugins",
+    "patch": "eventide.patches:patch",
     "plugins": "eventide.manager:plugins",
     "registry": "eventide.registry:",
     "use_backend": "eventide.backends:use_backend",

@@ -32,6 +32,10 @@ class BackendError(EventideError, LookupError):
     """No backend serves an operation on that device and dtype."""
 
 
+class PatchError(EventideError, RuntimeError):
+    """A patch cannot be applied or reverted; nothing was changed."""
+
+
 class BackendWarning(UserWarning):
     """A slow backend serves an operation because no faster one can."""
 

@@ -74,6 +74,12 @@ def eventide_register_kernels(register: RegisterKernel) -> None:
 
 
 @hookspec
+def eventide_register_patches(register: Register) -> None:
+    """Register patches: references to an `eventide.patches.Patch`, which changes other packages
+    reversibly."""
+
+
+@hookspec
 def eventide_register_checkpoints(register: Register) -> None:
     """Register published checkpoints: references to objects that describe where trained weights
     are."""

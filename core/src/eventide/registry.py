@@ -250,12 +250,15 @@ def _load_plugins() -> None:
     load_plugins()
 
 
-BUILT_IN_COMMANDS = frozenset({"plugins", "models", "layers", "kernels", "checkpoints", "doctor"})
+BUILT_IN_COMMANDS = frozenset(
+    {"plugins", "models", "layers", "kernels", "patches", "checkpoints", "doctor"}
+)
 """The commands of `eventide` itself."""
 
 layers: Registry[Any] = Registry("layer", _load_plugins)
 models: Registry[Any] = Registry("model", _load_plugins)
 kernels: Registry[Callable[..., Any]] = Registry("kernel", _load_plugins)
+patches: Registry[Any] = Registry("patch", _load_plugins)
 checkpoints: Registry[Any] = Registry("checkpoint", _load_plugins)
 commands: Registry[Any] = Registry("command", _load_plugins, BUILT_IN_COMMANDS)
 
@@ -263,6 +266,7 @@ ALL: dict[str, Registry[Any]] = {
     "layers": layers,
     "models": models,
     "kernels": kernels,
+    "patches": patches,
     "checkpoints": checkpoints,
     "commands": commands,
 }

@@ -11,7 +11,13 @@ from eventide import hookimpl
 EVENTIDE_API = 1
 
 _FLOATS = ("float32", "bfloat16", "float16")
-_OPERATIONS = ("egru_scan", "event_matmul")
+_OPERATIONS = (
+    "causal_conv1d",
+    "egru_scan",
+    "event_matmul",
+    "selective_scan",
+    "selective_state_update",
+)
 
 
 @hookimpl

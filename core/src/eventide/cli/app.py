@@ -65,6 +65,12 @@ def layers(as_json: Json = False) -> None:
 
 
 @app.command()
+def patches(as_json: Json = False) -> None:
+    """List the registered patches of other packages."""
+    _list(registry.patches, as_json)
+
+
+@app.command()
 def checkpoints(as_json: Json = False) -> None:
     """List the registered checkpoints."""
     _list(registry.checkpoints, as_json)

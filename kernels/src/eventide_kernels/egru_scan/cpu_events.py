@@ -12,8 +12,8 @@ import numpy as np
 from numba import njit
 
 from ..event_matmul.cpu import event_product
+from ..vector_math import FAST
 from .cpu_passes import forward_pass
-from .vector_math import FAST
 
 MOST_SEQUENCES = 2
 

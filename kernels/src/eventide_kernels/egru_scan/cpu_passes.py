@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numba import float32, njit
 
-from .vector_math import FAST, add, blend, fire, sigmoid_sum, tanh_gated
+from ..vector_math import FAST
+from .vector_math import add, blend, fire, sigmoid_sum, tanh_gated
 
 
 @njit(fastmath=FAST, error_model="numpy", nogil=True, cache=True)

@@ -1,8 +1,6 @@
-"""Row-wise Numba loops that LLVM turns into vector instructions, in single precision.
+"""Row-wise loops of egru_scan that LLVM turns into vector instructions, in single precision.
 
-Each loop touches few arrays, so that the compiler can prove at run time that they do not overlap;
-one loop over a dozen arrays stays scalar. exp is 2^n times a polynomial (degree 6 Taylor series in
-the reduced argument, relative error below 3e-7); NaN passes through.
+Each loop touches few arrays, see ../vector_math.py.
 """
 
 from __future__ import annotations
@@ -10,42 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import float32, int32, njit, types
-from numba.extending import intrinsic
+from numba import float32, njit
 
-# without reassoc: it would fold the rounding by a large constant into nothing
-FAST = {"contract", "nsz", "arcp"}
-_LOG2_E = np.float32(1.4426950408889634)
-_LN_2 = np.float32(0.6931471805599453)
-_ROUNDER = np.float32(12582912.0)  # 1.5 * 2^23
-_C2, _C3, _C4 = np.float32(1 / 2), np.float32(1 / 6), np.float32(1 / 24)
-_C5, _C6 = np.float32(1 / 120), np.float32(1 / 720)
+from ..vector_math import FAST, exp
+
 _ONE, _TWO, _ZERO = np.float32(1), np.float32(2), np.float32(0)
-_LOW, _HIGH = np.float32(-87.0), np.float32(88.0)
-
-
-@intrinsic
-def bits_to_float(typing_context: Any, bits: Any) -> Any:
-    """The float32 with these 32 bits."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.bitcast(args[0], ir.FloatType())
-
-    return types.float32(types.int32), generate
-
-
-@njit(fastmath=FAST, error_model="numpy", inline="always")
-def exp(x: float) -> float:
-    """e^x in float32, clamped to the range of normal numbers."""
-    x = _LOW if x < _LOW else x
-    x = _HIGH if x > _HIGH else x
-    scaled = x * _LOG2_E
-    whole = (scaled + _ROUNDER) - _ROUNDER
-    f = (scaled - whole) * _LN_2
-    series = _ONE + f * (_ONE + f * (_C2 + f * (_C3 + f * (_C4 + f * (_C5 + f * _C6)))))
-    bits = (int32(whole) + int32(127)) << int32(23)
-    return series * bits_to_float(int32(bits))
 
 
 @njit(fastmath=FAST, error_model="numpy", nogil=True)

@@ -1,0 +1,186 @@
+"""Sixteen float32 side by side as one value inside Numba loops.
+
+LLVM vectorises a plain loop only if it can prove that its arrays do not overlap, and a kernel over
+a dozen arrays stays scalar. Here the vector is a type of its own, `Lanes`: +, -, *, / work on
+Lanes and on Lanes with a float32; on a machine with narrower registers LLVM takes several of them.
+Arrays have the shape (rows, 16), float32, C-contiguous; bounds are not checked.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic, models, overload, register_model
+
+WIDTH = 16
+
+_FLOAT, _WORD = ir.FloatType(), ir.IntType(32)
+_VECTOR, _BITS = ir.VectorType(_FLOAT, WIDTH), ir.VectorType(_WORD, WIDTH)
+
+
+class LanesType(types.Type):
+    """Numba's type of a value of sixteen float32."""
+
+    def __init__(self) -> None:
+        super().__init__(name="Lanes")
+
+
+lanes = LanesType()
+
+
+@register_model(LanesType)
+class _LanesModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, frontend_type: Any) -> None:
+        super().__init__(manager, frontend_type, _VECTOR)
+
+
+def _pointer(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    array = context.make_array(signature.args[0])(context, builder, args[0])
+    offset = builder.mul(args[1], ir.Constant(args[1].type, WIDTH))
+    return builder.bitcast(builder.gep(array.data, [offset]), _VECTOR.as_pointer())
+
+
+@intrinsic
+def load(typing_context: Any, array: Any, row: Any) -> Any:
+    """array[row]."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.load(_pointer(context, builder, signature, args), align=4)
+
+    return lanes(array, types.intp), generate
+
+
+@intrinsic
+def store(typing_context: Any, array: Any, row: Any, value: Any) -> Any:
+    """array[row] = value."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.store(args[2], _pointer(context, builder, signature, args), align=4)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, lanes), generate
+
+
+@intrinsic
+def spread(typing_context: Any, value: Any) -> Any:
+    """Sixteen copies of a float32."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        undefined = ir.Constant(_VECTOR, ir.Undefined)
+        one = builder.insert_element(undefined, args[0], _WORD(0))
+        return builder.shuffle_vector(one, undefined, ir.Constant(_BITS, [0] * WIDTH))
+
+    return lanes(types.float32), generate
+
+
+@intrinsic
+def where_less(typing_context: Any, a: Any, b: Any, then: Any, other: Any) -> Any:
+    """then where a < b, else other; a NaN compares as not less."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.select(builder.fcmp_ordered("<", args[0], args[1]), args[2], args[3])
+
+    return lanes(lanes, lanes, lanes, lanes), generate
+
+
+@intrinsic
+def add_to_exponent(typing_context: Any, value: Any, rounder: Any) -> Any:
+    """value * 2^n, where rounder is 1.5 * 2^23 + n: n stands in its last bits."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        value, rounder = (builder.bitcast(arg, _BITS) for arg in args)
+        shift = ir.Constant(_BITS, [23] * WIDTH)
+        return builder.bitcast(builder.add(value, builder.shl(rounder, shift)), _VECTOR)
+
+    return lanes(lanes, lanes), generate
+
+
+@intrinsic
+def total(typing_context: Any, value: Any) -> Any:
+    """The sum of the sixteen, by halves."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        value = args[0]
+        for half in (8, 4, 2, 1):
+            order = [(i + half) % WIDTH for i in range(WIDTH)]
+            turned = builder.shuffle_vector(value, value, ir.Constant(_BITS, order))
+            value = builder.fadd(value, turned)
+        return builder.extract_element(value, _WORD(0))
+
+    return types.float32(lanes), generate
+
+
+@intrinsic
+def _transpose_block(
+    typing_context: Any, source: Any, first: Any, source_gap: Any, target: Any, at: Any, gap: Any
+) -> Any:
+    def rows(builder: Any, array: Any, first: Any, gap: Any) -> list[Any]:
+        offsets = [builder.add(first, builder.mul(gap, gap.type(i))) for i in range(WIDTH)]
+        return [
+            builder.bitcast(builder.gep(array.data, [offset]), _VECTOR.as_pointer())
+            for offset in offsets
+        ]
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        arrays = [
+            context.make_array(signature.args[i])(context, builder, args[i]) for i in (0, 3)
+        ]
+        block = [builder.load(p, align=4) for p in rows(builder, arrays[0], args[1], args[2])]
+        for half in (8, 4, 2, 1):
+            block = _exchange(builder, block, half)
+        for value, pointer in zip(block, rows(builder, arrays[1], args[4], args[5]), strict=True):
+            builder.store(value, pointer, align=4)
+        return context.get_dummy_value()
+
+    size = types.intp
+    return types.void(source, size, size, target, size, size), generate
+
+
+def _exchange(builder: Any, block: list[Any], half: int) -> list[Any]:
+    """Swap the off-diagonal quarters of every (2 half, 2 half) square of the block."""
+    low = [i if not i & half else WIDTH + i - half for i in range(WIDTH)]
+    high = [i + half if not i & half else WIDTH + i for i in range(WIDTH)]
+    swapped = list(block)
+    for i in range(WIDTH):
+        if not i & half:
+            pair = block[i], block[i + half]
+            swapped[i] = builder.shuffle_vector(*pair, ir.Constant(_BITS, low))
+            swapped[i + half] = builder.shuffle_vector(*pair, ir.Constant(_BITS, high))
+    return swapped
+
+
+@njit(error_model="numpy", nogil=True)
+def transpose_block(
+    source: Any, first: int, source_gap: int, target: Any, at: int, gap: int
+) -> None:
+    """target[at + j gap + i] = source[first + i source_gap + j] for i, j < 16, on flat memory."""
+    _transpose_block(source, first, source_gap, target, at, gap)
+
+
+def _define(operation: Callable[..., Any], instruction: str) -> None:
+    @intrinsic
+    def both(typing_context: Any, a: Any, b: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return getattr(builder, instruction)(*args, flags=("contract", "nsz"))
+
+        return lanes(lanes, lanes), generate
+
+    @overload(operation, strict=False)
+    def choose(a: Any, b: Any) -> Any:
+        if a is lanes and b is lanes:
+            return lambda a, b: both(a, b)
+        if a is lanes and isinstance(b, types.Float):
+            return lambda a, b: both(a, spread(b))
+        if b is lanes and isinstance(a, types.Float):
+            return lambda a, b: both(spread(a), b)
+        return None
+
+
+_define(operator.add, "fadd")
+_define(operator.sub, "fsub")
+_define(operator.mul, "fmul")
+_define(operator.truediv, "fdiv")

@@ -1,0 +1,148 @@
+"""The forward loops of selective_scan in Numba: sixteen channels abreast, in chunks of time.
+
+    N state size   T steps of a chunk   rows: numbers of sixteen channels, see ../lanes.py
+    rule           how the input enters: MAMBA delta B u, ZOH ((e^(delta A) - 1) / A) B u,
+                   WEIGHTED W B u with a constant W (D, N)
+
+The state before each chunk can be kept: the backward pass starts there and computes the rest
+again, so that no (B, D, L, N) array exists.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+
+from ..lanes import WIDTH, load, spread, store
+from .lane_math import exp2, sigmoid, softplus, zoh_factor
+from .outputs import CHUNK
+from .tiles import Signal, copy_rows, load_tile, store_tile
+
+Array = np.ndarray
+MAMBA, ZOH, WEIGHTED = 0, 1, 2
+_LN_2 = np.float32(0.6931471805599453)
+
+
+class Problem(NamedTuple):
+    """The inputs as the loops want them; an absent one has no rows."""
+
+    u: Signal
+    delta: Signal
+    z: Signal
+    rate: Array  # A log2(e), (blocks N, 16)
+    weight: Array  # W, (blocks N, 16)
+    skip: Array  # D, (blocks, 16)
+    bias: Array  # delta_bias, (blocks, 16)
+    scale: Array  # step_scale, (blocks, 16)
+    step: Array  # (B, L)
+    B: Array  # (B, G, L, N)
+    C: Array  # (B, G, L, N)
+    bounds: Array  # (sequences, 3): batch element, first step, last step + 1
+    group_channels: int
+    rule: int
+    use_softplus: bool
+
+
+@njit(error_model="numpy", nogil=True)
+def place(block: int, group_channels: int) -> tuple[int, int, int]:
+    """Group, first channel and number of channels of a block; blocks never span two groups."""
+    blocks = (group_channels + WIDTH - 1) // WIDTH
+    group, inner = block // blocks, block % blocks
+    first = inner * WIDTH
+    return group, group * group_channels + first, min(WIDTH, group_channels - first)
+
+
+@njit(error_model="numpy", nogil=True)
+def chunk_index(sequence: int, batch: int, length: int, first: int, start: int) -> int:
+    """Where a chunk's state is kept: rows of different sequences never meet."""
+    begin = batch * length + start
+    return begin // CHUNK + sequence + (first - start) // CHUNK
+
+
+@njit(error_model="numpy", nogil=True)
+def load_steps(p: Any, block: int, batch: int, first: int, steps: int, dt: Any, decay: Any) -> None:
+    """dt holds raw delta: add the bias, apply softplus; decay = step step_scale or dt."""
+    bias, scale = load(p.bias, block), load(p.scale, block)
+    has_step = p.step.shape[0] > 0
+    for k in range(steps):
+        value = load(dt, k) + bias
+        if p.use_softplus:
+            value = softplus(value)
+        store(dt, k, value)
+        store(decay, k, spread(p.step[batch, first + k]) * scale if has_step else value)
+
+
+@njit(error_model="numpy", nogil=True)
+def _scan_chunk(
+    p: Any, block: int, B: Any, C: Any, h: Any, u: Any, dt: Any, decay: Any, y: Any
+) -> None:
+    """Advance h over the chunk; y = C h + D u. B and C are (steps, N)."""
+    steps, states = B.shape
+    first, rule, skip = block * states, p.rule, load(p.skip, block)
+    for k in range(steps):
+        x, size, time = load(u, k), load(dt, k), load(decay, k)
+        total = skip * x
+        driven = size * x
+        for n in range(states):
+            rate = load(p.rate, first + n)
+            pushed = driven
+            if rule == ZOH:
+                natural = rate * _LN_2
+                pushed = zoh_factor(size, natural, exp2(size * rate)) * x
+            elif rule == WEIGHTED:
+                pushed = load(p.weight, first + n) * x
+            state = exp2(time * rate) * load(h, n) + pushed * B[k, n]
+            store(h, n, state)
+            total = total + state * C[k, n]
+        store(y, k, total)
+
+
+@njit(error_model="numpy", nogil=True)
+def _gate(y: Any, z: Any, steps: int) -> None:
+    for k in range(steps):
+        gate = load(z, k)
+        store(y, k, load(y, k) * gate * sigmoid(gate))
+
+
+@njit(error_model="numpy", nogil=True, cache=True)
+def forward_blocks(
+    p: Any, initial: Any, out: Any, last: Any, kept: Any, scratch: Any, first: int, stop: int
+) -> None:
+    """Blocks first to stop - 1 of every sequence.
+
+    initial and last are (sequences blocks N, 16), kept (chunks blocks N, 16) or without rows,
+    scratch (5 T + N, 16).
+    """
+    states, length = p.B.shape[3], p.B.shape[2]
+    blocks = p.skip.shape[0]
+    u, dt, decay = scratch[:CHUNK], scratch[CHUNK : 2 * CHUNK], scratch[2 * CHUNK : 3 * CHUNK]
+    y, z, h = scratch[3 * CHUNK : 4 * CHUNK], scratch[4 * CHUNK : 5 * CHUNK], scratch[5 * CHUNK :]
+    for block in range(first, stop):
+        group, channel, channels = place(block, p.group_channels)
+        for s in range(p.bounds.shape[0]):
+            batch, start, end = p.bounds[s, 0], p.bounds[s, 1], p.bounds[s, 2]
+            state_row = (s * blocks + block) * states
+            copy_rows(initial, state_row, h, 0, states)
+            for t in range(start, end, CHUNK):
+                steps = min(CHUNK, end - t)
+                if kept.shape[0] > 0:
+                    index = chunk_index(s, batch, length, t, start)
+                    copy_rows(h, 0, kept, (index * blocks + block) * states, states)
+                load_tile(p.u, at(p.u, batch, channel, t), channels, steps, u)
+                load_tile(p.delta, at(p.delta, batch, channel, t), channels, steps, dt)
+                load_steps(p, block, batch, t, steps, dt, decay)
+                B, C = p.B[batch, group, t : t + steps], p.C[batch, group, t : t + steps]
+                _scan_chunk(p, block, B, C, h, u, dt, decay, y)
+                if p.z.memory.shape[0] > 0:
+                    load_tile(p.z, at(p.z, batch, channel, t), channels, steps, z)
+                    _gate(y, z, steps)
+                store_tile(out, at(out, batch, channel, t), channels, steps, y)
+            copy_rows(h, 0, last, state_row, states)
+
+
+@njit(error_model="numpy", nogil=True)
+def at(signal: Any, batch: int, channel: int, time: int) -> int:
+    """The place in a signal's memory."""
+    return batch * signal.batch_gap + channel * signal.channel_gap + time * signal.time_gap

@@ -1,0 +1,104 @@
+"""Device functions that the forward and the backward Triton kernel of selective_scan share.
+
+Tiles are (channels, time). A signal is read at base + d * stride + t * stride; what lies outside
+reads as 0: a decay of 0 carries the state on unchanged, an input of 0 adds nothing.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+LOG2_E = tl.constexpr(1.4426950408889634)
+LN_2 = tl.constexpr(0.6931471805599453)
+
+
+@triton.jit
+def compose(power_1, push_1, power_2, push_2):
+    """First h -> power_1 h + push_1, then the second."""
+    return power_1 * power_2, push_1 * power_2 + push_2
+
+
+@triton.jit
+def softplus(x):
+    e = tl.exp(-tl.abs(x))
+    w = 1 + e
+    # log(1 + e), exact to the last bits for small e, where w alone has lost them
+    tail = tl.where(w == 1, e, tl.log(w) * e / tl.where(w == 1, 1.0, w - 1))
+    return tl.maximum(x, 0.0) + tail
+
+
+@triton.jit
+def zoh_factor(time, rate, power):
+    """(power - 1) / rate with power = e^(time rate), and its series near 0."""
+    x = time * rate
+    near = 1 + x * (1 / 2 + x * (1 / 6 + x * (1 / 24 + x * (1 / 120 + x / 720))))
+    small = tl.abs(x) < 0.35
+    return tl.where(small, time * near, (power - 1) / tl.where(small, 1.0, rate))
+
+
+@triton.jit
+def zoh_rate_derivative(time, rate, power, factor):
+    """(time power - factor) / rate, and its series near 0."""
+    x = time * rate
+    near = 1 / 2 + x * (1 / 3 + x * (1 / 8 + x * (1 / 30 + x * (1 / 144 + x / 840))))
+    small = tl.abs(x) < 0.35
+    far = (time * power - factor) / tl.where(small, 1.0, rate)
+    return tl.where(small, time * time * near, far)
+
+
+@triton.jit
+def sequence_bounds(ends, s, length, packed: tl.constexpr):
+    """Batch element, first step and last step + 1 of sequence s."""
+    batch, start, end = s, s * 0, s * 0 + length
+    if packed:
+        batch = s * 0
+        start = tl.load(ends + s).to(tl.int32)
+        end = tl.load(ends + s + 1).to(tl.int32)
+    return batch.to(tl.int64), start, end
+
+
+@triton.jit
+def read(signal, batch, d, t, stride_b, stride_d, stride_t, live):
+    """A (channels, time) tile in float32, 0 where not live."""
+    at = batch * stride_b + d.to(tl.int64)[:, None] * stride_d + t.to(tl.int64)[None, :] * stride_t
+    return tl.load(signal + at, live, 0.0).to(tl.float32)
+
+
+@triton.jit
+def write(signal, value, batch, d, t, stride_b, stride_d, stride_t, live):
+    at = batch * stride_b + d.to(tl.int64)[:, None] * stride_d + t.to(tl.int64)[None, :] * stride_t
+    tl.store(signal + at, value.to(signal.dtype.element_ty), live)
+
+
+@triton.jit
+def read_delta(
+    delta, bias, batch, d, t, stride_b, stride_d, stride_t, live, use_softplus: tl.constexpr
+):  # fmt: skip
+    """delta + bias, through softplus where asked, and 0 where not live."""
+    value = read(delta, batch, d, t, stride_b, stride_d, stride_t, live) + bias[:, None]
+    if use_softplus:
+        value = softplus(value)
+    return tl.where(live, value, 0.0)
+
+
+@triton.jit
+def read_decay(step, scale, dt, batch, t, end, length, has_step: tl.constexpr):
+    """step * scale, or dt without a step; 0 beyond the end."""
+    decay = dt
+    if has_step:
+        times = tl.load(step + batch * length + t, t < end, 0.0).to(tl.float32)
+        decay = times[None, :] * scale[:, None]
+    return decay
+
+
+@triton.jit
+def input_factor(dt, rate, weight, d, n, states, live_d, rule: tl.constexpr):
+    """w of w B u, a (channels, time) tile, or (channels, 1) for a constant weight."""
+    factor = dt
+    if rule == 1:
+        natural = rate[:, None]
+        factor = zoh_factor(dt, natural, tl.exp2(dt * natural * LOG2_E))
+    if rule == 2:
+        factor = tl.load(weight + d * states + n, live_d, 0.0).to(tl.float32)[:, None]
+    return factor

@@ -1,0 +1,52 @@
+"""One step of a selective scan in plain PyTorch: the definition.
+
+B batch   D channels   N states   G groups of D / G channels
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def advance(
+    state: Tensor, x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None,
+    z: Tensor | None, dt_bias: Tensor | None, dt_softplus: bool,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """New state (B, D, N) and out (B, D); state, x as they were. B and C are (B, G, N)."""
+    dtype = torch.float64 if torch.float64 in (x.dtype, state.dtype) else torch.float32
+    wide_x, delta = x.to(dtype), step_size(dt, dt_bias, dt_softplus, dtype)
+    per_group = x.shape[1] // B.shape[1]
+    rows_B, rows_C = (t.to(dtype).repeat_interleave(per_group, 1) for t in (B, C))  # (B, D, N)
+    decay = torch.exp(delta.unsqueeze(-1) * A.to(dtype))
+    new_state = decay * state.to(dtype) + (delta * wide_x).unsqueeze(-1) * rows_B
+    out = (new_state * rows_C).sum(-1)
+    return new_state, finish(out, x, D, z)
+
+
+def step_size(dt: Tensor, dt_bias: Tensor | None, softplus: bool, dtype: torch.dtype) -> Tensor:
+    """delta (B, D) in `dtype`."""
+    delta = dt.to(dtype)
+    if dt_bias is not None:
+        delta = delta + dt_bias.to(dtype)
+    return F.softplus(delta) if softplus else delta
+
+
+def finish(out: Tensor, x: Tensor, D: Tensor | None, z: Tensor | None) -> Tensor:
+    """Skip connection and gate; in the dtype of x."""
+    if D is not None:
+        out = out + x.to(out.dtype) * D.to(out.dtype)
+    if z is not None:
+        out = out * F.silu(z.to(out.dtype))
+    return out.to(x.dtype)
+
+
+def step(
+    state: Tensor, x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None,
+    z: Tensor | None, dt_bias: Tensor | None, dt_softplus: bool,
+) -> Tensor:  # fmt: skip
+    """Change state in place and return out (B, D)."""
+    new_state, out = advance(state, x, dt, A, B, C, D, z, dt_bias, dt_softplus)
+    state.copy_(new_state)
+    return out

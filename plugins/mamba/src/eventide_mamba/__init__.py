@@ -1,0 +1,16 @@
+"""The patch "mamba": transformers' Mamba-1 models on Eventide's kernels.
+
+    >>> import eventide
+    >>> with eventide.patch("mamba"):
+    ...     model.generate(prompt)
+
+Importing this module changes nothing and imports no framework.
+"""
+
+from __future__ import annotations
+
+from .families import FAMILIES, TESTED_TRANSFORMERS, Family
+
+__version__ = "0.1.0"
+
+__all__ = ["FAMILIES", "TESTED_TRANSFORMERS", "Family"]

@@ -1,0 +1,118 @@
+"""What `eventide mamba check` finds out: versions, coverage, and the gain on this machine."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+
+import eventide
+from eventide.backends import select
+
+from .families import FAMILIES, TESTED_TRANSFORMERS
+
+_HOSTS = ("transformers", "mamba-ssm", "causal-conv1d", "kernels", "torch", "triton", "numba")
+_OPERATIONS = ("selective_scan", "selective_state_update", "causal_conv1d")
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Median milliseconds of one task, unpatched and patched."""
+
+    task: str
+    before: float
+    after: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """The row as JSON-able values, with the gain."""
+        return {**asdict(self), "gain": self.before / self.after}
+
+
+def installed() -> dict[str, str | None]:
+    """The version of each package that matters, None where it is not installed."""
+    found: dict[str, str | None] = {}
+    for host in _HOSTS:
+        try:
+            found[host] = version(host)
+        except PackageNotFoundError:
+            found[host] = None
+    return found
+
+
+def coverage(device: str) -> dict[str, Any]:
+    """Families and versions that the patch covers, and the backend of each operation."""
+    return {
+        "families": [family.name for family in FAMILIES],
+        "transformers": TESTED_TRANSFORMERS,
+        "applied": [list(handle.targets) for handle in _handles()],
+        "backends": {name: select(name, device=device).backend for name in _OPERATIONS},
+    }
+
+
+def _handles() -> list[Any]:
+    from eventide.patches import applied
+
+    return [handle for handle in applied() if handle.name == "mamba"]
+
+
+def measure(device: str, length: int, repeats: int) -> list[Speed]:
+    """Time a small Mamba (2 layers of 256) with the patch and without.
+
+    Raises:
+        PatchError: the patch cannot be applied to what is installed.
+    """
+    tasks = _tasks(device, length)
+    before = {name: _median(task, device, repeats) for name, task in tasks.items()}
+    with eventide.patch("mamba"):
+        after = {name: _median(task, device, repeats) for name, task in tasks.items()}
+    return [Speed(name, before[name], after[name]) for name in tasks]
+
+
+def _tasks(device: str, length: int) -> dict[str, Callable[[], object]]:
+    from transformers import MambaConfig, MambaForCausalLM
+
+    config = MambaConfig(vocab_size=100, hidden_size=256, num_hidden_layers=2)
+    model = MambaForCausalLM(config).to(device)
+    ids = torch.randint(100, (1, length), device=device)
+
+    @torch.no_grad()
+    def prefill() -> None:
+        model.eval()(ids)
+
+    @torch.no_grad()
+    def generate() -> None:
+        cache = model.eval()(ids[:, :8], use_cache=True).cache_params
+        for _ in range(16):
+            model(ids[:, :1], cache_params=cache, use_cache=True)
+
+    def train() -> None:
+        model.train()(ids, labels=ids).loss.backward()
+        model.zero_grad()
+
+    return {
+        f"forward of {length} tokens": prefill,
+        "16 tokens one by one": generate,
+        f"forward and backward of {length} tokens": train,
+    }
+
+
+def _median(task: Callable[[], object], device: str, repeats: int) -> float:
+    task()  # compiles, and fills caches
+    times = []
+    for _ in range(repeats):
+        _wait(device)
+        start = time.perf_counter()
+        task()
+        _wait(device)
+        times.append(1e3 * (time.perf_counter() - start))
+    return statistics.median(times)
+
+
+def _wait(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()

@@ -1,0 +1,67 @@
+"""Run in a process of its own with TRITON_INTERPRET=1: prints the errors of Triton's scan."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+os.environ["TRITON_INTERPRET"] = "1"
+
+import torch  # noqa: E402
+from cases import EMPTY, Make, case  # noqa: E402
+
+from eventide import use_backend  # noqa: E402
+from eventide.testing import compare  # noqa: E402
+from eventide.testing.memory import poisoned_memory  # noqa: E402
+from eventide_kernels import selective_scan  # noqa: E402
+
+CASES: dict[str, Make] = {
+    "one step": case(batch=2),
+    "two chunks": case(channels=6, length=150, states=3),
+    "groups": case(batch=2, channels=10, length=20, groups=2),
+    "plain": case(length=20, gate=False, delta_softplus=False),
+    "one state": case(channels=2, length=9, states=1),
+    "256 states": case(channels=2, length=2, states=256),
+    "step": case(batch=2, length=33, step=True),
+    "zoh": case(batch=2, length=33, discretization="zoh"),
+    "dirac, step": case(length=33, step=True, discretization="dirac"),
+    "async": case(length=33, step=True, discretization="async"),
+    "packed": case(channels=3, length=170, ends=[0, 7, 7, 140, 170]),
+    "packed, step": case(length=20, step=True, ends=[0, 13, 20], discretization="zoh"),
+    **EMPTY,
+}
+
+
+def _error(got: torch.Tensor | None, want: torch.Tensor | None) -> float:
+    if want is None or not want.numel():
+        return float(got is not None and bool(got.any()))
+    found = torch.zeros_like(want) if got is None else got.double()
+    if found.shape != want.shape or not found.isfinite().all():
+        return float("inf")
+    return float((found - want).abs().max() / want.abs().max().clamp_min(1e-9))
+
+
+def _run(backend: str, inputs: compare.Inputs) -> compare.Result:
+    def call(**keywords: object) -> object:
+        with use_backend(backend):
+            return selective_scan(**keywords, return_last_state=True)
+
+    return compare.run(call, inputs)
+
+
+def main() -> None:
+    errors = {}
+    for name, make in CASES.items():
+        inputs = make(torch.float32, "cpu")
+        with poisoned_memory():
+            got = _run("triton", inputs)
+        want = _run("reference", compare.to_reference(inputs))
+        pairs = [*zip(got.outputs, want.outputs, strict=True)]
+        pairs += [(got.gradients[k], v) for k, v in want.gradients.items()]
+        errors[name] = max(_error(one, other) for one, other in pairs)
+    json.dump(errors, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""The backends of selective_scan against its float64 reference, by Eventide's own test kit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from eventide import use_backend
+from eventide.testing.kernels import KernelBattery
+from eventide_kernels import selective_scan
+
+from .cases import CASES, EMPTY, LONG
+
+
+class TestSelectiveScan(KernelBattery):
+    operation = "selective_scan"
+    backends = ("cpu",)
+    nondifferentiable: ClassVar[tuple[str, ...]] = ()
+    tolerances: ClassVar[Mapping[str, tuple[float, float]]] = {"float32": (1e-5, 1e-5)}
+
+    def cases(self) -> Mapping[str, Any]:
+        return {**CASES, **LONG}
+
+    def empty_cases(self) -> Mapping[str, Any]:
+        return EMPTY
+
+    def call(self, backend: str, **inputs: Any) -> Any:
+        with use_backend(backend):
+            return selective_scan(**inputs, return_last_state=True)
+
+
+class TestLowPrecision(TestSelectiveScan):
+    """Rounding of inputs and outputs alone: arithmetic and states stay in float32."""
+
+    dtypes = ("bfloat16", "float16")
+    tolerances: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "bfloat16": (1e-2, 1e-2),
+        "float16": (2e-3, 2e-3),
+    }
+
+    def cases(self) -> Mapping[str, Any]:
+        return {name: CASES[name] for name in ("63", "groups", "step", "packed", "async")}

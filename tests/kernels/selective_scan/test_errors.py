@@ -1,0 +1,104 @@
+"""Bad arguments of selective_scan: each gives one error that names it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from eventide_kernels import selective_scan
+
+from .cases import case
+
+
+def _inputs(**sizes: Any) -> dict[str, Any]:
+    return case(**{"batch": 2, "length": 7, "step": True, **sizes})(torch.float32, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("u", (5, 7)), ("delta", (2, 5, 6)), ("A", (4, 5)), ("A", (5, 257)), ("A", (5, 0)),
+        ("B", (2, 5, 7)), ("C", (2, 1, 4, 8)), ("B", (5, 4)), ("D", (4,)), ("z", (2, 5, 8)),
+        ("delta_bias", (5, 1)), ("step", (2, 5, 7)), ("step_scale", (7,)),
+        ("initial_state", (1, 5, 4)),
+    ],
+)  # fmt: skip
+def test_shapes(name: str, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=rf"^{name} must have shape"):
+        selective_scan(**{**_inputs(), name: torch.zeros(shape)})
+
+
+def test_groups() -> None:
+    p = _inputs(channels=6, groups=3)
+    with pytest.raises(ValueError, match="same groups, got 2 and 3"):
+        selective_scan(**{**p, "B": p["B"][:, :2]})
+    p = _inputs(channels=5, groups=3)
+    with pytest.raises(ValueError, match="must divide 5 channels, got 3"):
+        selective_scan(**p)
+
+
+@pytest.mark.parametrize("name", ["u", "A", "B", "D", "z", "step", "initial_state"])
+@pytest.mark.parametrize("dtype", [torch.int64, torch.complex64])
+def test_dtypes(name: str, dtype: torch.dtype) -> None:
+    p = _inputs()
+    p[name] = p[name].to(dtype)
+    with pytest.raises(TypeError, match=f"^{name} must be real floating point, got {dtype}"):
+        selective_scan(**p)
+
+
+@pytest.mark.parametrize("name", ["delta", "C", "step_scale", "initial_state"])
+def test_devices(name: str) -> None:
+    p = _inputs()
+    p[name] = p[name].to("meta")
+    with pytest.raises(ValueError, match=f"^{name} is on meta, but u is on cpu"):
+        selective_scan(**p)
+
+
+@pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf")])
+def test_steps(value: float) -> None:
+    p = _inputs()
+    p["step"][1, 3] = value
+    with pytest.raises(ValueError, match="^step must be finite and not negative"):
+        selective_scan(**p)
+
+
+def test_options() -> None:
+    p = _inputs()
+    with pytest.raises(ValueError, match=r"^discretization must be one of .*, got 'bilinear'"):
+        selective_scan(**p, discretization="bilinear")
+    del p["step"]
+    with pytest.raises(ValueError, match="^step_scale needs step"):
+        selective_scan(**p)
+    del p["step_scale"]
+    with pytest.raises(ValueError, match="'async' needs step"):
+        selective_scan(**p, discretization="async")
+
+
+@pytest.mark.parametrize(
+    ("ends", "message"),
+    [
+        ([1, 7], "must start at 0"),
+        ([0, 6], "end at 7"),
+        ([0, 5, 3, 7], "never fall"),
+        ([[0, 7]], "1-D integer"),
+        ([0.0, 7.0], "1-D integer"),
+        ([False, True], "1-D integer"),
+    ],
+)
+def test_cu_seqlens(ends: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        selective_scan(**_inputs(batch=1), cu_seqlens=torch.tensor(ends))
+
+
+def test_cu_seqlens_wants_a_batch_of_one_on_one_device() -> None:
+    with pytest.raises(ValueError, match="cu_seqlens needs u of shape"):
+        selective_scan(**_inputs(), cu_seqlens=torch.tensor([0, 7]))
+    with pytest.raises(ValueError, match="cu_seqlens is on meta"):
+        selective_scan(**_inputs(batch=1), cu_seqlens=torch.tensor([0, 7]).to("meta"))
+
+
+def test_packed_state_has_a_row_a_sequence() -> None:
+    with pytest.raises(ValueError, match=r"^initial_state must have shape .*\(2, 5, 4\)"):
+        selective_scan(**_inputs(batch=1), cu_seqlens=torch.tensor([0, 3, 7]))

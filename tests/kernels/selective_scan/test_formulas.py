@@ -1,0 +1,148 @@
+"""The reference against the all-pairs form, and against itself cut into pieces."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from eventide import use_backend
+from eventide_kernels import selective_scan
+
+from .cases import case
+
+
+def _all_pairs(p: dict[str, Any], rule: str) -> torch.Tensor:
+    """y_k = sum over j <= k of C_k exp(A s (x_k - x_j)) w_j B_j u_j, with x the running time."""
+    delta = F.softplus(p["delta"] + p["delta_bias"][:, None])
+    decay = p["step"][:, None] * p["step_scale"][:, None] if "step" in p else delta
+    time = decay.cumsum(-1)  # (B, D, L)
+    A = p["A"][None, :, :, None]  # (1, D, N, 1)
+    if rule == "mamba":
+        w = delta[:, :, None]
+    elif rule == "zoh":
+        w = torch.expm1(delta[:, :, None] * A) / A
+    elif rule == "async":
+        w = torch.expm1(p["step_scale"][None, :, None, None] * A) / A
+    else:
+        w = torch.ones(())
+    pushed = w * p["B"][:, None] * p["u"][:, :, None]  # (B, D, N, L)
+    gaps = time[:, :, None, :, None] - time[:, :, None, None, :]  # (B, D, 1, k, j)
+    kernel = torch.exp(A[..., None] * gaps).tril()
+    h = (kernel @ pushed[..., None])[..., 0]
+    h = h + torch.exp(A * time[:, :, None]) * p["initial_state"][..., None]
+    y = (h * p["C"][:, None]).sum(2) + p["D"][:, None] * p["u"]
+    return y * F.silu(p["z"])
+
+
+@pytest.mark.parametrize(
+    ("rule", "step"),
+    [("mamba", False), ("mamba", True), ("zoh", False), ("zoh", True), ("dirac", True),
+     ("async", True)],
+)  # fmt: skip
+def test_reference_equals_the_all_pairs_form(rule: str, step: bool) -> None:
+    p = case(batch=2, channels=3, length=19, step=step)(torch.float64, "cpu")
+    torch.testing.assert_close(selective_scan(**p, discretization=rule), _all_pairs(p, rule))
+
+
+def test_second_derivatives_exist() -> None:
+    p = case(channels=2, length=3, states=2, step=True)(torch.float64, "cpu")
+    leaves = {k: v.requires_grad_() for k, v in p.items() if isinstance(v, torch.Tensor)}
+
+    def run(*tensors: torch.Tensor) -> Any:
+        given = {**p, **dict(zip(leaves, tensors, strict=True))}
+        return selective_scan(**given, discretization="zoh", return_last_state=True)
+
+    assert torch.autograd.gradgradcheck(run, tuple(leaves.values()))
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+def test_packed_equals_separate(backend: str) -> None:
+    ends = [0, 5, 5, 40, 73]
+    p = case(channels=18, length=73, step=True, ends=ends)(torch.float32, "cpu")
+    with use_backend(backend):
+        y, last = selective_scan(**p, return_last_state=True)
+        for s, (start, end) in enumerate(zip(ends, ends[1:], strict=False)):
+            one = {k: v for k, v in p.items() if k != "cu_seqlens"}
+            for name in ("u", "delta", "B", "C", "z", "step"):
+                one[name] = one[name][..., start:end]
+            one["initial_state"] = one["initial_state"][s : s + 1]
+            y_one, last_one = selective_scan(**one, return_last_state=True)
+            torch.testing.assert_close(y[..., start:end], y_one)
+            torch.testing.assert_close(last[s], last_one[0])
+
+
+def test_carried_state_equals_the_whole_with_gradients() -> None:
+    p = case(batch=2, channels=18, length=70)(torch.float32, "cpu")
+    leaves = {k: v.requires_grad_() for k, v in p.items() if isinstance(v, torch.Tensor)}
+    whole, last = selective_scan(**p, return_last_state=True)
+    pieces, state = [], p["initial_state"]
+    for start, end in ((0, 8), (8, 9), (9, 70)):
+        part = dict(p, initial_state=state)
+        for name in ("u", "delta", "B", "C", "z"):
+            part[name] = part[name][..., start:end]
+        y, state = selective_scan(**part, return_last_state=True)
+        pieces.append(y)
+    torch.testing.assert_close(torch.cat(pieces, -1), whole)
+    torch.testing.assert_close(state, last)
+    grads = [
+        torch.autograd.grad(y.sin().sum() + h.cos().sum(), list(leaves.values()))
+        for y, h in ((whole, last), (torch.cat(pieces, -1), state))
+    ]
+    for one, other in zip(*grads, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+def test_a_step_of_zero_and_no_input_leave_the_state_alone() -> None:
+    p = case(channels=18, length=40, step=True)(torch.float32, "cpu")
+    p["step"], p["u"] = torch.zeros_like(p["step"]), torch.zeros_like(p["u"])
+    _, last = selective_scan(**p, return_last_state=True)
+    assert torch.equal(last, p["initial_state"])
+
+
+def test_zoh_factor_near_zero() -> None:
+    """A of 0 and tiny steps: the factor tends to delta instead of losing its digits."""
+    p = case(channels=16, length=10, discretization="zoh", delta_softplus=False)(
+        torch.float32, "cpu"
+    )
+    p["A"] = torch.cat([torch.zeros(8, 4), torch.full((8, 4), -1e-4)])
+    p["delta"], p["delta_bias"] = torch.full_like(p["delta"], 1e-3), torch.zeros(16)
+    p["initial_state"] = torch.zeros_like(p["initial_state"])
+    exact = {k: v.double() if isinstance(v, torch.Tensor) else v for k, v in p.items()}
+    torch.testing.assert_close(
+        selective_scan(**p).double(), selective_scan(**exact), rtol=1e-5, atol=1e-7
+    )
+
+
+def test_nan_reaches_the_output() -> None:
+    p = case(channels=18, length=40)(torch.float32, "cpu")
+    p["delta"][0, 3, 20] = float("nan")
+    y = selective_scan(**p)
+    assert y[0, 3, 20:].isnan().all()
+    assert y[0, :3].isfinite().all() and y[0, 3, :20].isfinite().all()
+
+
+def test_equals_transformers_own_path() -> None:
+    mamba = pytest.importorskip("transformers.models.mamba.modeling_mamba")
+    p = case(batch=2, channels=20, length=33, states=16)(torch.float32, "cpu")
+    del p["initial_state"]
+    y, last = selective_scan(**p, return_last_state=True)
+    names = ("u", "delta", "A", "B", "C")
+    rest = {k: v for k, v in p.items() if k not in names}
+    theirs = mamba.mamba_selective_scan(*(p[n] for n in names), **rest, return_last_state=True)
+    torch.testing.assert_close(y, theirs[0], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(last, theirs[1], rtol=1e-4, atol=1e-5)
+
+
+def test_channels_last_memory_is_read_as_it_is() -> None:
+    """(B, L, D) tensors transposed: same values, and gradients in the same layout."""
+    p = case(batch=2, channels=20, length=40)(torch.float32, "cpu")
+    turned = dict(p)
+    for name in ("u", "delta", "z", "B", "C"):
+        turned[name] = p[name].transpose(1, 2).contiguous().transpose(1, 2).requires_grad_()
+    y = selective_scan(**turned)
+    torch.testing.assert_close(y, selective_scan(**p))
+    (d_delta,) = torch.autograd.grad(y.sum(), turned["delta"])
+    assert d_delta.stride() == turned["delta"].stride()

@@ -1,0 +1,42 @@
+"""`eventide mamba check` and what `eventide patches` says."""
+
+from __future__ import annotations
+
+import json
+
+from typer.testing import CliRunner
+
+from eventide.cli.app import app
+from eventide.patches import applied
+
+CHECK = ["mamba", "check", "--length", "8", "--repeats", "1"]
+
+
+def run(*arguments: str) -> str:
+    result = CliRunner().invoke(app, list(arguments))
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_check_as_json() -> None:
+    report = json.loads(run(*CHECK, "--json"))
+    assert report["installed"]["transformers"].startswith("5.")
+    assert report["patch"]["families"] == ["Mamba", "FalconMamba", "Jamba", "Zamba"]
+    assert report["patch"]["applied"] == [] and applied() == []
+    assert set(report["patch"]["backends"]) == {
+        "selective_scan", "selective_state_update", "causal_conv1d",
+    }  # fmt: skip
+    assert len(report["speed"]) == 3
+    for row in report["speed"]:
+        assert row["gain"] == row["before"] / row["after"] > 0
+
+
+def test_check_as_tables() -> None:
+    text = run(*CHECK)
+    for word in ("transformers", "FalconMamba", "forward of 8 tokens", "before, ms", "gain"):
+        assert word in text
+
+
+def test_patch_is_listed() -> None:
+    (row,) = [row for row in json.loads(run("patches", "--json")) if row["name"] == "mamba"]
+    assert row["distribution"] == "eventide-mamba"

@@ -1,0 +1,96 @@
+"""Packed sequences: side by side in one row, or several rows, none leaks into the next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+import eventide
+from eventide_mamba.packing import packing
+
+CLOSE: dict[str, float] = {"rtol": 0, "atol": 1e-5}
+SEQ_IDX = torch.tensor([[0] * 5 + [1] + [2] * 6], dtype=torch.int32)
+FAMILIES = ["Mamba", "FalconMamba", "Jamba", "Zamba"]
+
+
+def mixer_of(model: Any) -> Any:
+    """Its first Mamba-1 mixer."""
+    return next(m for m in model.modules() if type(m).__name__.endswith("Mixer"))
+
+
+@pytest.fixture
+def hidden() -> Tensor:
+    return torch.randn(1, 12, 32, generator=torch.Generator().manual_seed(2))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", FAMILIES)
+def test_packed_equals_separate(
+    make_model: Callable[[str], Any], hidden: Tensor, name: str
+) -> None:
+    mixer = mixer_of(make_model(name))
+    with eventide.patch("mamba"):
+        packed = mixer(hidden, seq_idx=SEQ_IDX)
+        separate = [mixer(piece) for piece in hidden.split([5, 1, 6], dim=1)]
+    torch.testing.assert_close(packed, torch.cat(separate, dim=1), **CLOSE)
+
+
+@torch.no_grad()
+def test_several_packed_rows(make_model: Callable[[str], Any]) -> None:
+    mixer = mixer_of(make_model("Mamba"))
+    rows = torch.randn(2, 12, 32)
+    seq_idx = torch.cat([SEQ_IDX, torch.zeros_like(SEQ_IDX)])
+    with eventide.patch("mamba"):
+        together = mixer(rows, seq_idx=seq_idx)
+        alone = [mixer(rows[:1], seq_idx=SEQ_IDX), mixer(rows[1:])]
+    torch.testing.assert_close(together, torch.cat(alone), **CLOSE)
+
+
+def test_zamba_hands_packing_down(make_model: Callable[[str], Any], ids: Tensor) -> None:
+    model, row = make_model("Zamba"), ids[:1]
+    seen: list[Any] = []
+    mixer_of(model).register_forward_pre_hook(
+        lambda module, args, kwargs: seen.append(kwargs.get("seq_idx")), with_kwargs=True
+    )
+    with pytest.raises(ValueError, match="can't keep packed sequences apart"):
+        model(row, seq_idx=SEQ_IDX)
+    with eventide.patch("mamba"):
+        logits = model(row, seq_idx=SEQ_IDX).logits
+    assert seen[-1] is SEQ_IDX
+    assert logits.isfinite().all()
+
+
+@torch.no_grad()
+def test_packed_chunk_continues_the_cache(make_model: Callable[[str], Any], hidden: Tensor) -> None:
+    model = make_model("Mamba")
+    mixer = mixer_of(model)
+    with eventide.patch("mamba"):
+        cache = DynamicCache(config=model.config)
+        parts = [
+            mixer(hidden[:, :4], cache_params=cache),
+            mixer(hidden[:, 4:10], cache_params=cache, seq_idx=SEQ_IDX[:, 4:10]),
+            mixer(hidden[:, 10:], cache_params=cache),
+        ]
+        want = [mixer(piece) for piece in hidden.split([5, 1, 6], dim=1)]
+    torch.testing.assert_close(torch.cat(parts, 1)[:, :6], torch.cat(want, 1)[:, :6], **CLOSE)
+    torch.testing.assert_close(parts[1][:, 2:], want[2][:, :4], **CLOSE)
+
+
+def test_where_sequences_end() -> None:
+    found = packing(torch.tensor([[7, 7, 3], [3, 3, 3]]), 4)
+    assert found.cu_seqlens.tolist() == [0, 3, 4, 8]
+    assert (found.first.tolist(), found.last.tolist()) == ([0, 2], [1, 2])
+    signal = torch.arange(16.0).reshape(2, 2, 4)
+    assert torch.equal(found.split(found.join(signal)), signal)
+    assert found.join(signal)[0, 0].tolist() == [0, 1, 2, 3, 8, 9, 10, 11]
+
+
+@pytest.mark.parametrize("shape", [(3,), (1, 0), (1, 5)])
+def test_seq_idx_of_the_wrong_shape(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"seq_idx must have shape \(batch, length up to 4\)"):
+        packing(torch.zeros(shape, dtype=torch.int32), 4)

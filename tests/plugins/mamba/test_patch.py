@@ -1,0 +1,104 @@
+"""The patch as such: what it covers, that it undoes itself, what it refuses."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+
+import eventide
+from eventide import patches, registry
+from eventide.errors import PatchError
+from eventide_mamba import FAMILIES
+
+MODULES = [importlib.import_module(family.module) for family in FAMILIES]
+
+
+def snapshot() -> list[dict[str, Any]]:
+    mixers = (
+        vars(getattr(module, family.mixer))
+        for module, family in zip(MODULES, FAMILIES, strict=True)
+    )
+    return [*(dict(vars(module)) for module in MODULES), *map(dict, mixers)]
+
+
+def test_every_mamba_1_model_of_the_host_is_covered() -> None:
+    models = Path(transformers.__file__).parent / "models"
+    found = set()
+    for path in models.glob("*/modeling_*.py"):
+        names = {n.name for n in ast.walk(ast.parse(path.read_text())) if hasattr(n, "name")}
+        if "mamba_selective_scan" in names:
+            found.add(f"transformers.models.{path.parent.name}.{path.stem}")
+    assert found == {family.module for family in FAMILIES}
+
+
+def test_reverting_restores_the_originals() -> None:
+    before = snapshot()
+    with eventide.patch("mamba"):
+        inside = snapshot()
+        changed = [
+            sum(new[name] is not old for name, old in old_names.items())
+            for new, old_names in zip(inside, before, strict=True)
+        ]
+        assert changed == [5, 5, 5, 4, 1, 1, 1, 1]
+    for after, old in zip(snapshot(), before, strict=True):
+        assert all(after[name] is old[name] for name in old) and after.keys() == old.keys()
+
+
+def test_patching_twice_is_refused() -> None:
+    with eventide.patch("mamba"), pytest.raises(PatchError, match="applied already to transf"):
+        eventide.patch("mamba", targets=["transformers"]).apply()
+
+
+def test_untested_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = snapshot()
+    monkeypatch.setattr(patches, "version", lambda name: "5.99.0")
+    with pytest.raises(PatchError, match=r"transformers 5\.99\.0 is installed, tested is"):
+        eventide.patch("mamba").apply()
+    assert [set(map(id, names.values())) for names in snapshot()] == [
+        set(map(id, names.values())) for names in before
+    ]
+
+
+def test_other_signature_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MODULES[-1], "mamba_selective_scan", lambda u, initial_state: u)
+    before = snapshot()
+    with pytest.raises(PatchError, match=r"zamba\.mamba_selective_scan takes \(u, initial_state\)"):
+        eventide.patch("mamba").apply()
+    for after, old in zip(snapshot(), before, strict=True):
+        assert all(after[name] is old[name] for name in old)
+
+
+def test_it_is_registered() -> None:
+    entry = registry.patches.provenance("mamba")
+    assert entry.owner.distribution == "eventide-mamba"
+    assert entry.metadata["targets"] == list(registry.patches.get("mamba").targets)
+
+
+def test_plugin_imports_no_framework() -> None:
+    code = "import eventide_mamba.plugin, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+@torch.no_grad()
+def test_fallback_warnings_are_gone(
+    make_model: Callable[[str], Any], ids: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers.integrations import hub_kernels
+
+    said: list[str] = []
+    monkeypatch.setattr(hub_kernels.logger, "warning_once", said.append)
+    model = make_model("Mamba")
+    with eventide.patch("mamba"):
+        model.generate(ids, max_new_tokens=2, attention_mask=torch.ones_like(ids))
+    assert said == []
+    model(ids)
+    assert any("selective_scan_fn" in text for text in said)
