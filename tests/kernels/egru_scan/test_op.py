@@ -21,7 +21,7 @@ def test_opcheck(make_inputs: Make, mask: bool) -> None:
     keep = torch.rand(12, 17) > 0.5 if mask else None
     arguments = (
         gates, p["recurrent_kernel"], p["recurrent_bias"], p["threshold"], *p["initial_state"],
-        keep, 1.0, [3, 3, 3, 3], 3.6, 3.6, True, False,
+        keep, 1.0, [3, 3, 3, 3], 3.6, 3.6, True, False, "cpu",
     )  # fmt: skip
     torch.library.opcheck(egru_scan_op, arguments)
 

@@ -7,17 +7,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eventide.backends import select
+from eventide import registry
 
 from .steps import empty_outputs
 
 
-def backend(gates_x: Tensor) -> Any:
-    """The module that serves this tensor's device and dtype."""
-    kernel = select(
-        "egru_scan", device=gates_x.device.type, dtype=str(gates_x.dtype).removeprefix("torch.")
-    )
-    return kernel.load()
+def load_backend(name: str) -> Any:
+    """The module of this backend.
+
+    An operator gets the name as an argument, so that the backward pass, which autograd may run
+    outside of `use_backend`, reads what was saved as the same backend saved it.
+    """
+    return registry.kernels.get(f"egru_scan/{name}")
 
 
 @torch.library.custom_op("eventide::egru_scan", mutates_args=())
@@ -35,9 +36,10 @@ def egru_scan_op(
     support: float,
     save: bool,
     event_driven: bool,
+    backend: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """y (N, H), c (N, H), last h (B, H), and what the backward pass needs."""
-    return backend(gates_x).forward(
+    return load_backend(backend).forward(
         gates_x, recurrent_kernel, recurrent_bias, threshold, y0, h0, keep, keep_rate,
         batch_sizes, dampening, support, save, event_driven,
     )  # fmt: skip
@@ -47,7 +49,7 @@ def egru_scan_op(
 def _(
     gates_x: Tensor, recurrent_kernel: Tensor, recurrent_bias: Tensor, threshold: Tensor,
     y0: Tensor, h0: Tensor, keep: Tensor | None, keep_rate: float, batch_sizes: list[int],
-    dampening: float, support: float, save: bool, event_driven: bool,
+    dampening: float, support: float, save: bool, event_driven: bool, backend: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     return empty_outputs(gates_x, h0, batch_sizes, save)
 
@@ -71,9 +73,10 @@ def egru_scan_backward_op(
     batch_sizes: list[int],
     dampening: float,
     support: float,
+    backend: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of gates_x, recurrent_kernel, recurrent_bias, threshold, y0, h0."""
-    return backend(gates).backward(
+    return load_backend(backend).backward(
         grad_y, grad_c, grad_h, gates, candidate, y, c, recurrent_kernel, recurrent_bias,
         threshold, y0, h0, keep, keep_rate, batch_sizes, dampening, support,
     )  # fmt: skip
@@ -84,7 +87,7 @@ def _(
     grad_y: Tensor, grad_c: Tensor, grad_h: Tensor, gates: Tensor, candidate: Tensor, y: Tensor,
     c: Tensor, recurrent_kernel: Tensor, recurrent_bias: Tensor, threshold: Tensor, y0: Tensor,
     h0: Tensor, keep: Tensor | None, keep_rate: float, batch_sizes: list[int],
-    dampening: float, support: float,
+    dampening: float, support: float, backend: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     return (
         y.new_empty(y.shape[0], 3 * y.shape[1]), torch.empty_like(recurrent_kernel),
@@ -100,7 +103,7 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]
     ctx.save_for_backward(
         gates, candidate, y, c, recurrent_kernel, recurrent_bias, threshold, y0, h0, keep
     )
-    ctx.keep_rate, ctx.batch_sizes, ctx.dampening, ctx.support, *_ = rest
+    ctx.keep_rate, ctx.batch_sizes, ctx.dampening, ctx.support, _, _, ctx.backend = rest
 
 
 def _backward(ctx: Any, grad_y: Tensor, grad_c: Tensor, grad_h: Tensor, *_: Any) -> Any:
@@ -108,8 +111,9 @@ def _backward(ctx: Any, grad_y: Tensor, grad_c: Tensor, grad_h: Tensor, *_: Any)
     grads = egru_scan_backward_op(
         grad_y.contiguous(), grad_c.contiguous(), grad_h.contiguous(), gates, candidate, y, c,
         *weights, y0, h0, keep, ctx.keep_rate, ctx.batch_sizes, ctx.dampening, ctx.support,
+        ctx.backend,
     )  # fmt: skip
-    return *grads, None, None, None, None, None, None, None
+    return *grads, *[None] * 8
 
 
 egru_scan_op.register_autograd(_backward, setup_context=_setup_context)
