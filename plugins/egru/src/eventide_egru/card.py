@@ -108,4 +108,5 @@ def _training(training: dict[str, Any]) -> str:
         for key, label in (("steps", "Steps run:"), ("best_step", "step kept, best on validation:"))
         if key in training
     ]
-    return "; ".join(steps) + "." if steps else "The number of steps was not recorded."
+    counted = "; ".join(steps) + "." if steps else "The number of steps was not recorded."
+    return f"{counted} {training['note']}" if "note" in training else counted
