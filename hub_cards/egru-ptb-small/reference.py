@@ -94,38 +94,3 @@ def scan(
         first += size
     empty = gates_x[:0, : threshold.numel()]
     return torch.cat([empty, *ys]), torch.cat([empty, *cs]), h
-
-
-def forward(
-    gates_x: Tensor, recurrent_kernel: Tensor, recurrent_bias: Tensor, threshold: Tensor,
-    y0: Tensor, h0: Tensor, keep: Tensor | None, keep_rate: float, batch_sizes: list[int],
-    dampening: float, support: float, save: bool, event_driven: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    """Backend interface. Keeps nothing for the backward pass but its inputs."""
-    y, c, h_last = scan(
-        gates_x, recurrent_kernel.to(gates_x.dtype), recurrent_bias, threshold, y0, h0, keep,
-        keep_rate, batch_sizes, dampening, support,
-    )  # fmt: skip
-    kept = len(gates_x) if save else (batch_sizes[0] if batch_sizes else 0)
-    gates = gates_x.clone() if save else torch.empty_like(gates_x[:kept])
-    return y, c, h_last.clone(), gates, torch.empty_like(y[:kept])
-
-
-def backward(
-    grad_y: Tensor, grad_c: Tensor, grad_h: Tensor, gates: Tensor, candidate: Tensor, y: Tensor,
-    c: Tensor, recurrent_kernel: Tensor, recurrent_bias: Tensor, threshold: Tensor, y0: Tensor,
-    h0: Tensor, keep: Tensor | None, keep_rate: float, batch_sizes: list[int],
-    dampening: float, support: float,
-) -> tuple[Tensor, ...]:  # fmt: skip
-    """Backend interface: recompute and differentiate with autograd.
-
-    ``gates`` holds x W + b_x here, since the reference stores no intermediate results.
-    """
-    inputs = [gates, recurrent_kernel, recurrent_bias, threshold, y0, h0]
-    with torch.enable_grad():
-        leaves = [t.detach().to(gates.dtype).requires_grad_() for t in inputs]
-        outputs = scan(*leaves, keep, keep_rate, batch_sizes, dampening, support)
-        grads = torch.autograd.grad(
-            outputs, leaves, [grad_y, grad_c, grad_h], allow_unused=True, materialize_grads=True
-        )
-    return tuple(g.to(t.dtype) for g, t in zip(grads, inputs, strict=True))
