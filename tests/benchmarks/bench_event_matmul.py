@@ -9,7 +9,7 @@ that fits the last-level cache is in it, for dense and event products alike.
     dense             torch.mv over the whole float32 matrix, on two threads
     dense oneDNN      the same through oneDNN, the matrix laid out beforehand
     gather            torch.index_select of the fired rows, then a dense product
-    in egru_scan ...  the compiled product inside egru_scan's step for one sequence
+    in egru_scan ...  the compiled product inside egru_scan's step for one sequence, ten at a time
     event <format>    event_matmul, weights in that format
     event 10 % <...>  event_matmul over compressed rows with 90 % of the weights pruned
 
@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numba import njit
 from record import save, table
 from torch import Tensor
 
@@ -38,6 +39,7 @@ from eventide_kernels.event_matmul.lanes import as_stored
 UNITS, OUTPUTS = 1350, 3 * 1350
 ACTIVITIES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 1.0)
 BURST, WARM_UP, VECTORS, THREADS = 40, 20, 60, 2
+STEPS = 10  # products of a scan timed together
 COMMAND = "python tests/benchmarks/bench_event_matmul.py"
 
 Product = Callable[[Tensor], Any]
@@ -57,8 +59,8 @@ def contenders(weight: Tensor) -> dict[str, tuple[Product, float]]:
         "event bfloat16": (lambda events: event_matmul(events, low), 2.0 * OUTPUTS),
         "event int8": (lambda events: event_matmul(events, quantized, scale=scale), 1.0 * OUTPUTS),
     }
-    found["in egru_scan float32"] = inside_a_scan(weight), 4.0 * OUTPUTS
-    found["in egru_scan bfloat16"] = inside_a_scan(low), 2.0 * OUTPUTS
+    found["in egru_scan float32"] = InsideScan(weight), 4.0 * OUTPUTS
+    found["in egru_scan bfloat16"] = InsideScan(low), 2.0 * OUTPUTS
     for name, matrix in rows.items():
         found[f"event 10 % {name}"] = product_with(matrix), entry_bytes(matrix) / UNITS
     # Last, for it wakes PyTorch's threads, which spin for a while afterwards.
@@ -66,11 +68,24 @@ def contenders(weight: Tensor) -> dict[str, tuple[Product, float]]:
     return found
 
 
-def inside_a_scan(weight: Tensor) -> Product:
+@njit
+def steps(out: Any, events: Any, weight: Any, rows: Any, coefficients: Any) -> None:
+    """The recurrent products of a scan of one sequence, one after the other, as it runs them."""
+    for step in range(events.shape[0]):
+        event_product(out, events[step], weight, rows, coefficients)
+
+
+class InsideScan:
     """The compiled product that egru_scan calls at every step, without event_matmul's checks."""
-    stored, out = as_stored(weight), np.empty(OUTPUTS, np.float32)
-    rows, coefficients = np.empty(UNITS, np.int64), np.empty(UNITS, np.float32)
-    return lambda events: event_product(out, events.numpy(), stored, rows, coefficients)
+
+    def __init__(self, weight: Tensor) -> None:
+        self.weight, self.out = as_stored(weight), np.empty(OUTPUTS, np.float32)
+        self.rows, self.coefficients = np.empty(UNITS, np.int64), np.empty(UNITS, np.float32)
+
+    def __call__(self, events: Tensor) -> Tensor:
+        """One vector, (I,), or a step each, (T, I)."""
+        steps(self.out, events.view(-1, UNITS).numpy(), self.weight, self.rows, self.coefficients)
+        return torch.from_numpy(self.out)
 
 
 COMPRESSED = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}
@@ -109,6 +124,12 @@ def seconds(product: Product, vectors: list[Tensor], first: int) -> list[float]:
     for vector in [torch.ones(UNITS), *vectors[:WARM_UP]]:
         product(vector)
     times = []
+    if isinstance(product, InsideScan):
+        for some in torch.stack(vectors[:BURST]).split(STEPS):
+            start = time.perf_counter()
+            product(some)
+            times += [(time.perf_counter() - start) / STEPS] * STEPS
+        return times
     for call in range(first, first + BURST):
         start = time.perf_counter()
         product(vectors[call % VECTORS])
@@ -139,7 +160,7 @@ def check(products: dict[str, tuple[Product, float]], weight: Tensor) -> None:
     """A benchmark of a wrong result is worth nothing."""
     events = event_vectors(0.1)[0]
     wanted = events @ weight
-    for name in ("dense", "gather", "event float32"):
+    for name in ("dense", "gather", "event float32", "in egru_scan float32"):
         torch.testing.assert_close(products[name][0](events), wanted, rtol=1e-4, atol=1e-4)
 
 

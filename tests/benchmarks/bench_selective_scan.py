@@ -1,31 +1,39 @@
-"""selective_scan on the CPU against transformers' torch path and against this machine's limit.
+"""selective_scan on the CPU against its rivals and against this machine's limit.
 
-    python tests/benchmarks/bench_selective_scan.py [--quick] [--torch-backward] [--no-save]
+    python tests/benchmarks/bench_selective_scan.py [--quick] [--no-save]
+    python tests/benchmarks/bench_selective_scan.py --torch-backward
 
-The limit is a bare vector loop of one exponential and three multiply-adds for every element of
-(B, D, L, N), without any other memory than the first-level cache, in the same run. The torch path's
-backward pass is quadratic in L and takes minutes at L = 2048: without --torch-backward its time is
-taken at L = 256 and the row says so.
+The torch path's backward pass is quadratic in the length and takes minutes at 2048 steps. The first
+command shows how it grows up to 256 steps; the second measures it once at 2048, which takes five
+minutes, and adds the row to what the first saved.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import json
+import os
+import time
 from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
-from record import save, table
+from record import FOLDER, save, table
+from scan_contenders import (
+    OURS,
+    PSCAN,
+    TORCH,
+    Size,
+    bare_loop,
+    both_ways,
+    inputs,
+    one_way,
+    scans,
+)
+from scan_memory import compare
 from timing import medians
-from transformers.models.mamba.modeling_mamba import mamba_selective_scan
 
-from eventide_kernels import selective_scan
-from eventide_kernels.lanes import WIDTH, load, store
-from eventide_kernels.selective_scan.lane_math import exp2
-from eventide_kernels.threads import run_split
-
+COMMAND = "python tests/benchmarks/bench_selective_scan.py"
 MAIN = (1, 1536, 2048, 16)
 TABLE = [
     *((1, 1536, length, 16) for length in (128, 512, 8192, 65536)),
@@ -33,118 +41,101 @@ TABLE = [
     *((batch, 1536, 2048, 16) for batch in (4, 16)),
 ]
 QUICK = (1, 64, 128, 16)
+NOTES = (
+    "fp32, 2 threads, softplus, gate and skip included; medians. The bare loop is one exponential "
+    "and three multiply-adds an element, from the first-level cache, timed in turn with the scan. "
+    "Peak memory is what a process of its own needs above the inputs. What transformers takes for "
+    "2048 steps both ways, where it is there, is one pass of `--torch-backward`."
+)
+Rows = list[dict[str, Any]]
 
 
-def inputs(batch: int, channels: int, length: int, states: int) -> dict[str, Any]:
-    """A Mamba layer's: A = -1 to -N, delta from 0.001 to 0.1 after softplus."""
-    torch.manual_seed(0)
-    made = {
-        "u": torch.randn(batch, channels, length), "delta": torch.randn(batch, channels, length),
-        "A": -torch.arange(1.0, states + 1).repeat(channels, 1),
-        "B": torch.randn(batch, states, length), "C": torch.randn(batch, states, length),
-        "D": torch.ones(channels), "z": torch.randn(batch, channels, length),
-        "delta_bias": torch.full((channels,), -4.0),
-    }  # fmt: skip
-    return {name: tensor.requires_grad_() for name, tensor in made.items()}
-
-
-def both_ways(scan: Callable[..., Any], p: dict[str, Any]) -> Callable[[], None]:
-    def run() -> None:
-        y = scan(*p.values(), delta_softplus=True)
-        torch.autograd.grad(y.sum(), list(p.values()))
-
-    return run
-
-
-def one_way(scan: Callable[..., Any], p: dict[str, Any]) -> Callable[[], None]:
-    def run() -> None:
-        with torch.no_grad():
-            scan(*p.values(), delta_softplus=True)
-
-    return run
-
-
-@njit(nogil=True, error_model="numpy")
-def _bare(rows: Any, steps: int, states: int) -> None:
-    for _ in range(steps):
-        x, y = load(rows, states), load(rows, states + 1)
-        for n in range(states):
-            h = exp2(x * load(rows, n)) * load(rows, n) + x * y
-            store(rows, n, h)
-            y = y + h * x
-        store(rows, states + 1, y)
-
-
-def bare_loop(batch: int, channels: int, length: int, states: int) -> Callable[[], None]:
-    blocks = batch * -(-channels // WIDTH)
-
-    def fill(first: int, stop: int) -> None:
-        rows = torch.zeros(states + 2, WIDTH).numpy()
-        _bare(rows, (stop - first) * length, states)
-
-    return lambda: run_split(fill, blocks, 10 * batch * channels * length * states)
-
-
-def measure(size: tuple[int, int, int, int], rounds: int) -> dict[str, Any]:
+def measure(size: Size, rounds: int) -> dict[str, Any]:
     """Forward, forward + backward, and the bare loop."""
-    p = inputs(*size)
+    p, ours = inputs(size), scans()[OURS]
     functions = {
-        "forward": one_way(selective_scan, p),
-        "both": both_ways(selective_scan, p),
-        "bare": bare_loop(*size),
-    }
+        "forward": one_way(ours, p), "both": both_ways(ours, p), "bare": bare_loop(size),
+    }  # fmt: skip
     seconds = medians(functions, rounds)
     elements = float(np.prod(size))
     return {
+        "part": "size",
         **dict(zip(("batch", "channels", "length", "states"), size, strict=True)),
         "forward_ms": seconds["forward"] * 1e3,
         "forward+backward_ms": seconds["both"] * 1e3,
         "bare_loop_ms": seconds["bare"] * 1e3,
         "forward/bare": seconds["forward"] / seconds["bare"],
         "1e9_exponentials_a_second": elements / seconds["forward"] / 1e9,
+        "1e9_multiply_adds_a_second": 3 * elements / seconds["forward"] / 1e9,
     }
 
 
-def against_torch(size: tuple[int, int, int, int], backward: bool, rounds: int) -> list[dict]:
-    """Forward at the full size; forward + backward there or at a shorter length."""
-    batch, channels, length, states = size
-    short = size if backward else (batch, channels, min(length, 256), states)
-    rows = []
-    for what, at, wrap, count in (
-        ("forward", size, one_way, rounds),
-        ("forward + backward", short, both_ways, 1),
-    ):
-        p = inputs(*at)
-        theirs = medians({"torch": wrap(mamba_selective_scan, p)}, count)["torch"]
-        ours = medians({"ours": wrap(selective_scan, p)}, rounds)["ours"]
-        rows.append(
-            {
-                "what": what, "length": at[2], "torch_ms": theirs * 1e3, "eventide_ms": ours * 1e3,
-                "times_faster": theirs / ours,
-            }
-        )  # fmt: skip
+def against(rival: str, size: Size, backward: bool, rounds: int) -> dict[str, Any]:
+    """One pass of a rival and of ours, timed in turn."""
+    wrap, p, known = both_ways if backward else one_way, inputs(size), scans()
+    seconds = medians({name: wrap(known[name], p) for name in (rival, OURS)}, rounds)
+    return _versus(rival, size, backward, seconds[rival], seconds[OURS])
+
+
+def torch_backward() -> dict[str, Any]:
+    """The torch path both ways at full size, once, warmed up on a short sequence."""
+    known, p = scans(), inputs(MAIN)
+    both_ways(known[TORCH], inputs((*MAIN[:2], 64, MAIN[3])))()
+    begin = time.perf_counter()
+    both_ways(known[TORCH], p)()
+    theirs = time.perf_counter() - begin
+    ours = medians({OURS: both_ways(known[OURS], p)}, 9)[OURS]
+    return _versus(TORCH, MAIN, True, theirs, ours) | {"command": f"{COMMAND} --torch-backward"}
+
+
+def _versus(rival: str, size: Size, backward: bool, theirs: float, ours: float) -> dict[str, Any]:
+    return {
+        "part": "versus", "rival": rival, "length": size[2],
+        "pass": "forward + backward" if backward else "forward",
+        "rival_ms": theirs * 1e3, "eventide_ms": ours * 1e3, "times_faster": theirs / ours,
+    }  # fmt: skip
+
+
+def rivals(size: Size, rounds: int) -> Rows:
+    """The torch path forward, how its both-ways time grows, and mamba.py's scan where installed."""
+    batch, channels, _, states = size
+    rows = [against(TORCH, size, False, rounds)]
+    for length in (64, 128, 256):
+        rows.append(against(TORCH, (batch, channels, length, states), True, 1))
+    if PSCAN in scans():
+        rows += [against(PSCAN, size, backward, rounds) for backward in (False, True)]
     return rows
+
+
+def saved_rows() -> Rows:
+    path = FOLDER / "selective_scan.json"
+    return json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="one tiny size; saves nothing")
-    parser.add_argument("--torch-backward", action="store_true", help="torch's, at full length")
+    parser.add_argument("--torch-backward", action="store_true", help="that row alone, 5 minutes")
     parser.add_argument("--no-save", action="store_true", help="do not write docs/benchmarks")
     arguments = parser.parse_args()
     torch.set_num_threads(2)
-    sizes = [QUICK] if arguments.quick else [MAIN, *TABLE]
-    rows = [measure(size, 3 if np.prod(size) > 2e8 else 9) for size in sizes]
-    table("selective_scan, fp32, 2 threads, medians", rows)
-    versus = against_torch(sizes[0], arguments.torch_backward, 1 if arguments.quick else 3)
-    table("against transformers' torch path", versus)
+    if arguments.torch_backward:
+        rows = [torch_backward()]
+        merged = [row for row in saved_rows() if "command" not in row] + rows
+    else:
+        sizes = [QUICK] if arguments.quick else [MAIN, *TABLE]
+        memory = compare(2048 if arguments.quick else 8192)
+        rows = [measure(size, 3 if np.prod(size) > 2e8 else 15) for size in sizes]
+        rows += rivals(sizes[0], 1 if arguments.quick else 3)
+        rows += memory
+        merged = rows + [row for row in saved_rows() if "command" in row]
+    for part in dict.fromkeys(row["part"] for row in rows):
+        table(f"selective_scan, fp32, 2 threads: {part}", [r for r in rows if r["part"] == part])
+    if PSCAN not in scans():
+        table("left out", [{"rival": PSCAN, "why": "mambapy is not installed"}])
     if not (arguments.no_save or arguments.quick):
-        save(
-            "selective_scan", [*rows, *versus], "python tests/benchmarks/bench_selective_scan.py",
-            "fp32, softplus, gate and skip included. bare loop: one exponential and three "
-            "multiply-adds an element, from the first-level cache. Rows with `what` compare with "
-            "mamba_selective_scan of transformers at the length given.",
-        )  # fmt: skip
+        load = f" Load average of the machine after measuring: {os.getloadavg()[0]:.1f}."
+        save("selective_scan", merged, COMMAND, NOTES + load)
 
 
 if __name__ == "__main__":

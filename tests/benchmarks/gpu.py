@@ -4,8 +4,9 @@
     python tests/benchmarks/gpu.py --interpret
 
 First every Triton kernel is held to the float64 reference; one that fails ends the run with status
-1. Then egru_scan is timed against cuDNN, event_matmul against torch.mm, and an EGRU language model
-is trained on the Penn Treebank. Figures go to docs/benchmarks/gpu.json.
+1. Then egru_scan is timed against cuDNN, event_matmul against torch.mm, selective_scan against
+mamba_ssm where that is installed, and an EGRU language model is trained on the Penn Treebank.
+Figures go to docs/benchmarks/gpu.json.
 
 --interpret walks through the same code on tiny sizes without a GPU, Triton interpreted on the CPU.
 Its checks count, its times mean nothing, and nothing is saved. Without a GPU and without
@@ -41,8 +42,9 @@ def check(device: str, large: bool) -> bool:
     """Whether all kernels equal the reference; shows the failures and the worst of the rest."""
     from gpu_checks import check_scan
     from gpu_event_checks import check_events
+    from gpu_mamba_checks import check_mamba
 
-    rows = check_scan(device, large) + check_events(device, large)
+    rows = check_scan(device, large) + check_events(device, large) + check_mamba(device, large)
     failed = [row for row in rows if not row["ok"]]
     shown = failed or sorted(rows, key=lambda row: -row["error"])[:8]
     table("failed" if failed else "largest errors", shown)
@@ -51,13 +53,16 @@ def check(device: str, large: bool) -> bool:
 
 
 def measure(device: str, large: bool, rounds: int) -> list[dict[str, Any]]:
+    from gpu_mamba_timing import time_mamba
     from gpu_timing import SIZES, TINY_SIZES, time_events, time_scans
 
     scans = time_scans(device, SIZES if large else TINY_SIZES, rounds)
     table("egru_scan, medians", scans)
     events = time_events(device, *((1350, 4050) if large else (8, 24)), rounds)
     table("event_matmul, medians", events)
-    return scans + events
+    mamba = time_mamba(device, large, rounds)
+    table("Mamba's kernels, medians", mamba)
+    return scans + events + mamba
 
 
 def trained(seconds: float, large: bool) -> list[dict[str, Any]]:

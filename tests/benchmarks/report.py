@@ -161,6 +161,77 @@ def egru_scan(record: Record) -> str:
     return text
 
 
+def by_part(record: Record) -> dict[str, Rows]:
+    parts: dict[str, Rows] = {}
+    for row in record["rows"]:
+        parts.setdefault(row["part"], []).append(row)
+    return parts
+
+
+def selective_scan(record: Record) -> str:
+    sizes = {
+        "Batch": key("batch"),
+        "Channels": key("channels"),
+        "Steps": key("length"),
+        "States": key("states"),
+        "Forward, ms": key("forward_ms"),
+        "Forward + backward, ms": key("forward+backward_ms"),
+        "Bare loop, ms": key("bare_loop_ms"),
+        "Forward / bare": key("forward/bare"),
+        "10⁹ exp a second": key("1e9_exponentials_a_second"),
+        "10⁹ multiply-adds a second": key("1e9_multiply_adds_a_second"),
+    }
+    versus = {
+        "Against": key("rival"),
+        "Steps": key("length"),
+        "Pass": key("pass"),
+        "Its ms": key("rival_ms"),
+        "`selective_scan`, ms": key("eventide_ms"),
+        "Times faster": key("times_faster"),
+    }
+    memory = {"What": key("what"), "Steps": key("length"), "Peak, MiB": key("peak_mib")}
+    parts = by_part(record)
+    return "\n\n".join(
+        [
+            "## The selective scan\n\nThe *bare loop* does the same exponentials and multiply-adds "
+            "and touches no memory: it is this machine's limit.",
+            "![Milliseconds by number of steps](images/selective-scan.svg)",
+            table(sizes, parts.get("size", [])),
+            "Against the PyTorch path of `transformers` and the parallel scan of `mamba.py`, one "
+            "sequence of 1536 channels and 16 states. Backward, the time of `transformers` grows "
+            "with the square of the number of steps.",
+            table(versus, parts.get("versus", [])),
+            "Memory above the inputs, at its peak:",
+            table(memory, parts.get("memory", [])),
+        ]
+    )
+
+
+def mamba(record: Record) -> str:
+    speed = {
+        "Task": key("task"),
+        "Before, ms": key("before_ms"),
+        "After, ms": key("after_ms"),
+        "Times faster": key("times_faster"),
+    }
+    profile = {
+        "Task": key("task"),
+        "After the patch, time goes to": key("where"),
+        "ms": key("ms"),
+        "Share": lambda row: f"{row['share'] * 100:.3g} %",
+    }
+    parts = by_part(record)
+    return "\n\n".join(
+        [
+            "## A Mamba before and after the patch\n\nThe same model of `transformers` without and "
+            'with `eventide.patch("mamba")`.',
+            "![Where the time goes after the patch](images/mamba.svg)",
+            table(speed, parts.get("speed", [])),
+            table(profile, parts.get("profile", [])),
+        ]
+    )
+
+
 def startup(record: Record) -> str:
     columns: dict[str, Callable[[dict[str, Any]], Any]] = {
         "What": lambda row: f"`{row['what']}`",
@@ -175,9 +246,7 @@ def startup(record: Record) -> str:
 
 
 def gpu(record: Record) -> str:
-    parts: dict[str, Rows] = {}
-    for row in record["rows"]:
-        parts.setdefault(row["part"], []).append(row)
+    parts = by_part(record)
     scans = {
         "Batch": key("batch"),
         "Steps": key("steps"),
@@ -207,7 +276,18 @@ def gpu(record: Record) -> str:
         "Validation perplexity": key("validation_perplexity"),
         "Activity": lambda row: f"{row['mean_activity'] * 100:.3g} %",
     }
-    shown = {"scan": scans, "event": events, "training": training}
+    mambas = {
+        "Operation": key("operation"),
+        "Batch": key("batch"),
+        "Channels": key("channels"),
+        "Steps": key("length"),
+        "Pass": key("pass"),
+        "ms": key("eventide_ms"),
+        "`mamba_ssm`, ms": key("mamba_ssm_ms"),
+        "At least, GB/s": key("least_gb_s"),
+        "A copy, GB/s": key("copy_gb_s"),
+    }
+    shown = {"scan": scans, "event": events, "mamba": mambas, "training": training}
     chosen = {"event": lambda row: row["batch"] == 1 and row["activity"] in (0.01, 0.1, 1.0)}
     blocks = ["## On a GPU\n\nThe Triton kernels, checked against float64 before they are timed."]
     for part, columns in shown.items():
@@ -231,6 +311,8 @@ SECTIONS: dict[str, Callable[[Record], str]] = {
     "generate": generate,
     "event_matmul": event_matmul,
     "egru_scan": egru_scan,
+    "selective_scan": selective_scan,
+    "mamba": mamba,
     "gpu": gpu,
     "startup": startup,
 }

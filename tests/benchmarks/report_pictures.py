@@ -96,10 +96,47 @@ def generate(rows: list[dict[str, Any]]) -> None:
     axes.legend(fontsize=8, loc="lower right")
 
 
+def selective_scan(rows: list[dict[str, Any]]) -> None:
+    """Milliseconds against the number of steps, for one sequence with 16 states."""
+    chosen = [r for r in rows if r["part"] == "size" and (r["batch"], r["states"]) == (1, 16)]
+    chosen.sort(key=lambda row: row["length"])
+    steps = [row["length"] for row in chosen]
+    _, axes = plt.subplots(figsize=(7, 3.8))
+    for name, colour, style, label in (
+        ("forward+backward_ms", ORANGE, "-s", "forward + backward"),
+        ("forward_ms", BLUE, "-o", "forward"),
+        ("bare_loop_ms", GREY, "--", "bare loop"),
+    ):
+        axes.plot(steps, [row[name] for row in chosen], style, color=colour, label=label)
+    axes.set(xscale="log", yscale="log", xlabel="steps", ylabel="ms")
+    axes.set_xticks(steps, [f"{count:,}" for count in steps])
+    axes.minorticks_off()
+    axes.legend(fontsize=8)
+
+
+def mamba(rows: list[dict[str, Any]]) -> None:
+    """One bar a task, cut where its time goes."""
+    found = [row for row in rows if row["part"] == "profile"]
+    tasks = list(dict.fromkeys(row["task"] for row in found))[::-1]
+    parts = list(dict.fromkeys(row["where"] for row in found))
+    colours = (GREY, BLUE, GREEN, ORANGE, PURPLE, RED, "#56B4E9")
+    _, axes = plt.subplots(figsize=(8, 2.4))
+    left = [0.0] * len(tasks)
+    for part, colour in zip(parts, colours, strict=False):
+        taken = {row["task"]: row["share"] * 100 for row in found if row["where"] == part}
+        widths = [taken.get(task, 0.0) for task in tasks]
+        axes.barh(tasks, widths, left=left, color=colour, label=part)
+        left = [a + b for a, b in zip(left, widths, strict=True)]
+    axes.set_xlabel("share of the time after the patch, %")
+    axes.legend(fontsize=8, ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.28))
+
+
 PICTURES: dict[str, tuple[str, Callable[[list[dict[str, Any]]], None]]] = {
     "event_matmul": ("event-product.svg", event_product),
     "egru_scan": ("egru-scan.svg", egru_scan),
     "generate": ("generate.svg", generate),
+    "selective_scan": ("selective-scan.svg", selective_scan),
+    "mamba": ("mamba.svg", mamba),
 }
 
 

@@ -45,6 +45,9 @@ def test_every_stage_runs_interpreted() -> None:
     passed, _, rest = next(
         line for line in done.stdout.splitlines() if "checks passed" in line
     ).partition(" of ")
-    assert passed == rest.split()[0] and int(passed) > 150
+    assert passed == rest.split()[0] and int(passed) > 190
+    shown = done.stdout.replace("\n", "")
+    for operation in ("selective_scan", "selective_state_update", "causal_conv1d"):
+        assert operation in shown.partition("Mamba's kernels")[2]
     assert "validation_perplexity" in done.stdout.replace("\n", "")
     assert (saved.read_bytes() if saved.exists() else None) == before

@@ -72,3 +72,22 @@ def test_gpu_record_shows_its_three_parts(report: ModuleType, tmp_path: Path) ->
     assert "| 1 | 70 | 2 → 3 | float32 | forward | 4.25 | – | – | – | – |" in page
     assert page.count("event int8") == 1
     assert "| [4, 3] | 1,000 | 2 | – | – | – | 25 % |" in page
+
+
+def test_scan_record_shows_sizes_rivals_and_memory(report: ModuleType, tmp_path: Path) -> None:
+    size = {"part": "size", "batch": 1, "channels": 2, "length": 3, "states": 4, "forward_ms": 5.25}
+    versus = {"part": "versus", "rival": "transformers", "length": 3, "pass": "forward",
+              "rival_ms": 100.0, "eventide_ms": 2.0, "times_faster": 50.0}  # fmt: skip
+    _write(tmp_path, "selective_scan", [size, versus, {"part": "memory", "what": "ours"}])
+    page = report.page(tmp_path)
+    assert "| 1 | 2 | 3 | 4 | 5.25 | – | – | – | – | – |" in page
+    assert "| transformers | 3 | forward | 100 | 2 | 50 |" in page
+    assert "| ours | – | – |" in page
+
+
+def test_mamba_record_shows_speed_and_profile(report: ModuleType, tmp_path: Path) -> None:
+    speed = {"part": "speed", "task": "a prompt", "before_ms": 6.0, "after_ms": 2.0}
+    where = {"part": "profile", "task": "a prompt", "where": "scan", "ms": 1.0, "share": 0.5}
+    _write(tmp_path, "mamba", [speed, where])
+    page = report.page(tmp_path)
+    assert "| a prompt | 6 | 2 | – |" in page and "| a prompt | scan | 1 | 50 % |" in page

@@ -25,6 +25,7 @@ from packaging.specifiers import SpecifierSet
 
 from eventide.errors import PatchError, UnknownNameError, closest
 from eventide.registry import import_reference, patches
+from eventide.standins import StandIns
 
 _ABSENT = object()
 
@@ -52,11 +53,19 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What to change in one host: a distribution, the versions that were tested, the changes."""
+    """What to change in one host.
+
+    Attributes:
+        distribution: of the host.
+        versions: those that were tested, as a version specifier.
+        changes: the attributes to replace.
+        stand_ins: modules that the host imports and that may be absent.
+    """
 
     distribution: str
     versions: str
     changes: tuple[Change, ...]
+    stand_ins: StandIns | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +116,11 @@ class PatchHandle:
         """Whether the changes are in place."""
         return self in _applied
 
+    @property
+    def stand_ins(self) -> tuple[str, ...]:
+        """The names in `sys.modules` that modules of the plugin have while this is applied."""
+        return tuple(name for stand_ins in self._stand_ins() for name in stand_ins.placed)
+
     def apply(self) -> PatchHandle:
         """Examine every target, then make every change, and return the handle.
 
@@ -119,13 +133,11 @@ class PatchHandle:
             self._check_not_applied()
             for name, target in self._targets.items():
                 _check_version(f"patch {self.name!r}, target {name!r}", target)
-            steps = [
-                _prepare(f"patch {self.name!r}, target {name!r}", change)
-                for name, target in self._targets.items()
-                for change in target.changes
-            ]
-            _make(steps)
-            self._steps = steps
+            try:
+                self._steps = self._change()
+            except BaseException:
+                self._remove_stand_ins()
+                raise
             _applied.append(self)
         return self
 
@@ -145,8 +157,11 @@ class PatchHandle:
                         f"patch {self.name!r} cannot be reverted: {step.change} was changed again "
                         f"since{self._later(step)}"
                     )
+            for stand_ins in self._stand_ins():
+                stand_ins.check(f"patch {self.name!r}")
             for step in reversed(self._steps):
                 step.undo()
+            self._remove_stand_ins()
             self._steps = []
             _applied.remove(self)
 
@@ -164,6 +179,24 @@ class PatchHandle:
     def __repr__(self) -> str:
         state = "applied" if self.applied else "not applied"
         return f"<patch {self.name!r} of {', '.join(self.targets)}: {state}>"
+
+    def _change(self) -> list[_Step]:
+        steps = []
+        for name, target in self._targets.items():
+            what = f"patch {self.name!r}, target {name!r}"
+            if target.stand_ins is not None:
+                target.stand_ins.place(what)
+            steps += [_prepare(what, change) for change in target.changes]
+        _make(steps)
+        return steps
+
+    def _stand_ins(self) -> list[StandIns]:
+        found = (target.stand_ins for target in self._targets.values())
+        return [stand_ins for stand_ins in found if stand_ins is not None]
+
+    def _remove_stand_ins(self) -> None:
+        for stand_ins in self._stand_ins():
+            stand_ins.remove()
 
     def _check_not_applied(self) -> None:
         for other in _applied:

@@ -26,14 +26,22 @@ def test_check_as_json() -> None:
     assert set(report["patch"]["backends"]) == {
         "selective_scan", "selective_state_update", "causal_conv1d",
     }  # fmt: skip
-    assert len(report["speed"]) == 3
-    for row in report["speed"]:
+    assert report["patch"]["targets"][0] == "transformers"
+    assert report["patch"]["mamba_ssm"] == ">=2.3.2,<2.4"
+    for row in report["speed"][:3]:
         assert row["gain"] == row["before"] / row["after"] > 0
 
 
 def test_check_as_tables() -> None:
     text = run(*CHECK)
-    for word in ("transformers", "FalconMamba", "forward of 8 tokens", "before, ms", "gain"):
+    for word in (
+        "transformers",
+        "FalconMamba",
+        "forward of 8 tokens",
+        "before, ms",
+        "gain",
+        "applies to",
+    ):
         assert word in text
 
 

@@ -1,4 +1,4 @@
-"""The patch "mamba": transformers' Mamba-1 models on Eventide's kernels.
+"""The patch "mamba": the Mamba-1 models of transformers and mamba_ssm on Eventide's kernels.
 
     >>> import eventide
     >>> with eventide.patch("mamba"):
@@ -9,8 +9,8 @@ Importing this module changes nothing and imports no framework.
 
 from __future__ import annotations
 
-from .families import FAMILIES, TESTED_TRANSFORMERS, Family
+from .families import FAMILIES, TESTED_MAMBA_SSM, TESTED_TRANSFORMERS, Family
 
 __version__ = "0.1.0"
 
-__all__ = ["FAMILIES", "TESTED_TRANSFORMERS", "Family"]
+__all__ = ["FAMILIES", "TESTED_MAMBA_SSM", "TESTED_TRANSFORMERS", "Family"]

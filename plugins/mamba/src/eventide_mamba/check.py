@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -14,23 +16,25 @@ import torch
 import eventide
 from eventide.backends import select
 
-from .families import FAMILIES, TESTED_TRANSFORMERS
+from .families import FAMILIES, TESTED_MAMBA_SSM, TESTED_TRANSFORMERS
 
 _HOSTS = ("transformers", "mamba-ssm", "causal-conv1d", "kernels", "torch", "triton", "numba")
+_EXTENSIONS = ("selective_scan_cuda", "causal_conv1d", "causal_conv1d_cuda")
 _OPERATIONS = ("selective_scan", "selective_state_update", "causal_conv1d")
 
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """Median milliseconds of one task, unpatched and patched."""
+    """Median milliseconds of one task, unpatched and patched; None where it does not run."""
 
     task: str
-    before: float
+    before: float | None
     after: float
 
     def as_dict(self) -> dict[str, Any]:
         """The row as JSON-able values, with the gain."""
-        return {**asdict(self), "gain": self.before / self.after}
+        gain = None if self.before is None else self.before / self.after
+        return {**asdict(self), "gain": gain}
 
 
 def installed() -> dict[str, str | None]:
@@ -45,13 +49,20 @@ def installed() -> dict[str, str | None]:
 
 
 def coverage(device: str) -> dict[str, Any]:
-    """Families and versions that the patch covers, and the backend of each operation."""
+    """What the patch covers and where it would apply, and the backend of each operation."""
     return {
         "families": [family.name for family in FAMILIES],
         "transformers": TESTED_TRANSFORMERS,
+        "mamba_ssm": TESTED_MAMBA_SSM,
+        "targets": list(eventide.patch("mamba").targets),
+        "absent_extensions": [name for name in _EXTENSIONS if not _is_there(name)],
         "applied": [list(handle.targets) for handle in _handles()],
         "backends": {name: select(name, device=device).backend for name in _OPERATIONS},
     }
+
+
+def _is_there(package: str) -> bool:
+    return package in sys.modules or importlib.util.find_spec(package) is not None
 
 
 def _handles() -> list[Any]:
@@ -61,16 +72,38 @@ def _handles() -> list[Any]:
 
 
 def measure(device: str, length: int, repeats: int) -> list[Speed]:
-    """Time a small Mamba (2 layers of 256) with the patch and without.
+    """Time a small Mamba (2 layers of 256) with the patch and without; mamba_ssm's if installed.
 
     Raises:
         PatchError: the patch cannot be applied to what is installed.
     """
     tasks = _tasks(device, length)
     before = {name: _median(task, device, repeats) for name, task in tasks.items()}
-    with eventide.patch("mamba"):
+    handle = eventide.patch("mamba")
+    block = "mamba_ssm" in handle.targets
+    block_before = _unpatched_block(device, length, repeats) if block else None
+    with handle:
         after = {name: _median(task, device, repeats) for name, task in tasks.items()}
-    return [Speed(name, before[name], after[name]) for name in tasks]
+        rows = [Speed(name, before[name], after[name]) for name in tasks]
+        if block:
+            task = _block(device, length)
+            rows.append(
+                Speed("mamba_ssm: train one layer", block_before, _median(task, device, repeats))
+            )
+    return rows
+
+
+def _unpatched_block(device: str, length: int, repeats: int) -> float | None:
+    try:
+        return _median(_block(device, length), device, repeats)
+    except Exception:  # what a package without its extensions raises is its own affair
+        return None
+
+
+def _block(device: str, length: int) -> Callable[[], object]:
+    layer = importlib.import_module("mamba_ssm").Mamba(256).to(device)
+    x = torch.randn(1, length, 256, device=device)
+    return lambda: layer(x).sum().backward()
 
 
 def _tasks(device: str, length: int) -> dict[str, Callable[[], object]]:

@@ -57,11 +57,17 @@ def _show(report: dict[str, Any]) -> None:
     for name, version in report["installed"].items():
         console.print(f"{name:14} {version or 'not installed'}")
     console.print(f"patch          {', '.join(patch['families'])}")
-    console.print(f"tested with    transformers{patch['transformers']}")
+    console.print(f"applies to     {', '.join(patch['targets'])}")
+    tested = f"transformers{patch['transformers']}, mamba_ssm{patch['mamba_ssm']}"
+    console.print(f"tested with    {tested}")
+    absent = ", ".join(patch["absent_extensions"]) or "none"
+    console.print(f"not compiled   {absent}")
     backends = ", ".join(f"{name}: {backend}" for name, backend in patch["backends"].items())
     console.print(f"on {report['device']:11} {backends}\n")
     table = Table("2 layers of 256", "before, ms", "after, ms", "gain", box=None, pad_edge=False)
     for row in report["speed"]:
-        gain = f"{row['gain']:.1f}x"
-        table.add_row(row["task"], f"{row['before']:.1f}", f"{row['after']:.1f}", gain)
+        runs = row["before"] is not None
+        before = f"{row['before']:.1f}" if runs else "does not run"
+        gain = f"{row['gain']:.1f}x" if runs else ""
+        table.add_row(row["task"], before, f"{row['after']:.1f}", gain)
     console.print(table)

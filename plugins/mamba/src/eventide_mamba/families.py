@@ -7,6 +7,9 @@ from dataclasses import dataclass
 TESTED_TRANSFORMERS = ">=5.23,<5.24"
 """Versions of transformers that the patch was tested with; it refuses others."""
 
+TESTED_MAMBA_SSM = ">=2.3.2,<2.4"
+"""Versions of mamba_ssm that the patch was tested with; it refuses others."""
+
 
 @dataclass(frozen=True, slots=True)
 class Family:

@@ -1,4 +1,4 @@
-"""The patch "mamba": which attributes of transformers change, and what they must look like."""
+"""The patch "mamba": its two targets, and which attributes of transformers change."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from eventide.patches import Change, Patch, Target
 from . import operations
 from .carried import with_state
 from .families import FAMILIES, TESTED_TRANSFORMERS, Family
+from .ssm.target import TARGET
 
 _INNER = (
     "xz conv1d_weight conv1d_bias x_proj_weight delta_proj_weight out_proj_weight out_proj_bias "
@@ -45,6 +46,7 @@ PATCH = Patch(
             "transformers",
             TESTED_TRANSFORMERS,
             tuple(change for family in FAMILIES for change in _changes(family)),
-        )
+        ),
+        "mamba_ssm": TARGET,
     }
 )

@@ -17,9 +17,17 @@ def eventide_register_patches(register: Callable[..., Any]) -> None:
         "mamba",
         "eventide_mamba.patch:PATCH",
         host="transformers",
-        targets=["transformers"],
-        summary="Mamba, FalconMamba, Jamba, Zamba: fast without a compiler, state across calls",
+        targets=["transformers", "mamba_ssm"],
+        summary="Mamba-1 of transformers and mamba_ssm, fast without a compiler",
     )
+
+
+@hookimpl
+def eventide_register_models(register: Callable[..., Any]) -> None:
+    """Register the Mamba that knows the time of its tokens."""
+    for name, task in (("GeometricMambaModel", "base"), ("GeometricMambaForCausalLM", "language")):
+        summary = f"Mamba with coordinates, {task} model"
+        register(name, f"eventide_mamba.models:{name}", host="transformers", summary=summary)
 
 
 @hookimpl

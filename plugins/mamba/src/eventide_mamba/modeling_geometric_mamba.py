@@ -1,0 +1,171 @@
+"""The models of a Mamba whose state decays with the time that passed between tokens.
+
+B batch   L tokens
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import MambaForCausalLM, MambaModel, MambaPreTrainedModel
+from transformers import initialization as init
+from transformers.cache_utils import Cache, DynamicCache
+from transformers.modeling_utils import PreTrainedModel, slice_logits_to_keep
+from transformers.models.mamba.modeling_mamba import (
+    MambaCausalLMOutput,
+    MambaOutput,
+    MambaRMSNorm,
+)
+
+from .configuration_geometric_mamba import GeometricMambaConfig
+from .coordinates import carried_on, last_coordinate, steps_of
+from .layer_geometric_mamba import GeometricMambaBlock, GeometricMambaMixer
+
+
+class GeometricMambaPreTrainedModel(MambaPreTrainedModel):
+    """Initial weights: Mamba's, and a scale that is Mamba's step size where its input is zero."""
+
+    config_class = GeometricMambaConfig
+    config: GeometricMambaConfig
+    _no_split_modules = ["GeometricMambaBlock", "GeometricMambaMixer"]
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if not isinstance(module, GeometricMambaMixer):
+            super()._init_weights(module)
+            return
+        others = (p for name, p in module.named_parameters() if name != "step_bias")
+        # the host rescales out_proj on every visit, loaded or not
+        if not all(getattr(p, "_is_hf_initialized", False) for p in others):
+            super()._init_weights(module)
+        init.copy_(module.step_bias, module.dt_proj.bias)
+
+
+class GeometricMambaModel(GeometricMambaPreTrainedModel, MambaModel):
+    """The base model. Weights of an ordinary Mamba load; the scales are then made from them."""
+
+    def __init__(self, config: GeometricMambaConfig):
+        PreTrainedModel.__init__(self, config)
+        self.embeddings = nn.Embedding(config.vocab_size, config.hidden_size)
+        layers = range(config.num_hidden_layers)
+        self.layers = nn.ModuleList([GeometricMambaBlock(config, layer) for layer in layers])
+        self.gradient_checkpointing = False
+        self.norm_f = MambaRMSNorm(config.hidden_size, eps=config.layer_norm_epsilon)
+        self._register_load_state_dict_pre_hook(self.load_hook)
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        cache_params: Cache | None = None,
+        use_cache: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        attention_mask: Tensor | None = None,
+        coordinates: Tensor | None = None,
+        **kwargs: Any,
+    ) -> tuple[Any, ...] | MambaOutput:
+        """MambaModel's forward, with `coordinates` (B, L): where or when each token is.
+
+        They are finite and do not decrease along a row; their zero is free. Tokens that
+        `attention_mask` (B, L) leaves out may have any. Either all calls that share a cache give
+        coordinates or none does; without them this is an ordinary Mamba.
+
+        Raises:
+            ValueError: not exactly one of input_ids and inputs_embeds; coordinates that do not fit.
+            TypeError: coordinates of integers.
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("exactly one of input_ids and inputs_embeds must be given")
+        config = self.config
+        if output_hidden_states is None:
+            output_hidden_states = config.output_hidden_states
+        use_cache = (config.use_cache and not self.training) if use_cache is None else use_cache
+        use_cache = use_cache and not (self.gradient_checkpointing and self.training)
+        if use_cache and cache_params is None:
+            cache_params = DynamicCache(config=config)
+        hidden = self.embeddings(input_ids) if inputs_embeds is None else inputs_embeds
+        steps = steps_of(coordinates, hidden, attention_mask, cache_params)
+        seen = []
+        for block in self.layers:
+            hidden = block(
+                hidden, cache_params=cache_params, attention_mask=attention_mask, steps=steps
+            )
+            seen.append(hidden)
+        hidden = self.norm_f(hidden)
+        output = MambaOutput(
+            last_hidden_state=hidden,
+            cache_params=cache_params if use_cache else None,
+            hidden_states=(*seen, hidden) if output_hidden_states else None,
+        )
+        return_dict = config.return_dict if return_dict is None else return_dict
+        return output if return_dict else output.to_tuple()
+
+
+class GeometricMambaForCausalLM(GeometricMambaPreTrainedModel, MambaForCausalLM):
+    """The language model: MambaForCausalLM, with coordinates."""
+
+    def __init__(self, config: GeometricMambaConfig):
+        PreTrainedModel.__init__(self, config)
+        self.backbone = GeometricMambaModel(config)
+        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.post_init()
+
+    def prepare_inputs_for_generation(
+        self, input_ids: Tensor, coordinates: Tensor | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        """MambaForCausalLM's, with coordinates that go on by `config.generation_step`."""
+        inputs = super().prepare_inputs_for_generation(input_ids, **kwargs)
+        if coordinates is not None and not kwargs.get("is_first_iteration"):
+            step, last = self.config.generation_step, last_coordinate(inputs.get("cache_params"))
+            if last is None:
+                missing = input_ids.shape[1] - coordinates.shape[1]
+                written = carried_on(coordinates[:, -1:], missing, step)
+                coordinates = torch.cat([coordinates, written], dim=1)
+            else:
+                coordinates = carried_on(last, inputs["input_ids"].shape[1], step)
+        inputs["coordinates"] = coordinates
+        return inputs
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        cache_params: Cache | None = None,
+        labels: Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        use_cache: bool | None = None,
+        logits_to_keep: int | Tensor = 0,
+        coordinates: Tensor | None = None,
+        **kwargs: Any,
+    ) -> tuple[Any, ...] | MambaCausalLMOutput:
+        """Logits (B, L, vocabulary), and the loss with `labels` (B, L), which are shifted here.
+
+        `coordinates` are GeometricMambaModel's, as are its errors; all else is MambaForCausalLM's.
+        """
+        found = self.backbone(
+            input_ids,
+            inputs_embeds=inputs_embeds,
+            cache_params=cache_params,
+            use_cache=use_cache,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
+            attention_mask=attention_mask,
+            coordinates=coordinates,
+        )
+        hidden = slice_logits_to_keep(found.last_hidden_state, logits_to_keep)
+        logits = self.lm_head(hidden.to(self.lm_head.weight.dtype)).float()
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(logits, labels, self.config.vocab_size, **kwargs)
+        output = MambaCausalLMOutput(loss, logits, found.cache_params, found.hidden_states)
+        return_dict = self.config.return_dict if return_dict is None else return_dict
+        return output if return_dict else output.to_tuple()
+
+
+__all__ = ["GeometricMambaForCausalLM", "GeometricMambaModel", "GeometricMambaPreTrainedModel"]

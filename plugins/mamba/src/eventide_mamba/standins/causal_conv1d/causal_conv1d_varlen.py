@@ -1,0 +1,26 @@
+"""Takes the place of `causal_conv1d.causal_conv1d_varlen`."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["causal_conv1d_varlen_states"]
+
+
+def causal_conv1d_varlen_states(x: Tensor, cu_seqlens: Tensor, state_len: int) -> Tensor:
+    """The last inputs of each packed sequence, zero before its start.
+
+    Args:
+        x: (total length, D), sequences one after the other.
+        cu_seqlens: (S + 1,) integers, where they start and end.
+        state_len: inputs to keep.
+
+    Returns:
+        (S, D, state_len).
+    """
+    ends = cu_seqlens[1:].long()[:, None]
+    index = ends + torch.arange(-state_len, 0, device=x.device)  # (S, state_len)
+    inside = index >= cu_seqlens[:-1].long()[:, None]
+    kept = x[index.clamp(min=0)] * inside[..., None]
+    return kept.transpose(1, 2)
