@@ -21,12 +21,17 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_threads.cache_clear)
 
 
-def run_split(fill: Callable[[int, int], None], size: int, work: int) -> None:
-    """Call fill(start, stop) on parts of range(size), in threads where `work` bytes pay for it.
+def run_split(
+    fill: Callable[[int, int], None],
+    size: int,
+    work: int,
+    worth: int = BYTES_WORTH_A_THREAD,
+) -> None:
+    """Call fill(start, stop) on parts of range(size), a thread for each `worth` bytes of `work`.
 
     As many threads as torch uses. `fill` must release the GIL and may not call this itself.
     """
-    parts = min(size, work // BYTES_WORTH_A_THREAD, torch.get_num_threads())
+    parts = min(size, work // worth, torch.get_num_threads())
     if parts <= 1:
         fill(0, size)
         return

@@ -7,10 +7,6 @@ the threads are Python's own, because the loops hold no GIL and nothing then has
     N batch   I units   O outputs
 """
 
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -18,6 +14,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from ..threads import run_split
 from .lanes import as_stored, widen
 
 Array = np.ndarray
@@ -187,28 +184,6 @@ def _fill_compressed(
         )
 
 
-@cache
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="event_matmul")
-
-
-os.register_at_fork(after_in_child=_threads.cache_clear)
-
-
-def _run_split(fill: Callable[[int, int], None], size: int, work: int) -> None:
-    """Call fill(start, stop) on parts of range(size), in threads where `work` bytes pay for it."""
-    parts = min(size, work // _BYTES_WORTH_A_THREAD)
-    parts = min(parts, torch.get_num_threads()) if parts > 1 else 1
-    if parts == 1:
-        fill(0, size)
-        return
-    edges = [size * part // parts for part in range(parts + 1)]
-    others = [_threads().submit(fill, *edges[part : part + 2]) for part in range(1, parts)]
-    fill(edges[0], edges[1])
-    for other in others:
-        other.result()
-
-
 def _fired(events: Tensor, scale: Tensor | None) -> tuple[tuple[Array, ...], int]:
     """(rows (N, I), coefficients (N, I), counts (N,)) and how many units fired in all."""
     stored = as_stored(events.float())
@@ -230,7 +205,7 @@ def forward(events: Tensor, weight: Tensor, scale: Tensor | None) -> Tensor:
     def fill(start: int, stop: int) -> None:
         _fill_dense(sums, *fired, stored, start, stop)
 
-    _run_split(fill, width, total * width * stored.itemsize)
+    run_split(fill, width, total * width * stored.itemsize, _BYTES_WORTH_A_THREAD)
     return out.to(events.dtype)
 
 
@@ -252,5 +227,5 @@ def forward_rows(
         _fill_compressed(sums, *fired, *rows, start, stop)
 
     bytes_a_row = (values.nbytes + columns.nbytes) // max(events.shape[1], 1)
-    _run_split(fill, events.shape[0], total * bytes_a_row)
+    run_split(fill, events.shape[0], total * bytes_a_row, _BYTES_WORTH_A_THREAD)
     return out.to(events.dtype)
