@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from .files import write_text
+from eventide.files import write_text
 
 _DATASET = ("Penn Treebank, words (Mikolov's preprocessing)", "ptb-text-only/ptb_text_only")
 _PAPER = "https://arxiv.org/abs/2206.06178"

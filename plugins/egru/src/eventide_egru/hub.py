@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from .files import written_aside
+from eventide.files import written_aside
+
 from .modeling_egru import EgruForCausalLM
 
 _HERE = Path(__file__).parent

@@ -16,11 +16,12 @@ from typing import Any
 import torch
 import yaml
 
+from eventide.files import file_aside, written_aside
+
 from .card import write_card
 from .corpus import encode, read_split
 from .demo_text import DEMO_TEXT
 from .evaluation import evaluate_tokens
-from .files import file_aside, written_aside
 from .hub import fill_hub_folder
 from .loading import load_checkpoint, record_events
 from .raster import draw_raster

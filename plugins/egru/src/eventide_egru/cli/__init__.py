@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import typer
+from eventide.cli.tools import make_group
 
 from .convert import convert
 from .demo import demo
@@ -11,14 +11,8 @@ from .generate import generate
 from .pack import pack
 from .train import train
 
-app = typer.Typer(
-    name="egru",
-    help="EGRU language models: train, evaluate, generate, convert, publish.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-for _command in (train, evaluate, generate, convert, pack, demo):
-    app.command()(_command)
+app = make_group(
+    "egru",
+    "EGRU language models: train, evaluate, generate, convert, publish.",
+    train, evaluate, generate, convert, pack, demo,
+)  # fmt: skip

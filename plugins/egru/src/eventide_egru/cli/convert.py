@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
-from .common import clear_errors, console, quiet_loading
+from eventide.cli.tools import clear_errors, console
+
+from .common import quiet_loading
 
 
 class Carry(StrEnum):

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from .common import clear_errors, console, progress_bar, quiet_loading, show_evaluation
+from eventide.cli.tools import clear_errors, console, progress_bar
+
+from .common import quiet_loading, show_evaluation
 
 
 def demo(

@@ -9,7 +9,9 @@ from typing import Annotated
 
 import typer
 
-from .common import clear_errors, console, progress_bar, quiet_loading, show_evaluation
+from eventide.cli.tools import clear_errors, console, progress_bar
+
+from .common import quiet_loading, show_evaluation
 
 
 class Split(StrEnum):
@@ -45,9 +47,10 @@ def evaluate(
     device: Annotated[str | None, typer.Option(help="Such as cpu or cuda:0.")] = None,
 ) -> None:
     """Perplexity, activity and operation counts on a text."""
+    from eventide.files import write_text
+
     from ..corpus import encode, read_split
     from ..evaluation import evaluate_tokens
-    from ..files import write_text
     from ..loading import load_checkpoint
     from ..pack import draw_sample
 

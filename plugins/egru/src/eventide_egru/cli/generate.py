@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
-from .common import clear_errors, console, errors, quiet_loading
+from eventide.cli.tools import clear_errors, console, errors
+
+from .common import quiet_loading
 
 
 def generate(

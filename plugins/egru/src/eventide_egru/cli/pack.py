@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from .common import clear_errors, console, progress_bars, quiet_loading
+from eventide.cli.tools import clear_errors, console, progress_bars
+
+from .common import quiet_loading
 
 
 def pack(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .common import clear_errors, console
+from eventide.cli.tools import clear_errors, console
 
 
 def train(
@@ -31,10 +31,6 @@ def train(
     first = os.environ.get("RANK", "0") == "0"
     logging.basicConfig(level=logging.INFO if first else logging.WARNING, format="%(message)s")
     with clear_errors():
-        try:
-            choices = load_recipe(recipe)
-        except TypeError as error:
-            raise ValueError(f"recipe {recipe} has a value of the wrong kind: {error}") from error
-        best = run(choices, data, output, resume=resume, save_steps=save_steps)
+        best = run(load_recipe(recipe), data, output, resume=resume, save_steps=save_steps)
     if first:
         console.print(f"best model: {best}", soft_wrap=True)

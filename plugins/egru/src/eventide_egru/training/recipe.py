@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
+from eventide.recipes import read_recipe
 
 from ..configuration_egru import EgruConfig
 
@@ -72,34 +72,4 @@ def load_recipe(path: str | Path) -> Recipe:
         FileNotFoundError: no such file.
         ValueError: not YAML, an unknown key (the known ones are named), or a value out of range.
     """
-    try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"recipe {path} is not valid YAML: {error}") from None
-    if not isinstance(values, dict):
-        raise ValueError(f"recipe {path} must be a mapping, got {type(values).__name__}")
-    known = [f.name for f in fields(Recipe)]
-    unknown = sorted(set(values) - set(known))
-    if unknown:
-        raise ValueError(f"recipe {path} has unknown keys {unknown}; known are {known}")
-    for name in ("learning_rate", "weight_decay", "max_grad_norm"):
-        if name in values:
-            values[name] = _number(name, values[name])
-    if "betas" in values:
-        values["betas"] = tuple(_number("betas", beta) for beta in values["betas"])
-    return Recipe(**values)
-
-
-def _number(name: str, value: Any) -> float:
-    """A float also where YAML sees text: it takes 1e-3, without a point, for a word."""
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} must be a number, got {value!r}") from None
-
-
-def dump_recipe(recipe: Recipe) -> str:
-    """The recipe as YAML, every choice written out."""
-    values = asdict(recipe)
-    values["betas"] = list(recipe.betas)
-    return yaml.safe_dump(values, sort_keys=False)
+    return read_recipe(path, Recipe)

@@ -11,13 +11,15 @@ import torch
 from transformers import TrainerCallback, TrainingArguments, set_seed
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from eventide.files import written_aside
+from eventide.recipes import dump_recipe
+
 from ..corpus import encode, read_split
-from ..files import written_aside
 from ..modeling_egru import EgruForCausalLM
 from ..tokenization import byte_tokenizer, vocabulary, word_tokenizer
 from .checkpoints import last_whole_checkpoint
 from .lanes import LaneDataset
-from .recipe import Recipe, dump_recipe
+from .recipe import Recipe
 from .trainer import EgruTrainer
 
 logger = logging.getLogger(__name__)

@@ -11,8 +11,9 @@ from torch.utils.data import Dataset, SequentialSampler
 from transformers import DynamicCache, Trainer
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from eventide.files import file_aside
+
 from ..evaluation import evaluate_tokens
-from ..files import file_aside
 from .checkpoints import carry_file
 
 _DECAYED = ("kernel", "embed_tokens.weight", "projection.weight", "lm_head.weight")

@@ -1,0 +1,81 @@
+"""Recipes: a dataclass read from a YAML file, with errors that name the file and the key."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from pathlib import Path
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
+
+
+def read_recipe(path: str | Path, kind: type[T]) -> T:
+    """Read the dataclass `kind` from a YAML mapping.
+
+    A field annotated `float`, `float | None` or `tuple[float, ...]` takes numbers as people write
+    them: YAML reads 1e-3, without a point, as a word.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not YAML, no mapping, an unknown key (the known ones are named), or a value
+            that `kind` refuses.
+    """
+    import yaml
+
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"recipe {path} is not valid YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"recipe {path} must be a mapping, got {type(values).__name__}")
+    return make_recipe(values, kind, f"recipe {path}")
+
+
+def make_recipe(values: dict[str, Any], kind: type[T], source: str = "recipe") -> T:
+    """The dataclass `kind` from a mapping; `source` begins the messages of the errors.
+
+    Raises:
+        ValueError: as read_recipe.
+    """
+    known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    unknown = sorted(str(name) for name in set(values) - set(known))
+    if unknown:
+        raise ValueError(f"{source} has unknown keys {unknown}; known are {known}")
+    hints = get_type_hints(kind)
+    try:
+        return kind(**{name: _as(hints[name], name, value) for name, value in values.items()})
+    except TypeError as error:
+        raise ValueError(f"{source} has a value of the wrong kind: {error}") from error
+
+
+def dump_recipe(recipe: Any) -> str:
+    """The dataclass as YAML, every choice written out in the order of its fields."""
+    import yaml
+
+    return str(yaml.safe_dump(_plain(asdict(recipe)), sort_keys=False))
+
+
+def _as(hint: Any, name: str, value: Any) -> Any:
+    if hint is float:
+        return _number(name, value)
+    arguments = get_args(hint)
+    if get_origin(hint) in (Union, UnionType) and float in arguments:
+        return value if value is None else _number(name, value)
+    if get_origin(hint) is tuple and float in arguments:
+        return tuple(_number(name, one) for one in value)
+    return value
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be a number, got {value!r}") from None
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists: safe YAML has no tuples."""
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value

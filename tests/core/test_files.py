@@ -1,0 +1,46 @@
+"""What is written aside appears whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from eventide.files import file_aside, write_text, written_aside
+
+
+def test_a_folder_appears_when_the_block_ends(tmp_path: Path) -> None:
+    with written_aside(tmp_path / "deep" / "run") as aside:
+        (aside / "a").write_text("1")
+        assert not (tmp_path / "deep" / "run").exists()
+    assert [p.name for p in (tmp_path / "deep").iterdir()] == ["run"]
+    assert (tmp_path / "deep" / "run" / "a").read_text() == "1"
+
+
+def test_an_existing_folder_is_replaced_only_when_asked(tmp_path: Path) -> None:
+    write_text(tmp_path / "run" / "old", "1")
+    with pytest.raises(FileExistsError, match="run exists"), written_aside(tmp_path / "run"):
+        pass
+    with written_aside(tmp_path / "run", replace=True) as aside:
+        (aside / "new").write_text("2")
+    assert [p.name for p in (tmp_path / "run").iterdir()] == ["new"]
+
+
+def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
+    write_text(tmp_path / "run" / "old", "1")
+    with pytest.raises(RuntimeError), written_aside(tmp_path / "run", replace=True) as aside:
+        (aside / "new").write_text("2")
+        raise RuntimeError
+    with pytest.raises(RuntimeError), file_aside(tmp_path / "run" / "old") as file:
+        file.write_text("3")
+        raise RuntimeError
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
+    assert [p.name for p in (tmp_path / "run").iterdir()] == ["old"]
+    assert (tmp_path / "run" / "old").read_text() == "1"
+
+
+def test_a_file_keeps_its_suffix_while_it_is_written(tmp_path: Path) -> None:
+    with file_aside(tmp_path / "picture.png") as aside:
+        assert aside.suffix == ".png" and aside.parent == tmp_path
+        aside.write_bytes(b"1")
+    assert (tmp_path / "picture.png").read_bytes() == b"1"

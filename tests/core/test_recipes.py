@@ -1,0 +1,74 @@
+"""A dataclass from YAML; what it cannot mean is refused by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eventide.recipes import dump_recipe, make_recipe, read_recipe
+
+
+@dataclass(frozen=True)
+class Choices:
+    rate: float = 0.1
+    limit: float | None = None
+    pair: tuple[float, float] = (0.0, 1.0)
+    epochs: int = 1
+    name: str = "a"
+    more: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1:
+            raise ValueError(f"epochs must be positive, got {self.epochs}")
+
+
+def read(folder: Path, text: str) -> Choices:
+    (folder / "recipe.yaml").write_text(text)
+    return read_recipe(folder / "recipe.yaml", Choices)
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    choices = Choices(rate=1e-4, limit=2.0, pair=(0.1, 0.2), more={"sizes": (1, 2), "on": True})
+    assert read(tmp_path, dump_recipe(choices)) == Choices(
+        rate=1e-4, limit=2.0, pair=(0.1, 0.2), more={"sizes": [1, 2], "on": True}
+    )
+    assert list(map(str.strip, dump_recipe(choices).splitlines()))[0] == "rate: 0.0001"
+
+
+def test_numbers_that_yaml_takes_for_words(tmp_path: Path) -> None:
+    choices = read(tmp_path, "{rate: 1e-3, limit: 1e3, pair: [1e-1, 2]}")
+    assert choices == Choices(rate=0.001, limit=1000.0, pair=(0.1, 2.0))
+    assert read(tmp_path, "limit: null").limit is None
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("rat: 3", r"recipe .*recipe.yaml has unknown keys \['rat'\]; known are \['rate', .*"),
+        ("1: 3", r"unknown keys \['1'\]"),
+        ("- 1", "must be a mapping, got list"),
+        ("", "must be a mapping, got NoneType"),
+        ("a: [", "is not valid YAML"),
+        ("rate: fast", "rate must be a number, got 'fast'"),
+        ("rate: null", "rate must be a number, got None"),
+        ("pair: 3", "has a value of the wrong kind"),
+        ("epochs: many", "has a value of the wrong kind"),
+        ("epochs: 0", "epochs must be positive, got 0"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        read(tmp_path, text)
+
+
+def test_the_source_of_a_mapping_is_named() -> None:
+    with pytest.raises(ValueError, match="config x: .*unknown keys"):
+        make_recipe({"no": 1}, Choices, "config x:")
+
+
+def test_no_such_file(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        read_recipe(tmp_path / "recipe.yaml", Choices)
