@@ -1,8 +1,9 @@
-"""Causal depthwise convolution on the CPU in Numba: one channel of one sequence at a time.
+"""Causal depthwise convolution on the CPU in Numba: one channel of one row at a time.
 
 A channel is copied behind its state into a buffer that stays in the first-level cache; every filter
-tap, the activation and all gradients are then short vectorised loops over that buffer. Channels are
-shared out to threads, so that no two of them add to the same weight gradient.
+tap, the activation and all gradients are then short vectorised loops over that buffer. Packed
+sequences are convolved as if they were one, and the few values at their borders put right. Channels
+are shared out to threads, so that no two of them add to the same weight gradient.
 """
 
 from __future__ import annotations
@@ -76,24 +77,92 @@ def _convolve(out: Any, padded: Any, weight: Any, bias: float) -> None:
         _add_scaled(out, padded[w : w + out.shape[0]], weight[w])
 
 
+@njit(**_LOOP)
+def _lay_out(padded: Any, x: Any, state: Any, packed: bool) -> None:
+    """The state and the row behind it; of packed sequences the row alone."""
+    taps = padded.shape[0] - x.shape[0]
+    for i in range(taps):
+        padded[i] = float32(0) if packed else state[i]
+    _copy(padded[taps:], x)
+
+
+@njit(**_LOOP)
+def _correct_heads(
+    out: Any, padded: Any, weight: Any, bias: float, state: Any, ends: Any
+) -> None:
+    """Outputs whose filter reaches beyond the start of their sequence, with its state there."""
+    taps = weight.shape[0] - 1
+    for s in range(ends.shape[0] - 1):
+        for k in range(min(taps, ends[s + 1] - ends[s])):
+            total = float32(bias)
+            for w in range(taps + 1):
+                past = state[s, k + w] if k + w < taps else padded[ends[s] + k + w]
+                total += weight[w] * past
+            out[ends[s] + k] = total
+
+
+@njit(**_LOOP)
+def _final_states(final: Any, padded: Any, state: Any, ends: Any) -> None:
+    taps = final.shape[1]
+    for s in range(ends.shape[0] - 1):
+        length = ends[s + 1] - ends[s]
+        for j in range(taps):
+            known = length + j >= taps
+            final[s, j] = padded[ends[s + 1] + j] if known else state[s, length + j]
+
+
 @njit(**_PASS)
 def _forward_pass(
     out: Any, final: Any, x: Any, weight: Any, bias: Any, state: Any, ends: Any, packed: bool,
     silu: bool, start: int, stop: int,
 ) -> None:  # fmt: skip
     width = weight.shape[1]
-    padded = np.empty(x.shape[2] + width - 1, np.float32)
-    for s in range(state.shape[0]):
-        row, first, last = (0, ends[s], ends[s + 1]) if packed else (s, 0, x.shape[2])
-        length = last - first
+    length = x.shape[2]
+    padded = np.empty(length + width - 1, np.float32)
+    for row in range(x.shape[0]):
         for d in range(start, stop):
-            _copy(padded[: width - 1], state[s, d])
-            _copy(padded[width - 1 :], x[row, d, first:last])
-            y = out[row, d, first:last]
+            y = out[row, d]
+            _lay_out(padded, x[row, d], state[row if not packed else 0, d], packed)
             _convolve(y, padded, weight[d], bias[d])
+            if packed:
+                _correct_heads(y, padded, weight[d], bias[d], state[:, d], ends)
+                _final_states(final[:, d], padded, state[:, d], ends)
+            else:
+                _copy(final[row, d], padded[length:])
             if silu:
                 _silu(y)
-            _copy(final[s, d], padded[length : length + width - 1])
+
+
+@njit(**_LOOP)
+def _correct_tails(
+    d_x: Any, d_state: Any, grad: Any, grad_final: Any, weight: Any, ends: Any
+) -> None:
+    """Gradients of the states, and of the inputs that the next sequence does not see."""
+    taps = weight.shape[0] - 1
+    for s in range(ends.shape[0] - 1):
+        first, last = ends[s], ends[s + 1]
+        for t in range(max(first, last - taps), last):
+            total = grad_final[s, t - last + taps]
+            for w in range(max(0, t + taps - last + 1), taps + 1):
+                total += weight[w] * grad[t + taps - w]
+            d_x[t] = total
+        for m in range(taps):
+            total = grad_final[s, m - last + first] if m >= last - first else float32(0)
+            for k in range(min(m + 1, last - first)):
+                total += weight[m - k] * grad[first + k]
+            d_state[s, m] = total
+
+
+@njit(**_LOOP)
+def _take_heads(d_weight: Any, grad: Any, padded: Any, state: Any, ends: Any) -> None:
+    """Move the outputs that saw a state out of the gradient, into that of the filter."""
+    taps = d_weight.shape[0] - 1
+    for s in range(ends.shape[0] - 1):
+        for k in range(min(taps, ends[s + 1] - ends[s])):
+            for w in range(taps + 1):
+                past = state[s, k + w] if k + w < taps else padded[ends[s] + k + w]
+                d_weight[w] += grad[ends[s] + k] * past
+            grad[ends[s] + k] = float32(0)
 
 
 @njit(**_PASS)
@@ -102,28 +171,35 @@ def _backward_pass(
     weight: Any, bias: Any, state: Any, ends: Any, packed: bool, silu: bool, start: int, stop: int,
 ) -> None:  # fmt: skip
     width = weight.shape[1]
-    padded = np.empty(x.shape[2] + width - 1, np.float32)
-    d_padded, before = np.empty_like(padded), np.empty_like(padded)
-    grad = np.empty_like(padded)
-    for s in range(state.shape[0]):
-        row, first, last = (0, ends[s], ends[s + 1]) if packed else (s, 0, x.shape[2])
-        length = last - first
-        g = grad[:length]
+    length = x.shape[2]
+    padded = np.empty(length + width - 1, np.float32)
+    d_padded, before, grad = np.empty_like(padded), np.empty_like(padded), np.empty_like(padded)
+    g, before = grad[:length], before[:length]
+    for row in range(x.shape[0]):
         for d in range(start, stop):
-            _copy(padded[: width - 1], state[s, d])
-            _copy(padded[width - 1 :], x[row, d, first:last])
-            _copy(g, grad_out[row, d, first:last])
+            _lay_out(padded, x[row, d], state[row if not packed else 0, d], packed)
+            _copy(g, grad_out[row, d])
             if silu:
-                _convolve(before[:length], padded, weight[d], bias[d])
-                _through_silu(g, before[:length])
+                _convolve(before, padded, weight[d], bias[d])
+                if packed:
+                    _correct_heads(before, padded, weight[d], bias[d], state[:, d], ends)
+                _through_silu(g, before)
             d_bias[d] += _sum(g)
-            d_padded[: length + width - 1] = 0
+            d_padded[:] = 0
+            for w in range(width):
+                _add_scaled(d_padded[w : w + length], g, weight[d, w])
+            if packed:
+                _copy(d_x[row, d], d_padded[width - 1 :])
+                _correct_tails(
+                    d_x[row, d], d_state[:, d], g, grad_final[:, d], weight[d], ends
+                )
+                _take_heads(d_weight[d], g, padded, state[:, d], ends)
+            else:
+                _add_scaled(d_padded[length:], grad_final[row, d], float32(1))
+                _copy(d_state[row, d], d_padded[: width - 1])
+                _copy(d_x[row, d], d_padded[width - 1 :])
             for w in range(width):
                 d_weight[d, w] += _dot(g, padded[w : w + length])
-                _add_scaled(d_padded[w : w + length], g, weight[d, w])
-            _add_scaled(d_padded[length : length + width - 1], grad_final[s, d], float32(1))
-            _copy(d_state[s, d], d_padded[: width - 1])
-            _copy(d_x[row, d, first:last], d_padded[width - 1 : width - 1 + length])
 
 
 def _inputs(
