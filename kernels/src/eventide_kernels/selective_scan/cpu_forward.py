@@ -18,7 +18,7 @@ from numba import njit
 from ..lanes import WIDTH, load, spread, store
 from .lane_math import exp2, sigmoid, softplus, zoh_factor
 from .outputs import CHUNK
-from .tiles import Signal, copy_rows, load_tile, store_tile
+from .tiles import Signal, announce, copy_rows, load_tile, store_tile
 
 Array = np.ndarray
 MAMBA, ZOH, WEIGHTED = 0, 1, 2
@@ -76,13 +76,21 @@ def load_steps(p: Any, block: int, batch: int, first: int, steps: int, dt: Any, 
 
 @njit(error_model="numpy", nogil=True)
 def _scan_chunk(
-    p: Any, block: int, B: Any, C: Any, h: Any, u: Any, dt: Any, decay: Any, y: Any
-) -> None:
-    """Advance h over the chunk; y = C h + D u. B and C are (steps, N)."""
+    p: Any, block: int, B: Any, C: Any, h: Any, u: Any, dt: Any, decay: Any, y: Any,
+    out: Any, place: int, following: Any,
+) -> None:  # fmt: skip
+    """Advance h over the chunk; y = C h + D u. B and C are (steps, N).
+
+    Meanwhile fetch this chunk's z and out and the following chunk's u and delta.
+    """
     steps, states = B.shape
     first, rule, skip = block * states, p.rule, load(p.skip, block)
     for k in range(steps):
         x, size, time = load(u, k), load(dt, k), load(decay, k)
+        announce(p.u, following[0], k)
+        announce(p.delta, following[1], k)
+        announce(p.z, following[2], k)
+        announce(out, place, k)
         total = skip * x
         driven = size * x
         for n in range(states):
@@ -134,7 +142,10 @@ def forward_blocks(
                 load_tile(p.delta, at(p.delta, batch, channel, t), channels, steps, dt)
                 load_steps(p, block, batch, t, steps, dt, decay)
                 B, C = p.B[batch, group, t : t + steps], p.C[batch, group, t : t + steps]
-                _scan_chunk(p, block, B, C, h, u, dt, decay, y)
+                place_z, place_y = at(p.z, batch, channel, t), at(out, batch, channel, t)
+                ahead = at(p.u, batch, channel, t + CHUNK), at(p.delta, batch, channel, t + CHUNK)
+                following = (ahead[0], ahead[1], place_z)
+                _scan_chunk(p, block, B, C, h, u, dt, decay, y, out, place_y, following)
                 if p.z.memory.shape[0] > 0:
                     load_tile(p.z, at(p.z, batch, channel, t), channels, steps, z)
                     _gate(y, z, steps)
