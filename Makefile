@@ -60,7 +60,7 @@ $(VENV)/installed-docs: $(PINS)
 	@touch $(VENV)/installed-demo $@
 
 # Where pip is already constrained by its environment, those pins win: ours for the same names are
-# left out, and with another torch also our CUDA packages, which fit only the torch pinned here.
+# left out, and with another torch also torchvision and the CUDA packages, which fit only ours.
 $(PINS): $(INSTALL_INPUTS)
 	@command -v $(PYTHON) >/dev/null || { echo "make: no '$(PYTHON)' found; name one with make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: eventide needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1); name another with make PYTHON=/path/to/python3.11" >&2; exit 1; }
@@ -69,6 +69,6 @@ $(PINS): $(INSTALL_INPUTS)
 	for file in $$theirs; do test -f "$$file" && cat "$$file"; done | awk -F '[ =<>~!@;[]' ' \
 		function name(text) { text = tolower(text); gsub(/[-_.]+/, "-", text); return text } \
 		FILENAME == "-" { if ($$1 !~ /^#/) taken[name($$1)] = 1; next } \
-		/^#/ || !(name($$1) in taken || ("torch" in taken && name($$1) ~ /^(nvidia|cuda|triton)/)) \
+		/^#/ || !(name($$1) in taken || ("torch" in taken && name($$1) ~ /^(nvidia|cuda|triton|torchvision)/)) \
 		' - constraints.txt > $@.new
 	@mv $@.new $@

@@ -1,0 +1,53 @@
+"""STREAM for torch_geometric: geometric state-space layers and models for points and events."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .auto import watch_transformers
+
+if TYPE_CHECKING:
+    from .block import StreamBlock
+    from .classifier import StreamClassifier
+    from .conv import StreamConv
+    from .event_classifier import EventStreamClassifier
+    from .online import OnlineClassifier
+    from .segmentation import StreamSegmenter
+
+__all__ = [
+    "EventStreamClassifier",
+    "OnlineClassifier",
+    "StreamBlock",
+    "StreamClassifier",
+    "StreamConv",
+    "StreamSegmenter",
+]
+
+_HOME = {
+    "EventStreamClassifier": "event_classifier",
+    "OnlineClassifier": "online",
+    "StreamBlock": "block",
+    "StreamClassifier": "classifier",
+    "StreamConv": "conv",
+    "StreamSegmenter": "segmentation",
+}
+
+watch_transformers()
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for: PyTorch Geometric takes seconds.
+
+    Raises:
+        AttributeError: `name` is not part of the public face.
+    """
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {__all__}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

@@ -1,0 +1,91 @@
+"""StreamBlock: a STREAM layer, and optionally an MLP, as pre-norm residual branches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from timm.layers import DropPath, Mlp
+from torch import Tensor, nn
+
+from .conv import StreamConv
+from .serialization import Serialization
+
+
+class StreamBlock(nn.Module):
+    r"""Pre-norm residual block around :class:`StreamConv`.
+
+    .. math::
+        \mathbf{X} &\leftarrow \mathbf{X} + \mathrm{StreamConv}(\mathrm{LN}(\mathbf{X})) \\
+        \mathbf{X} &\leftarrow \mathbf{X} + \mathrm{MLP}(\mathrm{LN}(\mathbf{X}))
+            \qquad \textrm{where } mlp\_ratio > 0
+
+    Args:
+        channels: size of each input and output.
+        drop_path: probability of leaving a branch out for a whole graph (timm's DropPath).
+        mlp_ratio: hidden units of the MLP per channel; 0 for no MLP.
+        dropout: within the MLP.
+        **conv: keyword arguments of StreamConv.
+
+    Shapes:
+        - **input:** node features :math:`(|\mathcal{V}|, F)`, positions
+          :math:`(|\mathcal{V}|, D)`, batch vector :math:`(|\mathcal{V}|)` *(optional)*
+        - **output:** node features :math:`(|\mathcal{V}|, F)`
+
+    Raises:
+        ValueError: drop_path or mlp_ratio out of range, and as StreamConv.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        drop_path: float = 0.0,
+        mlp_ratio: float = 0.0,
+        dropout: float = 0.0,
+        **conv: Any,
+    ) -> None:
+        super().__init__()
+        if not 0 <= drop_path < 1 or mlp_ratio < 0:
+            raise ValueError(
+                "drop_path must lie in [0, 1) and mlp_ratio be 0 or more, "
+                f"got {drop_path} and {mlp_ratio}"
+            )
+        self.norm = nn.LayerNorm(channels)
+        self.conv = StreamConv(channels, channels, **conv)
+        self.drop_path = DropPath(drop_path) if drop_path else None
+        self.mlp_norm = nn.LayerNorm(channels) if mlp_ratio else None
+        hidden = max(int(channels * mlp_ratio), 1)
+        self.mlp = Mlp(channels, hidden, drop=dropout) if mlp_ratio else None
+
+    def reset_parameters(self) -> None:
+        """Draw all parameters anew."""
+        self.norm.reset_parameters()
+        self.conv.reset_parameters()
+        if self.mlp is not None:
+            self.mlp_norm.reset_parameters()
+            self.mlp.fc1.reset_parameters()
+            self.mlp.fc2.reset_parameters()
+
+    def forward(
+        self,
+        x: Tensor,
+        pos: Tensor,
+        batch: Tensor | None = None,
+        serialization: Serialization | None = None,
+    ) -> Tensor:
+        """As StreamConv.forward, of the same size in and out."""
+        x = x + self.kept(self.conv(self.norm(x), pos, batch, serialization), batch)
+        return self.mixed(x, batch)
+
+    def mixed(self, x: Tensor, batch: Tensor | None = None) -> Tensor:
+        """The MLP branch, or x where there is none."""
+        return x if self.mlp is None else x + self.kept(self.mlp(self.mlp_norm(x)), batch)
+
+    def kept(self, branch: Tensor, batch: Tensor | None) -> Tensor:
+        """The branch times 0 or 1 / (1 - drop_path), one draw a graph."""
+        if self.drop_path is None or not self.training or not branch.shape[0]:
+            return branch
+        graphs = 1 if batch is None else int(batch[-1]) + 1
+        draws = self.drop_path(torch.ones(graphs, 1, device=branch.device, dtype=branch.dtype))
+        return branch * (draws if batch is None else draws[batch])

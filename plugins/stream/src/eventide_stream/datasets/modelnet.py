@@ -1,0 +1,48 @@
+"""torch_geometric's ModelNet as point clouds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from torch_geometric.data import Data
+from torch_geometric.datasets import ModelNet
+from torch_geometric.transforms import Compose, SamplePoints
+
+from ..transforms.normalize_sphere import NormalizeSphere
+
+
+def modelnet(
+    root: str | Path,
+    name: str = "40",
+    split: str = "train",
+    points: int = 1024,
+    transform: Callable[[Data], Data] | None = None,
+) -> ModelNet:
+    """ModelNet10 or 40: points drawn from the surfaces, in the unit sphere, anew at each reading.
+
+    torch_geometric downloads the meshes to `root` when they are not there, and keeps what it read
+    in its own files beside them. Items are Data(pos=(points, 3) float32, y=(1,) int64). Points are
+    drawn with torch's generator, in proportion to the area.
+
+    Args:
+        root: folder of the data set; one for each name.
+        name: "10" or "40".
+        split: train or test.
+        points: points drawn from each mesh, at least 1.
+        transform: applied to each cloud after that.
+
+    Raises:
+        ValueError: unknown name or split; points < 1.
+
+    Source: Wu et al., 3D ShapeNets, 2015, https://modelnet.cs.princeton.edu.
+    """
+    if name not in ("10", "40"):
+        raise ValueError(f"name must be '10' or '40', got {name!r}")
+    if split not in ("train", "test"):
+        raise ValueError(f"split must be train or test, got {split!r}")
+    if points < 1:
+        raise ValueError(f"points must be at least 1, got {points}")
+    steps = [SamplePoints(points), NormalizeSphere()]
+    steps += [transform] if transform is not None else []
+    return ModelNet(str(root), name, split == "train", transform=Compose(steps))

@@ -1,0 +1,125 @@
+"""ScanObjectNN from its official HDF5 files.
+
+h5_files/main_split/           {training,test}_objectdataset.h5                       objectbg
+                               {training,test}_objectdataset_augmentedrot_scale75.h5  hardest
+h5_files/main_split_nobg/      {training,test}_objectdataset.h5                       objectonly
+
+Each holds data (N, 2048, 3) float32 and label (N,).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import torch
+from torch_geometric.data import Data
+
+from ..transforms.normalize_sphere import unit_sphere
+from .point_clouds import PointClouds
+
+CLASSES = (
+    "bag", "bin", "box", "cabinet", "chair", "desk", "display", "door",
+    "shelf", "table", "bed", "pillow", "sink", "sofa", "toilet",
+)  # fmt: skip
+
+_FILES = {
+    "objectbg": "main_split/{}_objectdataset.h5",
+    "objectonly": "main_split_nobg/{}_objectdataset.h5",
+    "hardest": "main_split/{}_objectdataset_augmentedrot_scale75.h5",
+}
+_SPLITS = {"train": "training", "test": "test"}
+
+
+class ScanObjectNN(PointClouds):
+    """Scanned objects of 15 classes, 2048 points each, centred and scaled to the unit sphere.
+
+    Items are Data(pos=(2048, 3) float32, y=(1,) int64).
+
+    Args:
+        path: the folder h5_files, or the one that holds it.
+        split: train or test.
+        variant: objectbg (OBJ-BG, with background), objectonly (OBJ-ONLY) or hardest (PB-T50-RS:
+            with background, perturbed boxes, rotated and scaled).
+        normalize: False keeps the coordinates of the file.
+        transform: applied to each item when it is read.
+        pre_transform: applied to each item once, when the data set is made.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ImportError: h5py is not installed.
+        ValueError: unknown split or variant; the file is corrupt or of another form.
+
+    Source: Uy et al., Revisiting Point Cloud Classification, 2019, https://arxiv.org/abs/1908.04616.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        split: str = "train",
+        variant: str = "objectbg",
+        *,
+        normalize: bool = True,
+        transform: Callable[[Data], Data] | None = None,
+        pre_transform: Callable[[Data], Data] | None = None,
+    ) -> None:
+        if split not in _SPLITS:
+            raise ValueError(f"split must be one of {', '.join(_SPLITS)}, got {split!r}")
+        if variant not in _FILES:
+            raise ValueError(f"variant must be one of {', '.join(_FILES)}, got {variant!r}")
+        self.split = split
+        self.variant = variant
+        file = _file_of(Path(path), _FILES[variant].format(_SPLITS[split]))
+        points, labels = _read(file)
+        pos = torch.from_numpy(points.astype(np.float32))
+        if normalize:
+            pos = unit_sphere(pos)
+        y = torch.from_numpy(labels.astype(np.int64))
+        super().__init__(pos, y, CLASSES, transform, pre_transform)
+
+
+def _file_of(path: Path, name: str) -> Path:
+    places = [path / "h5_files" / name, path / name]
+    for file in places:
+        if file.is_file():
+            return file
+    raise FileNotFoundError(
+        f"path must be ScanObjectNN's folder h5_files or the one that holds it, got {path}: "
+        f"no {name} there"
+    )
+
+
+def _read(file: Path) -> tuple[np.ndarray, np.ndarray]:
+    h5py = _h5py()
+    try:
+        with h5py.File(file, "r") as held:
+            points, labels = held["data"][()], held["label"][()]
+    except (OSError, KeyError, AttributeError, RuntimeError) as error:
+        raise ValueError(f"{file} is corrupt or no ScanObjectNN file: {error}") from error
+    labels = labels.reshape(-1)
+    if points.dtype.kind not in "fiu" or labels.dtype.kind not in "iu":
+        raise ValueError(
+            f"{file} must hold numbers and whole labels, got {points.dtype} and {labels.dtype}"
+        )
+    if points.ndim != 3 or 0 in points.shape or points.shape[2] != 3 or len(points) != len(labels):
+        raise ValueError(
+            f"{file} must hold data (N, P, 3) and label (N,), got {points.shape} and {labels.shape}"
+        )
+    if not np.isfinite(points).all():
+        raise ValueError(f"{file} must hold finite points, got NaN or infinite ones")
+    if labels.min() < 0 or labels.max() >= len(CLASSES):
+        raise ValueError(
+            f"{file} must hold labels from 0 to {len(CLASSES) - 1}, "
+            f"got {labels.min()} to {labels.max()}"
+        )
+    return points, labels
+
+
+def _h5py() -> ModuleType:
+    try:
+        import h5py
+    except ImportError as error:
+        raise ImportError("ScanObjectNN needs h5py: pip install 'eventide-stream[hdf5]'") from error
+    return h5py

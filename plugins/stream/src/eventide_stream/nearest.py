@@ -1,0 +1,95 @@
+"""Exact nearest neighbours without pyg-lib: by all distances, or by scipy's k-d tree.
+
+Both sort by (squared distance in float64, index), so both give the same answer.
+
+G graphs of one size   M queries of each   N points of each   D coordinates   K neighbours
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+_BUDGET = {"cpu": 1 << 18, "cuda": 1 << 26}
+"""Distances held at a time. The CPU's fit into its second-level cache."""
+
+_TREE_POINTS = 256
+_TREE_COORDINATES = 8
+"""A k-d tree pays from so many points on, of so few coordinates; else all distances do."""
+
+
+def nearest(x: Tensor, y: Tensor, count: int) -> Tensor:
+    """The `count` points of x (G, N, D) nearest to each query of y (G, M, D): (G, M, K) indices.
+
+    Nearest first, equal distances by lowest index; count must not exceed N.
+    """
+    many = x.shape[1] >= _TREE_POINTS and x.shape[2] <= _TREE_COORDINATES
+    if x.device.type == "cpu" and many and count < x.shape[1]:
+        return torch.stack([_by_tree(*pair, count) for pair in zip(x, y, strict=True)])
+    return _by_all_distances(x, y, count)
+
+
+def _by_all_distances(x: Tensor, y: Tensor, count: int) -> Tensor:
+    x, y = _wide(x), _wide(y)
+    found = torch.empty(*y.shape[:2], count, dtype=torch.int64, device=x.device)
+    for graphs, rows in _chunks(x, y):
+        distance = _squared(y[graphs, rows, None], x[graphs, None])
+        found[graphs, rows] = _smallest(distance, count)
+    return found
+
+
+def _chunks(x: Tensor, y: Tensor) -> Iterator[tuple[slice, slice]]:
+    budget = _BUDGET.get(x.device.type, _BUDGET["cuda"])
+    rows = max(1, min(y.shape[1], budget // x.shape[1]))
+    graphs = max(1, budget // (rows * x.shape[1]))
+    for graph in range(0, x.shape[0], graphs):
+        for row in range(0, y.shape[1], rows):
+            yield slice(graph, graph + graphs), slice(row, row + rows)
+
+
+def _smallest(distance: Tensor, count: int) -> Tensor:
+    """Indices (..., count) of the smallest of (..., N), sorted by (distance, index)."""
+    value, index = distance.topk(count, largest=False, sorted=False)
+    index = _ordered(value, index)
+    last = value.amax(-1, keepdim=True)
+    # topk takes any of those that share the last distance: there, only a full sort is right.
+    if (crowded := (distance <= last).sum(-1) > count).any():
+        index[crowded] = distance[crowded].sort(dim=-1, stable=True).indices[..., :count]
+    return index
+
+
+def _ordered(distance: Tensor, index: Tensor) -> Tensor:
+    """`index` sorted by (distance, index) along the last dimension."""
+    index, by_index = index.sort(-1)
+    return index.gather(-1, distance.gather(-1, by_index).sort(dim=-1, stable=True).indices)
+
+
+def _by_tree(x: Tensor, y: Tensor, count: int) -> Tensor:
+    """x (N, D), y (M, D), count < N -> (M, K) by a k-d tree, checked where distances are equal."""
+    from scipy.spatial import cKDTree
+
+    x, y = _wide(x), _wide(y)
+    tree = cKDTree(x.numpy(), balanced_tree=False, compact_nodes=False)
+    near = torch.from_numpy(tree.query(y.numpy(), count + 1)[1]).long()
+    distance = _squared(y[:, None], x[near])
+    index = _ordered(distance[:, :-1], near[:, :-1])
+    # The one left out may be as near as one taken in, but for rounding: decided by all distances.
+    last = distance[:, :-1].amax(-1)
+    if (close := distance[:, -1] <= last * (1 + 1e-12)).any():
+        index[close] = _by_all_distances(x[None], y[None, close], count)[0]
+    return index
+
+
+def _squared(a: Tensor, b: Tensor) -> Tensor:
+    """|a - b|^2 over the last dimension, coordinate by coordinate: exact, unlike torch.cdist's
+    matrix product, and without a tensor of all differences."""
+    total = (a[..., 0] - b[..., 0]).square_()
+    for axis in range(1, a.shape[-1]):
+        total += (a[..., axis] - b[..., axis]).square_()
+    return total
+
+
+def _wide(x: Tensor) -> Tensor:
+    return x.float() if x.device.type == "mps" else x.double()

@@ -1,0 +1,196 @@
+"""The folder to publish: weights, recipe, log, results, pictures and card."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import torch
+
+from eventide.files import written_aside
+
+from .card import write_card
+from .loading import Classifier, checkpoint_recipe, load_checkpoint
+from .pictures import draw_evaluation
+from .training import Recipe
+from .training.evaluation import evaluate_recipe
+
+Report = Callable[[str, int, int], None]
+OWN = "this model"
+
+
+@dataclass
+class _Entry:
+    """A run that is evaluated: what it is called, its model, recipe and evaluations by split."""
+
+    label: str
+    folder: Path
+    model: Classifier
+    recipe: Recipe
+    found: dict[str, dict[str, Any]]
+
+
+def pack(
+    runs: Sequence[str | Path],
+    data: str | Path,
+    output: str | Path,
+    *,
+    baselines: Mapping[str, Sequence[str | Path]] | None = None,
+    splits: Sequence[str] = ("valid", "test"),
+    note: str = "",
+    command: str = "",
+    replace: bool = False,
+    progress: Report | None = None,
+) -> Path:
+    """Evaluate runs, publish the one that is best on the first split, and write what was found.
+
+    Args:
+        runs: folders of runs, or their best/ folders, that differ in the seed alone.
+        data: folder or file of the data set.
+        output: the folder to be; appears whole or not at all.
+        baselines: name to runs of another model on the same data, which are evaluated alike.
+        splits: that are evaluated; the first one chooses among the runs, the pictures are of the
+            last one.
+        note: a sentence for the card.
+        command: that made the folder, for the card.
+        replace: whether `output` may be replaced.
+        progress: called with (what, batches done, in all).
+
+    Returns:
+        `output`.
+
+    Raises:
+        FileExistsError: `output` exists and may not be replaced.
+        FileNotFoundError: a run has no recipe.yaml, or no data.
+        ImportError: matplotlib is not installed.
+        ValueError: no runs or splits, runs whose recipes differ in more than the seed, or a split
+            that the data set does not have.
+    """
+    if not runs or not splits:
+        raise ValueError(f"runs and splits must name at least one, got {runs} and {splits}")
+    output = Path(output)
+    with written_aside(output, replace=replace) as folder:
+        groups = {OWN: runs, **(baselines or {})}
+        entries = [_open(label, run) for label, group in groups.items() for run in group]
+        _check_alike(entries)
+        for number, entry in enumerate(entries, 1):
+            for split in splits:
+                what = f"{split}, run {number} of {len(entries)}"
+                report = None if progress is None else partial(progress, what)
+                entry.found[split] = evaluate_recipe(
+                    entry.model, entry.recipe, data, split, progress=report
+                )
+        own = [entry for entry in entries if entry.label == OWN]
+        best = max(own, key=lambda entry: entry.found[splits[0]]["accuracy"])
+        draw_evaluation(best.found[splits[-1]], best.model, best.recipe, data, splits[-1], folder)
+        results = _results(output.name, entries, best, splits)
+        results |= {"note": note, "command": command}
+        (folder / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+        shutil.copyfile(best.folder / "recipe.yaml", folder / "recipe.yaml")
+        log = best.folder.parent / "log.jsonl"
+        if log.is_file():
+            shutil.copyfile(log, folder / "log.jsonl")
+        write_card(folder)
+        best.model.save_pretrained(folder)
+    return output
+
+
+def _open(label: str, run: str | Path) -> _Entry:
+    folder = Path(run)
+    folder = folder / "best" if (folder / "best").is_dir() else folder
+    return _Entry(label, folder, load_checkpoint(folder), checkpoint_recipe(folder), {})
+
+
+def _check_alike(entries: list[_Entry]) -> None:
+    """The runs of each name differ in nothing but the seed."""
+    first: dict[str, dict[str, Any]] = {}
+    for entry in entries:
+        choices = {**asdict(entry.recipe), "seed": None}
+        same = first.setdefault(entry.label, choices)
+        changed = [name for name in choices if choices[name] != same[name]]
+        if changed:
+            raise ValueError(f"runs of {entry.label}: {entry.folder} differs in {changed}")
+
+
+def _results(
+    name: str, entries: list[_Entry], best: _Entry, splits: Sequence[str]
+) -> dict[str, Any]:
+    model = best.model
+    return {
+        "checkpoint": name,
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "kind": type(model).__name__,
+        "dataset": best.recipe.dataset,
+        "classes": model.class_names,
+        "parameters": _parameters(model),
+        "seed": best.recipe.seed,
+        "recipe": asdict(best.recipe),
+        "summary": _summary(entries, splits),
+        "evaluations": [
+            {
+                "model": entry.label,
+                "seed": entry.recipe.seed,
+                "published": entry is best,
+                "split": split,
+                **(found if entry is best else _short(found)),
+            }
+            for entry in entries
+            for split, found in entry.found.items()
+        ],
+        "machine": _machine(model),
+        "versions": _versions(),
+    }
+
+
+def _summary(entries: list[_Entry], splits: Sequence[str]) -> list[dict[str, Any]]:
+    """Mean and sample standard deviation of the accuracy over the runs of each model."""
+    rows = []
+    for label in dict.fromkeys(entry.label for entry in entries):
+        group = [entry for entry in entries if entry.label == label]
+        for split in splits:
+            scores = [entry.found[split]["accuracy"] for entry in group]
+            rows.append({
+                "model": label,
+                "split": split,
+                "runs": len(group),
+                "seeds": [entry.recipe.seed for entry in group],
+                "examples": group[0].found[split]["examples"],
+                "accuracy": mean(scores),
+                "deviation": stdev(scores) if len(scores) > 1 else None,
+                "parameters": _parameters(group[0].model),
+            })  # fmt: skip
+    return rows
+
+
+def _short(found: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in found.items() if key != "class_accuracy"}
+
+
+def _parameters(model: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _machine(model: Any) -> dict[str, Any]:
+    affinity = getattr(os, "sched_getaffinity", None)
+    return {
+        "architecture": platform.machine(),
+        "system": platform.system(),
+        "device": next(model.parameters()).device.type,
+        "cores": len(affinity(0)) if affinity else os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    names = ("eventide-stream", "eventide-kernels", "torch", "torch-geometric")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}

@@ -1,0 +1,56 @@
+"""The pictures of one evaluation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ..classifier import StreamClassifier
+from ..training.data import Examples, open_dataset
+from ..training.recipe import Recipe
+from .charts import draw_classes, draw_confusion
+from .influence import class_influence, draw_influence, point_influence
+
+
+def draw_evaluation(
+    result: dict[str, Any],
+    model: nn.Module,
+    recipe: Recipe,
+    data: str | Path,
+    split: str,
+    folder: str | Path,
+) -> list[Path]:
+    """Write confusion.png and classes.png, and for point clouds influence.png; return their paths.
+
+    The influence is that on the class and on the highest point of the split's first cloud.
+
+    Args:
+        result: of the evaluation.
+        model: the classifier.
+        recipe: where the data set is stated.
+        data: folder or file of the data set.
+        split: which of its splits.
+        folder: where the pictures go.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    folder = Path(folder)
+    drawn = [
+        draw_confusion(result, folder / "confusion.png"),
+        draw_classes(result, folder / "classes.png"),
+    ]
+    if isinstance(model, StreamClassifier):
+        dataset = open_dataset(recipe.dataset, data, split, **recipe.dataset_options)
+        cloud = Examples(dataset, recipe.at_evaluation(), recipe.seed)[0]
+        cloud = cloud.to(next(model.parameters()).device)
+        name = list(result["class_accuracy"])[int(cloud.y)]
+        highest = int(cloud.pos[:, -1].argmax())
+        panels = {
+            f"what moves the class {name}": (class_influence(model, cloud, int(cloud.y)), None),
+            "what moves the marked point": (point_influence(model, cloud, highest), highest),
+        }
+        drawn.append(draw_influence(cloud.pos, panels, folder / "influence.png"))
+    return drawn

@@ -1,0 +1,120 @@
+"""A cloud coloured by what influenced a class, or one of its points.
+
+N points   D coordinates
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from ..classifier import StreamClassifier
+from .canvas import make_figure, save_figure
+
+
+def class_influence(model: StreamClassifier, data: Data, target: int | None = None) -> Tensor:
+    r"""How much each point's position moves a logit, :math:`\lVert \partial l_c / \partial p_i
+    \rVert`, (N,).
+
+    Args:
+        model: left in the mode it was in; the gradient is that of evaluation mode.
+        data: one cloud with pos (N, 3).
+        target: the class; the predicted one where None.
+
+    Raises:
+        ValueError: no such class.
+    """
+    if target is not None and not 0 <= target < model.num_classes:
+        raise ValueError(f"target must be a class below {model.num_classes}, got {target}")
+
+    def score(pos: Tensor) -> Tensor:
+        out = model(pos, x=data.x)[0]
+        return out.max() if target is None else out[target]
+
+    return _gradient_norm(model, data, score)
+
+
+def point_influence(model: StreamClassifier, data: Data, point: int) -> Tensor:
+    r"""How much each point's position moves the feature of one of them, (N,).
+
+    :math:`\lVert \partial \lVert f \rVert / \partial p_i \rVert` of the features f of the token
+    nearest to the point, after the last block.
+
+    Args:
+        model: left in the mode it was in; the gradient is that of evaluation mode.
+        data: one cloud with pos (N, 3).
+        point: row of pos.
+
+    Raises:
+        ValueError: no such point.
+    """
+    count = data.pos.shape[0]
+    if not 0 <= point < count:
+        raise ValueError(f"point must be a row below {count}, got {point}")
+
+    def score(pos: Tensor) -> Tensor:
+        tokens = model.backbone(pos, pos.new_zeros(count, dtype=torch.long), data.x)
+        distance = (tokens.pos.detach() - pos[point].detach()).square().sum(1)
+        return tokens.x[distance.argmin()].norm()
+
+    return _gradient_norm(model, data, score)
+
+
+def _gradient_norm(
+    model: StreamClassifier, data: Data, score: Callable[[Tensor], Tensor]
+) -> Tensor:
+    was_training = model.training
+    model.eval()
+    try:
+        pos = data.pos.detach().clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(score(pos), pos)
+    finally:
+        model.train(was_training)
+    return gradient.norm(dim=1)
+
+
+def draw_influence(
+    pos: Tensor, panels: dict[str, tuple[Tensor, int | None]], path: str | Path
+) -> Path:
+    """The cloud once for each panel, its points coloured by the square root of their influence.
+
+    Args:
+        pos: (N, 3) positions.
+        panels: title to the influence (N,) and the chosen point, which is marked, or None.
+        path: of the picture.
+
+    Raises:
+        ValueError: pos is not (N, 3), or an influence not (N,).
+    """
+    if pos.dim() != 2 or pos.shape[1] != 3:
+        raise ValueError(f"pos must have shape (points, 3), got {tuple(pos.shape)}")
+    figure = make_figure(4.6 * len(panels), 4.4)
+    points = pos.detach().cpu().numpy()
+    for place, (title, (influence, point)) in enumerate(panels.items(), 1):
+        if influence.shape != pos.shape[:1]:
+            raise ValueError(
+                f"influence must have shape ({len(pos)},), got {tuple(influence.shape)}"
+            )
+        values = influence.detach().cpu().numpy()
+        # A few points far above all others would leave the rest in one colour.
+        values = np.sqrt(values)
+        top = float(np.quantile(values, 0.98)) or 1.0
+        axes = figure.add_subplot(
+            1, len(panels), place, projection="3d", computed_zorder=False  # the mark stays in front
+        )
+        order = np.argsort(values)
+        axes.scatter(
+            *points[order].T, c=np.minimum(values[order] / top, 1), cmap="viridis", s=9, vmin=0,
+            vmax=1, linewidths=0, depthshade=False,
+        )  # fmt: skip
+        if point is not None:
+            axes.scatter(*points[point], marker="*", s=160, color="#D55E00", edgecolor="black")
+        axes.set_box_aspect(np.maximum(np.ptp(points, axis=0), 1e-3), zoom=1.3)
+        axes.set_axis_off()
+        axes.set_title(title, size=10)
+    return save_figure(figure, path)

@@ -1,0 +1,23 @@
+"""PointNet, the baseline without interaction: a perceptron for each point alone."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from .grouping import PointMlp, Tokens, joined
+
+
+class PointNet(nn.Module):
+    """Vanilla PointNet up to its maximum: D-64-64-64-128-W per point, BatchNorm and ReLU between.
+
+    Source: arXiv 1612.00593, without the two spatial transformers.
+    """
+
+    def __init__(self, width: int, in_channels: int, dimensions: int) -> None:
+        super().__init__()
+        self.mlp = PointMlp(dimensions + in_channels, 64, 64, 64, 128, width)
+        self.norm = nn.BatchNorm1d(width)
+
+    def forward(self, pos: Tensor, batch: Tensor, x: Tensor | None = None) -> Tokens:
+        """(N, D) positions and (N, in_channels) features to a token for each point."""
+        return Tokens(self.norm(self.mlp(joined(pos, x))), pos, batch)

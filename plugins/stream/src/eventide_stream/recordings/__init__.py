@@ -1,0 +1,17 @@
+"""Readers of event recordings, and what they return."""
+
+from __future__ import annotations
+
+from .aedat2 import AEDAT2_CLOCK, DVS128_SIZE, read_aedat2
+from .bs2 import NMNIST_CLOCK, read_nmnist
+from .recording import Recording, check_recording
+
+__all__ = [
+    "AEDAT2_CLOCK",
+    "DVS128_SIZE",
+    "NMNIST_CLOCK",
+    "Recording",
+    "check_recording",
+    "read_aedat2",
+    "read_nmnist",
+]

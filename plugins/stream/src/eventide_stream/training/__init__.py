@@ -1,0 +1,11 @@
+"""Training and evaluation of the classifiers, on Accelerate and timm."""
+
+from eventide.recipes import dump_recipe
+
+from .evaluation import evaluate, logits
+from .recipe import Recipe, load_recipe, shipped_recipes
+from .run import train
+
+__all__ = [
+    "Recipe", "dump_recipe", "evaluate", "load_recipe", "logits", "shipped_recipes", "train",
+]  # fmt: skip

@@ -1,0 +1,57 @@
+"""timm's optimiser and schedule, as a recipe asks for them."""
+
+from __future__ import annotations
+
+from timm.optim import create_optimizer_v2, param_groups_weight_decay
+from timm.scheduler import CosineLRScheduler
+from torch import nn
+from torch.optim import Optimizer
+
+from .recipe import Recipe
+
+
+def make_optimizer(recipe: Recipe, model: nn.Module) -> Optimizer:
+    """The optimiser; weight decay spares vectors and what a module's no_weight_decay() names.
+
+    Raises:
+        ValueError: timm knows no optimiser of that name, or it does not take the options.
+    """
+    groups = param_groups_weight_decay(
+        model, recipe.weight_decay, no_weight_decay_list=undecayed(model)
+    )
+    try:
+        return create_optimizer_v2(
+            groups, recipe.optimizer, recipe.learning_rate, 0.0, **recipe.optimizer_options
+        )
+    except (AssertionError, TypeError, ValueError) as error:
+        raise ValueError(f"optimizer {recipe.optimizer!r}: {error}") from error
+
+
+def undecayed(model: nn.Module) -> set[str]:
+    """Full names of the parameters that any module excludes from weight decay."""
+    return {
+        f"{prefix}.{name}" if prefix else name
+        for prefix, module in model.named_modules()
+        if hasattr(module, "no_weight_decay")
+        for name in module.no_weight_decay()
+    }
+
+
+def make_schedule(recipe: Recipe, optimizer: Optimizer, steps: int) -> CosineLRScheduler:
+    """Linear warm-up, then a cosine, by step; it keeps no state, so none has to be saved.
+
+    Args:
+        recipe: warm-up, cosine and epochs.
+        optimizer: whose learning rate is set.
+        steps: of an epoch.
+    """
+    warmup = recipe.warmup_epochs * steps
+    return CosineLRScheduler(
+        optimizer,
+        t_initial=max(recipe.epochs * steps - warmup, 2),  # timm has no cosine of one step
+        lr_min=recipe.min_learning_rate,
+        warmup_t=warmup,
+        warmup_lr_init=recipe.warmup_learning_rate,
+        warmup_prefix=True,
+        t_in_epochs=False,
+    )

@@ -1,0 +1,51 @@
+"""The step from each point to the one before it."""
+
+from __future__ import annotations
+
+import torch
+from torch_geometric.data import Data
+from torch_geometric.data.datapipes import functional_transform
+from torch_geometric.transforms import BaseTransform
+
+from .reading import coordinate, graphs_of
+
+
+@functional_transform("coordinate_differences")
+class CoordinateDifferences(BaseTransform):
+    r"""Add the backward differences of one coordinate, the steps of a selective scan.
+
+    .. math:: \Delta_0 = 0, \qquad \Delta_i = x_{i,a} - x_{i-1,a} \ge 0
+
+    in each graph, in the unit of pos. Takes Data with pos (N, D) whose points are in the order of
+    the coordinate (see `OrderByCoordinate`); returns it with `attr`, (N,), in the type of pos.
+
+    Args:
+        axis: the column of pos; for events, 0 is time.
+        attr: the name of the new attribute.
+
+    Raises:
+        IndexError: pos has no such column.
+        ValueError: the data has no pos; the coordinate decreases or is not finite.
+    """
+
+    def __init__(self, axis: int = 0, attr: str = "step") -> None:
+        self.axis = axis
+        self.attr = attr
+
+    def forward(self, data: Data) -> Data:
+        """Data with the steps."""
+        values = coordinate(data, self.axis, type(self).__name__)
+        graphs = graphs_of(data)
+        steps = torch.zeros_like(values)
+        steps[1:] = torch.where(graphs[1:] == graphs[:-1], values.diff(), 0.0)
+        if (falls := steps < 0).any():
+            at = int(falls.nonzero()[0])
+            raise ValueError(
+                f"{type(self).__name__} needs points ordered by axis {self.axis}, got "
+                f"{float(values[at])} after {float(values[at - 1])} at point {at}"
+            )
+        data[self.attr] = steps
+        return data
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(axis={self.axis}, attr={self.attr!r})"

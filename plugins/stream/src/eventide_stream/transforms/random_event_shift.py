@@ -1,0 +1,49 @@
+"""A recording moved over the sensor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch_geometric.data import Data
+from torch_geometric.data.datapipes import functional_transform
+from torch_geometric.transforms import BaseTransform
+
+from .events import checked_outside, checked_sensor, events_of, settle
+
+
+@functional_transform("random_event_shift")
+class RandomEventShift(BaseTransform):
+    r"""Move all events of a recording alike, by whole pixels.
+
+    .. math:: c_{i,a} \leftarrow c_{i,a} + t_a, \qquad
+        t_a \in \{-\mathrm{pixels}, \dots, \mathrm{pixels}\} \text{ uniformly}
+
+    Takes and returns events, Data(x, pos); draws from torch's generator.
+
+    Args:
+        pixels: the largest shift, not negative.
+        sensor_size: (width, height) in pixels, or (channels,).
+        outside: "drop" events that leave the sensor, or "roll" them in at the other side.
+
+    Raises:
+        ValueError: an argument out of its range; the data has no pos of that many coordinates.
+
+    Source: Event-SSM, https://arxiv.org/abs/2404.18508, which rolls.
+    """
+
+    def __init__(self, pixels: int, sensor_size: Sequence[int], outside: str = "drop") -> None:
+        if not pixels >= 0:
+            raise ValueError(f"pixels must not be negative, got {pixels}")
+        self.pixels = int(pixels)
+        self.sensor_size = checked_sensor(sensor_size)
+        self.outside = checked_outside(outside)
+
+    def forward(self, data: Data) -> Data:
+        """Data with the events where they have moved to."""
+        place = events_of(data, type(self).__name__, len(self.sensor_size))[:, 1:]
+        shift = torch.randint(-self.pixels, self.pixels + 1, (place.shape[1],)).to(place)
+        return settle(data, place + shift, self.sensor_size, self.outside)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.pixels}, {self.sensor_size}, outside={self.outside!r})"

@@ -1,0 +1,55 @@
+"""What the transforms read from Data, and refuse."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Batch, Data
+
+
+def positions(data: Data, transform: str) -> Tensor:
+    """data.pos, (N, D).
+
+    Raises:
+        ValueError: there is none, or it has another number of dimensions.
+    """
+    pos = data.get("pos")
+    if not isinstance(pos, Tensor) or pos.dim() != 2:
+        got = f"shape {tuple(pos.shape)}" if isinstance(pos, Tensor) else type(pos).__name__
+        raise ValueError(f"{transform} needs data.pos of shape (points, coordinates), got {got}")
+    return pos
+
+
+def coordinate(data: Data, axis: int, transform: str) -> Tensor:
+    """data.pos[:, axis], (N,).
+
+    Raises:
+        IndexError: pos has no such axis.
+        ValueError: there is no pos, or the coordinate is not finite.
+    """
+    pos = positions(data, transform)
+    if not -pos.shape[1] <= axis < pos.shape[1]:
+        raise IndexError(f"{transform}: axis must be below {pos.shape[1]}, got {axis}")
+    values = pos[:, axis]
+    if not (finite := values.isfinite()).all():
+        at = int((~finite).nonzero()[0])
+        raise ValueError(f"{transform} needs finite positions, got {float(values[at])} at {at}")
+    return values
+
+
+def graphs_of(data: Data) -> Tensor:
+    """The graph of each point, (N,): data.batch, or zeros for a single graph."""
+    batch = data.get("batch")
+    if batch is None:
+        return torch.zeros(data.num_nodes or 0, dtype=torch.int64, device=data.pos.device)
+    return batch
+
+
+def refuse_batch(data: Data, transform: str) -> None:
+    """A collated Batch knows the sizes of its graphs, which choosing points would make wrong.
+
+    Raises:
+        TypeError: the data is a Batch.
+    """
+    if isinstance(data, Batch):
+        raise TypeError(f"{transform} works on Data, before batching, got {type(data).__name__}")

@@ -1,0 +1,45 @@
+"""A stretch of time."""
+
+from __future__ import annotations
+
+from torch_geometric.data import Data
+from torch_geometric.data.datapipes import functional_transform
+from torch_geometric.transforms import BaseTransform
+
+from .events import events_of, select_events, start_at_zero, uniform
+
+
+@functional_transform("time_window")
+class TimeWindow(BaseTransform):
+    r"""Keep the events of one stretch of time, and let time start at the first of them.
+
+    .. math:: a \le t_i \le a + \mathrm{length}, \qquad
+        a \sim U(t_{\mathrm{first}}, \max(t_{\mathrm{first}}, t_{\mathrm{last}} - \mathrm{length}))
+
+    Takes and returns events, Data(x, pos), in the order of time; draws from torch's generator.
+
+    Args:
+        length: of the stretch in the unit of the times, milliseconds; above 0.
+        random: as above; otherwise a is the time of the first event.
+
+    Raises:
+        ValueError: length <= 0; the data has no pos.
+    """
+
+    def __init__(self, length: float, random: bool = True) -> None:
+        if not length > 0:
+            raise ValueError(f"length must be positive, got {length}")
+        self.length, self.random = length, random
+
+    def forward(self, data: Data) -> Data:
+        """Data with the events of the stretch."""
+        time = events_of(data, type(self).__name__)[:, 0]
+        if not len(time):
+            return data
+        start, last = float(time[0]), float(time[-1]) - self.length
+        if self.random and last > start:
+            start = uniform(start, last)
+        return start_at_zero(select_events(data, (time >= start) & (time <= start + self.length)))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.length}, random={self.random})"

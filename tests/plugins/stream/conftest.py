@@ -1,0 +1,51 @@
+"""A data set of a few small clouds that recipes can name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def make_shapes() -> type[Any]:
+    """The class of the data set; torch is imported only where a test asks for it."""
+    torch = pytest.importorskip("torch")
+    data = pytest.importorskip("torch_geometric.data")
+
+    class Shapes(torch.utils.data.Dataset):
+        """Clouds of 24 points on a segment (class 0) or in a ball (class 1)."""
+
+        classes = ["segment", "ball"]
+
+        def __init__(self, path: Path, split: str = "train", count: int = 20) -> None:
+            if split not in ("train", "valid", "test"):
+                raise ValueError(f"split must be train, valid or test, got {split!r}")
+            generator = torch.Generator().manual_seed({"train": 0, "valid": 1, "test": 2}[split])
+            self.items = []
+            for index in range(count):
+                pos = torch.randn(24, 3, generator=generator) / 2
+                pos[:, 1:] *= index % 2
+                self.items.append(data.Data(pos=pos, y=torch.tensor([index % 2])))
+
+        def __len__(self) -> int:
+            return len(self.items)
+
+        def __getitem__(self, index: int) -> Any:
+            return self.items[index].clone()
+
+    return Shapes
+
+
+@pytest.fixture
+def shapes(monkeypatch: pytest.MonkeyPatch) -> type[Any]:
+    """The data set, known to recipes as `shapes`."""
+    pytest.importorskip("accelerate")
+    pytest.importorskip("timm")
+    from eventide_stream import datasets
+    from eventide_stream.training import data
+
+    made = make_shapes()
+    monkeypatch.setattr(datasets, "Shapes", made, raising=False)
+    monkeypatch.setitem(data.DATASETS, "shapes", data._Source("Shapes", {}))
+    return made

@@ -1,0 +1,258 @@
+"""Transforms of events: in order, on the sensor, reproducible, defined on empty recordings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch_geometric.data import Batch, Data
+from torch_geometric.transforms import BaseTransform, Compose
+
+from eventide_stream.transforms import (
+    AddNoiseEvents,
+    DropEventChunk,
+    DropEvents,
+    EventSlice,
+    RandomEventFlip,
+    RandomEventRotate,
+    RandomEventScale,
+    RandomEventShift,
+    SpatialJitter,
+    TimeJitter,
+    TimeSkew,
+    TimeWindow,
+)
+
+SENSOR = (34, 20)
+SPATIAL = [
+    SpatialJitter(3.0, SENSOR),
+    SpatialJitter(3.0, SENSOR, outside="roll"),
+    RandomEventRotate(180, SENSOR),
+    RandomEventRotate(180, SENSOR, outside="roll"),
+    RandomEventShift(12, SENSOR),
+    RandomEventShift(12, SENSOR, outside="roll"),
+    RandomEventScale(0.5, 2.0, SENSOR),
+    RandomEventScale(0.5, 2.0, SENSOR, outside="roll"),
+    RandomEventFlip(SENSOR),
+    RandomEventFlip(SENSOR, axis=1),
+]
+TRANSFORMS = [
+    *SPATIAL,
+    DropEvents(0.5),
+    DropEvents((0.0, 1.0)),
+    DropEventChunk(0.9, 1.0),
+    TimeSkew(0.5, 2.0),
+    TimeJitter(20.0),
+    AddNoiseEvents(7, SENSOR),
+    EventSlice(5),
+    EventSlice(5, random=False),
+    TimeWindow(50.0),
+    TimeWindow(50.0, random=False),
+]
+
+
+def recording(count: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Data:
+    """Events of 0 to 200 ms; `index` numbers them."""
+    g = torch.Generator().manual_seed(seed)
+    time = (torch.rand(count, generator=g) * 200).sort().values
+    place = [torch.randint(extent, (count,), generator=g) for extent in SENSOR]
+    return Data(
+        x=torch.randint(2, (count, 1), generator=g).to(dtype),
+        pos=torch.stack([time - time[:1], *place], 1).to(dtype),
+        y=torch.tensor([4]),
+    )
+
+
+def numbered(count: int, seed: int = 0) -> Data:
+    data = recording(count, seed)
+    data.number = torch.arange(count)
+    return data
+
+
+def on_sensor(pos: Tensor) -> bool:
+    place = pos[:, 1:]
+    return bool(((place >= 0) & (place < torch.tensor(SENSOR)) & (place == place.round())).all())
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS, ids=repr)
+@settings(deadline=None, max_examples=30)
+@given(count=st.integers(0, 60), seed=st.integers(0, 10**6), double=st.booleans())
+def test_what_every_transform_keeps(
+    transform: BaseTransform, count: int, seed: int, double: bool
+) -> None:
+    dtype = torch.float64 if double else torch.float32
+    data = recording(count, seed, dtype)
+    before = {name: value.clone() for name, value in data.to_dict().items()}
+    torch.manual_seed(seed)
+    out = transform(data)
+    assert out.pos.shape == (len(out.x), 3) and out.x.shape[1:] == (1,)
+    assert out.pos.dtype == out.x.dtype == dtype
+    assert bool((out.pos[:, 0].diff() >= 0).all()) and bool((out.pos[:, 0] >= 0).all())
+    assert on_sensor(out.pos)
+    assert set(out.x.unique().tolist()) <= {0.0, 1.0}
+    assert out.y.tolist() == [4]
+    if not count:
+        assert not len(out.pos)
+    assert all(torch.equal(data[name], value) for name, value in before.items())
+    torch.manual_seed(seed)
+    again = transform(data)
+    assert torch.equal(again.pos, out.pos) and torch.equal(again.x, out.x)
+
+
+@pytest.mark.parametrize(
+    "transform", [t for t in TRANSFORMS if not isinstance(t, AddNoiseEvents)], ids=repr
+)
+def test_other_attributes_follow_their_events(transform: BaseTransform) -> None:
+    data = numbered(50)
+    out = transform(data)
+    assert len(out.number) == len(out.pos) and len(out.number.unique()) == len(out.number)
+    assert torch.equal(out.x, data.x[out.number])
+    if transform not in SPATIAL:
+        assert torch.equal(out.pos[:, 1:], data.pos[out.number, 1:])
+
+
+def test_a_class_does_not_follow_a_single_event() -> None:
+    out = DropEvents(1.0)(recording(1))
+    assert out.pos.shape == (0, 3) and out.y.tolist() == [4]
+
+
+def test_drop_events_drops_its_share() -> None:
+    torch.manual_seed(0)
+    left = sum(len(DropEvents(0.3)(recording(1000)).pos) for _ in range(20))
+    assert left == pytest.approx(14_000, rel=0.03)
+    assert len(DropEvents(0.0)(recording(50)).pos) == 50
+
+
+def test_drop_event_chunk_drops_one_run() -> None:
+    torch.manual_seed(0)
+    for _ in range(50):
+        kept = DropEventChunk(1.0, 0.5)(numbered(40)).number
+        assert 20 <= len(kept) <= 40
+        assert int((kept.diff() > 1).sum()) <= 1
+    assert len(DropEventChunk(0.0, 1.0)(recording(40)).pos) == 40
+
+
+def test_rolled_events_are_all_kept_and_dropped_ones_are_those_outside() -> None:
+    data = numbered(60)
+    torch.manual_seed(3)
+    rolled = RandomEventShift(12, SENSOR, outside="roll")(data)
+    torch.manual_seed(3)
+    dropped = RandomEventShift(12, SENSOR)(data)
+    moved = (rolled.pos - data.pos)[dropped.number]
+    assert len(rolled.pos) == 60 > len(dropped.pos) > 0
+    assert torch.equal(rolled.pos[dropped.number], dropped.pos)
+    assert len(moved.unique(dim=0)) == 1 and bool(moved.any())
+
+
+def test_flip_and_half_turn_are_their_own_inverse() -> None:
+    data = recording(40)
+    flip = RandomEventFlip(SENSOR, p=1.0)
+    assert torch.equal(flip(flip(data)).pos, data.pos)
+    assert torch.equal(flip(data).pos[:, 1], 33 - data.pos[:, 1])
+    assert torch.equal(RandomEventFlip(SENSOR, p=0.0)(data).pos, data.pos)
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [RandomEventRotate(0, SENSOR), RandomEventScale(1, 1, SENSOR), SpatialJitter(0, SENSOR)]
+    + [RandomEventShift(0, SENSOR), TimeSkew(1, 1), TimeJitter(0), AddNoiseEvents(0, SENSOR)],
+    ids=repr,
+)
+def test_nothing_to_do_changes_nothing(transform: BaseTransform) -> None:
+    data = recording(50)
+    assert torch.equal(transform(data).pos, data.pos)
+
+
+def test_rotation_keeps_distances_from_the_middle() -> None:
+    torch.manual_seed(0)
+    data = numbered(60)
+    out = RandomEventRotate(180, SENSOR)(data)
+    middle = (torch.tensor(SENSOR) - 1) / 2
+    before = (data.pos[out.number, 1:] - middle).norm(dim=1)
+    after = (out.pos[:, 1:] - middle).norm(dim=1)
+    assert len(out.pos) > 10 and float((before - after).abs().max()) <= 0.75
+
+
+def test_time_skew_scales_time_alone() -> None:
+    data = recording(50)
+    out = TimeSkew(2.0, 2.0)(data)
+    assert torch.equal(out.pos, data.pos * torch.tensor([2.0, 1.0, 1.0]))
+
+
+def test_noise_is_added_within_the_recording() -> None:
+    data = recording(50)
+    out = AddNoiseEvents(500, SENSOR)(data)
+    assert len(out.pos) == 550
+    assert out.pos[0, 0] == 0 and out.pos[-1, 0] == data.pos[-1, 0]
+    assert len(out.pos[:, 1].unique()) == 34 and len(out.pos[:, 2].unique()) == 20
+
+
+def test_slices_and_windows_are_neighbours_that_start_at_zero() -> None:
+    data = numbered(60)
+    starts = set()
+    for seed in range(20):
+        torch.manual_seed(seed)
+        out = EventSlice(10)(data)
+        assert out.number.diff().tolist() == [1] * 9 and out.pos[0, 0] == 0
+        assert torch.allclose(out.pos[:, 0].diff(), data.pos[out.number, 0].diff(), atol=1e-4)
+        starts.add(int(out.number[0]))
+        window = TimeWindow(80.0)(data)
+        assert set(window.number.diff().tolist()) <= {1} and len(window.number)
+        assert window.pos[0, 0] == 0 and window.pos[-1, 0] <= 80.001
+    assert len(starts) > 5
+    assert EventSlice(10, random=False)(data).number.tolist() == list(range(10))
+    assert EventSlice(100)(data).number.tolist() == list(range(60))
+    assert TimeWindow(1e6)(data).number.tolist() == list(range(60))
+
+
+def test_channels_of_audio() -> None:
+    data = Data(x=torch.ones(4, 1), pos=torch.tensor([[0.0, 0], [1, 699], [2, 3], [3, 4]]))
+    chain = Compose(
+        [SpatialJitter(20, (700,), "roll"), RandomEventFlip((700,), p=1.0)]
+        + [RandomEventScale(0.9, 1.1, (700,), "roll"), AddNoiseEvents(3, (700,), polarities=1)]
+    )
+    out = chain(data)
+    assert out.pos.shape == (7, 2) and not out.x[out.x != 1].any()
+    assert bool(((out.pos[:, 1] >= 0) & (out.pos[:, 1] < 700)).all())
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "message"),
+    [
+        (DropEvents, (1.5,), "p must lie in 0 to 1, got 1.5"),
+        (DropEvents, ((0.5, 0.1),), "rising range"),
+        (DropEventChunk, (0.5, -1), "most must lie in 0 to 1, got -1"),
+        (SpatialJitter, (-1, SENSOR), "std must not be negative"),
+        (SpatialJitter, (1, ()), "sensor_size must hold positive"),
+        (SpatialJitter, (1, SENSOR, "clip"), "outside must be 'drop' or 'roll', got 'clip'"),
+        (RandomEventFlip, (SENSOR, 2), "axis must lie in 0 to 1, got 2"),
+        (RandomEventRotate, (10, (700,)), "sensor_size must hold 2 positive"),
+        (RandomEventRotate, (-10, SENSOR), "degrees must not be negative"),
+        (RandomEventShift, (-1, SENSOR), "pixels must not be negative"),
+        (RandomEventScale, (0, 1, SENSOR), "0 < low <= high"),
+        (TimeSkew, (2, 1), "0 < low <= high"),
+        (TimeJitter, (float("nan"),), "std must not be negative, got nan"),
+        (AddNoiseEvents, (-1, SENSOR), "count must not be negative"),
+        (AddNoiseEvents, (1, SENSOR, 0), "polarities must be at least 1"),
+        (EventSlice, (0,), "count must be at least 1"),
+        (TimeWindow, (0,), "length must be positive"),
+    ],
+)
+def test_bad_arguments(kind: Any, arguments: tuple, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        kind(*arguments)
+
+
+def test_bad_data() -> None:
+    with pytest.raises(ValueError, match="SpatialJitter needs data.pos of time and 1 sensor"):
+        SpatialJitter(1.0, (700,))(recording(3))
+    with pytest.raises(ValueError, match=r"DropEvents needs data.pos"):
+        DropEvents()(Data(x=torch.ones(3, 1)))
+    with pytest.raises(TypeError, match="before batching"):
+        DropEvents()(Batch.from_data_list([recording(3)]))
+    with pytest.raises(ValueError, match=r"data.x of shape \(events, 1\), got None"):
+        AddNoiseEvents(1, SENSOR)(Data(pos=recording(3).pos))
