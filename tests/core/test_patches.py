@@ -28,6 +28,17 @@ def scan(u, delta):
 
 def step(u):
     return "original"
+
+
+class Operation:
+    def __call__(self, *args, **kwargs):
+        return self.forward(*args, **kwargs)
+
+    def forward(self, u, delta):
+        return "original"
+
+
+operation = Operation()
 """
 
 PATCHES = """
@@ -61,12 +72,16 @@ NO_MODULE = Patch({"host": Target("dist-host", ">=1", GOOD[:1] + (
     Change("site_hosst", "step", wrap("ours")),))})
 FAILS = Patch({"host": Target("dist-host", ">=1", GOOD + (
     Change("builtins:int", "bit_length", wrap("ours")),))})
+LAYER = Patch({"host": Target("dist-host", ">=1", (
+    Change("site_host", "operation", wrap("ours"), ("u", "delta")),))})
+OTHER_LAYER = Patch({"host": Target("dist-host", ">=1", (
+    Change("site_host", "operation", wrap("ours"), ("u",)),))})
 NOTHING = Patch({"gone": Target("dist-gone", ">=1", STEP)})
 WRONG = 3
 """
 
 NAMES = ["PATCH", "TWO", "OTHER", "OVER", "OLD", "RENAMED", "MISSING", "NO_MODULE", "FAILS",
-         "NOTHING", "WRONG"]  # fmt: skip
+         "LAYER", "OTHER_LAYER", "NOTHING", "WRONG"]  # fmt: skip
 
 
 @pytest.fixture
@@ -97,6 +112,13 @@ def test_in_and_out_of_the_block(host) -> None:
         assert "patch' of host: applied" in repr(handle)
     assert snapshot(host) == before
     assert not handle.applied and applied() == []
+
+
+def test_layer_that_stands_for_a_function_is_checked_by_its_forward(host) -> None:
+    before = snapshot(host)
+    with eventide.patch("layer"):
+        assert host.operation(1, 2) == "ours over original"
+    assert snapshot(host) == before and host.operation(1, delta=2) == "original"
 
 
 def test_asking_for_a_patch_changes_nothing(host) -> None:
@@ -174,6 +196,7 @@ def test_change_by_a_stranger_is_not_overwritten(host) -> None:
     [
         ("old", PatchError, r"dist-host 1\.4 is installed, tested is dist-host>=2"),
         ("renamed", PatchError, r"site_host\.step takes \(u\), want \(u, delta\)"),
+        ("other_layer", PatchError, r"site_host\.operation takes \(u, delta\), want \(u\);"),
         ("missing", PatchError, r"site_host\.stepp does not exist"),
         ("no_module", ReferenceImportError, "No module named 'site_hosst'"),
         ("fails", TypeError, "immutable type"),

@@ -39,7 +39,8 @@ class Change:
         attribute: its name there.
         make: called with the original, returns the replacement.
         parameters: the names, in order, that the original's signature must have; None to go
-            without that check.
+            without that check. Of an object with a method `forward`, such as a layer that stands
+            for a function, the parameters of that method, without self.
     """
 
     owner: str
@@ -290,13 +291,20 @@ def _prepare(what: str, change: Change) -> _Step:
 
 def _check_signature(what: str, original: Any, wanted: tuple[str, ...]) -> None:
     try:
-        found = tuple(inspect.signature(original).parameters)
+        found = tuple(inspect.signature(_worker(original)).parameters)
     except (TypeError, ValueError) as error:
         raise PatchError(f"{what} has no signature: {error}; nothing was changed") from error
     if found != wanted:
         raise PatchError(
             f"{what} takes ({', '.join(found)}), want ({', '.join(wanted)}); nothing was changed"
         )
+
+
+def _worker(original: Any) -> Any:
+    """What does the work of `original`: a layer is called through a method that takes anything."""
+    if inspect.isroutine(original) or inspect.isclass(original):
+        return original
+    return getattr(original, "forward", original)
 
 
 def _make(steps: list[_Step]) -> None:

@@ -1,0 +1,155 @@
+"""The operations as the `kernels` package takes them: by its rules, and in the package itself."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import importlib
+import inspect
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import MethodType
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from packaging.version import Version
+from torch import Tensor, nn
+
+from eventide_mamba import FAMILIES
+from eventide_mamba.hub_kernels import DEVICES, OPERATIONS, causal_conv1d_fn, kernel_mapping
+
+MODULES = [importlib.import_module(family.module) for family in FAMILIES]
+DECORATOR = "use_kernel_func_from_hub_with_fallback"
+ATTRIBUTES = {"selective_scan_fn": "mamba_selective_scan"}
+"""Where the host's function is not named as it is looked up."""
+
+
+def host_functions(name: str) -> list[Any]:
+    found = [getattr(module, ATTRIBUTES.get(name, name)) for module in MODULES]
+    return [getattr(function, "forward", function) for function in found]
+
+
+def looked_up() -> dict[str, dict[str, set[str]]]:
+    """Name in the decorator -> folder of the model -> source of what is decorated."""
+    found: dict[str, dict[str, set[str]]] = {}
+    for path in (Path(transformers.__file__).parent / "models").glob("*/modeling_*.py"):
+        text = path.read_text(encoding="utf-8")
+        if f"@{DECORATOR}(" not in text:
+            continue
+        for node in ast.parse(text).body:
+            for call in node.decorator_list if isinstance(node, ast.FunctionDef) else ():
+                if isinstance(call, ast.Call) and ast.unparse(call.func) == DECORATOR:
+                    families = found.setdefault(ast.literal_eval(call.args[0]), {})
+                    families.setdefault(path.parent.name, set()).add(ast.unparse(node.body))
+    return found
+
+
+def test_names_are_those_that_the_host_looks_up() -> None:
+    found, covered = looked_up(), {family.module.split(".")[2] for family in FAMILIES}
+    assert all(covered <= set(found[name]) for name in OPERATIONS)
+    # what other families look up by the same name is the same function
+    for name in OPERATIONS:
+        assert len(set().union(*found[name].values())) == 1 or set(found[name]) == covered
+    assert set(found["selective_state_update"]) - covered, "it could be in the mapping"
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_layer_keeps_the_rules(name: str) -> None:
+    repository = kernel_mapping()[name]["cpu"]
+    layer = repository.load()
+    assert layer.__init__ is nn.Module.__init__
+    added = {member for member, _ in inspect.getmembers(layer)}
+    added -= {member for member, _ in inspect.getmembers(nn.Module)}
+    assert added == {"can_torch_compile", "has_backward"}
+    own = list(inspect.signature(layer.forward).parameters.values())[1:]
+    for function in host_functions(name):
+        theirs = list(inspect.signature(function).parameters.values())
+        assert [p.kind for p in own] == [p.kind for p in theirs]
+        assert [p.name for p in own] == [p.name for p in theirs]
+
+
+def test_repositories_are_keys_and_can_be_copied() -> None:
+    mapping = kernel_mapping()
+    assert copy.deepcopy(mapping) == mapping
+    repositories = {repository for devices in mapping.values() for repository in devices.values()}
+    assert len(repositories) == len(OPERATIONS)
+    assert all(tuple(devices) == DEVICES for devices in mapping.values())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_model_with_these_layers_computes_the_same(
+    make_model: Callable[[str], Any], ids: Tensor, family: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_model(family.name)
+    expected = model(ids).logits
+    module = importlib.import_module(family.module)
+    calls = []
+    for name, devices in kernel_mapping().items():
+        layer = devices["cpu"].load()()
+        layer.register_forward_hook(lambda *_, name=name: calls.append(name))
+        layer.forward = MethodType(type(layer).forward, layer)  # as `kernelize` does
+        monkeypatch.setattr(module, ATTRIBUTES.get(name, name), layer)
+    torch.testing.assert_close(model(ids).logits, expected, rtol=0, atol=1e-5)
+    assert {"causal_conv1d_fn", "selective_scan_fn"} <= set(calls)
+
+
+@pytest.mark.parametrize("name", ["seq_idx", "cu_seqlens"])
+def test_packed_sequences_are_refused(name: str) -> None:
+    x, where = torch.randn(1, 4, 6), torch.zeros(1, 6, dtype=torch.int32)
+    with pytest.raises(ValueError, match=f"{name} must be None in a kernelized model"):
+        causal_conv1d_fn(x, torch.randn(4, 3), **{name: where})
+
+
+# The gate is opened because transformers 5.23 wants a version of `kernels` that may not be there.
+IN_THE_PACKAGE = """
+import torch
+from transformers.utils import import_utils
+import_utils.is_kernels_available = lambda *arguments: True
+from transformers import MambaConfig, MambaForCausalLM
+from transformers.models.mamba import modeling_mamba as host
+from kernels import Mode, kernelize, use_kernel_mapping
+import eventide
+from eventide_mamba.hub_kernels import kernel_mapping
+
+assert isinstance(host.causal_conv1d_fn, torch.nn.Module)
+torch.manual_seed(0)
+model = MambaForCausalLM(MambaConfig(vocab_size=50, hidden_size=32, num_hidden_layers=2)).eval()
+ids = torch.randint(50, (2, 20))
+close = dict(rtol=0, atol=1e-5)
+with torch.no_grad():
+    before = model(ids).logits
+    original = host.causal_conv1d_fn
+    with eventide.patch("mamba", ["transformers"]):
+        torch.testing.assert_close(model(ids).logits, before, **close)
+    assert host.causal_conv1d_fn is original
+    with use_kernel_mapping(kernel_mapping()):
+        kernelize(model, mode=Mode.INFERENCE | Mode.TORCH_COMPILE, device="cpu")
+    for operation in (host.causal_conv1d_fn, host.causal_conv1d_update, host.mamba_selective_scan):
+        assert operation.forward.__func__.__module__ == "eventide_mamba.hub_kernels"
+    torch.testing.assert_close(model(ids).logits, before, **close)
+    with eventide.patch("mamba", ["transformers"]):
+        torch.testing.assert_close(model(ids).logits, before, **close)
+"""
+
+
+def test_in_the_package(tmp_path: Path) -> None:
+    try:
+        found = Version(version("kernels"))
+    except PackageNotFoundError:
+        pytest.skip("kernels is not installed")
+    if found < Version("0.17.2"):
+        pytest.skip(f"kernels {found} is installed, want 0.17.2 or later")
+    done = subprocess.run(
+        [sys.executable, "-c", IN_THE_PACKAGE],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
