@@ -41,11 +41,11 @@ TINY = Recipe(
 _EVALUATIONS = 1.15  # an epoch's validation and checkpoint come on top of its steps
 
 
-def data_folder() -> Path | None:
-    """`$EVENTIDE_DATA/ptb`, else shared/data/ptb beside the checkout; None where it is absent."""
+def data_folder(name: str) -> Path | None:
+    """`$EVENTIDE_DATA/name`, else shared/data/name beside the checkout; None where it is absent."""
     configured = os.environ.get("EVENTIDE_DATA")
     root = Path(configured) if configured else Path(__file__).parents[3] / "shared" / "data"
-    return root / "ptb" if (root / "ptb").is_dir() else None
+    return root / name if (root / name).is_dir() else None
 
 
 def step_seconds(model: EgruForCausalLM, dataset: LaneDataset, recipe: Recipe) -> float:

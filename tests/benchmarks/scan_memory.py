@@ -6,29 +6,15 @@ Run as `python tests/benchmarks/scan_memory.py eventide 8192 [--forward]`, it wr
 from __future__ import annotations
 
 import argparse
-import resource
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import torch
+from peak_memory import peak_mib
 from scan_contenders import OURS, TORCH, both_ways, inputs, one_way, scans
 
-CHANNELS, STATES, MIB = 1536, 16, 2**20
-
-
-def peak_mib() -> float:
-    """The most memory that this program has had resident.
-
-    Linux hands ru_maxrss on from the process that starts another one, so there its own mark counts.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM"))
-        return int(line.split()[1]) / 1024
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MIB
+CHANNELS, STATES = 1536, 16
 
 
 def in_child(scan: str, length: int, *options: str) -> float:

@@ -26,7 +26,8 @@ def _run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
 def test_help_names_the_options() -> None:
     done = _run("--help")
     assert done.returncode == 0, done.stderr
-    assert "--train-seconds" in done.stdout and "--interpret" in done.stdout
+    for option in ("--train-seconds", "--stream-seconds", "--interpret"):
+        assert option in done.stdout
 
 
 def test_without_a_gpu_one_line_and_status_2() -> None:
@@ -45,9 +46,12 @@ def test_every_stage_runs_interpreted() -> None:
     passed, _, rest = next(
         line for line in done.stdout.splitlines() if "checks passed" in line
     ).partition(" of ")
-    assert passed == rest.split()[0] and int(passed) > 190
+    assert passed == rest.split()[0] and int(passed) > 205
     shown = done.stdout.replace("\n", "")
     for operation in ("selective_scan", "selective_state_update", "causal_conv1d"):
         assert operation in shown.partition("Mamba's kernels")[2]
-    assert "validation_perplexity" in done.stdout.replace("\n", "")
+    layers = shown.partition("STREAM's layer")[2]
+    for name in ("StreamConv, one axis", "MambaMixer of transformers, patched"):
+        assert name in layers
+    assert "validation_perplexity" in shown and "test_accuracy" in shown
     assert (saved.read_bytes() if saved.exists() else None) == before

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -13,13 +14,10 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
-def report() -> ModuleType:
-    path = REPOSITORY / "tests" / "benchmarks" / "report.py"
-    spec = importlib.util.spec_from_file_location("benchmark_report", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def report() -> Iterator[ModuleType]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(REPOSITORY / "tests" / "benchmarks")
+        yield importlib.import_module("report")
 
 
 def _write(folder: Path, name: str, rows: list[dict[str, object]]) -> None:
@@ -37,6 +35,14 @@ def _write(folder: Path, name: str, rows: list[dict[str, object]]) -> None:
 def test_page_is_up_to_date(report: ModuleType) -> None:
     written = (REPOSITORY / "docs" / "benchmarks.md").read_text(encoding="utf-8")
     assert written == report.page(), "run `python tests/benchmarks/report.py`"
+
+
+def test_every_section_has_the_same_shape(report: ModuleType) -> None:
+    found = report.sections()
+    assert len({section.PLACE for section in found.values()}) == len(found)
+    for name, section in found.items():
+        assert callable(section.section), name
+        assert hasattr(section, "IMAGE") == hasattr(section, "picture"), name
 
 
 def test_unknown_record_gets_a_trimmed_table(report: ModuleType, tmp_path: Path) -> None:

@@ -29,11 +29,13 @@ pytestmark = [
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CARD = REPOSITORY / "hub_cards" / "egru-ptb-small"
+CLOUDS = REPOSITORY / "hub_cards" / "stream-modelnet10-small"
 PACKAGES = {
     "eventide-core": "eventide",
     "eventide-kernels": "eventide_kernels",
     "eventide-egru": "eventide_egru",
     "eventide-mamba": "eventide_mamba",
+    "eventide-stream": "eventide_stream",
 }
 FOLDERS = {
     "eventide": REPOSITORY,
@@ -41,6 +43,7 @@ FOLDERS = {
     "eventide-kernels": REPOSITORY / "kernels",
     "eventide-egru": REPOSITORY / "plugins" / "egru",
     "eventide-mamba": REPOSITORY / "plugins" / "mamba",
+    "eventide-stream": REPOSITORY / "plugins" / "stream",
 }
 
 
@@ -215,3 +218,23 @@ def test_mamba_runs_patched_where_only_its_plugin_is_installed(
     assert output.splitlines()[-1] == "True"
     listed = json.loads(_run(programs / "eventide", "plugins", "--json", cwd=tmp_path))
     assert {row["name"]: row["status"] for row in listed} == {"kernels": "ok", "mamba": "ok"}
+
+
+def test_stream_classifies_where_transformers_is_not_installed(
+    wheels: Path, tmp_path: Path
+) -> None:
+    programs = _environment(tmp_path, "eventide-stream", wheels)
+    script = f"""
+        import importlib.util
+
+        import torch
+        from eventide_stream import StreamClassifier
+
+        model = StreamClassifier.from_pretrained({str(CLOUDS)!r})
+        print(importlib.util.find_spec("transformers"))
+        print(tuple(model(torch.rand(200, 3)).shape))
+    """
+    output = _run(programs / "python", "-c", textwrap.dedent(script), cwd=tmp_path)
+    assert output.splitlines()[-2:] == ["None", "(1, 10)"]
+    listed = json.loads(_run(programs / "eventide", "plugins", "--json", cwd=tmp_path))
+    assert {row["name"]: row["status"] for row in listed} == {"kernels": "ok", "stream": "ok"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -53,27 +54,32 @@ def make_card(results: dict[str, Any]) -> ModelCard:
     values = {
         "name": name,
         "kind": kind,
-        "what": words["what"],
+        "what": _wrapped(words["what"]),
         "parameters": f"{results['parameters']:,}",
         "classes": len(classes),
         "class_list": ", ".join(classes),
         "usage": words["usage"],
         "dataset": words["dataset"],
-        "protocol": words["protocol"],
+        "protocol": _wrapped(words["protocol"]),
         "runs": f"{runs} runs" if runs > 1 else "one run",
         "choosing": own[0]["split"],
         "seed": results["seed"],
         "summary": _summary(results["summary"]),
-        "note": results["note"],
+        "differences": _differences(results["differences"]),
+        "note": _wrapped(results["note"]),
         "last": published[-1]["split"],
         "per_class": _per_class(published[-1]),
         "pictures": words["pictures"],
         "command": results["command"],
         "recipe": yaml.safe_dump(results["recipe"], sort_keys=False).strip(),
-        "limits": words["limits"],
+        "limits": _wrapped(words["limits"]),
         "source": words["source"],
     }
     return ModelCard(f"---\n{data.to_yaml()}\n---\n\n{_TEXT.format(**values)}")
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
 
 
 def _result(found: dict[str, Any], dataset: str, words: dict[str, Any]) -> EvalResult:
@@ -98,6 +104,15 @@ def _summary(rows: list[dict[str, Any]]) -> str:
             for row in rows
         ),
     ])  # fmt: skip
+
+
+def _differences(found: dict[str, dict[str, Any]]) -> str:
+    """A line for each baseline: what its recipe has otherwise."""
+    return "\n".join(
+        f"- {name}: the same recipe but for `{json.dumps(changed)}`"
+        for name, changed in found.items()
+        if changed
+    )
 
 
 def _score(row: dict[str, Any]) -> str:

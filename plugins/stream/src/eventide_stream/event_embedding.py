@@ -84,10 +84,13 @@ class EventEmbedding(nn.Module):
     def forward(self, coordinates: Tensor, polarity: Tensor) -> Tensor:
         """(N, k) coordinates in pixels and (N,) polarities to (N, W)."""
         ids = event_ids(coordinates, polarity, self.sensor_size, self.polarities)
+        return nn.functional.embedding(ids, self.vectors())
+
+    def vectors(self) -> Tensor:
+        """(S P, W) the vector of each id."""
         if self.frequencies is None:
-            return nn.functional.embedding(ids, self.table)
-        table = (self.cosines @ self.mix).flatten(0, 1)
-        return nn.functional.embedding(ids, table)
+            return self.table
+        return (self.cosines @ self.mix).flatten(0, 1)
 
 
 def _cosines(sensor_size: Sequence[int], frequencies: int) -> Tensor:

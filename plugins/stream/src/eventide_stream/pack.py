@@ -135,6 +135,7 @@ def _results(
         "parameters": _parameters(model),
         "seed": best.recipe.seed,
         "recipe": asdict(best.recipe),
+        "differences": _differences(entries, best),
         "summary": _summary(entries, splits),
         "evaluations": [
             {
@@ -170,6 +171,18 @@ def _summary(entries: list[_Entry], splits: Sequence[str]) -> list[dict[str, Any
                 "parameters": _parameters(group[0].model),
             })  # fmt: skip
     return rows
+
+
+def _differences(entries: list[_Entry], best: _Entry) -> dict[str, dict[str, Any]]:
+    """By baseline, what its recipe has otherwise than the published model's."""
+    own, found = asdict(best.recipe), {}
+    for entry in entries:
+        if entry.label != OWN:
+            theirs = asdict(entry.recipe)
+            found[entry.label] = {
+                name: theirs[name] for name in own if name != "seed" and theirs[name] != own[name]
+            }
+    return found
 
 
 def _short(found: dict[str, Any]) -> dict[str, Any]:
