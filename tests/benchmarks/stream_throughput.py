@@ -21,7 +21,7 @@ POINTS = {
     "pooling": "meanmax",
 }  # fmt: skip
 EVENTS = {
-    "num_classes": CLASSES, "sensor_size": SENSOR, "frequencies": 12, "widths": (64, 128),
+    "num_classes": CLASSES, "sensor_size": SENSOR, "frequencies": 12, "widths": (48, 128),
     "depths": (1, 2), "strides": (8, 8), "d_state": 8,
 }  # fmt: skip
 ARCHITECTURES = ("stream", "pointmamba", "pointnet")
