@@ -1,0 +1,81 @@
+"""The published STREAM folders: their cards are made from their results, and they score those."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch_geometric")
+pytest.importorskip("timm")
+
+from eventide_stream.card import make_card  # noqa: E402
+from eventide_stream.loading import checkpoint_recipe, load_checkpoint  # noqa: E402
+from eventide_stream.training.evaluation import evaluate_recipe  # noqa: E402
+
+CARDS = Path(__file__).parents[2] / "hub_cards"
+NAMES = {"stream-modelnet10-small": "modelnet10_1024pts", "stream-nmnist-small": "nmnist_small"}
+
+
+def _results(name: str) -> dict[str, Any]:
+    return json.loads((CARDS / name / "results.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_card_is_made_from_its_results(name: str) -> None:
+    card = (CARDS / name / "README.md").read_text(encoding="utf-8")
+    assert card.strip() == str(make_card(_results(name))).strip()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_weights_stay_small(name: str) -> None:
+    assert (CARDS / name / "model.safetensors").stat().st_size <= 3_000_000
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_published_run_is_the_best_on_validation(name: str) -> None:
+    runs = [
+        found
+        for found in _results(name)["evaluations"]
+        if found["split"] == "valid" and found["model"] == "this model"
+    ]
+    published = next(found for found in runs if found["published"])
+    assert len(runs) == 3
+    assert published["accuracy"] == max(found["accuracy"] for found in runs)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("split", ["valid", "test"])
+def test_accuracy_is_that_of_the_card(name: str, split: str, data_dir: Path) -> None:
+    folder = CARDS / name
+    stated = next(
+        found
+        for found in _results(name)["evaluations"]
+        if found["published"] and found["split"] == split
+    )
+    found = evaluate_recipe(
+        load_checkpoint(folder, "cpu"), checkpoint_recipe(folder), data_dir / NAMES[name], split
+    )
+    assert found["examples"] == stated["examples"]
+    # Another processor may round one example to the other side of a tie.
+    assert found["accuracy"] == pytest.approx(stated["accuracy"], abs=1.01 / found["examples"])
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [("stream-modelnet10-small", (0, 3)), ("stream-nmnist-small", (1, 3))]
+)
+def test_automodel_loads_the_same_weights(name: str, shape: tuple[int, int]) -> None:
+    import torch
+
+    transformers = pytest.importorskip("transformers")
+    features, columns = shape
+    torch.manual_seed(0)
+    pos = torch.rand(500, columns) * 30
+    pos[:, 0] = pos[:, 0].sort().values
+    x = {"x": torch.randint(0, 2, (500, features)).float()} if features else {}
+    own = load_checkpoint(CARDS / name, "cpu")
+    host = transformers.AutoModel.from_pretrained(CARDS / name)
+    with torch.no_grad():
+        torch.testing.assert_close(host.eval()(pos=pos, **x).logits, own(pos=pos, **x))
