@@ -61,6 +61,20 @@ def test_order_and_steps_of_a_batch_are_those_of_its_graphs(sizes: list[int], se
     assert (together.step[together.ptr[:-1]] == 0).all()
 
 
+@pytest.mark.parametrize("sizes", [(2,), (2, 1), (3, 0, 0), (1, 2, 0)])
+def test_what_belongs_to_graphs_is_not_moved(sizes: tuple[int, ...]) -> None:
+    graphs = [
+        Data(pos=-torch.arange(size * 1.0)[:, None], x=torch.arange(size), y=torch.tensor([i]))
+        for i, size in enumerate(sizes)
+    ]
+    batch = Batch.from_data_list(graphs)
+    ordered = OrderByCoordinate()(batch)
+    assert ordered.ptr.tolist() == batch.ptr.tolist()
+    assert ordered.y.tolist() == list(range(len(sizes)))
+    assert ordered.x.tolist() == [i for size in sizes for i in reversed(range(size))]
+    assert ordered.batch.tolist() == batch.batch.tolist()
+
+
 def test_equal_coordinates_keep_their_order() -> None:
     data = Data(pos=torch.tensor([[1.0], [0.0], [1.0], [0.0]]))
     data.x = torch.arange(4)

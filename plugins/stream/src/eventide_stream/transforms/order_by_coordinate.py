@@ -6,7 +6,7 @@ from torch_geometric.data import Data
 from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
 
-from .reading import coordinate, graphs_of
+from .reading import coordinate, graph_attributes, graphs_of
 
 
 @functional_transform("order_by_coordinate")
@@ -33,7 +33,11 @@ class OrderByCoordinate(BaseTransform):
         """Data with its points in the new order."""
         order = coordinate(data, self.axis, type(self).__name__).argsort(stable=True)
         order = order[graphs_of(data)[order].argsort(stable=True)]
-        return data.subgraph(order)
+        kept = {name: data[name] for name in graph_attributes(data)}
+        data = data.subgraph(order)
+        for name, value in kept.items():
+            data[name] = value
+        return data
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(axis={self.axis})"

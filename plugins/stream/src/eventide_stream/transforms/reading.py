@@ -45,6 +45,22 @@ def graphs_of(data: Data) -> Tensor:
     return batch
 
 
+def graph_attributes(data: Data) -> list[str]:
+    """What a collated Batch holds for its graphs and not for its points.
+
+    torch_geometric goes by length, and takes one for the other where there are as many graphs.
+    """
+    if not isinstance(data, Batch):
+        return []
+    points = data.ptr.diff()
+    per_graph = [
+        name
+        for name, slices in data._slice_dict.items()
+        if isinstance(data.get(name), Tensor) and not torch.equal(slices.diff(), points.cpu())
+    ]
+    return ["ptr", *(name for name in per_graph if name != "edge_index")]
+
+
 def refuse_batch(data: Data, transform: str) -> None:
     """A collated Batch knows the sizes of its graphs, which choosing points would make wrong.
 
