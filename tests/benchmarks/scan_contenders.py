@@ -16,8 +16,8 @@ from torch import Tensor
 from transformers.models.mamba.modeling_mamba import mamba_selective_scan
 
 from eventide_kernels import selective_scan
+from eventide_kernels.lane_math import exp2
 from eventide_kernels.lanes import WIDTH, load, store
-from eventide_kernels.selective_scan.lane_math import exp2
 from eventide_kernels.threads import run_split
 
 Size = tuple[int, int, int, int]  # batch, channels, length, states

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic, models, overload, register_model
 
 WIDTH = 16
@@ -66,21 +66,6 @@ def store(typing_context: Any, array: Any, row: Any, value: Any) -> Any:
 
 
 @intrinsic
-def prefetch(typing_context: Any, array: Any, index: Any) -> Any:
-    """Ask for the cache line of flat array[index], which may lie outside the array."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        array = context.make_array(signature.args[0])(context, builder, args[0])
-        address = builder.bitcast(builder.gep(array.data, [args[1]]), ir.IntType(8).as_pointer())
-        kind = ir.FunctionType(ir.VoidType(), [address.type, *[_WORD] * 3])
-        hint = builder.module.declare_intrinsic("llvm.prefetch", [address.type], kind)
-        builder.call(hint, [address, _WORD(0), _WORD(3), _WORD(1)])
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp), generate
-
-
-@intrinsic
 def spread(typing_context: Any, value: Any) -> Any:
     """Sixteen copies of a float32."""
 
@@ -127,53 +112,6 @@ def total(typing_context: Any, value: Any) -> Any:
         return builder.extract_element(value, _WORD(0))
 
     return types.float32(lanes), generate
-
-
-@intrinsic
-def _transpose_block(
-    typing_context: Any, source: Any, first: Any, source_gap: Any, target: Any, at: Any, gap: Any
-) -> Any:
-    def rows(builder: Any, array: Any, first: Any, gap: Any) -> list[Any]:
-        offsets = [builder.add(first, builder.mul(gap, gap.type(i))) for i in range(WIDTH)]
-        return [
-            builder.bitcast(builder.gep(array.data, [offset]), _VECTOR.as_pointer())
-            for offset in offsets
-        ]
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        arrays = [
-            context.make_array(signature.args[i])(context, builder, args[i]) for i in (0, 3)
-        ]
-        block = [builder.load(p, align=4) for p in rows(builder, arrays[0], args[1], args[2])]
-        for half in (8, 4, 2, 1):
-            block = _exchange(builder, block, half)
-        for value, pointer in zip(block, rows(builder, arrays[1], args[4], args[5]), strict=True):
-            builder.store(value, pointer, align=4)
-        return context.get_dummy_value()
-
-    size = types.intp
-    return types.void(source, size, size, target, size, size), generate
-
-
-def _exchange(builder: Any, block: list[Any], half: int) -> list[Any]:
-    """Swap the off-diagonal quarters of every (2 half, 2 half) square of the block."""
-    low = [i if not i & half else WIDTH + i - half for i in range(WIDTH)]
-    high = [i + half if not i & half else WIDTH + i for i in range(WIDTH)]
-    swapped = list(block)
-    for i in range(WIDTH):
-        if not i & half:
-            pair = block[i], block[i + half]
-            swapped[i] = builder.shuffle_vector(*pair, ir.Constant(_BITS, low))
-            swapped[i + half] = builder.shuffle_vector(*pair, ir.Constant(_BITS, high))
-    return swapped
-
-
-@njit(error_model="numpy", nogil=True)
-def transpose_block(
-    source: Any, first: int, source_gap: int, target: Any, at: int, gap: int
-) -> None:
-    """target[at + j gap + i] = source[first + i source_gap + j] for i, j < 16, on flat memory."""
-    _transpose_block(source, first, source_gap, target, at, gap)
 
 
 def _define(operation: Callable[..., Any], instruction: str) -> None:

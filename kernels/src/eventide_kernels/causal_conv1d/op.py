@@ -29,7 +29,13 @@ def causal_conv1d_op(
 ) -> tuple[Tensor, Tensor]:
     """out (B, D, L) and final state (S, D, W - 1)."""
     out, final = load_backend(x).forward(x, weight, bias, initial_state, cu_seqlens, silu)
-    return out.contiguous(), final.contiguous()
+    return _laid_as(x, out), final.contiguous()
+
+
+def _laid_as(x: Tensor, out: Tensor) -> Tensor:
+    """With the memory laid out as that of x, which compiled code relies on."""
+    like = torch.empty_like(x)
+    return out if out.stride() == like.stride() else like.copy_(out)
 
 
 @causal_conv1d_op.register_fake
@@ -38,7 +44,7 @@ def _(
     cu_seqlens: Tensor | None, silu: bool,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     sequences = x.shape[0] if cu_seqlens is None else cu_seqlens.shape[0] - 1
-    return x.new_empty(x.shape), x.new_empty(sequences, x.shape[1], weight.shape[1] - 1)
+    return torch.empty_like(x), x.new_empty(sequences, x.shape[1], weight.shape[1] - 1)
 
 
 @torch.library.custom_op("eventide::causal_conv1d_backward", mutates_args=())
@@ -53,9 +59,10 @@ def causal_conv1d_backward_op(
     silu: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of x, weight, bias, initial state."""
-    return load_backend(x).backward(
+    d_x, *others = load_backend(x).backward(
         grad_out, grad_final, x, weight, bias, initial_state, cu_seqlens, silu
     )
+    return _laid_as(x, d_x), *others
 
 
 @causal_conv1d_backward_op.register_fake
@@ -67,7 +74,7 @@ def _(
         x.new_empty(0) if given is None else given.new_empty(given.shape)
         for given in (bias, initial_state)
     )
-    return x.new_empty(x.shape), weight.new_empty(weight.shape), *optional
+    return torch.empty_like(x), weight.new_empty(weight.shape), *optional
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -79,7 +86,7 @@ def _backward(ctx: Any, grad_out: Tensor, grad_final: Tensor) -> tuple[Tensor | 
     saved = ctx.saved_tensors  # once: a checkpoint gives each of them out only once
     _, _, bias, initial_state, _ = saved
     d_x, d_weight, d_bias, d_state = causal_conv1d_backward_op(
-        grad_out.contiguous(), grad_final.contiguous(), *saved, ctx.silu
+        grad_out, grad_final, *saved, ctx.silu
     )
     optional = (None if bias is None else d_bias, None if initial_state is None else d_state)
     return d_x, d_weight, *optional, None, None

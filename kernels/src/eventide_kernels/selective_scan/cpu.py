@@ -1,6 +1,7 @@
 """selective_scan on the CPU: parameters laid out for sixteen channels abreast, blocks over threads.
 
-Low precision is widened first; arithmetic and states are float32.
+Where u, delta and z are all bfloat16, they are read as they are, and so is y written; other low
+precision is widened first. Arithmetic and states are float32.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from torch import Tensor
 
 from ..lanes import WIDTH
 from ..threads import run_split
+from ..tiles import channels_abreast, sequence_bounds, signal, stored_dtype
 from .cpu_backward import Gradients, Shared, Tiles, backward_blocks
 from .cpu_forward import MAMBA, WEIGHTED, ZOH, Problem, forward_blocks
 from .outputs import CHUNK, blocks_of, empty_gradients, empty_outputs
-from .tiles import signal
 
 _COST = 10  # an exponential takes as long as moving so many bytes
 
@@ -63,14 +64,15 @@ def forward(
         layout, u, delta, A, B, C, D, z, delta_bias, step, step_scale, weight, cu_seqlens,
         delta_softplus, zoh,
     )  # fmt: skip
-    y = out if out.dtype == torch.float32 else torch.empty_like(out, dtype=torch.float32)
-    initial = layout.spread(initial_state)
-    final = layout.rows(last.shape[0], A.shape[1])
-    kept_rows, target = kept.view(-1, WIDTH).numpy(), signal(y)
+    dtype = stored_dtype(u, delta, z)
+    y = out if out.dtype == dtype else torch.empty_like(out, dtype=dtype)
+    final = layout.spread(initial_state)
+    kept_rows, target = kept.view(-1, WIDTH).numpy(), signal(y, dtype)
+    together = layout.blocks if channels_abreast(u) else 1
 
     def fill(first: int, stop: int) -> None:
-        scratch = _room(5 * CHUNK + A.shape[1])
-        forward_blocks(problem, initial, target, final, kept_rows, scratch, first, stop)
+        room = _room(5 * CHUNK)
+        forward_blocks(problem, target, final, kept_rows, room, first, stop, together)
 
     run_split(fill, layout.blocks, _COST * u.numel() * A.shape[1])
     if y is not out:
@@ -92,14 +94,15 @@ def backward(
     )  # fmt: skip
     like = empty_gradients(u, delta, A, B, C, D, z, delta_bias, step, step_scale, weight,
                            initial_state)  # fmt: skip
-    wide = [like[i].float() for i in (0, 1, 6)]  # u, delta, z
+    dtype = stored_dtype(u, delta, z)
+    wide = [like[i].to(dtype) for i in (0, 1, 6)]  # u, delta, z
     grads = Gradients(
-        *(signal(t) for t in wide),
+        *(signal(t, dtype) for t in wide),
         *(layout.rows(1, n) for n in (states, 0 if weight is None else states, 1, 1, 1)),
         layout.spread(grad_last),
     )
     sums: dict[int, Shared] = {}  # by the first block of a thread
-    d_out, kept_rows = signal(_float(grad_y)), kept.view(-1, WIDTH).numpy()
+    d_out, kept_rows = signal(grad_y.to(dtype), dtype), kept.view(-1, WIDTH).numpy()
 
     def fill(first: int, stop: int) -> None:
         sums[first] = Shared(*(np.zeros_like(a) for a in (problem.B, problem.C, problem.step)))
@@ -130,18 +133,19 @@ def _problem(
     z: Tensor | None, delta_bias: Tensor, step: Tensor | None, step_scale: Tensor,
     weight: Tensor | None, cu_seqlens: Tensor | None, delta_softplus: bool, zoh: bool,
 ) -> Problem:  # fmt: skip
+    dtype = stored_dtype(u, delta, z)
     rule = WEIGHTED if weight is not None else ZOH if zoh else MAMBA
     no_rows = np.empty((0, WIDTH), np.float32)
     return Problem(
-        signal(_float(u)),
-        signal(_float(delta)),
-        signal(None if z is None else _float(z)),
+        signal(u.to(dtype), dtype),
+        signal(delta.to(dtype), dtype),
+        signal(None if z is None else z.to(dtype), dtype),
         layout.spread(A.float() * math.log2(math.e)),
         no_rows if weight is None else layout.spread(weight),
         *(layout.spread(t[:, None]) for t in (D, delta_bias, step_scale)),
         np.empty((0, 0), np.float32) if step is None else _float(step).contiguous().numpy(),
         *(_float(t).transpose(2, 3).contiguous().numpy() for t in (B, C)),
-        _bounds(u, cu_seqlens),
+        sequence_bounds(u, cu_seqlens),
         layout.group_channels,
         rule,
         delta_softplus,
@@ -160,12 +164,3 @@ def _state_tiles(states: int) -> list[np.ndarray]:
     """Room for a, h, dB and dC of one chunk."""
     steps = (CHUNK, CHUNK + 1, CHUNK, CHUNK)
     return [_room(count * states) for count in steps]
-
-
-def _bounds(u: Tensor, cu_seqlens: Tensor | None) -> np.ndarray:
-    """(S, 3): batch element, first step, last step + 1."""
-    if cu_seqlens is None:
-        batch = np.arange(u.shape[0])
-        return np.stack([batch, 0 * batch, 0 * batch + u.shape[2]], 1)
-    ends = cu_seqlens.numpy().astype(np.int64)
-    return np.ascontiguousarray(np.stack([0 * ends[1:], ends[:-1], ends[1:]], 1))

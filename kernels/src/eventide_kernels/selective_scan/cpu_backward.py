@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from ..lane_math import exp2, sigmoid, zoh_factor, zoh_rate_derivative
 from ..lanes import load, spread, store, total
-from .cpu_forward import WEIGHTED, ZOH, at, chunk_index, load_steps, place
-from .lane_math import exp2, sigmoid, zoh_factor, zoh_rate_derivative
+from ..tiles import Signal, at, copy_rows, load_tile, store_tile
+from .cpu_forward import WEIGHTED, ZOH, chunk_index, load_steps, place
 from .outputs import CHUNK
-from .tiles import Signal, copy_rows, load_tile, store_tile
 
 Array = np.ndarray
 _LN_2 = np.float32(0.6931471805599453)

@@ -5,7 +5,9 @@
                    WEIGHTED W B u with a constant W (D, N)
 
 The state before each chunk can be kept: the backward pass starts there and computes the rest
-again, so that no (B, D, L, N) array exists.
+again, so that no (B, D, L, N) array exists. Where channels lie side by side in memory, all blocks
+of a thread take a chunk in turn, so that memory is read line after line; where time does, a block
+takes all chunks.
 """
 
 from __future__ import annotations
@@ -15,10 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from ..lane_math import exp2, sigmoid, softplus, zoh_factor
 from ..lanes import WIDTH, load, spread, store
-from .lane_math import exp2, sigmoid, softplus, zoh_factor
+from ..tiles import Signal, announce, at, copy_rows, load_tile, store_tile
 from .outputs import CHUNK
-from .tiles import Signal, announce, copy_rows, load_tile, store_tile
 
 Array = np.ndarray
 MAMBA, ZOH, WEIGHTED = 0, 1, 2
@@ -114,46 +116,47 @@ def _gate(y: Any, z: Any, steps: int) -> None:
         store(y, k, load(y, k) * gate * sigmoid(gate))
 
 
+@njit(error_model="numpy", nogil=True)
+def _block_forward(
+    p: Any, out: Any, last: Any, kept: Any, room: Any, block: int, s: int, t: int, steps: int
+) -> None:
+    """One chunk of one block; its state stands in `last`."""
+    states, length, blocks = p.B.shape[3], p.B.shape[2], p.skip.shape[0]
+    u, dt, decay = room[:CHUNK], room[CHUNK : 2 * CHUNK], room[2 * CHUNK : 3 * CHUNK]
+    y, z = room[3 * CHUNK : 4 * CHUNK], room[4 * CHUNK :]
+    group, channel, channels = place(block, p.group_channels)
+    batch, start = p.bounds[s, 0], p.bounds[s, 1]
+    state_row = (s * blocks + block) * states
+    h = last[state_row : state_row + states]
+    if kept.shape[0] > 0:
+        index = chunk_index(s, batch, length, t, start)
+        copy_rows(h, 0, kept, (index * blocks + block) * states, states)
+    load_tile(p.u, at(p.u, batch, channel, t), channels, steps, u)
+    load_tile(p.delta, at(p.delta, batch, channel, t), channels, steps, dt)
+    load_steps(p, block, batch, t, steps, dt, decay)
+    B, C = p.B[batch, group, t : t + steps], p.C[batch, group, t : t + steps]
+    place_z, place_y = at(p.z, batch, channel, t), at(out, batch, channel, t)
+    ahead = at(p.u, batch, channel, t + CHUNK), at(p.delta, batch, channel, t + CHUNK)
+    following = (ahead[0], ahead[1], place_z)
+    _scan_chunk(p, block, B, C, h, u, dt, decay, y, out, place_y, following)
+    if p.z.memory.shape[0] > 0:
+        load_tile(p.z, place_z, channels, steps, z)
+        _gate(y, z, steps)
+    store_tile(out, place_y, channels, steps, y)
+
+
 @njit(error_model="numpy", nogil=True, cache=True)
 def forward_blocks(
-    p: Any, initial: Any, out: Any, last: Any, kept: Any, scratch: Any, first: int, stop: int
+    p: Any, out: Any, last: Any, kept: Any, room: Any, first: int, stop: int, together: int
 ) -> None:
-    """Blocks first to stop - 1 of every sequence.
+    """Blocks first to stop - 1 of every sequence; `together` blocks take a chunk in turn.
 
-    initial and last are (sequences blocks N, 16), kept (chunks blocks N, 16) or without rows,
-    scratch (5 T + N, 16).
+    last is (sequences blocks N, 16), with the initial state before; kept (chunks blocks N, 16) or
+    without rows; room (5 T, 16).
     """
-    states, length = p.B.shape[3], p.B.shape[2]
-    blocks = p.skip.shape[0]
-    u, dt, decay = scratch[:CHUNK], scratch[CHUNK : 2 * CHUNK], scratch[2 * CHUNK : 3 * CHUNK]
-    y, z, h = scratch[3 * CHUNK : 4 * CHUNK], scratch[4 * CHUNK : 5 * CHUNK], scratch[5 * CHUNK :]
-    for block in range(first, stop):
-        group, channel, channels = place(block, p.group_channels)
+    for low in range(first, stop, together):
         for s in range(p.bounds.shape[0]):
-            batch, start, end = p.bounds[s, 0], p.bounds[s, 1], p.bounds[s, 2]
-            state_row = (s * blocks + block) * states
-            copy_rows(initial, state_row, h, 0, states)
-            for t in range(start, end, CHUNK):
-                steps = min(CHUNK, end - t)
-                if kept.shape[0] > 0:
-                    index = chunk_index(s, batch, length, t, start)
-                    copy_rows(h, 0, kept, (index * blocks + block) * states, states)
-                load_tile(p.u, at(p.u, batch, channel, t), channels, steps, u)
-                load_tile(p.delta, at(p.delta, batch, channel, t), channels, steps, dt)
-                load_steps(p, block, batch, t, steps, dt, decay)
-                B, C = p.B[batch, group, t : t + steps], p.C[batch, group, t : t + steps]
-                place_z, place_y = at(p.z, batch, channel, t), at(out, batch, channel, t)
-                ahead = at(p.u, batch, channel, t + CHUNK), at(p.delta, batch, channel, t + CHUNK)
-                following = (ahead[0], ahead[1], place_z)
-                _scan_chunk(p, block, B, C, h, u, dt, decay, y, out, place_y, following)
-                if p.z.memory.shape[0] > 0:
-                    load_tile(p.z, at(p.z, batch, channel, t), channels, steps, z)
-                    _gate(y, z, steps)
-                store_tile(out, at(out, batch, channel, t), channels, steps, y)
-            copy_rows(h, 0, last, state_row, states)
-
-
-@njit(error_model="numpy", nogil=True)
-def at(signal: Any, batch: int, channel: int, time: int) -> int:
-    """The place in a signal's memory."""
-    return batch * signal.batch_gap + channel * signal.channel_gap + time * signal.time_gap
+            for t in range(p.bounds[s, 1], p.bounds[s, 2], CHUNK):
+                steps = min(CHUNK, p.bounds[s, 2] - t)
+                for block in range(low, min(stop, low + together)):
+                    _block_forward(p, out, last, kept, room, block, s, t, steps)

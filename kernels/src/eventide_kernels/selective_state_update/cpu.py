@@ -15,8 +15,8 @@ from numba import float32, njit
 from torch import Tensor
 
 from ..event_matmul.lanes import as_stored
+from ..lane_math import exp2
 from ..lanes import WIDTH, load, spread, store, total
-from ..selective_scan.lane_math import exp2
 from ..vector_math import FAST, exp
 from .reference import finish, step_size
 

@@ -1,4 +1,4 @@
-"""Elementary functions of Lanes for the selective scan: exp2, softplus, sigmoid, the ZOH factor.
+"""Elementary functions of Lanes: exp2, softplus, sigmoid, the ZOH factor.
 
 Relative errors stay below 2e-7. exp2(0) is exactly 1, so that a step of 0 leaves the state as it
 was. The polynomials are minimax fits on the reduced argument.
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from ..lanes import add_to_exponent, spread, where_less
+from .lanes import add_to_exponent, spread, where_less
 
 _ROUNDER = np.float32(12582912.0)  # 1.5 * 2^23: adding it rounds to a whole number
 _LOW, _HIGH = np.float32(-126.0), np.float32(127.0)
