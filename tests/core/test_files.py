@@ -44,3 +44,12 @@ def test_a_file_keeps_its_suffix_while_it_is_written(tmp_path: Path) -> None:
         assert aside.suffix == ".png" and aside.parent == tmp_path
         aside.write_bytes(b"1")
     assert (tmp_path / "picture.png").read_bytes() == b"1"
+
+
+def test_what_a_writer_made_private_is_readable_in_the_end(tmp_path: Path) -> None:
+    with file_aside(tmp_path / "model.safetensors") as file:
+        file.touch(mode=0o600)
+    with written_aside(tmp_path / "folder") as folder:
+        (folder / "model.safetensors").touch(mode=0o600)
+    for path in (tmp_path / "model.safetensors", tmp_path / "folder" / "model.safetensors"):
+        assert path.stat().st_mode & 0o777 == 0o644

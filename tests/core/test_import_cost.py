@@ -32,6 +32,11 @@ def test_command_line_imports_no_framework(site) -> None:
     assert not modules_after(site, "import eventide.cli.app, eventide.cli.output") & HEAVY
 
 
+def test_what_plugins_share_needs_no_framework(site) -> None:
+    statement = "import eventide.files, eventide.hub, eventide.recipes"
+    assert not modules_after(site, statement) & (HEAVY | {"huggingface_hub", "yaml", "typer"})
+
+
 def test_every_public_name_is_there() -> None:
     for name in eventide.__all__:
         assert getattr(eventide, name) is not None

@@ -55,6 +55,7 @@ def file_aside(path: str | Path) -> Iterator[Path]:
     aside = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
     try:
         yield aside
+        aside.chmod(0o644)  # some writers, safetensors for one, make files for their owner alone
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)

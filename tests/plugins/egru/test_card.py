@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
-from eventide_egru.card import write_card
+from eventide.hub import write_card
+from eventide_egru.card import make_card
 
 
 def _evaluation(split: str, carry: str, perplexity: float) -> dict[str, object]:
@@ -46,7 +47,7 @@ RESULTS = {
 
 def _card(folder: Path, results: dict[str, object]) -> ModelCard:
     (folder / "results.json").write_text(json.dumps(results))
-    return ModelCard.load(write_card(folder))
+    return ModelCard.load(write_card(folder, make_card))
 
 
 def test_metadata_names_split_and_protocol(tmp_path: Path) -> None:
@@ -93,6 +94,6 @@ def test_figures_follow_the_results(tmp_path: Path) -> None:
 
 def test_lacking_results_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no results.json"):
-        write_card(tmp_path)
+        write_card(tmp_path, make_card)
     with pytest.raises(ValueError, match="lacks what the card needs: 'model'"):
         _card(tmp_path, {k: v for k, v in RESULTS.items() if k != "model"})

@@ -18,10 +18,13 @@ def make_shapes() -> type[Any]:
 
         classes = ["segment", "ball"]
 
-        def __init__(self, path: Path, split: str = "train", count: int = 20) -> None:
+        def __init__(
+            self, path: Path, split: str = "train", count: int = 20, fold: int = 0
+        ) -> None:
             if split not in ("train", "valid", "test"):
                 raise ValueError(f"split must be train, valid or test, got {split!r}")
-            generator = torch.Generator().manual_seed({"train": 0, "valid": 1, "test": 2}[split])
+            seed = {"train": 0, "valid": 1, "test": 2}[split]
+            generator = torch.Generator().manual_seed(seed if split == "test" else seed + 3 * fold)
             self.items = []
             for index in range(count):
                 pos = torch.randn(24, 3, generator=generator) / 2

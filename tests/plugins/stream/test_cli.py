@@ -129,6 +129,9 @@ def test_what_cannot_be_evaluated(run: Path, tmp_path: Path) -> None:
     assert "has no model.safetensors" in _fails("evaluate", run / "best", *data)
     (run / "best" / "config.json").write_text("{}")
     assert "model_type must be one of" in _fails("evaluate", run / "best", *data)
+    (run / "best" / "config.json").write_text('{"model_type": "stream-segmenter"}')
+    said = _fails("evaluate", run / "best", *data)
+    assert "want a classifier; load it with StreamSegmenter.from_pretrained" in said
 
 
 def test_weights_of_another_model(run: Path, tmp_path: Path) -> None:
@@ -203,3 +206,18 @@ def test_pack_makes_a_folder_that_evaluates_to_its_figures(
     assert [row["model"] for row in results["summary"]] == ["this model"] * 2 + ["the same"] * 2
     assert results["summary"][1]["accuracy"] == results["summary"][3]["accuracy"]
     assert "| the same |" in ModelCard.load(folder / "README.md").text
+
+
+def test_runs_may_differ_in_seed_and_fold_alone(run: Path, tmp_path: Path) -> None:
+    arguments = ("train", tmp_path / "recipe.yaml", "--data", tmp_path, "--seed", 1, "--fold", 2)
+    for name, more in (("other", ()), ("longer", ("--epochs", 3))):
+        assert _eventide(*arguments, "--output", tmp_path / name, *more).exit_code == 0
+    assert checkpoint_recipe(tmp_path / "other" / "best").dataset_options == {"fold": 2}
+    pack = ("pack", run, tmp_path / "other", "--data", tmp_path, "--output", tmp_path / "both")
+    made = _eventide(*pack, "--baseline", f"longer={tmp_path / 'longer'}")
+    assert made.exit_code == 0, made.output
+    results = json.loads((tmp_path / "both" / "results.json").read_text())
+    assert results["summary"][0]["seeds"] == [0, 1]
+    assert results["differences"] == {"longer": {"epochs": 3}}
+    failed = _fails("pack", run, tmp_path / "longer", "--data", ".", "--output", tmp_path / "no")
+    assert "longer/best differs in ['epochs']" in failed

@@ -16,8 +16,13 @@ pytest.importorskip("timm")
 
 from safetensors.torch import load_file, save_file  # noqa: E402
 
-from eventide_stream import EventStreamClassifier, StreamClassifier  # noqa: E402
-from eventide_stream.arguments import plain, taken  # noqa: E402
+from eventide_stream import (  # noqa: E402
+    EventStreamClassifier,
+    StreamClassifier,
+    StreamConv,
+    StreamSegmenter,
+)
+from eventide_stream.arguments import argument_names, plain, taken  # noqa: E402
 
 SMALL = {"width": 16, "depth": 1, "groups": 8, "neighbors": 4, "head": (8,)}
 
@@ -105,6 +110,76 @@ def test_what_json_cannot_keep_is_refused_by_name() -> None:
         plain("length_scale", (1.0, float("inf")))
     with pytest.raises(TypeError, match="class_names must be .* got Tensor"):
         taken(StreamClassifier, (3,), {"class_names": torch.ones(2)})
+
+
+LAYER = {
+    "axes", "bidirectional", "separate_weights", "combine", "step", "discretization",
+    "length_scale", "d_state", "d_conv", "expand", "dt_rank", "presorted", "bias", "mlp_ratio",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("make", "absent", "values"),
+    [
+        (cloud_model, set(), {"step": "coordinate", "length_scale": [0.1, 2.0], "d_state": 16}),
+        (lambda: cloud_model(architecture="pointmamba"), set(), {"step": "learned"}),
+        (lambda: cloud_model(architecture="pointnet"), LAYER, {}),
+        (lambda: cloud_model(layout="sequence", combine="mean"), {"axes", "combine"}, {}),
+        (lambda: StreamSegmenter(3, width=8, depth=1, d_state=4), set(), {"d_state": 4}),
+        (event_model, {"presorted"}, {"length_scale": [1.0, 9.0], "d_conv": 2, "mlp_ratio": 1.0}),
+    ],
+)
+def test_every_option_of_the_layers_is_stated(
+    tmp_path: Path, make: Any, absent: set[str], values: dict[str, Any]
+) -> None:
+    model = make()
+    model.save_pretrained(tmp_path / "model")
+    config = config_of(tmp_path / "model")
+    assert {*argument_names(type(model))} - {*config} <= absent | {"dimensions"}
+    assert LAYER - {*config} == absent
+    assert config | values == config
+    back = type(model).from_pretrained(tmp_path / "model")
+    assert repr(back) == repr(model) and back._hub_mixin_config == model._hub_mixin_config
+
+
+def test_a_default_that_changes_leaves_saved_models_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = cloud_model()
+    model.save_pretrained(tmp_path / "model")
+    defaults = {**StreamConv.__init__.__kwdefaults__, "d_state": 5, "discretization": "dirac"}
+    monkeypatch.setattr(StreamConv.__init__, "__kwdefaults__", defaults)
+    assert cloud_model()._hub_mixin_config["d_state"] == 5
+    back = StreamClassifier.from_pretrained(tmp_path / "model")
+    assert repr(back) == repr(model)
+    torch.testing.assert_close(back.state_dict(), model.state_dict(), rtol=0, atol=0)
+
+
+def test_a_folder_that_lacks_options_of_the_layers_loads_and_is_completed(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    model = cloud_model(d_state=4)
+    model.save_pretrained(folder)
+    whole = config_of(folder)
+    older = {name: one for name, one in whole.items() if name not in LAYER - {"d_state"}}
+    (folder / "config.json").write_text(json.dumps(older))
+    back = StreamClassifier.from_pretrained(folder)
+    assert repr(back) == repr(model)
+    back.save_pretrained(folder)
+    assert config_of(folder) == whole
+
+
+class Wide(StreamClassifier):
+    """A user's model, with an `__init__` of its own."""
+
+    def __init__(self, num_classes: int, times: int = 1, **block: Any) -> None:
+        super().__init__(num_classes, **{**SMALL, "width": 16 * times}, mlp_ratio=1.0, **block)
+
+
+def test_a_subclass_states_its_own_arguments(tmp_path: Path) -> None:
+    model = Wide(3, times=2, d_state=4)
+    model.save_pretrained(tmp_path / "model")
+    assert model._hub_mixin_config == {"num_classes": 3, "times": 2, "d_state": 4}
+    assert repr(Wide.from_pretrained(tmp_path / "model")) == repr(model.eval())
 
 
 def test_a_copy_keeps_its_arguments() -> None:

@@ -86,6 +86,16 @@ def test_splits_part_the_training_clouds(file: Path) -> None:
     assert sorted(splits["valid"].y.tolist()) == [0, 1]
 
 
+def test_folds_part_the_training_clouds(file: Path) -> None:
+    held_out = [set(ModelNet10Clouds(file, "valid", fold=fold).models) for fold in range(10)]
+    assert sorted(model for fold in held_out for model in fold) == list(range(20))
+    trained = set(ModelNet10Clouds(file, "train", fold=7).models)
+    assert trained == set(range(20)) - held_out[7]
+    assert len(ModelNet10Clouds(file, "test", fold=7)) == 4
+    with pytest.raises(ValueError, match="fold must be 0 to 9, got 10"):
+        ModelNet10Clouds(file, "valid", fold=10)
+
+
 def test_held_out_clouds_do_not_depend_on_their_order(file: Path) -> None:
     expected = sorted(ModelNet10Clouds(file, "valid").models)
     order = np.random.default_rng(1).permutation(20)

@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from eventide.files import write_text
+from eventide.hub import card_text, hub_split
 
 _DATASET = ("Penn Treebank, words (Mikolov's preprocessing)", "ptb-text-only/ptb_text_only")
 _PAPER = "https://arxiv.org/abs/2206.06178"
 _TEXT = (Path(__file__).parent / "data" / "card.md").read_text(encoding="utf-8")
-
-
-def write_card(folder: str | Path) -> Path:
-    """Write README.md from the folder's results.json and return its path.
-
-    Raises:
-        FileNotFoundError: the folder has no results.json.
-        ValueError: results.json lacks something that the card states.
-    """
-    folder = Path(folder)
-    file = folder / "results.json"
-    if not file.is_file():
-        raise FileNotFoundError(f"folder {folder} has no results.json")
-    try:
-        card = make_card(json.loads(file.read_text(encoding="utf-8")))
-    except (KeyError, StopIteration) as error:
-        raise ValueError(f"{file} lacks what the card needs: {error}") from error
-    return write_text(folder / "README.md", str(card))
 
 
 def make_card(results: dict[str, Any]) -> ModelCard:
@@ -68,7 +49,7 @@ def make_card(results: dict[str, Any]) -> ModelCard:
         "command": results["command"],
         "paper": _PAPER,
     }
-    return ModelCard(f"---\n{data.to_yaml()}\n---\n\n{_TEXT.format(**values)}")
+    return ModelCard(card_text(data.to_yaml(), _TEXT.format(**values)))
 
 
 def _result(evaluation: dict[str, Any]) -> EvalResult:
@@ -77,7 +58,7 @@ def _result(evaluation: dict[str, Any]) -> EvalResult:
         task_name="Language modelling",
         dataset_type=_DATASET[1],
         dataset_name=_DATASET[0],
-        dataset_split={"valid": "validation"}.get(evaluation["split"], evaluation["split"]),
+        dataset_split=hub_split(evaluation["split"]),
         metric_type="perplexity",
         metric_name=f"perplexity per word, {evaluation['protocol']}",
         metric_value=round(evaluation["perplexity"], 2),

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 import shutil
 from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +13,9 @@ import torch
 import yaml
 
 from eventide.files import file_aside, written_aside
+from eventide.hub import machine, today, versions, write_card, write_results
 
-from .card import write_card
+from .card import make_card
 from .corpus import encode, read_split
 from .demo_text import DEMO_TEXT
 from .evaluation import evaluate_tokens
@@ -32,6 +29,7 @@ PROTOCOLS = {
     "full carry": {"window": 256, "carry": "full"},
     "window 70, output carry": {"window": 70, "carry": "output"},
 }
+_PACKAGES = ("eventide-egru", "eventide-kernels", "torch", "transformers")
 _DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -83,16 +81,15 @@ def pack(
         results = {
             "checkpoint": name,
             "command": f"eventide egru pack RUN/best --data PTB --output {name} --dtype {dtype}",
-            "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+            "date": today(),
             "machine": machine(),
-            "versions": versions(),
+            "versions": versions(*_PACKAGES),
             "model": _sizes(model, dtype, size),
             "training": _training(Path(checkpoint), recipe),
             "evaluations": _evaluate(model, tokenizer, data, progress),
         }
-        text = json.dumps(results, indent=2) + "\n"
-        (folder / "results.json").write_text(text, encoding="utf-8")
-        write_card(folder)
+        write_results(folder, results)
+        write_card(folder, make_card)
         draw_sample(model, tokenizer, folder / "raster.png")
         if picture is not None:
             with file_aside(picture) as aside:
@@ -150,20 +147,3 @@ def _evaluate(
             result = evaluate_tokens(model, tokens, progress=report, **options)
             results.append({"split": split, "protocol": protocol, **result})
     return results
-
-
-def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return {
-        "architecture": platform.machine(),
-        "system": platform.system(),
-        "cores": len(affinity(0)) if affinity else os.cpu_count(),
-        "torch_threads": torch.get_num_threads(),
-    }
-
-
-def versions() -> dict[str, str]:
-    """The packages that produced the figures."""
-    names = ("eventide-egru", "eventide-kernels", "torch", "transformers")
-    return {"python": platform.python_version(), **{name: version(name) for name in names}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,23 +21,33 @@ OTHER_KEYS = frozenset(
         "transformers_version",
     }
 )  # fmt: skip
-_SET_BY_MODELS = {"self", "channels", "in_channels", "out_channels"}
 
 
 def argument_names(cls: type) -> dict[str, inspect.Parameter]:
     """Every argument of a model class, those of its blocks and layers included."""
-    names = dict(inspect.signature(cls.__init__).parameters)
-    names.pop("self", None)
-    keywords = [n for n, p in names.items() if p.kind is inspect.Parameter.VAR_KEYWORD]
-    for name in keywords:
-        del names[name]
-    for part in (StreamBlock, StreamConv) if keywords else ():
-        for name, parameter in inspect.signature(part.__init__).parameters.items():
-            if name not in _SET_BY_MODELS and parameter.kind is parameter.KEYWORD_ONLY:
-                names.setdefault(name, parameter)
-        if part is StreamConv:
-            names.setdefault("axes", inspect.signature(part.__init__).parameters["axes"])
-    return names
+    return {**_own_arguments(cls), **block_options(cls)}
+
+
+def block_options(cls: type) -> dict[str, inspect.Parameter]:
+    """The options of blocks and layers that a model class takes as further keyword arguments.
+
+    Empty where it takes no such; without those that it has under the same name for itself.
+    """
+    parameters = inspect.signature(cls.__init__).parameters
+    if all(one.kind is not one.VAR_KEYWORD for one in parameters.values()):
+        return {}
+    options = {
+        name: parameter
+        for part in (StreamConv, StreamBlock)
+        for name, parameter in inspect.signature(part.__init__).parameters.items()
+        if parameter.default is not parameter.empty
+    }
+    return {name: one for name, one in options.items() if name not in parameters}
+
+
+def _own_arguments(cls: type) -> dict[str, inspect.Parameter]:
+    parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
+    return {one.name: one for one in parameters if one.kind is not one.VAR_KEYWORD}
 
 
 def taken(cls: type, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,11 +57,28 @@ def taken(cls: type, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str
         TypeError: a value that is none of None, bool, number, text and sequences and mappings of
             those.
     """
-    parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
-    values = {p.name: p.default for p in parameters if p.default is not p.empty}
-    values |= dict(zip([p.name for p in parameters], args, strict=False))
+    parameters = _own_arguments(cls)
+    values = {name: p.default for name, p in parameters.items() if p.default is not p.empty}
+    values |= dict(zip(parameters, args, strict=False))
     values |= kwargs
     return {name: plain(name, value) for name, value in values.items()}
+
+
+def completed(
+    cls: type, arguments: Mapping[str, Any], block: Mapping[str, Any], own: Collection[str]
+) -> dict[str, Any]:
+    """The arguments of a model with all options of its blocks and layers.
+
+    Args:
+        cls: the model class.
+        arguments: what `taken` gave.
+        block: the options that are not at their defaults.
+        own: names of those that the model sets by itself, which are left out.
+    """
+    known = block_options(cls)
+    options = {name: plain(name, block.get(name, one.default)) for name, one in known.items()}
+    every = {**options, **arguments}
+    return {n: value for n, value in every.items() if n not in known or n not in own}
 
 
 def plain(name: str, value: Any) -> Any:
@@ -87,7 +114,7 @@ def check_arguments(cls: type, config: Mapping[str, Any], where: str) -> dict[st
             near = difflib.get_close_matches(name, known, n=3)
             hint = f"; closest are {near}" if near else ""
             raise ValueError(f"{where} has the key {name!r}, which {cls.__name__} lacks{hint}")
-    for name, parameter in inspect.signature(cls.__init__).parameters.items():
-        if name in known and parameter.default is parameter.empty and name not in values:
+    for name, parameter in _own_arguments(cls).items():
+        if parameter.default is parameter.empty and name not in values:
             raise ValueError(f"{where} lacks {name!r}, which {cls.__name__} needs")
     return values

@@ -12,6 +12,12 @@ from .block import StreamBlock
 from .grouping import EveryPoint, PointTokens, Tokens
 from .serialization import Serialization, end_to_end, serialize
 
+SET_BY_LAYOUT: dict[str, dict[str, Any]] = {
+    "parallel": {},
+    "sequence": {"axes": (0,), "combine": "sum"},
+}
+"""Options of StreamConv that a layout sets by itself."""
+
 
 class PointBackbone(nn.Module):
     """Tokens of a cloud, a position perceptron and `depth` STREAM blocks with a final norm.
@@ -47,7 +53,7 @@ class PointBackbone(nn.Module):
         **block: Any,
     ) -> None:
         super().__init__()
-        if layout not in ("parallel", "sequence"):
+        if layout not in SET_BY_LAYOUT:
             raise ValueError(f"layout must be 'parallel' or 'sequence', got {layout!r}")
         self.layout = layout
         self.tokens = (
@@ -61,7 +67,7 @@ class PointBackbone(nn.Module):
         )
         if layout == "sequence":
             _check_sequence(block)
-            block |= {"axes": (0,), "combine": "sum"}
+        block |= SET_BY_LAYOUT[layout]
         rates = torch.linspace(0, drop_path, depth).tolist()
         self.blocks = nn.ModuleList(
             StreamBlock(width, drop_path=rate, dimensions=dimensions, **block) for rate in rates

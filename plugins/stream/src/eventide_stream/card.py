@@ -10,29 +10,11 @@ from typing import Any
 import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from eventide.files import write_text
+from eventide.hub import card_text, hub_split
 
 _DATA = Path(__file__).parent / "data"
 _TEXT = (_DATA / "card.md").read_text(encoding="utf-8")
 _WORDS = yaml.safe_load((_DATA / "card.yaml").read_text(encoding="utf-8"))
-
-
-def write_card(folder: str | Path) -> Path:
-    """Write README.md from the folder's results.json and return its path.
-
-    Raises:
-        FileNotFoundError: the folder has no results.json.
-        ValueError: results.json lacks something that the card states.
-    """
-    folder = Path(folder)
-    file = folder / "results.json"
-    if not file.is_file():
-        raise FileNotFoundError(f"folder {folder} has no results.json")
-    try:
-        card = make_card(json.loads(file.read_text(encoding="utf-8")))
-    except (KeyError, StopIteration) as error:
-        raise ValueError(f"{file} lacks what the card needs: {error}") from error
-    return write_text(folder / "README.md", str(card))
 
 
 def make_card(results: dict[str, Any]) -> ModelCard:
@@ -75,7 +57,7 @@ def make_card(results: dict[str, Any]) -> ModelCard:
         "limits": _wrapped(words["limits"]),
         "source": words["source"],
     }
-    return ModelCard(f"---\n{data.to_yaml()}\n---\n\n{_TEXT.format(**values)}")
+    return ModelCard(card_text(data.to_yaml(), _TEXT.format(**values)))
 
 
 def _wrapped(text: str) -> str:
@@ -88,7 +70,7 @@ def _result(found: dict[str, Any], dataset: str, words: dict[str, Any]) -> EvalR
         task_name=words["task_name"],
         dataset_type=dataset,
         dataset_name=words["dataset"],
-        dataset_split={"valid": "validation"}.get(found["split"], found["split"]),
+        dataset_split=hub_split(found["split"]),
         metric_type="accuracy",
         metric_value=round(100 * found["accuracy"], 2),
     )

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from .backbone import PointBackbone
+from .backbone import SET_BY_LAYOUT, PointBackbone
 from .checks import check_batch, check_features, check_pos, check_rows
 from .hub import StreamHubMixin
 from .pointnet import PointNet
@@ -92,6 +92,7 @@ class StreamClassifier(nn.Module, StreamHubMixin, model_type="stream-classifier"
             self.backbone = PointBackbone(
                 width, depth, groups, neighbors, in_channels, dimensions, layout, drop_path, **block
             )
+            self.keep_options(StreamClassifier, block, SET_BY_LAYOUT[layout])
         self.head = classifying_head(
             width * (2 if self.pooling == "meanmax" else 1), head, num_classes, dropout
         )

@@ -130,15 +130,15 @@ class EventStreamClassifier(nn.Module, StreamHubMixin, model_type="event-stream-
         self.sensor_size, self.polarities, self.head = tuple(sensor_size), polarities, head
         self.embedding = EventEmbedding(widths[0], sensor_size, polarities, frequencies)
         rates = iter(torch.linspace(0, drop_path, sum(depths)).tolist())
-        settings = {
-            **block, "dimensions": 1, "presorted": True, "length_scale": tuple(length_scale),
-        }  # fmt: skip
+        along_time = {"dimensions": 1, "presorted": True}
+        settings = {**block, **along_time, "length_scale": tuple(length_scale)}
         self.stages = nn.ModuleList(
             EventStage(before, width, stride, [next(rates) for _ in range(depth)], **settings)
             for before, width, stride, depth in zip(
                 [widths[0], *widths], widths, strides, depths, strict=False
             )
         )
+        self.keep_options(EventStreamClassifier, block, along_time)
         self.norm = nn.LayerNorm(widths[-1])
         self.dropout = nn.Dropout(dropout)
         self.classify = nn.Linear(widths[-1], num_classes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -17,10 +17,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from eventide.files import file_aside, write_text, written_aside
+from eventide.hub import CARD, card_text
 
-from .arguments import check_arguments, plain, taken
+from .arguments import check_arguments, completed, plain, taken
 
-CONFIG, WEIGHTS, CARD = constants.CONFIG_NAME, constants.SAFETENSORS_SINGLE_FILE, "README.md"
+CONFIG, WEIGHTS = constants.CONFIG_NAME, constants.SAFETENSORS_SINGLE_FILE
 MODELS = {
     "stream-classifier": ("classifier", "StreamClassifier"),
     "event-stream-classifier": ("event_classifier", "EventStreamClassifier"),
@@ -39,7 +40,10 @@ class StreamHubMixin(
     """`save_pretrained`, `push_to_hub` and `from_pretrained` of the plugin's models.
 
     A folder holds model.safetensors, config.json with every argument that the model was made with,
-    `model_type` and the library's version, and a card. A subclass names its model type:
+    `model_type` and the library's version, and a card. Options of the layers are stated there too
+    where they were left at their defaults, so that a folder means the same when a default changes;
+    one that lacks some, as older folders do, loads with the defaults of today. A subclass names its
+    model type:
     `class Model(nn.Module, StreamHubMixin, model_type="model")`.
     """
 
@@ -55,6 +59,20 @@ class StreamHubMixin(
         instance = super().__new__(cls, *args, **kwargs)
         instance._hub_mixin_config = taken(cls, args, kwargs)
         return instance
+
+    def keep_options(
+        self, of: type[StreamHubMixin], block: Mapping[str, Any], own: Collection[str] = ()
+    ) -> None:
+        """Have config.json state every option of the blocks and layers; for `__init__` of a model.
+
+        Args:
+            of: the class whose `__init__` this is. A subclass that has another one states the
+                arguments of that one, and nothing is done.
+            block: the options that are not at their defaults.
+            own: names of those that the model sets by itself, which are not stated.
+        """
+        if type(self).__init__ is of.__init__:
+            self._hub_mixin_config = completed(of, self._hub_mixin_config, block, own)
 
     def save_pretrained(
         self,
@@ -128,7 +146,7 @@ class StreamHubMixin(
             classes=", ".join(classes) if classes else "not named",
             config=json.dumps(self._hub_mixin_config, indent=2, sort_keys=True),
         )
-        return ModelCard(f"---\n{self._hub_mixin_info.model_card_data.to_yaml()}\n---\n\n{text}")
+        return ModelCard(card_text(self._hub_mixin_info.model_card_data.to_yaml(), text))
 
     @classmethod
     def from_pretrained(
@@ -204,18 +222,28 @@ def read_config(cls: type[StreamHubMixin], file: Path, name: str | Path) -> dict
     Raises:
         ValueError: not JSON, of another class, or with keys that the class does not take.
     """
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"checkpoint {name}: {CONFIG} cannot be read: {error}") from error
-    if not isinstance(config, dict):
-        raise ValueError(f"checkpoint {name}: {CONFIG} must hold an object, got {config!r}")
+    config = read_object(file, name)
     kind = config.get("model_type", cls.model_type)
     if kind != cls.model_type:
         right = MODELS.get(kind)
         hint = f"; load it with {right[1]}.from_pretrained" if right else ""
         raise ValueError(f"checkpoint {name} is a {kind!r}, want {cls.model_type!r}{hint}")
     return check_arguments(cls, config, f"checkpoint {name}: {CONFIG}")
+
+
+def read_object(file: Path, name: str | Path) -> dict[str, Any]:
+    """What config.json of the checkpoint `name` holds.
+
+    Raises:
+        ValueError: not JSON, or no object.
+    """
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"checkpoint {name}: {CONFIG} cannot be read: {error}") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"checkpoint {name}: {CONFIG} must hold an object, got {config!r}")
+    return config
 
 
 def load_weights(

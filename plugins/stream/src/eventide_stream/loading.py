@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
 
 from .classifier import StreamClassifier
 from .event_classifier import EventStreamClassifier
-from .hub import CONFIG, find_file
+from .hub import CONFIG, MODELS, find_file, model_class, read_object
 from .training import Recipe, load_recipe
 
 Classifier = StreamClassifier | EventStreamClassifier
@@ -27,19 +26,20 @@ def load_checkpoint(checkpoint: str | Path, device: str | torch.device | None = 
         FileNotFoundError: no such checkpoint, or one without config.json or weights.
         ValueError: a configuration of no classifier, or weights that do not fit it.
     """
-    kinds = {kind.model_type: kind for kind in (StreamClassifier, EventStreamClassifier)}
-    try:
-        config = json.loads(find_file(checkpoint, CONFIG).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"checkpoint {checkpoint}: {CONFIG} cannot be read: {error}") from error
-    name = config.get("model_type") if isinstance(config, dict) else None
-    if name not in kinds:
+    name = read_object(find_file(checkpoint, CONFIG), checkpoint).get("model_type")
+    if name not in list(MODELS):
         raise ValueError(
-            f"checkpoint {checkpoint}: model_type must be one of {list(kinds)}, got {name!r}"
+            f"checkpoint {checkpoint}: model_type must be one of {list(MODELS)}, got {name!r}"
+        )
+    kind = model_class(name)
+    if not issubclass(kind, Classifier):
+        raise ValueError(
+            f"checkpoint {checkpoint} is a {name!r}, want a classifier; load it with "
+            f"{kind.__name__}.from_pretrained"
         )
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    return kinds[name].from_pretrained(checkpoint, map_location=device)
+    return kind.from_pretrained(checkpoint, map_location=device)
 
 
 def checkpoint_recipe(checkpoint: str | Path) -> Recipe:

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import os
-import platform
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -18,8 +13,9 @@ from typing import Any
 import torch
 
 from eventide.files import written_aside
+from eventide.hub import machine, today, versions, write_card, write_results
 
-from .card import write_card
+from .card import make_card
 from .loading import Classifier, checkpoint_recipe, load_checkpoint
 from .pictures import draw_evaluation
 from .training import Recipe
@@ -27,6 +23,7 @@ from .training.evaluation import evaluate_recipe
 
 Report = Callable[[str, int, int], None]
 OWN = "this model"
+_PACKAGES = ("eventide-stream", "eventide-kernels", "torch", "torch-geometric")
 
 
 @dataclass
@@ -55,7 +52,8 @@ def pack(
     """Evaluate runs, publish the one that is best on the first split, and write what was found.
 
     Args:
-        runs: folders of runs, or their best/ folders, that differ in the seed alone.
+        runs: folders of runs, or their best/ folders, that differ in the seed alone, and in the
+            fold that is held out.
         data: folder or file of the data set.
         output: the folder to be; appears whole or not at all.
         baselines: name to runs of another model on the same data, which are evaluated alike.
@@ -73,8 +71,8 @@ def pack(
         FileExistsError: `output` exists and may not be replaced.
         FileNotFoundError: a run has no recipe.yaml, or no data.
         ImportError: matplotlib is not installed.
-        ValueError: no runs or splits, runs whose recipes differ in more than the seed, or a split
-            that the data set does not have.
+        ValueError: no runs or splits, runs whose recipes differ in more than seed and fold, or a
+            split that the data set does not have.
     """
     if not runs or not splits:
         raise ValueError(f"runs and splits must name at least one, got {runs} and {splits}")
@@ -94,13 +92,12 @@ def pack(
         best = max(own, key=lambda entry: entry.found[splits[0]]["accuracy"])
         draw_evaluation(best.found[splits[-1]], best.model, best.recipe, data, splits[-1], folder)
         results = _results(output.name, entries, best, splits)
-        results |= {"note": note, "command": command}
-        (folder / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+        write_results(folder, {**results, "note": note, "command": command})
         shutil.copyfile(best.folder / "recipe.yaml", folder / "recipe.yaml")
         log = best.folder.parent / "log.jsonl"
         if log.is_file():
             shutil.copyfile(log, folder / "log.jsonl")
-        write_card(folder)
+        write_card(folder, make_card)
         best.model.save_pretrained(folder)
     return output
 
@@ -112,14 +109,20 @@ def _open(label: str, run: str | Path) -> _Entry:
 
 
 def _check_alike(entries: list[_Entry]) -> None:
-    """The runs of each name differ in nothing but the seed."""
+    """The runs of each name differ in nothing but seed and fold."""
     first: dict[str, dict[str, Any]] = {}
     for entry in entries:
-        choices = {**asdict(entry.recipe), "seed": None}
+        choices = _choices(entry.recipe)
         same = first.setdefault(entry.label, choices)
         changed = [name for name in choices if choices[name] != same[name]]
         if changed:
             raise ValueError(f"runs of {entry.label}: {entry.folder} differs in {changed}")
+
+
+def _choices(recipe: Recipe) -> dict[str, Any]:
+    """The recipe but for what runs of one model may differ in."""
+    options = {name: v for name, v in recipe.dataset_options.items() if name != "fold"}
+    return {**asdict(recipe), "seed": None, "dataset_options": options}
 
 
 def _results(
@@ -128,7 +131,7 @@ def _results(
     model = best.model
     return {
         "checkpoint": name,
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "date": today(),
         "kind": type(model).__name__,
         "dataset": best.recipe.dataset,
         "classes": model.class_names,
@@ -148,8 +151,8 @@ def _results(
             for entry in entries
             for split, found in entry.found.items()
         ],
-        "machine": _machine(model),
-        "versions": _versions(),
+        "machine": machine(next(model.parameters()).device.type),
+        "versions": versions(*_PACKAGES),
     }
 
 
@@ -175,13 +178,11 @@ def _summary(entries: list[_Entry], splits: Sequence[str]) -> list[dict[str, Any
 
 def _differences(entries: list[_Entry], best: _Entry) -> dict[str, dict[str, Any]]:
     """By baseline, what its recipe has otherwise than the published model's."""
-    own, found = asdict(best.recipe), {}
+    own, found = _choices(best.recipe), {}
     for entry in entries:
         if entry.label != OWN:
-            theirs = asdict(entry.recipe)
-            found[entry.label] = {
-                name: theirs[name] for name in own if name != "seed" and theirs[name] != own[name]
-            }
+            theirs = _choices(entry.recipe)
+            found[entry.label] = {n: theirs[n] for n in own if theirs[n] != own[n]}
     return found
 
 
@@ -191,19 +192,3 @@ def _short(found: dict[str, Any]) -> dict[str, Any]:
 
 def _parameters(model: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
-
-
-def _machine(model: Any) -> dict[str, Any]:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return {
-        "architecture": platform.machine(),
-        "system": platform.system(),
-        "device": next(model.parameters()).device.type,
-        "cores": len(affinity(0)) if affinity else os.cpu_count(),
-        "torch_threads": torch.get_num_threads(),
-    }
-
-
-def _versions() -> dict[str, str]:
-    names = ("eventide-stream", "eventide-kernels", "torch", "torch-geometric")
-    return {"python": platform.python_version(), **{name: version(name) for name in names}}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.utils import scatter
 
-from .backbone import PointBackbone
+from .backbone import SET_BY_LAYOUT, PointBackbone
 from .checks import check_rows
 from .classifier import check_cloud, classifying_head
 from .grouping import PointMlp, Tokens, joined
@@ -93,6 +93,7 @@ class StreamSegmenter(nn.Module, StreamHubMixin, model_type="stream-segmenter"):
         self.backbone = PointBackbone(
             width, depth, groups, neighbors, in_channels, dimensions, layout, drop_path, **block
         )
+        self.keep_options(StreamSegmenter, block, SET_BY_LAYOUT[layout])
         self.skip = PointMlp(dimensions + in_channels, width, width)
         self.head = classifying_head(2 * width, head, num_classes, dropout)
 

@@ -21,6 +21,7 @@ def train(
     output: Annotated[Path, typer.Option(help="Folder of the run; the model ends up in best/.")],
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last epoch.")] = False,
     seed: Annotated[int | None, typer.Option(min=0, help="Instead of the recipe's.")] = None,
+    fold: Annotated[int | None, typer.Option(min=0, help="That is held out, likewise.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read examples.")] = 0,
 ) -> None:
@@ -40,6 +41,10 @@ def train(
     with clear_errors(), progress_bars() if first else nullcontext() as report:
         try:
             choices = replace(load_recipe(recipe), **changes)
+            if fold is not None:
+                choices = replace(
+                    choices, dataset_options={**choices.dataset_options, "fold": fold}
+                )
             best = run(choices, data, output, resume=resume, num_workers=workers, progress=report)
         except KeyboardInterrupt:
             errors.print("interrupted; go on with --resume")

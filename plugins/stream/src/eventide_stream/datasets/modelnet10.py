@@ -24,8 +24,8 @@ from .point_clouds import PointClouds
 FILE = "modelnet10_1024_int16.npz"
 SPLITS = ("train", "valid", "test", "train+valid")
 
-_ONE_IN = 10
-"""So many training clouds of a class to one of `valid`."""
+FOLDS = 10
+"""Parts of the training clouds, one of which is `valid`."""
 
 
 class _Clouds(NamedTuple):
@@ -39,18 +39,19 @@ class ModelNet10Clouds(PointClouds):
     """ModelNet10, 1024 points a model, each cloud centred and scaled to the unit sphere.
 
     Items are Data(pos=(1024, 3) float32, y=(1,) int64). `test` is the official split (908 clouds).
-    Of the official training clouds (3,991) `valid` is a fixed tenth of each class, those whose hash
-    of class and model number is lowest; `train` is the rest; `train+valid` is all of them.
+    The official training clouds (3,991) are put in the order of a hash of class and model number;
+    `valid` is the `fold`-th tenth of each class, `train` the rest, `train+valid` all of them.
 
     Args:
         path: the .npz file, or its folder.
         split: one of train, valid, test, train+valid.
         transform: applied to each item when it is read.
         pre_transform: applied to each item once, when the data set is made.
+        fold: which tenth is held out, 0 to 9. No cloud is in two of them.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: unknown split; the file is corrupt or of another form.
+        ValueError: unknown split or fold; the file is corrupt or of another form.
 
     Source: Wu et al., 3D ShapeNets, 2015, https://modelnet.cs.princeton.edu.
     """
@@ -61,12 +62,15 @@ class ModelNet10Clouds(PointClouds):
         split: str = "train",
         transform: Callable[[Data], Data] | None = None,
         pre_transform: Callable[[Data], Data] | None = None,
+        fold: int = 0,
     ) -> None:
         if split not in SPLITS:
             raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+        if fold not in range(FOLDS):
+            raise ValueError(f"fold must be 0 to {FOLDS - 1}, got {fold!r}")
         clouds = _read(_file_of(Path(path)), "test" if split == "test" else "train")
-        kept = _kept(clouds, split)
-        self.split = split
+        kept = _kept(clouds, split, fold)
+        self.split, self.fold = split, fold
         self.models = clouds.models[kept].tolist()
         # Quantised points differ from the models by shift and scale, which the sphere undoes.
         pos = unit_sphere(torch.from_numpy(clouds.points[kept].astype(np.float32)))
@@ -119,7 +123,7 @@ def _checked(clouds: _Clouds, file: Path) -> _Clouds:
     return clouds
 
 
-def _kept(clouds: _Clouds, split: str) -> np.ndarray:
+def _kept(clouds: _Clouds, split: str, fold: int) -> np.ndarray:
     """Which clouds belong to the split, (N,) bool."""
     everything = np.ones(len(clouds.labels), dtype=bool)
     if split in ("test", "train+valid"):
@@ -128,7 +132,8 @@ def _kept(clouds: _Clouds, split: str) -> np.ndarray:
     for label, name in enumerate(clouds.classes):
         members = np.flatnonzero(clouds.labels == label)
         ranked = sorted(members, key=lambda at, name=name: _hash(name, int(clouds.models[at])))
-        held_out[ranked[: round(len(members) / _ONE_IN)]] = True
+        low, high = (round(len(members) * tenths / FOLDS) for tenths in (fold, fold + 1))
+        held_out[ranked[low:high]] = True
     return held_out if split == "valid" else ~held_out
 
 
