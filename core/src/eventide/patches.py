@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 from packaging.specifiers import SpecifierSet
 
@@ -52,6 +52,16 @@ class Change:
         return f"{self.owner.replace(':', '.')}.{self.attribute}"
 
 
+class Registration(Protocol):
+    """What else holds while a target is patched: entries in a register of some other package."""
+
+    def place(self, what: str) -> None:
+        """Register, or leave everything alone and log why, the line beginning with `what`."""
+
+    def remove(self) -> None:
+        """Restore what stood there before; nothing to do where nothing was placed. Never raises."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """What to change in one host.
@@ -61,12 +71,14 @@ class Target:
         versions: those that were tested, as a version specifier.
         changes: the attributes to replace.
         stand_ins: modules that the host imports and that may be absent.
+        registration: placed once every change was found possible, removed on reverting.
     """
 
     distribution: str
     versions: str
     changes: tuple[Change, ...]
     stand_ins: StandIns | None = None
+    registration: Registration | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +149,7 @@ class PatchHandle:
             try:
                 self._steps = self._change()
             except BaseException:
-                self._remove_stand_ins()
+                self._remove_extras()
                 raise
             _applied.append(self)
         return self
@@ -162,7 +174,7 @@ class PatchHandle:
                 stand_ins.check(f"patch {self.name!r}")
             for step in reversed(self._steps):
                 step.undo()
-            self._remove_stand_ins()
+            self._remove_extras()
             self._steps = []
             _applied.remove(self)
 
@@ -188,6 +200,9 @@ class PatchHandle:
             if target.stand_ins is not None:
                 target.stand_ins.place(what)
             steps += [_prepare(what, change) for change in target.changes]
+        for name, target in self._targets.items():
+            if target.registration is not None:
+                target.registration.place(f"patch {self.name!r}, target {name!r}")
         _make(steps)
         return steps
 
@@ -195,7 +210,10 @@ class PatchHandle:
         found = (target.stand_ins for target in self._targets.values())
         return [stand_ins for stand_ins in found if stand_ins is not None]
 
-    def _remove_stand_ins(self) -> None:
+    def _remove_extras(self) -> None:
+        for target in self._targets.values():
+            if target.registration is not None:
+                target.registration.remove()
         for stand_ins in self._stand_ins():
             stand_ins.remove()
 

@@ -128,10 +128,19 @@ with torch.no_grad():
     with eventide.patch("mamba", ["transformers"]):
         torch.testing.assert_close(model(ids).logits, before, **close)
     assert host.causal_conv1d_fn is original
+    layers = (host.causal_conv1d_fn, host.causal_conv1d_update, host.mamba_selective_scan)
+    made_by = lambda: {layer.forward.__func__.__module__ for layer in layers}
+    mode = Mode.INFERENCE | Mode.TORCH_COMPILE
     with use_kernel_mapping(kernel_mapping()):
-        kernelize(model, mode=Mode.INFERENCE | Mode.TORCH_COMPILE, device="cpu")
-    for operation in (host.causal_conv1d_fn, host.causal_conv1d_update, host.mamba_selective_scan):
-        assert operation.forward.__func__.__module__ == "eventide_mamba.hub_kernels"
+        kernelize(model, mode=mode, device="cpu")
+    assert made_by() == {"eventide_mamba.hub_kernels"}
+    torch.testing.assert_close(model(ids).logits, before, **close)
+    kernelize(model, mode=mode, device="cpu")
+    assert "eventide_mamba.hub_kernels" not in made_by()
+    with eventide.patch("mamba", ["transformers"]):
+        kernelize(model, mode=mode, device="cpu")
+        torch.testing.assert_close(model(ids).logits, before, **close)
+    assert made_by() == {"eventide_mamba.hub_kernels"}, "kernelize does not bind for good"
     torch.testing.assert_close(model(ids).logits, before, **close)
     with eventide.patch("mamba", ["transformers"]):
         torch.testing.assert_close(model(ids).logits, before, **close)

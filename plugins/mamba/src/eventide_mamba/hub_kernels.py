@@ -5,8 +5,9 @@
     with use_kernel_mapping(kernel_mapping()):
         kernelize(model, mode=Mode.INFERENCE, device="cpu")
 
-This module does not import `kernels`: a repository is whatever is hashable and has `load`. The
-patch does not register the mapping, and has no need to: it replaces the operations themselves.
+This module does not import `kernels`: a repository is whatever is hashable and has `load`. While
+the patch is applied the mapping is registered already (see `hub_mapping`); by hand it serves
+without the patch.
 """
 
 from __future__ import annotations

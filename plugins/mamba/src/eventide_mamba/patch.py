@@ -10,6 +10,7 @@ from eventide.patches import Change, Patch, Target
 from . import operations
 from .carried import with_state
 from .families import FAMILIES, TESTED_TRANSFORMERS, Family
+from .hub_mapping import REGISTRATION
 from .ssm.target import TARGET
 
 _INNER = (
@@ -46,6 +47,7 @@ PATCH = Patch(
             "transformers",
             TESTED_TRANSFORMERS,
             tuple(change for family in FAMILIES for change in _changes(family)),
+            registration=REGISTRATION,
         ),
         "mamba_ssm": TARGET,
     }
