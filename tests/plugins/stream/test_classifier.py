@@ -26,6 +26,7 @@ KINDS: list[dict[str, Any]] = [
     {"architecture": "pointnet"},
     {"groups": None, "pooling": "max", "head": ()},
     {"depth": 0},
+    {"position_embedding": False},
 ]
 
 
@@ -65,6 +66,15 @@ def test_clouds_do_not_see_each_other(options: dict[str, Any]) -> None:
         alone = model(pos[batch == cloud])[0]
         torch.testing.assert_close(got[cloud], alone, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(got[1], got[4])  # both empty
+
+
+def test_without_position_embedding_only_distances_count() -> None:
+    pos, batch = clouds()
+    shifted, stretched = pos + 3, pos * torch.tensor([1.0, 1.0, 3.0])
+    given, told = (make(position_embedding=told).eval() for told in (False, True))
+    torch.testing.assert_close(given(shifted, batch), given(pos, batch), rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(told(shifted, batch), told(pos, batch), atol=1e-3)
+    assert not torch.allclose(given(stretched, batch), given(pos, batch), atol=1e-3)
 
 
 @pytest.mark.parametrize("points", [1, 2, 40])

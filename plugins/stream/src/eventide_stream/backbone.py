@@ -34,6 +34,8 @@ class PointBackbone(nn.Module):
             along that one sequence. There the state begins afresh at each axis with coordinate
             steps, and runs on without.
         drop_path: of the last block, rising linearly from 0 at the first.
+        position_embedding: whether tokens are given their position, by the perceptron; otherwise
+            they know it from the order and the steps alone.
         **block: keyword arguments of StreamBlock.
 
     Raises:
@@ -50,6 +52,7 @@ class PointBackbone(nn.Module):
         dimensions: int,
         layout: Literal["parallel", "sequence"],
         drop_path: float,
+        position_embedding: bool = True,
         **block: Any,
     ) -> None:
         super().__init__()
@@ -62,8 +65,10 @@ class PointBackbone(nn.Module):
             else PointTokens(width, in_channels, groups, neighbors, dimensions)
         )
         hidden = max(width // 3, 1)
-        self.position = nn.Sequential(
-            nn.Linear(dimensions, hidden), nn.GELU(), nn.Linear(hidden, width)
+        self.position = (
+            nn.Sequential(nn.Linear(dimensions, hidden), nn.GELU(), nn.Linear(hidden, width))
+            if position_embedding
+            else None
         )
         if layout == "sequence":
             _check_sequence(block)
@@ -83,7 +88,8 @@ class PointBackbone(nn.Module):
         those.
         """
         tokens = self.tokens(pos, batch, x)
-        tokens = tokens._replace(x=tokens.x + self.position(tokens.pos))
+        if self.position is not None:
+            tokens = tokens._replace(x=tokens.x + self.position(tokens.pos))
         if not self.blocks or not tokens.batch.numel():
             return tokens._replace(x=self.norm(tokens.x))
         if self.layout == "parallel":

@@ -40,6 +40,7 @@ class StreamClassifier(nn.Module, StreamHubMixin, model_type="stream-classifier"
         head: hidden units of the classifying perceptron.
         dropout: in that perceptron.
         drop_path: of the last block.
+        position_embedding: whether tokens are given their position, see PointBackbone.
         **block: keyword arguments of StreamBlock and StreamConv.
 
     Raises:
@@ -69,6 +70,7 @@ class StreamClassifier(nn.Module, StreamHubMixin, model_type="stream-classifier"
         head: Sequence[int] = (256, 256),
         dropout: float = 0.5,
         drop_path: float = 0.0,
+        position_embedding: bool = True,
         **block: Any,
     ) -> None:
         super().__init__()
@@ -90,8 +92,9 @@ class StreamClassifier(nn.Module, StreamHubMixin, model_type="stream-classifier"
             if architecture == "pointmamba":
                 block = {"step": "learned", **block}
             self.backbone = PointBackbone(
-                width, depth, groups, neighbors, in_channels, dimensions, layout, drop_path, **block
-            )
+                width, depth, groups, neighbors, in_channels, dimensions, layout, drop_path,
+                position_embedding, **block,
+            )  # fmt: skip
             self.keep_options(StreamClassifier, block, SET_BY_LAYOUT[layout])
         self.head = classifying_head(
             width * (2 if self.pooling == "meanmax" else 1), head, num_classes, dropout

@@ -47,6 +47,7 @@ class StreamSegmenter(nn.Module, StreamHubMixin, model_type="stream-segmenter"):
         head: hidden units of the classifying perceptron.
         dropout: in that perceptron.
         drop_path: of the last block.
+        position_embedding: whether tokens are given their position, see PointBackbone.
         **block: keyword arguments of StreamBlock and StreamConv.
 
     Shapes:
@@ -76,6 +77,7 @@ class StreamSegmenter(nn.Module, StreamHubMixin, model_type="stream-segmenter"):
         head: Sequence[int] = (256,),
         dropout: float = 0.5,
         drop_path: float = 0.0,
+        position_embedding: bool = True,
         **block: Any,
     ) -> None:
         super().__init__()
@@ -91,8 +93,9 @@ class StreamSegmenter(nn.Module, StreamHubMixin, model_type="stream-segmenter"):
         if architecture == "pointmamba":
             block = {"step": "learned", **block}
         self.backbone = PointBackbone(
-            width, depth, groups, neighbors, in_channels, dimensions, layout, drop_path, **block
-        )
+            width, depth, groups, neighbors, in_channels, dimensions, layout, drop_path,
+            position_embedding, **block,
+        )  # fmt: skip
         self.keep_options(StreamSegmenter, block, SET_BY_LAYOUT[layout])
         self.skip = PointMlp(dimensions + in_channels, width, width)
         self.head = classifying_head(2 * width, head, num_classes, dropout)
