@@ -78,10 +78,10 @@ def load_steps(p: Any, block: int, batch: int, first: int, steps: int, dt: Any, 
 
 @njit(error_model="numpy", nogil=True)
 def _scan_chunk(
-    p: Any, block: int, B: Any, C: Any, h: Any, u: Any, dt: Any, decay: Any, y: Any,
+    p: Any, block: int, B: Any, C: Any, h: Any, row: int, u: Any, dt: Any, decay: Any, y: Any,
     out: Any, place: int, following: Any,
 ) -> None:  # fmt: skip
-    """Advance h over the chunk; y = C h + D u. B and C are (steps, N).
+    """Advance the state h[row : row + N]; y = C h + D u. B and C are (steps, N).
 
     Meanwhile fetch this chunk's z and out and the following chunk's u and delta.
     """
@@ -103,8 +103,8 @@ def _scan_chunk(
                 pushed = zoh_factor(size, natural, exp2(size * rate)) * x
             elif rule == WEIGHTED:
                 pushed = load(p.weight, first + n) * x
-            state = exp2(time * rate) * load(h, n) + pushed * B[k, n]
-            store(h, n, state)
+            state = exp2(time * rate) * load(h, row + n) + pushed * B[k, n]
+            store(h, row + n, state)
             total = total + state * C[k, n]
         store(y, k, total)
 
@@ -116,35 +116,6 @@ def _gate(y: Any, z: Any, steps: int) -> None:
         store(y, k, load(y, k) * gate * sigmoid(gate))
 
 
-@njit(error_model="numpy", nogil=True)
-def _block_forward(
-    p: Any, out: Any, last: Any, kept: Any, room: Any, block: int, s: int, t: int, steps: int
-) -> None:
-    """One chunk of one block; its state stands in `last`."""
-    states, length, blocks = p.B.shape[3], p.B.shape[2], p.skip.shape[0]
-    u, dt, decay = room[:CHUNK], room[CHUNK : 2 * CHUNK], room[2 * CHUNK : 3 * CHUNK]
-    y, z = room[3 * CHUNK : 4 * CHUNK], room[4 * CHUNK :]
-    group, channel, channels = place(block, p.group_channels)
-    batch, start = p.bounds[s, 0], p.bounds[s, 1]
-    state_row = (s * blocks + block) * states
-    h = last[state_row : state_row + states]
-    if kept.shape[0] > 0:
-        index = chunk_index(s, batch, length, t, start)
-        copy_rows(h, 0, kept, (index * blocks + block) * states, states)
-    load_tile(p.u, at(p.u, batch, channel, t), channels, steps, u)
-    load_tile(p.delta, at(p.delta, batch, channel, t), channels, steps, dt)
-    load_steps(p, block, batch, t, steps, dt, decay)
-    B, C = p.B[batch, group, t : t + steps], p.C[batch, group, t : t + steps]
-    place_z, place_y = at(p.z, batch, channel, t), at(out, batch, channel, t)
-    ahead = at(p.u, batch, channel, t + CHUNK), at(p.delta, batch, channel, t + CHUNK)
-    following = (ahead[0], ahead[1], place_z)
-    _scan_chunk(p, block, B, C, h, u, dt, decay, y, out, place_y, following)
-    if p.z.memory.shape[0] > 0:
-        load_tile(p.z, place_z, channels, steps, z)
-        _gate(y, z, steps)
-    store_tile(out, place_y, channels, steps, y)
-
-
 @njit(error_model="numpy", nogil=True, cache=True)
 def forward_blocks(
     p: Any, out: Any, last: Any, kept: Any, room: Any, first: int, stop: int, together: int
@@ -154,9 +125,32 @@ def forward_blocks(
     last is (sequences blocks N, 16), with the initial state before; kept (chunks blocks N, 16) or
     without rows; room (5 T, 16).
     """
+    states, length, blocks = p.B.shape[3], p.B.shape[2], p.skip.shape[0]
+    # Arrays are cut here, not for each chunk: that would count references, thread against thread.
+    u, dt, decay = room[:CHUNK], room[CHUNK : 2 * CHUNK], room[2 * CHUNK : 3 * CHUNK]
+    y, z = room[3 * CHUNK : 4 * CHUNK], room[4 * CHUNK :]
     for low in range(first, stop, together):
         for s in range(p.bounds.shape[0]):
-            for t in range(p.bounds[s, 1], p.bounds[s, 2], CHUNK):
-                steps = min(CHUNK, p.bounds[s, 2] - t)
+            batch, start, end = p.bounds[s, 0], p.bounds[s, 1], p.bounds[s, 2]
+            for t in range(start, end, CHUNK):
+                steps = min(CHUNK, end - t)
+                chunk = chunk_index(s, batch, length, t, start) * blocks
                 for block in range(low, min(stop, low + together)):
-                    _block_forward(p, out, last, kept, room, block, s, t, steps)
+                    group, channel, channels = place(block, p.group_channels)
+                    row = (s * blocks + block) * states
+                    if kept.shape[0] > 0:
+                        copy_rows(last, row, kept, (chunk + block) * states, states)
+                    place_u = at(p.u, batch, channel, t)
+                    place_delta = at(p.delta, batch, channel, t)
+                    place_z, place_y = at(p.z, batch, channel, t), at(out, batch, channel, t)
+                    load_tile(p.u, place_u, channels, steps, u)
+                    load_tile(p.delta, place_delta, channels, steps, dt)
+                    load_steps(p, block, batch, t, steps, dt, decay)
+                    ahead = CHUNK * p.u.time_gap, CHUNK * p.delta.time_gap
+                    following = (place_u + ahead[0], place_delta + ahead[1], place_z)
+                    B, C = p.B[batch, group, t : t + steps], p.C[batch, group, t : t + steps]
+                    _scan_chunk(p, block, B, C, last, row, u, dt, decay, y, out, place_y, following)
+                    if p.z.memory.shape[0] > 0:
+                        load_tile(p.z, place_z, channels, steps, z)
+                        _gate(y, z, steps)
+                    store_tile(out, place_y, channels, steps, y)
