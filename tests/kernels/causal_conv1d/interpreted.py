@@ -30,8 +30,10 @@ def error(got: Tensor, want: Tensor) -> float:
     return worst if worst == worst else float("inf")
 
 
-def errors(case: str, silu: bool, bare: bool) -> float:
+def errors(case: str, silu: bool, bare: bool, abreast: bool) -> float:
     inputs = {**CASES, **EMPTY}[case](torch.float32, "cpu")
+    if abreast:
+        inputs["x"] = inputs["x"].transpose(1, 2).contiguous().transpose(1, 2)
     given = [inputs.get(name) for name in NAMES]
     if bare:
         given[2] = given[3] = None
@@ -41,16 +43,18 @@ def errors(case: str, silu: bool, bare: bool) -> float:
     want += reference.backward(*(grad.double() for grad in grads), *exact, silu)
     with poisoned_memory():
         got = triton.forward(*given, silu) + triton.backward(*grads, *given, silu)
+    assert got[0].stride() == given[0].stride() == got[2].stride()
     return max(map(error, got, want))
 
 
 def main() -> None:
     torch.manual_seed(0)
     found = {
-        f"{case}, silu {silu}, bare {bare}": errors(case, silu, bare)
+        f"{case}, silu {silu}, bare {bare}, abreast {abreast}": errors(case, silu, bare, abreast)
         for case in {**CASES, **EMPTY}
         if case not in SKIPPED
         for silu, bare in ((True, False), (False, True))
+        for abreast in (False, True)
     }
     json.dump(found, sys.stdout)
 

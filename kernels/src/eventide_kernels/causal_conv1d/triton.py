@@ -2,12 +2,11 @@
 
 Packed sequences come with, for each step, the first step of its sequence and which one it is, so
 that nothing is read back from the device. The few elements at the edges of a sequence, final state
-and gradient of the initial state, are left to torch. Sums are in a fixed order: no atomics.
+and gradient of the initial state, are left to torch. Sums are in a fixed order: no atomics. Signals
+are read and written by their strides; a tile is long in the direction of contiguous memory.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 import triton
@@ -17,18 +16,18 @@ from torch import Tensor
 from .edges import add_final_gradient, final_state, segments, state_gradient
 from .reference import starting_state
 
-_CHANNELS, _STEPS = 16, 128
+_LONG, _SHORT = 128, 16
 
 
 @triton.jit
 def _input_at(
-    x_ptr, state_ptr, d, t, inside, first, sequence, dim, length, width, w,
+    x_ptr, x_d, x_t, state_ptr, d, t, inside, first, sequence, dim, width, w,
 ):  # fmt: skip
     """Input of tap w of the steps t: from x, or before the sequence's first step from its state."""
     p = t - (width - 1) + w
     known = inside & (p >= first)[None, :]
     before = inside & (p < first)[None, :]
-    x = tl.load(x_ptr + d[:, None] * length + p[None, :], mask=known, other=0.0)
+    x = tl.load(x_ptr + d[:, None] * x_d + p[None, :] * x_t, mask=known, other=0.0)
     slot = sequence * dim * (width - 1) + (p - first + width - 1)
     state = tl.load(state_ptr + d[:, None] * (width - 1) + slot[None, :], mask=before, other=0.0)
     return x.to(tl.float32) + state.to(tl.float32)
@@ -38,8 +37,8 @@ def _input_at(
 def _tile(first_ptr, sequence_ptr, dim, length, PACKED: tl.constexpr, CHANNELS: tl.constexpr,
           STEPS: tl.constexpr):  # fmt: skip
     b = tl.program_id(0).to(tl.int64)
-    d = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
-    t = tl.program_id(2) * STEPS + tl.arange(0, STEPS)
+    d = tl.program_id(1).to(tl.int64) * CHANNELS + tl.arange(0, CHANNELS)
+    t = tl.program_id(2).to(tl.int64) * STEPS + tl.arange(0, STEPS)
     inside = (d < dim)[:, None] & (t < length)[None, :]
     if PACKED:
         first = tl.load(first_ptr + t, mask=t < length, other=0)
@@ -53,53 +52,55 @@ def _tile(first_ptr, sequence_ptr, dim, length, PACKED: tl.constexpr, CHANNELS: 
 @triton.jit
 def _forward_kernel(
     out_ptr, x_ptr, weight_ptr, bias_ptr, state_ptr, first_ptr, sequence_ptr, dim, length, width,
-    SILU: tl.constexpr, PACKED: tl.constexpr, CHANNELS: tl.constexpr, STEPS: tl.constexpr,
+    x_b, x_d, x_t, out_b, out_d, out_t, SILU: tl.constexpr, PACKED: tl.constexpr,
+    CHANNELS: tl.constexpr, STEPS: tl.constexpr,
 ):  # fmt: skip
     b, d, t, inside, first, sequence = _tile(
         first_ptr, sequence_ptr, dim, length, PACKED, CHANNELS, STEPS
     )
-    row = b * dim * length
     total = tl.zeros((CHANNELS, STEPS), dtype=tl.float32)
     total += tl.load(bias_ptr + d, mask=d < dim, other=0.0).to(tl.float32)[:, None]
     for w in range(width):
         tap = tl.load(weight_ptr + d * width + w, mask=d < dim, other=0.0).to(tl.float32)
         total += tap[:, None] * _input_at(
-            x_ptr + row, state_ptr, d, t, inside, first, sequence, dim, length, width, w
+            x_ptr + b * x_b, x_d, x_t, state_ptr, d, t, inside, first, sequence, dim, width, w
         )
     if SILU:
         total = total / (1.0 + tl.exp(-total))
-    tl.store(out_ptr + row + d[:, None] * length + t[None, :], total, mask=inside)
+    tl.store(out_ptr + b * out_b + d[:, None] * out_d + t[None, :] * out_t, total, mask=inside)
 
 
 @triton.jit
 def _weight_kernel(
     g_ptr, parts_ptr, grad_ptr, x_ptr, weight_ptr, bias_ptr, state_ptr, first_ptr, sequence_ptr,
-    dim, length, width, SILU: tl.constexpr, PACKED: tl.constexpr, CHANNELS: tl.constexpr,
+    dim, length, width, x_b, x_d, x_t, g_b, g_d, g_t, grad_b, grad_d, grad_t,
+    SILU: tl.constexpr, PACKED: tl.constexpr, CHANNELS: tl.constexpr,
     STEPS: tl.constexpr,
 ):  # fmt: skip
     """Gradient before the activation, and this tile's share of those of weight and bias."""
     b, d, t, inside, first, sequence = _tile(
         first_ptr, sequence_ptr, dim, length, PACKED, CHANNELS, STEPS
     )
-    row = b * dim * length
-    cells = row + d[:, None] * length + t[None, :]
-    g = tl.load(grad_ptr + cells, mask=inside, other=0.0).to(tl.float32)
+    grad_ptr += b * grad_b
+    g = tl.load(grad_ptr + d[:, None] * grad_d + t[None, :] * grad_t, mask=inside, other=0.0).to(
+        tl.float32
+    )
     if SILU:
         total = tl.zeros((CHANNELS, STEPS), dtype=tl.float32)
         total += tl.load(bias_ptr + d, mask=d < dim, other=0.0).to(tl.float32)[:, None]
         for w in range(width):
             tap = tl.load(weight_ptr + d * width + w, mask=d < dim, other=0.0).to(tl.float32)
             total += tap[:, None] * _input_at(
-                x_ptr + row, state_ptr, d, t, inside, first, sequence, dim, length, width, w
+                x_ptr + b * x_b, x_d, x_t, state_ptr, d, t, inside, first, sequence, dim, width, w
             )
         s = 1.0 / (1.0 + tl.exp(-total))
         g = g * s * (1.0 + total * (1.0 - s))
-    tl.store(g_ptr + cells, g, mask=inside)
+    tl.store(g_ptr + b * g_b + d[:, None] * g_d + t[None, :] * g_t, g, mask=inside)
     tile = b * tl.num_programs(2) + tl.program_id(2)
     share = parts_ptr + tile * dim * (width + 1) + d * (width + 1)
     for w in range(width):
         seen = _input_at(
-            x_ptr + row, state_ptr, d, t, inside, first, sequence, dim, length, width, w
+            x_ptr + b * x_b, x_d, x_t, state_ptr, d, t, inside, first, sequence, dim, width, w
         )
         tl.store(share + w, tl.sum(g * seen, axis=1), mask=d < dim)
     tl.store(share + width, tl.sum(g, axis=1), mask=d < dim)
@@ -107,14 +108,13 @@ def _weight_kernel(
 
 @triton.jit
 def _input_kernel(
-    d_x_ptr, g_ptr, weight_ptr, first_ptr, sequence_ptr, dim, length, width,
+    d_x_ptr, g_ptr, weight_ptr, first_ptr, sequence_ptr, dim, length, width, g_b, g_d, g_t,
     PACKED: tl.constexpr, CHANNELS: tl.constexpr, STEPS: tl.constexpr,
 ):  # fmt: skip
     """d_x[p] = sum_w weight[w] g[p + W - 1 - w] over later steps of the same sequence."""
     b, d, p, inside, first, sequence = _tile(
         first_ptr, sequence_ptr, dim, length, PACKED, CHANNELS, STEPS
     )
-    row = b * dim * length
     total = tl.zeros((CHANNELS, STEPS), dtype=tl.float32)
     for w in range(width):
         t = p + width - 1 - w
@@ -122,26 +122,27 @@ def _input_kernel(
         if PACKED:
             same = same & (tl.load(sequence_ptr + t, mask=same, other=-1) == sequence)
         tap = tl.load(weight_ptr + d * width + w, mask=d < dim, other=0.0).to(tl.float32)
-        g = tl.load(
-            g_ptr + row + d[:, None] * length + t[None, :], mask=inside & same[None, :], other=0.0
-        )
-        total += tap[:, None] * g
-    tl.store(d_x_ptr + row + d[:, None] * length + p[None, :], total, mask=inside)
+        cells = b * g_b + d[:, None] * g_d + t[None, :] * g_t
+        total += tap[:, None] * tl.load(g_ptr + cells, mask=inside & same[None, :], other=0.0)
+    tl.store(d_x_ptr + b * g_b + d[:, None] * g_d + p[None, :] * g_t, total, mask=inside)
 
 
-def _grid(x: Tensor) -> tuple[int, int, int]:
-    return x.shape[0], triton.cdiv(x.shape[1], _CHANNELS), triton.cdiv(x.shape[2], _STEPS)
+def _tiles(x: Tensor) -> tuple[tuple[int, int, int], dict[str, int]]:
+    """The grid, and how many channels and steps a program takes."""
+    abreast = x.stride(1) == 1 and x.stride(2) != 1
+    channels, steps = (_LONG, _SHORT) if abreast else (_SHORT, _LONG)
+    grid = x.shape[0], triton.cdiv(x.shape[1], channels), triton.cdiv(x.shape[2], steps)
+    return grid, {"CHANNELS": channels, "STEPS": steps}
 
 
-def _inputs(
+def _filters(
     x: Tensor, weight: Tensor, bias: Tensor | None, initial_state: Tensor | None,
     cu_seqlens: Tensor | None,
-) -> tuple[tuple[Tensor, ...], tuple[Tensor, Tensor], dict[str, Any]]:  # fmt: skip
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """weight, bias and initial state, zero where there is none."""
     state = starting_state(x, weight, initial_state, cu_seqlens)
     bias = weight.new_zeros(weight.shape[0]) if bias is None else bias
-    tensors = tuple(tensor.contiguous() for tensor in (x, weight, bias, state))
-    options = {"PACKED": cu_seqlens is not None, "CHANNELS": _CHANNELS, "STEPS": _STEPS}
-    return tensors, segments(x, cu_seqlens), options
+    return weight.contiguous(), bias.contiguous(), state.contiguous()
 
 
 def forward(
@@ -149,13 +150,15 @@ def forward(
     cu_seqlens: Tensor | None, silu: bool,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Backend interface, see reference.forward; float32 inside."""
-    tensors, steps, options = _inputs(x, weight, bias, initial_state, cu_seqlens)
-    out = torch.empty_like(tensors[0])
+    filters = _filters(x, weight, bias, initial_state, cu_seqlens)
+    grid, tile = _tiles(x)
+    out = torch.empty_like(x)
     if out.numel():
-        _forward_kernel[_grid(x)](
-            out, *tensors, *steps, *x.shape[1:], weight.shape[1], SILU=silu, **options
-        )
-    return out, final_state(x, tensors[3], cu_seqlens).to(x.dtype)
+        _forward_kernel[grid](
+            out, x, *filters, *segments(x, cu_seqlens), *x.shape[1:], weight.shape[1],
+            *x.stride(), *out.stride(), SILU=silu, PACKED=cu_seqlens is not None, **tile,
+        )  # fmt: skip
+    return out, final_state(x, filters[2], cu_seqlens).to(x.dtype)
 
 
 def backward(
@@ -163,18 +166,17 @@ def backward(
     initial_state: Tensor | None, cu_seqlens: Tensor | None, silu: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Backend interface, see reference.backward; float32 inside."""
-    tensors, steps, options = _inputs(x, weight, bias, initial_state, cu_seqlens)
-    (dim, length), width, grid = x.shape[1:], weight.shape[1], _grid(x)
-    d_x = torch.empty(x.shape, dtype=torch.float32, device=x.device)
-    g = torch.empty_like(d_x)
-    parts = torch.empty(grid[0] * grid[2], dim, width + 1, dtype=torch.float32, device=x.device)
+    filters, steps = _filters(x, weight, bias, initial_state, cu_seqlens), segments(x, cu_seqlens)
+    (dim, length), width, (grid, tile) = x.shape[1:], weight.shape[1], _tiles(x)
+    d_x, g = (torch.empty_like(x, dtype=torch.float32) for _ in range(2))
+    parts = torch.zeros(grid[0] * grid[2], dim, width + 1, device=x.device)
     if x.numel():
-        sizes = dim, length, width
-        grad_out = grad_out.contiguous()
-        _weight_kernel[grid](g, parts, grad_out, *tensors, *steps, *sizes, SILU=silu, **options)
-        _input_kernel[grid](d_x, g, tensors[1], *steps, *sizes, **options)
-    else:
-        parts = parts.zero_()
+        sizes, packed = (dim, length, width), cu_seqlens is not None
+        _weight_kernel[grid](
+            g, parts, grad_out, x, *filters, *steps, *sizes, *x.stride(), *g.stride(),
+            *grad_out.stride(), SILU=silu, PACKED=packed, **tile,
+        )  # fmt: skip
+        _input_kernel[grid](d_x, g, filters[0], *steps, *sizes, *g.stride(), PACKED=packed, **tile)
     shares = parts.sum(0)
     d_state = state_gradient(g, weight, grad_final, cu_seqlens)
     add_final_gradient(d_x, grad_final, cu_seqlens)
