@@ -112,13 +112,15 @@ def backward(
     run_split(fill, layout.blocks, 2 * _COST * u.numel() * states)
     parts = [sums[first] for first in sorted(sums)]  # always added up in the same order
     d_B, d_C, d_step = (torch.from_numpy(sum(part[i] for part in parts)) for i in range(3))
+    by_step = (*B.shape[:2], B.shape[3], B.shape[2])
     per_channel = [
         layout.gather(rows, like[i][:, None])[:, 0]
         for rows, i in ((grads.skip, 5), (grads.bias, 7), (grads.scale, 9))
     ]
     found = (
-        wide[0], wide[1], layout.gather(grads.rate, A), d_B.transpose(2, 3), d_C.transpose(2, 3),
-        per_channel[0], wide[2], per_channel[1], like[8] if step is None else d_step,
+        wide[0], wide[1], layout.gather(grads.rate, A), d_B.view(by_step).transpose(2, 3),
+        d_C.view(by_step).transpose(2, 3),
+        per_channel[0], wide[2], per_channel[1], like[8] if step is None else d_step.view_as(step),
         per_channel[2], like[10] if weight is None else layout.gather(grads.weight, weight),
         layout.gather(grads.state, initial_state),
     )  # fmt: skip
@@ -143,9 +145,11 @@ def _problem(
         layout.spread(A.float() * math.log2(math.e)),
         no_rows if weight is None else layout.spread(weight),
         *(layout.spread(t[:, None]) for t in (D, delta_bias, step_scale)),
-        np.empty((0, 0), np.float32) if step is None else _float(step).contiguous().numpy(),
-        *(_float(t).transpose(2, 3).contiguous().numpy() for t in (B, C)),
+        np.empty(0, np.float32) if step is None else _float(step).flatten().numpy(),
+        *(_float(t).transpose(2, 3).reshape(-1, B.shape[2]).contiguous().numpy() for t in (B, C)),
         sequence_bounds(u, cu_seqlens),
+        u.shape[2],
+        B.shape[1],
         layout.group_channels,
         rule,
         delta_softplus,

@@ -46,9 +46,9 @@ class Gradients(NamedTuple):
 class Shared(NamedTuple):
     """Sums over channels, one set a thread."""
 
-    B: Array  # (B, G, L, N)
-    C: Array  # (B, G, L, N)
-    step: Array  # (B, L)
+    B: Array  # (B G L, N)
+    C: Array  # (B G L, N)
+    step: Array  # (B L)
 
 
 class Tiles(NamedTuple):
@@ -69,9 +69,9 @@ class Tiles(NamedTuple):
 
 
 @njit(error_model="numpy", nogil=True)
-def _replay(p: Any, w: Any, block: int, B: Any, C: Any) -> None:
-    """All states of the chunk, and y = C h + D u."""
-    steps, states = B.shape
+def _replay(p: Any, w: Any, block: int, first_B: int, steps: int) -> None:
+    """All states of the chunk, and y = C h + D u. The chunk's B begins at row first_B."""
+    states = p.B.shape[1]
     first, rule, skip = block * states, p.rule, load(p.skip, block)
     for k in range(steps):
         x, size, time = load(w.u, k), load(w.dt, k), load(w.decay, k)
@@ -85,10 +85,10 @@ def _replay(p: Any, w: Any, block: int, B: Any, C: Any) -> None:
             elif rule == WEIGHTED:
                 pushed = load(p.weight, first + n) * x
             power = exp2(time * rate)
-            state = power * load(w.h, k * states + n) + pushed * B[k, n]
+            state = power * load(w.h, k * states + n) + pushed * p.B[first_B + k, n]
             store(w.power, k * states + n, power)
             store(w.h, (k + 1) * states + n, state)
-            y = y + state * C[k, n]
+            y = y + state * p.C[first_B + k, n]
         store(w.y, k, y)
 
 
@@ -114,9 +114,9 @@ def _ungate(w: Any, steps: int) -> None:
 
 
 @njit(error_model="numpy", nogil=True)
-def _step_back(p: Any, w: Any, d: Any, block: int, lam_row: int, B: Any, C: Any, k: int) -> Any:
+def _step_back(p: Any, w: Any, d: Any, block: int, lam_row: int, at_B: int, k: int) -> Any:
     """One step: advances lam, adds to dA, dW, dB, dC; returns du, d dt and d decay."""
-    states = B.shape[1]
+    states = p.B.shape[1]
     first, rule = block * states, p.rule
     x, size, time, g = load(w.u, k), load(w.dt, k), load(w.decay, k), load(w.g, k)
     into_push, into_size, into_time = spread(_ZERO), spread(_ZERO), spread(_ZERO)
@@ -124,12 +124,12 @@ def _step_back(p: Any, w: Any, d: Any, block: int, lam_row: int, B: Any, C: Any,
     for n in range(states):
         row = k * states + n
         power, rate = load(w.power, row), load(p.rate, first + n)
-        lam = load(d.state, lam_row + n) + g * C[k, n]
+        lam = load(d.state, lam_row + n) + g * p.C[at_B, n]
         store(d.state, lam_row + n, power * lam)
         lam_q = lam * power * load(w.h, row)
         into_time = into_time + lam_q * rate
         d_rate = lam_q * time
-        lam_B = lam * B[k, n]
+        lam_B = lam * p.B[at_B, n]
         pushed = driven
         if rule == ZOH:
             natural = rate * _LN_2
@@ -159,16 +159,20 @@ def _step_back(p: Any, w: Any, d: Any, block: int, lam_row: int, B: Any, C: Any,
 
 @njit(error_model="numpy", nogil=True)
 def _chunk_back(
-    p: Any, w: Any, d: Any, block: int, lam_row: int, B: Any, C: Any, times: Any, d_times: Any
-) -> None:
-    """The steps of a chunk backwards; w.d_u and w.dt become the gradients of u and raw delta."""
+    p: Any, w: Any, d: Any, d_step: Any, block: int, lam_row: int, first_B: int, first: int,
+    steps: int,
+) -> None:  # fmt: skip
+    """The steps of a chunk backwards; w.d_u and w.dt become the gradients of u and raw delta.
+
+    The chunk's B begins at row first_B, its step at `first`.
+    """
     d_skip, d_bias, d_scale = load(d.skip, block), load(d.bias, block), load(d.scale, block)
     scale = load(p.scale, block)
-    for k in range(B.shape[0] - 1, -1, -1):
-        d_u, d_size, d_decay = _step_back(p, w, d, block, lam_row, B, C, k)
-        if times.shape[0] > 0:
-            d_scale = d_scale + d_decay * times[k]
-            d_times[k] += total(d_decay * scale)
+    for k in range(steps - 1, -1, -1):
+        d_u, d_size, d_decay = _step_back(p, w, d, block, lam_row, first_B + k, k)
+        if p.step.shape[0] > 0:
+            d_scale = d_scale + d_decay * p.step[first + k]
+            d_step[first + k] += total(d_decay * scale)
         else:
             d_size = d_size + d_decay
         d_delta = d_size * load(w.slope, k)
@@ -187,36 +191,34 @@ def _block_back(
     block: int, s: int, t: int, steps: int,
 ) -> None:  # fmt: skip
     batch, start = p.bounds[s, 0], p.bounds[s, 1]
-    length, states, blocks = p.B.shape[2], p.B.shape[3], p.skip.shape[0]
+    length, states, blocks = p.length, p.B.shape[1], p.skip.shape[0]
     group, channel, channels = place(block, p.group_channels)
-    B, C = p.B[batch, group, t : t + steps], p.C[batch, group, t : t + steps]
+    first_B, first = (batch * p.groups + group) * length + t, batch * length + t
     index = chunk_index(s, batch, length, t, start)
     copy_rows(kept, (index * blocks + block) * states, w.h, 0, states)
     load_tile(p.u, at(p.u, batch, channel, t), channels, steps, w.u)
     load_tile(p.delta, at(p.delta, batch, channel, t), channels, steps, w.dt)
     load_tile(d_out, at(d_out, batch, channel, t), channels, steps, w.g)
     _slopes(p, w, block, steps)
-    load_steps(p, block, batch, t, steps, w.dt, w.decay)
-    _replay(p, w, block, B, C)
+    load_steps(p, block, first, steps, w.dt, w.decay)
+    _replay(p, w, block, first_B, steps)
     if p.z.memory.shape[0] > 0:
         load_tile(p.z, at(p.z, batch, channel, t), channels, steps, w.z)
         _ungate(w, steps)
         store_tile(d.z, at(d.z, batch, channel, t), channels, steps, w.z)
-    row = 0 if p.step.shape[0] == 0 else batch
-    times = p.step[row, t : t + steps] if p.step.shape[0] > 0 else p.step[:0].reshape(-1)
-    d_times = shared.step[row, t : t + steps] if p.step.shape[0] > 0 else times
-    _chunk_back(p, w, d, block, (s * blocks + block) * states, B, C, times, d_times)
+    lam_row = (s * blocks + block) * states
+    _chunk_back(p, w, d, shared.step, block, lam_row, first_B, first, steps)
     store_tile(d.u, at(d.u, batch, channel, t), channels, steps, w.d_u)
     store_tile(d.delta, at(d.delta, batch, channel, t), channels, steps, w.dt)
 
 
 @njit(error_model="numpy", nogil=True)
-def _fold(tile: Any, sums: Any) -> None:
-    """sums (steps, N) = the rows of the tile, each folded to one number."""
-    steps, states = sums.shape
+def _fold(tile: Any, sums: Any, first: int, steps: int) -> None:
+    """sums[first : first + steps] (steps, N) = the rows of the tile, each folded to one number."""
+    states = sums.shape[1]
     for k in range(steps):
         for n in range(states):
-            sums[k, n] = total(load(tile, k * states + n))
+            sums[first + k, n] = total(load(tile, k * states + n))
 
 
 @njit(error_model="numpy", nogil=True, cache=True)
@@ -224,8 +226,8 @@ def backward_blocks(
     p: Any, d_out: Any, kept: Any, d: Any, shared: Any, w: Any, first: int, stop: int
 ) -> None:
     """Blocks first to stop - 1 of every sequence; d.state holds the gradient of the last state."""
-    states = p.B.shape[3]
-    group_blocks = p.skip.shape[0] // p.B.shape[1]
+    states = p.B.shape[1]
+    group_blocks = p.skip.shape[0] // p.groups
     for s in range(p.bounds.shape[0]):
         batch, start, end = p.bounds[s, 0], p.bounds[s, 1], p.bounds[s, 2]
         for back in range((end - start + CHUNK - 1) // CHUNK - 1, -1, -1):
@@ -240,5 +242,6 @@ def backward_blocks(
                 while block < group_stop:
                     _block_back(p, w, d, d_out, shared, kept, block, s, t, steps)
                     block += 1
-                _fold(w.d_B, shared.B[batch, group, t : t + steps])
-                _fold(w.d_C, shared.C[batch, group, t : t + steps])
+                first_B = (batch * p.groups + group) * p.length + t
+                _fold(w.d_B, shared.B, first_B, steps)
+                _fold(w.d_C, shared.C, first_B, steps)

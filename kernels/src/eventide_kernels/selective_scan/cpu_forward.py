@@ -38,10 +38,12 @@ class Problem(NamedTuple):
     skip: Array  # D, (blocks, 16)
     bias: Array  # delta_bias, (blocks, 16)
     scale: Array  # step_scale, (blocks, 16)
-    step: Array  # (B, L)
-    B: Array  # (B, G, L, N)
-    C: Array  # (B, G, L, N)
+    step: Array  # (B L), or empty
+    B: Array  # (B G L, N)
+    C: Array  # (B G L, N)
     bounds: Array  # (sequences, 3): batch element, first step, last step + 1
+    length: int
+    groups: int
     group_channels: int
     rule: int
     use_softplus: bool
@@ -64,7 +66,7 @@ def chunk_index(sequence: int, batch: int, length: int, first: int, start: int) 
 
 
 @njit(error_model="numpy", nogil=True)
-def load_steps(p: Any, block: int, batch: int, first: int, steps: int, dt: Any, decay: Any) -> None:
+def load_steps(p: Any, block: int, first: int, steps: int, dt: Any, decay: Any) -> None:
     """dt holds raw delta: add the bias, apply softplus; decay = step step_scale or dt."""
     bias, scale = load(p.bias, block), load(p.scale, block)
     has_step = p.step.shape[0] > 0
@@ -73,19 +75,19 @@ def load_steps(p: Any, block: int, batch: int, first: int, steps: int, dt: Any, 
         if p.use_softplus:
             value = softplus(value)
         store(dt, k, value)
-        store(decay, k, spread(p.step[batch, first + k]) * scale if has_step else value)
+        store(decay, k, spread(p.step[first + k]) * scale if has_step else value)
 
 
 @njit(error_model="numpy", nogil=True)
 def _scan_chunk(
-    p: Any, block: int, B: Any, C: Any, h: Any, row: int, u: Any, dt: Any, decay: Any, y: Any,
-    out: Any, place: int, following: Any,
+    p: Any, block: int, first_B: int, steps: int, h: Any, row: int, u: Any, dt: Any, decay: Any,
+    y: Any, out: Any, place: int, following: Any,
 ) -> None:  # fmt: skip
-    """Advance the state h[row : row + N]; y = C h + D u. B and C are (steps, N).
+    """Advance the state h[row : row + N]; y = C h + D u. The chunk's B begins at row first_B.
 
     Meanwhile fetch this chunk's z and out and the following chunk's u and delta.
     """
-    steps, states = B.shape
+    states = p.B.shape[1]
     first, rule, skip = block * states, p.rule, load(p.skip, block)
     for k in range(steps):
         x, size, time = load(u, k), load(dt, k), load(decay, k)
@@ -103,9 +105,9 @@ def _scan_chunk(
                 pushed = zoh_factor(size, natural, exp2(size * rate)) * x
             elif rule == WEIGHTED:
                 pushed = load(p.weight, first + n) * x
-            state = exp2(time * rate) * load(h, row + n) + pushed * B[k, n]
+            state = exp2(time * rate) * load(h, row + n) + pushed * p.B[first_B + k, n]
             store(h, row + n, state)
-            total = total + state * C[k, n]
+            total = total + state * p.C[first_B + k, n]
         store(y, k, total)
 
 
@@ -125,7 +127,7 @@ def forward_blocks(
     last is (sequences blocks N, 16), with the initial state before; kept (chunks blocks N, 16) or
     without rows; room (5 T, 16).
     """
-    states, length, blocks = p.B.shape[3], p.B.shape[2], p.skip.shape[0]
+    states, length, blocks = p.B.shape[1], p.length, p.skip.shape[0]
     # Arrays are cut here, not for each chunk: that would count references, thread against thread.
     u, dt, decay = room[:CHUNK], room[CHUNK : 2 * CHUNK], room[2 * CHUNK : 3 * CHUNK]
     y, z = room[3 * CHUNK : 4 * CHUNK], room[4 * CHUNK :]
@@ -145,11 +147,14 @@ def forward_blocks(
                     place_z, place_y = at(p.z, batch, channel, t), at(out, batch, channel, t)
                     load_tile(p.u, place_u, channels, steps, u)
                     load_tile(p.delta, place_delta, channels, steps, dt)
-                    load_steps(p, block, batch, t, steps, dt, decay)
+                    load_steps(p, block, batch * length + t, steps, dt, decay)
                     ahead = CHUNK * p.u.time_gap, CHUNK * p.delta.time_gap
                     following = (place_u + ahead[0], place_delta + ahead[1], place_z)
-                    B, C = p.B[batch, group, t : t + steps], p.C[batch, group, t : t + steps]
-                    _scan_chunk(p, block, B, C, last, row, u, dt, decay, y, out, place_y, following)
+                    first_B = (batch * p.groups + group) * length + t
+                    _scan_chunk(
+                        p, block, first_B, steps, last, row, u, dt, decay, y, out, place_y,
+                        following,
+                    )  # fmt: skip
                     if p.z.memory.shape[0] > 0:
                         load_tile(p.z, place_z, channels, steps, z)
                         _gate(y, z, steps)
