@@ -42,7 +42,7 @@ def test_the_published_run_is_the_best_on_validation(name: str) -> None:
         if found["split"] == "valid" and found["model"] == "this model"
     ]
     published = next(found for found in runs if found["published"])
-    assert len(runs) == 3
+    assert len(runs) >= 3
     assert published["accuracy"] == max(found["accuracy"] for found in runs)
 
 
