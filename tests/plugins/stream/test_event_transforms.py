@@ -115,9 +115,80 @@ def test_other_attributes_follow_their_events(transform: BaseTransform) -> None:
         assert torch.equal(out.pos[:, 1:], data.pos[out.number, 1:])
 
 
+@pytest.mark.parametrize(
+    "transform", [t for t in TRANSFORMS if not isinstance(t, AddNoiseEvents)], ids=repr
+)
+def test_edges_and_labels_of_events_follow_too(transform: BaseTransform) -> None:
+    data = numbered(50)
+    data.y = 3 * data.number
+    data.edge_index = torch.stack([data.number, data.number.roll(1)])
+    data.edge_attr = data.edge_index.sum(0)
+    torch.manual_seed(2)
+    out = transform(data)
+    assert torch.equal(out.y, 3 * out.number)
+    ends = out.number[out.edge_index]
+    assert torch.equal(ends.sum(0), out.edge_attr)
+    kept = set(out.number.tolist())
+    given = {tuple(edge) for edge in data.edge_index.t().tolist() if set(edge) <= kept}
+    assert {tuple(edge) for edge in ends.t().tolist()} == given
+    assert out.validate()
+
+
+def test_noise_has_no_other_attributes() -> None:
+    noise = AddNoiseEvents(3, SENSOR)
+    with pytest.raises(ValueError, match=r"AddNoiseEvents cannot make \['number'\] for the events"):
+        noise(numbered(9))
+    labelled = recording(9)
+    labelled.y = torch.arange(9)
+    with pytest.raises(ValueError, match=r"cannot make \['y'\]"):
+        noise(labelled)
+    assert noise(recording(1)).y.tolist() == [4]
+
+
 def test_a_class_does_not_follow_a_single_event() -> None:
     out = DropEvents(1.0)(recording(1))
     assert out.pos.shape == (0, 3) and out.y.tolist() == [4]
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS, ids=repr)
+@pytest.mark.parametrize("column", [0, 1])
+def test_positions_must_be_finite_and_floating(transform: BaseTransform, column: int) -> None:
+    data = recording(5)
+    data.pos[3, column] = float("nan")
+    with pytest.raises(ValueError, match=r"needs finite positions, got \[.*nan.*\] at point 3"):
+        transform(data)
+    whole = recording(5)
+    whole.pos = whole.pos.long()
+    with pytest.raises(TypeError, match="needs a floating point data.pos, got torch.int64"):
+        transform(whole)
+
+
+def test_rotation_and_scale_by_hand() -> None:
+    data = Data(x=torch.ones(2, 1), pos=torch.tensor([[0.0, 0, 0], [1, 4, 2]]))
+    torch.manual_seed(0)
+    angle = (2 * float(torch.rand((), dtype=torch.float64)) - 1) * torch.pi
+    torch.manual_seed(0)
+    turned = RandomEventRotate(180, (5, 5), outside="roll")(data).pos[:, 1:]
+    cos, sin = torch.tensor(angle).cos(), torch.tensor(angle).sin()
+    wanted = [[2 - 2 * cos + 2 * sin, 2 - 2 * sin - 2 * cos], [2 + 2 * cos, 2 + 2 * sin]]
+    assert torch.equal(turned, torch.tensor(wanted).round().remainder(5))
+    scaled = RandomEventScale(0.5, 0.5, (5, 5))(data).pos[:, 1:]
+    assert scaled.tolist() == [[1, 1], [3, 2]]
+    assert RandomEventScale(2, 2, (5, 5))(data).pos.tolist() == []
+
+
+def test_jitter_by_hand() -> None:
+    data = Data(x=torch.ones(3, 1), pos=torch.tensor([[0.0, 3], [1, 3], [9, 3]]))
+    torch.manual_seed(1)
+    noise = torch.randn(3)
+    torch.manual_seed(1)
+    times = (data.pos[:, 0] + 4 * noise).clamp(min=0).sort().values
+    assert torch.equal(TimeJitter(4.0)(data).pos[:, 0], times)
+    torch.manual_seed(1)
+    place = (3 + 4 * noise).round()
+    torch.manual_seed(1)
+    jittered = SpatialJitter(4.0, (7,))(data).pos[:, 1]
+    assert torch.equal(jittered, place[(place >= 0) & (place < 7)])
 
 
 def test_drop_events_drops_its_share() -> None:

@@ -101,3 +101,10 @@ def test_events(tmp_path: Path) -> None:
     np.savez(tmp_path / "d.npz", t=t)
     with pytest.raises(ValueError, match="d.npz cannot be read"):
         read_events(tmp_path / "d.npz", (34, 34))
+
+
+def test_a_marked_overflow_may_pass_the_clock_s_period(tmp_path: Path) -> None:
+    marker, event = bytes([0, 240, 0, 0, 0]), bytes([1, 2, 128, 0, 5])
+    (tmp_path / "long.bin").write_bytes(event + marker * 1100 + event)
+    time = read_events(tmp_path / "long.bin", (34, 34)).pos[:, 0]
+    assert time.tolist() == pytest.approx([0, 1100 * 8.192])

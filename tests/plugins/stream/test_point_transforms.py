@@ -144,9 +144,10 @@ def test_farthest_points_keep_what_belongs_to_them() -> None:
     assert FarthestPoints(99)(data).num_nodes == 30
 
 
-def test_farthest_points_of_a_batch_are_refused() -> None:
-    with pytest.raises(TypeError, match="FarthestPoints works on Data, before batching"):
-        FarthestPoints(3)(Batch.from_data_list([cloud(), cloud()]))
+@pytest.mark.parametrize("transform", [FarthestPoints(3), NormalizeSphere()])
+def test_what_is_of_one_cloud_refuses_a_batch(transform: BaseTransform) -> None:
+    with pytest.raises(TypeError, match="works on Data, before batching"):
+        transform(Batch.from_data_list([cloud(), cloud()]))
 
 
 @pytest.mark.parametrize("loop", [True, False])
@@ -202,17 +203,23 @@ def test_each_shows_itself_and_needs_pos(transform: BaseTransform, text: str) ->
     assert repr(transform) == text
     with pytest.raises(ValueError, match=r"needs data.pos of shape \(points, coordinates\), got"):
         transform(Data(x=torch.zeros(3, 1)))
+    with pytest.raises(TypeError, match="needs a floating point data.pos, got torch.int64"):
+        transform(Data(pos=torch.arange(12).view(4, 3)))
+    lost = cloud()
+    lost.pos[4, 1] = float("nan")
+    with pytest.raises(ValueError, match=r"needs finite positions, got \[.*nan.*\] at point 4"):
+        transform(lost)
 
 
 def _of(values: list[float]) -> Data:
-    return Data(pos=torch.tensor(values)[:, None])
+    return Data(pos=torch.tensor(values, dtype=torch.float)[:, None])
 
 
 @pytest.mark.parametrize(
     ("attempt", "error", "message"),
     [
         (lambda: OrderByCoordinate(3)(cloud()), IndexError, "axis must be below 3, got 3"),
-        (lambda: OrderByCoordinate()(_of([0, float("nan")])), ValueError, "got nan at 1"),
+        (lambda: OrderByCoordinate()(_of([0, torch.nan])), ValueError, r"got \[nan\] at point 1"),
         (
             lambda: CoordinateDifferences()(_of([0, 2, 1])),
             ValueError,
@@ -222,7 +229,7 @@ def _of(values: list[float]) -> Data:
         (lambda: RandomAnisotropicScale(0, 1), ValueError, "got low 0, high 1"),
         (lambda: RandomShift(-1), ValueError, "most must not be negative, got -1"),
         (lambda: FarthestPoints(0), ValueError, "count must be at least 1, got 0"),
-        (lambda: FarthestPoints(1)(_of([float("inf")])), ValueError, "must be finite"),
+        (lambda: FarthestPoints(1)(_of([float("inf")])), ValueError, "needs finite positions"),
         (lambda: NearestNeighborGraph(0), ValueError, "k must be at least 1, got 0"),
     ],
 )

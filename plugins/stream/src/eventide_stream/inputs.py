@@ -131,7 +131,10 @@ def _cloud(points: np.ndarray) -> Data:
 
 
 def _nmnist(path: Path) -> tuple[Recording, int | None]:
-    return read_nmnist(path), NMNIST_CLOCK
+    recording = read_nmnist(path)
+    # Markers of overflow carry the times past the period: then the clock has been followed.
+    past = bool((recording.t >= NMNIST_CLOCK).any())
+    return recording, None if past else NMNIST_CLOCK
 
 
 def _aedat2(path: Path) -> tuple[Recording, int | None]:

@@ -19,7 +19,7 @@ import numpy as np
 from .recording import Recording
 
 NMNIST_CLOCK = 2**23
-"""Microseconds after which the clock of a recording starts again."""
+"""Microseconds after which the clock of a recording starts again, where no event marks that."""
 
 _EVENT = 5
 _OVERFLOW_Y, _OVERFLOW = 240, 2**13

@@ -25,8 +25,10 @@ class AddNoiseEvents(BaseTransform):
         polarities: x is drawn from 0 to polarities - 1.
 
     Raises:
-        ValueError: an argument out of its range; the data has no pos of that many coordinates,
-            or no x of shape (N, 1).
+        TypeError: the data is a Batch already, or its pos not floating point.
+        ValueError: an argument out of its range; the data has no finite pos of
+            that many coordinates, or no x of shape (N, 1), or it has other attributes of
+            events, which noise lacks.
 
     Source: Event-SSM, https://arxiv.org/abs/2404.18508.
     """
@@ -46,6 +48,10 @@ class AddNoiseEvents(BaseTransform):
         if x is None or tuple(x.shape) != (len(pos), 1):
             got = None if x is None else tuple(x.shape)
             raise ValueError(f"{type(self).__name__} needs data.x of shape (events, 1), got {got}")
+        others = [n for n in data.keys() if n not in ("x", "pos", "y") and data.is_node_attr(n)]
+        others += ["y"] if len(pos) > 1 and "y" in data and data.is_node_attr("y") else []
+        if others:
+            raise ValueError(f"{type(self).__name__} cannot make {others} for the events it adds")
         if not len(pos):
             return data
         first, last = pos[0, 0], pos[-1, 0]

@@ -25,7 +25,8 @@ class CoordinateDifferences(BaseTransform):
 
     Raises:
         IndexError: pos has no such column.
-        ValueError: the data has no pos; the coordinate decreases or is not finite.
+        TypeError: pos is not floating point.
+        ValueError: the data has no finite pos; the coordinate decreases.
     """
 
     def __init__(self, axis: int = 0, attr: str = "step") -> None:

@@ -23,7 +23,8 @@ class DropEventChunk(BaseTransform):
         most: the largest share of its events.
 
     Raises:
-        ValueError: p or most outside 0 to 1; the data has no pos.
+        TypeError: the data is a Batch already, or its pos not floating point.
+        ValueError: p or most outside 0 to 1; the data has no finite pos.
 
     Source: Event-SSM, https://arxiv.org/abs/2404.18508.
     """

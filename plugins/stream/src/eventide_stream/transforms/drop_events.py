@@ -22,7 +22,8 @@ class DropEvents(BaseTransform):
         p: the chance, or the range (p_0, p_1) that it is drawn from for each recording.
 
     Raises:
-        ValueError: p outside 0 to 1, or a range that falls; the data has no pos.
+        TypeError: the data is a Batch already, or its pos not floating point.
+        ValueError: p outside 0 to 1, or a range that falls; the data has no finite pos.
 
     Source: Event-SSM, https://arxiv.org/abs/2404.18508.
     """

@@ -22,7 +22,8 @@ class EventSlice(BaseTransform):
         random: start anywhere that `count` events follow; otherwise at the first event.
 
     Raises:
-        ValueError: count < 1; the data has no pos.
+        TypeError: the data is a Batch already, or its pos not floating point.
+        ValueError: count < 1; the data has no finite pos.
 
     Source: Event-SSM, https://arxiv.org/abs/2404.18508, which trains on slices of 65,536 events
     and tests on whole recordings.
@@ -37,7 +38,8 @@ class EventSlice(BaseTransform):
         """Data with the events that are kept."""
         spare = len(events_of(data, type(self).__name__)) - self.count
         start = int(torch.randint(spare + 1, ())) if self.random and spare > 0 else 0
-        return start_at_zero(select_events(data, slice(start, start + self.count)))
+        kept = torch.arange(start, min(start + self.count, spare + self.count))
+        return start_at_zero(select_events(data, kept.to(data.pos.device)))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.count}, random={self.random})"

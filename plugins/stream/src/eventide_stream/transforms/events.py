@@ -19,8 +19,8 @@ def events_of(data: Data, transform: str, dimensions: int | None = None) -> Tens
     """data.pos of one recording, (N, 1 + k).
 
     Raises:
-        TypeError: a collated Batch.
-        ValueError: no pos, or not `dimensions` sensor coordinates beside the time.
+        TypeError: a collated Batch, or pos not floating point.
+        ValueError: no pos, not `dimensions` sensor coordinates beside the time, or not finite.
     """
     refuse_batch(data, transform)
     pos = positions(data, transform)
@@ -32,13 +32,16 @@ def events_of(data: Data, transform: str, dimensions: int | None = None) -> Tens
     return pos
 
 
-def select_events(data: Data, index: Tensor | slice) -> Data:
-    """The events that `index` names: every attribute with a row an event follows, y never does."""
-    count = data.pos.shape[0]
-    for name, value in data.to_dict().items():
-        if name != "y" and isinstance(value, Tensor) and value.dim() and len(value) == count:
-            data[name] = value[index]
-    return data
+def select_events(data: Data, index: Tensor) -> Data:
+    """The events that `index`, numbers or a mask, names, as torch_geometric's subgraph.
+
+    Every attribute with a row an event follows, and edges are renumbered; the class y of a single
+    event stays.
+    """
+    chosen = data.subgraph(index)
+    if data.pos.shape[0] == 1 and "y" in data:
+        chosen.y = data.y
+    return chosen
 
 
 def order_by_time(data: Data) -> Data:

@@ -26,8 +26,8 @@ class FarthestPoints(BaseTransform):
         random_start: begin at any point, drawn from torch's generator; False: at the first.
 
     Raises:
-        TypeError: the data is a Batch already.
-        ValueError: count < 1; the data has no pos, or it is not finite.
+        TypeError: the data is a Batch already, or its pos not floating point.
+        ValueError: count < 1; the data has no finite pos.
     """
 
     def __init__(self, count: int, random_start: bool = True) -> None:

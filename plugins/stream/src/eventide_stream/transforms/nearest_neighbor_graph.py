@@ -28,7 +28,8 @@ class NearestNeighborGraph(BaseTransform):
         loop: count each point among its own neighbours.
 
     Raises:
-        ValueError: k < 1; the data has no pos, or it is not finite.
+        TypeError: pos is not floating point.
+        ValueError: k < 1; the data has no finite pos.
     """
 
     def __init__(self, k: int = 6, loop: bool = False) -> None:

@@ -7,7 +7,7 @@ from torch_geometric.data import Data
 from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
 
-from .reading import positions
+from .reading import positions, refuse_batch
 
 
 def unit_sphere(pos: Tensor) -> Tensor:
@@ -34,10 +34,12 @@ class NormalizeSphere(BaseTransform):
     Data with pos (N, D); a cloud whose points all lie at one place becomes zeros.
 
     Raises:
-        ValueError: the data has no pos.
+        TypeError: the data is a Batch already, or its pos not floating point.
+        ValueError: the data has no finite pos.
     """
 
     def forward(self, data: Data) -> Data:
         """Data with the new pos."""
+        refuse_batch(data, type(self).__name__)
         data.pos = unit_sphere(positions(data, type(self).__name__))
         return data

@@ -23,7 +23,8 @@ class OrderByCoordinate(BaseTransform):
 
     Raises:
         IndexError: pos has no such column.
-        ValueError: the data has no pos, or the coordinate is not finite.
+        TypeError: pos is not floating point.
+        ValueError: the data has no finite pos.
     """
 
     def __init__(self, axis: int = 0) -> None:

@@ -23,7 +23,8 @@ class RandomAnisotropicScale(BaseTransform):
         high: the largest one.
 
     Raises:
-        ValueError: not 0 < low <= high; the data has no pos.
+        TypeError: pos is not floating point.
+        ValueError: not 0 < low <= high; the data has no finite pos.
 
     Source: the augmentation of PointMamba, https://arxiv.org/abs/2402.10739.
     """

@@ -26,7 +26,9 @@ class RandomEventFlip(BaseTransform):
         p: the chance.
 
     Raises:
-        ValueError: an argument out of its range; the data has no pos of that many coordinates.
+        TypeError: the data is a Batch already, or its pos not floating point.
+        ValueError: an argument out of its range; the data has no finite pos of
+            that many coordinates.
     """
 
     def __init__(self, sensor_size: Sequence[int], axis: int = 0, p: float = 0.5) -> None:

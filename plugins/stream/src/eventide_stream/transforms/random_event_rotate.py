@@ -27,7 +27,9 @@ class RandomEventRotate(BaseTransform):
         outside: "drop" events that leave the sensor, or "roll" them in at the other side.
 
     Raises:
-        ValueError: an argument out of its range; the data has no pos of two sensor coordinates.
+        TypeError: the data is a Batch already, or its pos not floating point.
+        ValueError: an argument out of its range; the data has no finite pos of
+            two sensor coordinates.
 
     Source: Event-SSM, https://arxiv.org/abs/2404.18508.
     """

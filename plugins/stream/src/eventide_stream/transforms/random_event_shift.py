@@ -27,7 +27,9 @@ class RandomEventShift(BaseTransform):
         outside: "drop" events that leave the sensor, or "roll" them in at the other side.
 
     Raises:
-        ValueError: an argument out of its range; the data has no pos of that many coordinates.
+        TypeError: the data is a Batch already, or its pos not floating point.
+        ValueError: an argument out of its range; the data has no finite pos of
+            that many coordinates.
 
     Source: Event-SSM, https://arxiv.org/abs/2404.18508, which rolls.
     """

@@ -22,7 +22,8 @@ class RandomShift(BaseTransform):
         most: the largest shift, not negative, in the unit of pos.
 
     Raises:
-        ValueError: most is negative; the data has no pos.
+        TypeError: pos is not floating point.
+        ValueError: most is negative; the data has no finite pos.
 
     Source: the augmentation of PointMamba, https://arxiv.org/abs/2402.10739.
     """

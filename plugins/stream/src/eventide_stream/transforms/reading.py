@@ -11,12 +11,19 @@ def positions(data: Data, transform: str) -> Tensor:
     """data.pos, (N, D).
 
     Raises:
-        ValueError: there is none, or it has another number of dimensions.
+        TypeError: it is not floating point.
+        ValueError: there is none, it has another number of dimensions, or it is not finite.
     """
     pos = data.get("pos")
     if not isinstance(pos, Tensor) or pos.dim() != 2:
         got = f"shape {tuple(pos.shape)}" if isinstance(pos, Tensor) else type(pos).__name__
         raise ValueError(f"{transform} needs data.pos of shape (points, coordinates), got {got}")
+    if not pos.is_floating_point():
+        raise TypeError(f"{transform} needs a floating point data.pos, got {pos.dtype}")
+    if not (finite := pos.isfinite().all(1)).all():
+        at = int((~finite).nonzero()[0])
+        values = pos[at].tolist()
+        raise ValueError(f"{transform} needs finite positions, got {values} at point {at}")
     return pos
 
 
@@ -25,16 +32,12 @@ def coordinate(data: Data, axis: int, transform: str) -> Tensor:
 
     Raises:
         IndexError: pos has no such axis.
-        ValueError: there is no pos, or the coordinate is not finite.
+        TypeError, ValueError: as positions.
     """
     pos = positions(data, transform)
     if not -pos.shape[1] <= axis < pos.shape[1]:
         raise IndexError(f"{transform}: axis must be below {pos.shape[1]}, got {axis}")
-    values = pos[:, axis]
-    if not (finite := values.isfinite()).all():
-        at = int((~finite).nonzero()[0])
-        raise ValueError(f"{transform} needs finite positions, got {float(values[at])} at {at}")
-    return values
+    return pos[:, axis]
 
 
 def graphs_of(data: Data) -> Tensor:

@@ -23,7 +23,8 @@ class TimeJitter(BaseTransform):
         std: of the movement in the unit of the times, milliseconds; not negative.
 
     Raises:
-        ValueError: std is negative; the data has no pos.
+        TypeError: the data is a Batch already, or its pos not floating point.
+        ValueError: std is negative; the data has no finite pos.
 
     Source: Event-SSM, https://arxiv.org/abs/2404.18508.
     """

@@ -22,7 +22,8 @@ class TimeSkew(BaseTransform):
         high: the largest one.
 
     Raises:
-        ValueError: not 0 < low <= high; the data has no pos.
+        TypeError: the data is a Batch already, or its pos not floating point.
+        ValueError: not 0 < low <= high; the data has no finite pos.
 
     Source: Event-SSM, https://arxiv.org/abs/2404.18508.
     """

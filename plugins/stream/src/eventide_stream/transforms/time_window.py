@@ -23,7 +23,8 @@ class TimeWindow(BaseTransform):
         random: as above; otherwise a is the time of the first event.
 
     Raises:
-        ValueError: length <= 0; the data has no pos.
+        TypeError: the data is a Batch already, or its pos not floating point.
+        ValueError: length <= 0; the data has no finite pos.
     """
 
     def __init__(self, length: float, random: bool = True) -> None:
