@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -84,6 +85,16 @@ def _prose(text: str) -> str:
     return re.sub(r"`[^`\n]+`", "", text)
 
 
+def _listed(entries: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield the pages of a navigation, those of its sections included."""
+    for entry in entries:
+        for target in entry.values():
+            if isinstance(target, list):
+                yield from _listed(target)
+            else:
+                yield target
+
+
 def test_runner_keeps_line_numbers_and_skips_marked_blocks() -> None:
     plain = "# Title\n```python\na = 1\n```\n"
     marked = "<!-- no-run: why -->\n```python\nb = 2\n```\n"
@@ -135,8 +146,7 @@ def test_relative_links_resolve(page: Path) -> None:
 
 def test_navigation_lists_every_page_once() -> None:
     settings = yaml.safe_load((REPOSITORY / "mkdocs.yml").read_text(encoding="utf-8"))
-    listed = [page for entry in settings["nav"] for page in entry.values()]
-    assert sorted(listed) == [page.name for page in PAGES]
+    assert sorted(_listed(settings["nav"])) == [page.name for page in PAGES]
 
 
 @pytest.mark.parametrize("record", sorted(DOCS.glob("benchmarks/*.json")), ids=_name)
