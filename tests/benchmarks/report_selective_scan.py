@@ -43,7 +43,9 @@ def section(record: Record) -> str:
             "sequence of 1536 channels and 16 states. Backward, the time of `transformers` grows "
             "with the square of the number of steps.",
             table(versus, parts.get("versus", [])),
-            "Memory above the inputs, at its peak:",
+            "Memory above the inputs, at its peak. *Recorded* is the forward pass of training, "
+            "which keeps what the backward pass wants; `transformers` needs that and more, in a "
+            "backward pass too long to be measured here.",
             table(memory, parts.get("memory", [])),
         ]
     )

@@ -1,7 +1,8 @@
 """Peak memory of one pass of a selective scan, above its inputs, in a process of its own.
 
-Run as `python tests/benchmarks/scan_memory.py eventide 8192 "forward + backward"`, it writes the MiB
-alone.
+    python tests/benchmarks/scan_memory.py eventide 8192 "forward + backward"
+
+writes the MiB alone.
 """
 
 from __future__ import annotations
