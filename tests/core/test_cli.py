@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib.metadata import PackageNotFoundError
 from typing import Any
 
 import pytest
@@ -85,7 +86,7 @@ def test_built_in_commands_are_reserved() -> None:
 def test_plugins_table_names_the_broken_ones_and_exits_with_0(full) -> None:
     full.install("bad", "raise ValueError('no [numba] here')")
     text = run("plugins").output
-    for word in ("full", "dist-full", "1.2", "ok", "1 layers", "3 commands"):
+    for word in ("full", "dist-full", "1.2", "ok", "1 layer", "3 commands"):
         assert word in text
     assert "bad broken: ValueError: no [numba] here (EVENTIDE_BLOCK=bad turns it off)" in text
 
@@ -96,8 +97,8 @@ def test_plugins_json(full) -> None:
 
 
 def test_no_plugin_tells_how_to_get_one(world) -> None:
-    assert "pip install eventide-egru" in run("plugins").output
-    assert "pip install eventide-kernels" in run("kernels").output
+    assert "pip install ./core ./kernels ./plugins/egru" in run("plugins").output
+    assert "pip install ./core ./kernels" in run("kernels").output
     assert "No model is registered" in run("models").output
 
 
@@ -164,8 +165,62 @@ def test_what_is_no_command_says_so(full) -> None:
     assert "'math:pi' is a float, want a typer.Typer" in run("number", code=1).output
 
 
-def test_unknown_command_is_a_usage_error(full) -> None:
-    assert "No such command 'grete'" in run("grete", code=2).output
+@pytest.mark.parametrize(("typo", "meant"), [("grete", "greet"), ("plugin", "plugins")])
+def test_unknown_command_is_a_usage_error_with_the_closest(full, typo: str, meant: str) -> None:
+    assert f"No such command '{typo}'. Closest: '{meant}'" in run(typo, code=2).output
+
+
+def test_unknown_command_names_the_plugin_that_would_bring_it(
+    full, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full.install(
+        "bad",
+        """
+        @hookimpl
+        def eventide_register_commands(register):
+            register("zoo", "site_greet:app")
+            raise ValueError("no animals")
+        """,
+    )
+    text = run("zoo", code=2).output
+    assert "plugin 'bad' (dist-bad 1.2) would provide it" in text
+    assert "no animals" in text
+    assert "`eventide plugins` lists what is installed" in run("xyzzy", code=2).output
+
+
+def test_help_lines_are_whole(full) -> None:
+    lines = run("--help").output.partition("Commands:")[2].splitlines()
+    assert [line for line in lines if line.endswith("...")] == []
+
+
+def test_piped_tables_have_one_line_a_row(full, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    full.install(
+        "long",
+        f"""
+        @hookimpl
+        def eventide_register_models(register):
+            register("{"Wide" * 20}", "json:loads", summary="{"words " * 30}end")
+        """,
+    )
+    (line,) = [line for line in run("models").output.splitlines() if "Wide" in line]
+    assert "Wide" * 20 in line and "end" in line
+    monkeypatch.setenv("COLUMNS", "120")
+    assert "Wide" * 20 in run("models").output
+
+
+def test_hosts_that_want_a_compiler_come_with_a_line_that_does_not(
+    world, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eventide.cli.doctor.HOSTS", ("mamba-ssm", "absent-host"))
+
+    def absent(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("eventide.cli.doctor.version", absent)
+    advice = {finding.subject: finding.advice for finding in examine()}
+    assert "MAMBA_SKIP_CUDA_BUILD=TRUE pip install --no-build-isolation" in advice["mamba-ssm"]
+    assert advice["absent-host"].endswith("pip install absent-host")
 
 
 def test_plugin_cannot_take_a_built_in_command(world) -> None:

@@ -168,6 +168,17 @@ class Registry(Generic[T]):
         with self._lock:
             self._lost.append(_Lost(owner, reason, frozenset(names)))
 
+    def blame(self, name: str) -> str:
+        """Which plugin that did not load would have registered `name`, and why it did not, as the
+        end of an error message; empty when none is known."""
+        message = ""
+        for lost in self._lost:
+            if name in lost.names:
+                message += f" {lost.owner} would provide it, but: {lost.reason}"
+            elif _resembles(name, lost.owner.name):
+                message += f" {lost.owner} may provide it, but: {lost.reason}"
+        return message
+
     def __contains__(self, name: object) -> bool:
         return name in self.names()
 
@@ -204,12 +215,7 @@ class Registry(Generic[T]):
         message = f"unknown {self.kind} {name!r}.{closest(name, self._entries)}"
         if not self._entries:
             message += f" No {self.kind} is registered: is its plugin installed?"
-        for lost in self._lost:
-            if name in lost.names:
-                message += f" {lost.owner} would provide it, but: {lost.reason}"
-            elif _resembles(name, lost.owner.name):
-                message += f" {lost.owner} may provide it, but: {lost.reason}"
-        return message
+        return message + self.blame(name)
 
 
 def import_reference(reference: str, what: str) -> object:

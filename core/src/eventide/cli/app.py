@@ -12,7 +12,7 @@ from eventide.cli.group import EventideGroup
 app = typer.Typer(
     name="eventide",
     cls=EventideGroup,
-    help="Event-based and sparse sequence models: plugins, models, kernels and their state.",
+    help="Event-based and sparse sequence models: what is installed, and the plugins' commands.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -41,7 +41,7 @@ def options(
 
 @app.command()
 def plugins(as_json: Json = False) -> None:
-    """List the installed plugins, what they provide, and why one is broken or blocked."""
+    """List the plugins, and why any is broken."""
     from eventide.cli import output
     from eventide.manager import plugins as statuses
 
@@ -66,7 +66,7 @@ def layers(as_json: Json = False) -> None:
 
 @app.command()
 def patches(as_json: Json = False) -> None:
-    """List the registered patches of other packages."""
+    """List the patches of other packages."""
     _list(registry.patches, as_json)
 
 
@@ -78,7 +78,7 @@ def checkpoints(as_json: Json = False) -> None:
 
 @app.command()
 def kernels(as_json: Json = False) -> None:
-    """List the registered kernels: the backends of each operation, in the order they are tried."""
+    """List the kernels: backends by operation. They stand in the order in which they are tried."""
     from eventide import backends
     from eventide.cli import output
 
@@ -92,7 +92,7 @@ def kernels(as_json: Json = False) -> None:
 
 @app.command()
 def doctor(as_json: Json = False) -> None:
-    """Examine the installation; exit with 1 when something is broken. Each finding has advice."""
+    """Examine the installation. Exits with 1 when something is broken; findings have advice."""
     from eventide.cli import output
     from eventide.cli.doctor import examine
 

@@ -15,6 +15,12 @@ from eventide.manager import plugins
 HOSTS = ("torch", "transformers", "torch-geometric", "mamba-ssm", "timm", "triton", "numba")
 """Distributions whose versions are listed; none is imported for it."""
 
+INSTALL = {
+    "mamba-ssm": "MAMBA_FORCE_BUILD=TRUE MAMBA_SKIP_CUDA_BUILD=TRUE "
+    "pip install --no-build-isolation --no-deps mamba-ssm einops"
+}
+"""How to install a host where `pip install HOST` alone would want a compiler."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -65,7 +71,8 @@ def _accelerator() -> Iterator[Finding]:
 def _plugins() -> Iterator[Finding]:
     rows = plugins()
     if not rows:
-        yield Finding("warning", "plugins", "none installed", "pip install eventide-egru")
+        advice = "From a checkout: pip install ./core ./kernels ./plugins/egru"
+        yield Finding("warning", "plugins", "none installed", advice)
     for row in rows:
         subject = f"plugin {row.name}"
         if row.status == "ok":
@@ -88,7 +95,8 @@ def _hosts() -> Iterator[Finding]:
         try:
             yield Finding("ok", host, version(host))
         except PackageNotFoundError:
-            yield Finding("ok", host, "not installed", f"Only if you need it: pip install {host}")
+            command = INSTALL.get(host, f"pip install {host}")
+            yield Finding("ok", host, "not installed", f"Only if you need it: {command}")
 
 
 def _operations() -> Iterator[Finding]:

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from eventide import registry
-from eventide.errors import EventideError, RegistryError
+from eventide.errors import EventideError, RegistryError, closest
 
 
 class PluginCommand(TyperCommand):
@@ -58,6 +58,20 @@ class EventideGroup(TyperGroup):
         if built_in is not None or cmd_name not in registry.commands:
             return built_in
         return PluginCommand(registry.commands.provenance(cmd_name))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that `args` begin with, and the rest of them.
+
+        Raises:
+            UsageError: there is none of that name; the message has the closest ones, those of
+                plugins included, and the broken or blocked plugin that would bring it.
+        """
+        name = args[0]
+        if not name.startswith("-") and self.get_command(ctx, name) is None:
+            hint = closest(name, self.list_commands(ctx)) + registry.commands.blame(name)
+            hint = hint or " Plugins bring commands: `eventide plugins` lists what is installed."
+            ctx.fail(f"No such command {name!r}.{hint}")
+        return super().resolve_command(ctx, args)
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run; an error that Eventide raises on purpose is one line and exit code 1, no

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +12,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from eventide.registry import Registry
+from eventide.registry import ALL, Registry
 
 if TYPE_CHECKING:
     from eventide.backends import Kernel
     from eventide.cli.doctor import Finding
     from eventide.manager import PluginStatus
 
+_SHORT = {"float64": "fp64", "float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 _COLOUR = {"ok": "green", "blocked": "yellow", "warning": "yellow", "broken": "red"}
 
 
@@ -29,7 +31,7 @@ def write_json(rows: object) -> None:
 def show_plugins(rows: Sequence[PluginStatus]) -> None:
     """A table of plugins, and below it why any is broken or blocked."""
     if not rows:
-        _say("No plugin is installed. For a language model: pip install eventide-egru")
+        _say("No plugin is installed. From a checkout: pip install ./core ./kernels ./plugins/egru")
         return
     cells = [
         (row.name, row.distribution, row.version, _coloured(row.status), _provided(row.provides))
@@ -62,21 +64,20 @@ def show_entries(entries: Registry[Any]) -> None:
 def show_kernels(kernels: Sequence[Kernel]) -> None:
     """A table of kernels, grouped by operation."""
     if not kernels:
-        _say("No kernel is registered: pip install eventide-kernels")
+        _say("No kernel is registered. From a checkout: pip install ./core ./kernels")
         return
     cells = [
         (
             kernel.operation,
             kernel.backend,
             " ".join(kernel.devices),
-            " ".join(kernel.dtypes),
-            str(kernel.priority),
-            "slow" if kernel.slow else "",
+            " ".join(_SHORT.get(dtype, dtype) for dtype in kernel.dtypes),
+            "slow" if kernel.slow else str(kernel.priority),
             kernel.owner,
         )
         for kernel in kernels
     ]
-    headings = ("operation", "backend", "devices", "dtypes", "priority", "", "plugin")
+    headings = ("operation", "backend", "devices", "dtypes", "priority", "plugin")
     _table(headings, [tuple(escape(cell) for cell in row) for row in cells])
 
 
@@ -91,7 +92,10 @@ def show_findings(findings: Sequence[Finding]) -> None:
 
 
 def _provided(provides: Any) -> str:
-    return ", ".join(f"{len(names)} {kind}" for kind, names in provides.items())
+    return ", ".join(
+        f"{len(names)} {ALL[kind].kind if len(names) == 1 else kind}"
+        for kind, names in provides.items()
+    )
 
 
 def _coloured(status: str) -> str:
@@ -100,11 +104,14 @@ def _coloured(status: str) -> str:
 
 def _table(headings: Iterable[str], rows: Iterable[Sequence[str]]) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
+    for number, heading in enumerate(headings):
+        table.add_column(heading, overflow="fold", no_wrap=number == 0)
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    console = Console(highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = 1000  # for other programs, such as grep: one row is one line
+    console.print(table)
 
 
 def _say(text: str) -> None:

@@ -37,4 +37,4 @@ def eventide_register_checkpoints(register: Callable[..., Any]) -> None:
 @hookimpl
 def eventide_register_commands(register: Callable[..., Any]) -> None:
     """Register `eventide egru`."""
-    register("egru", "eventide_egru.cli:app", summary="train, evaluate, generate, convert, demo")
+    register("egru", "eventide_egru.cli:app", summary="EGRU language models: train, write, pack.")

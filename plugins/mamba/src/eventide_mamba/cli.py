@@ -31,7 +31,7 @@ def check(
     repeats: Annotated[int, typer.Option(min=1, help="Runs of which the median counts.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON instead of tables.")] = False,
 ) -> None:
-    """Show what is installed and what is patched, and time a small model before and after."""
+    """What is installed and patched, and the gain. Times a small model before and after."""
     import torch
     from transformers.utils import logging as host
 

@@ -49,4 +49,4 @@ def eventide_register_checkpoints(register: Callable[..., Any]) -> None:
 @hookimpl
 def eventide_register_commands(register: Callable[..., Any]) -> None:
     """Register `eventide stream`."""
-    register("stream", "eventide_stream.cli:app", summary="train, evaluate, predict on points")
+    register("stream", "eventide_stream.cli:app", summary="STREAM on clouds and event streams.")

@@ -20,7 +20,7 @@ def demo(
     output: Annotated[Path, typer.Option(help="Folder for the raster.")] = Path("demo_out"),
     tokens: Annotated[int, typer.Option(min=1, help="Tokens to write.")] = 40,
 ) -> None:
-    """Write text, count the events, and time the work that silent units save. Offline, on CPU."""
+    """Show a model at work. Writes text, counts events, times what they save; offline, on CPU."""
     console.print(f"[bold]1. Loading {checkpoint}[/]")
     quiet_loading()
     from ..corpus import encode

@@ -46,7 +46,7 @@ def evaluate(
     ] = None,
     device: Annotated[str | None, typer.Option(help="Such as cpu or cuda:0.")] = None,
 ) -> None:
-    """Perplexity, activity and operation counts on a text."""
+    """Perplexity, activity and operation counts."""
     from eventide.files import write_text
 
     from ..corpus import encode, read_split

@@ -21,7 +21,7 @@ def generate(
     greedy: Annotated[bool, typer.Option("--greedy", help="Always the likeliest token.")] = False,
     device: Annotated[str | None, typer.Option(help="Such as cpu or cuda:0.")] = None,
 ) -> None:
-    """Continue a prompt, over line ends, word by word as they come; never with <unk>."""
+    """Continue a prompt. Goes on over line ends, word by word as they come; never with <unk>."""
     from ..loading import load_checkpoint
     from ..writing import unknown_words, write_on
 

@@ -20,7 +20,7 @@ def pack(
     picture: Annotated[Path | None, typer.Option(help="Put the raster here too.")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace the folder.")] = False,
 ) -> None:
-    """Make the folder to publish: weights, code, results, card and picture."""
+    """Make the folder to publish. It holds weights, code, results, card and picture."""
     from ..pack import pack as run
 
     quiet_loading()

@@ -21,7 +21,7 @@ def train(
         int | None, typer.Option(min=1, help="Save and validate every so many steps.")
     ] = None,
 ) -> None:
-    """Train a language model; `torchrun --no-python eventide egru train ...` on several ranks."""
+    """Train a language model. On several ranks: `torchrun --no-python eventide egru train ...`."""
     import logging
     import os
 

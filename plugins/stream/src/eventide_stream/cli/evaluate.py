@@ -31,7 +31,7 @@ def evaluate(
         Path | None, typer.Option(help="Folder for confusion.png, classes.png, influence.png.")
     ] = None,
 ) -> None:
-    """Accuracy, accuracy of each class, confusion matrix and speed on one split."""
+    """Accuracy, confusion matrix and speed. On one split, with the accuracy of each class."""
     from dataclasses import replace
 
     from ..loading import checkpoint_recipe, load_checkpoint

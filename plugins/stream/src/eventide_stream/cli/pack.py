@@ -28,7 +28,7 @@ def pack(
     note: Annotated[str, typer.Option(help="A sentence for the card.")] = "",
     replace: Annotated[bool, typer.Option("--replace", help="Replace the folder.")] = False,
 ) -> None:
-    """Make the folder to publish, of the run best on the first split, with results and card."""
+    """Make the folder to publish. It has the run best on the first split, results and a card."""
     from ..pack import pack as run
 
     with clear_errors(), progress_bars() as report:

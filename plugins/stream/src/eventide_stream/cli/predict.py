@@ -23,7 +23,7 @@ def predict(
     top: Annotated[int, typer.Option(min=1, help="Classes to show.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON instead of a table.")] = False,
 ) -> None:
-    """The likeliest classes of point clouds or event recordings."""
+    """The likeliest classes of clouds or recordings."""
     import torch
     from torch_geometric.data import Batch
 

@@ -25,7 +25,7 @@ def train(
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read examples.")] = 0,
 ) -> None:
-    """Train a classifier; `torchrun --no-python eventide stream train ...` on several ranks."""
+    """Train a classifier. On several ranks: `torchrun --no-python eventide stream train ...`."""
     import os
     from contextlib import nullcontext
     from dataclasses import replace
