@@ -1,0 +1,51 @@
+"""The figures that README.md opens with are those of docs/benchmarks/*.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def _row(record: str, **wanted: object) -> dict[str, Any]:
+    """Return the one row of a record in which every key of `wanted` has its value."""
+    path = REPOSITORY / "docs" / "benchmarks" / f"{record}.json"
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    (found,) = [row for row in rows if wanted.items() <= row.items()]
+    return found
+
+
+def _generating(way: str) -> float:
+    return _row("generate", threads=1, way=way)["times_the_LSTM"]
+
+
+def _prompt() -> float:
+    return _row("mamba", part="speed", task="prompt of 1024 tokens")["times_faster"]
+
+
+def _layer(direction: str) -> float:
+    ours, theirs = (
+        _row("stream", part="scaling", layer=layer, points=65_536, **{"pass": direction})["ms"]
+        for layer in ("StreamConv", "PointTransformerConv")
+    )
+    return theirs / ours
+
+
+@pytest.mark.parametrize(
+    ("sentence", "measured"),
+    [
+        ("text at {} times the speed of an `nn.LSTM`", lambda: _generating("EGRU, events")),
+        ("{} times through `generate()`", lambda: _generating("EGRU, events, generate()")),
+        ("a Mamba of 24 layers {} times as fast as `transformers` alone", _prompt),
+        ("{} times as fast forward as `PointTransformerConv`", lambda: _layer("forward")),
+        ("{} times with the backward pass", lambda: _layer("forward + backward")),
+    ],
+)
+def test_figure_is_the_measured_one(sentence: str, measured: Callable[[], float]) -> None:
+    readme = " ".join((REPOSITORY / "README.md").read_text(encoding="utf-8").split())
+    assert sentence.format(f"{measured():.2g}") in readme
