@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from eventide_stream import nearest
+from eventide_stream import farthest_cpu, nearest
+from eventide_stream.farthest import choose_side_by_side, farthest_points
 from eventide_stream.neighbors import fps, knn
 
 SIZES = st.lists(st.integers(0, 30), min_size=1, max_size=4)
@@ -79,6 +80,38 @@ def test_fps_equals_brute_force(sizes: list[int], ratio: float, grid: bool, seed
     x, batch = cloud(sizes, seed, grid)
     found = fps(x, batch, ratio, random_start=False, batch_size=len(sizes))
     assert torch.equal(found, brute_fps(x, batch, ratio, len(sizes)))
+
+
+@settings(deadline=None, max_examples=60)
+@given(SIZES, st.integers(1, 5), st.booleans(), st.sampled_from([2, 4, 8]), st.data())
+def test_the_loop_chooses_as_pytorch_does(
+    sizes: list[int], dimensions: int, grid: bool, width: int, data: st.DataObject
+) -> None:
+    assume(sum(sizes))
+    x, _ = cloud(sizes, data.draw(st.integers(0, 10**6)), grid, dimensions)
+    x = x.to({2: torch.bfloat16, 4: torch.float32, 8: torch.float64}[width])
+    first = torch.tensor([data.draw(st.integers(0, max(size - 1, 0))) for size in sizes])
+    counts = torch.tensor([data.draw(st.integers(0, size)) for size in sizes])
+    found = farthest_points(x, torch.tensor(sizes), counts, first)
+    wide = x.float() if width == 2 else x
+    expected = choose_side_by_side(wide, torch.tensor(sizes), counts, first)
+    assert found.dtype == torch.int64 and torch.equal(found, expected)
+
+
+def test_graphs_shared_out_to_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, batch = cloud([20, 0, 30, 25, 1], 8, grid=False)
+    alone = fps(x, batch, 0.5, False)
+    parts: list[tuple[int, int]] = []
+
+    def run_split(fill: Any, size: int, work: int) -> None:
+        parts.extend([(0, 2), (2, size)])
+        assert work == 16 * (20 * 10 + 30 * 15 + 25 * 13 + 1)
+        for part in parts:
+            fill(*part)
+
+    monkeypatch.setattr(farthest_cpu, "run_split", run_split)
+    assert torch.equal(fps(x, batch, 0.5, False), alone)
+    assert parts == [(0, 2), (2, 5)]
 
 
 @pytest.mark.parametrize("sizes", [[8, 8], [3, 12, 0, 1]])

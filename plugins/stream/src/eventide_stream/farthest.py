@@ -1,4 +1,4 @@
-"""Farthest point sampling in plain PyTorch, all graphs of a batch side by side.
+"""Farthest point sampling: by a loop on the CPU, elsewhere in PyTorch, all graphs side by side.
 
 N points   D coordinates   B graphs   M points of the largest graph   K points chosen of one
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .farthest_cpu import choose
 from .graphs import starts_of
 
 
@@ -20,6 +21,14 @@ def farthest_points(x: Tensor, sizes: Tensor, counts: Tensor, first: Tensor) -> 
         counts: (B,) how many to choose of each, at most sizes, on the CPU.
         first: (B,) the point of each graph to begin with, counted within the graph.
     """
+    wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+    if wide.device.type == "cpu":
+        return choose(wide, starts_of(sizes), counts, first)
+    return choose_side_by_side(wide, sizes, counts, first)
+
+
+def choose_side_by_side(x: Tensor, sizes: Tensor, counts: Tensor, first: Tensor) -> Tensor:
+    """The same in plain PyTorch, on any device: a choice of every graph at a time."""
     starts = starts_of(sizes)[:-1]
     axes, distance = _side_by_side(x, sizes)
     chosen = torch.empty(int(counts.max()), len(sizes), dtype=torch.int64, device=x.device)
@@ -38,16 +47,15 @@ def _side_by_side(x: Tensor, sizes: Tensor) -> tuple[list[Tensor], Tensor]:
 
     The distance of a place that holds no point is -1, so that it is never the farthest.
     """
-    wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
     graphs, most = len(sizes), int(sizes.max())
     if bool((sizes == most).all()):
-        dense = wide.reshape(graphs, most, -1)
-        distance = wide.new_full((graphs, most), torch.inf)
+        dense = x.reshape(graphs, most, -1)
+        distance = x.new_full((graphs, most), torch.inf)
     else:
         held = (torch.arange(most) < sizes[:, None]).to(x.device)
-        dense = wide.new_zeros(graphs, most, wide.shape[1])
-        dense[held] = wide
-        distance = torch.where(held, torch.inf, -torch.ones((), dtype=wide.dtype, device=x.device))
+        dense = x.new_zeros(graphs, most, x.shape[1])
+        dense[held] = x
+        distance = torch.where(held, torch.inf, -torch.ones((), dtype=x.dtype, device=x.device))
     return [axis.contiguous() for axis in dense.unbind(-1)], distance
 
 

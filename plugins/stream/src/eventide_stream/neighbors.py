@@ -1,7 +1,7 @@
 """Farthest point sampling and nearest neighbours with torch_geometric's signatures and results.
 
 torch_geometric's own need pyg-lib, which is not on PyPI. These use it where it is installed, and
-PyTorch and scipy where it is not.
+PyTorch, scipy and Numba where it is not.
 
 N points   M queries   D coordinates   B graphs   E edges
 """
