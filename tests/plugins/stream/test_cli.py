@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,18 @@ def test_evaluate_in_a_table_and_as_json(run: Path, tmp_path: Path, shapes: type
     assert found["accuracy"] == again["accuracy"] and found["confusion"] == again["confusion"]
     assert (found["split"], found["dataset"]) == ("test", "shapes")
     assert len(list((tmp_path / "p").glob("*.png"))) == 3
+
+
+def test_missing_matplotlib_is_said_before_the_work(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("evaluated before it was known that nothing can be drawn")
+
+    monkeypatch.setattr("eventide_stream.training.evaluation.evaluate_recipe", never)
+    monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
+    line = _fails("evaluate", run / "best", "--data", tmp_path, "--pictures", tmp_path / "drawn")
+    assert line == "Error: pictures need matplotlib: pip install matplotlib"
 
 
 def test_what_cannot_be_evaluated(run: Path, tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def _ply(path: Path) -> Data:
     try:
         from plyfile import PlyData, PlyParseError
     except ImportError as error:
-        raise ImportError(f"{path} needs plyfile: pip install eventide-stream[ply]") from error
+        raise ImportError(f"{path} needs plyfile: pip install plyfile") from error
     try:
         found = PlyData.read(str(path))
     except PlyParseError as error:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
+
 from eventide.cli.tools import make_group
 
 from .evaluate import evaluate
 from .pack import pack
 from .predict import predict
 from .train import train
+
+# Said by PyTorch of one of the hosts whenever they are imported; nothing a user can mend.
+warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
 
 app = make_group(
     "stream",

@@ -39,6 +39,11 @@ def evaluate(
     from ..training.evaluation import evaluate_recipe
 
     with clear_errors():
+        if pictures is not None:
+            from ..pictures import draw_evaluation
+            from ..pictures.canvas import make_figure
+
+            make_figure(1, 1)  # a missing matplotlib is said now, not after the work
         model = load_checkpoint(checkpoint)
         choices = load_recipe(recipe) if recipe else checkpoint_recipe(checkpoint)
         if votes is not None:
@@ -55,8 +60,6 @@ def evaluate(
             points = "points" if choices.task == "points" else "events"
             show_evaluation(result, f"{checkpoint} on {choices.dataset}, {split}", points)
         if pictures is not None:
-            from ..pictures import draw_evaluation
-
             files = draw_evaluation(result, model, choices, data, split, pictures)
             if not as_json:
                 names = ", ".join(file.name for file in files)

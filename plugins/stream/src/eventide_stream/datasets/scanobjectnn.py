@@ -121,5 +121,5 @@ def _h5py() -> ModuleType:
     try:
         import h5py
     except ImportError as error:
-        raise ImportError("ScanObjectNN needs h5py: pip install 'eventide-stream[hdf5]'") from error
+        raise ImportError("ScanObjectNN needs h5py: pip install h5py") from error
     return h5py
