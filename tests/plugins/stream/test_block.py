@@ -28,8 +28,8 @@ def test_drop_path_leaves_out_whole_graphs() -> None:
     whole = block.eval()(X, POS, BATCH) - X
     block.train()
     seen = set()
-    for _ in range(20):
-        branch = block(X, POS, BATCH) - X
+    for turn in range(20):
+        branch = block(X, POS, BATCH.byte() if turn % 2 else BATCH) - X
         kept = [bool(branch[rows].any()) for rows in (slice(0, 4), slice(4, 9))]
         want = torch.tensor(kept).repeat_interleave(torch.tensor([4, 5]))[:, None] * 2 * whole
         torch.testing.assert_close(branch, want, rtol=1e-4, atol=1e-5)

@@ -123,6 +123,18 @@ def test_copies_files_and_dtypes(tmp_path: Path) -> None:
         torch.testing.assert_close(model(pos, batch).float(), want, rtol=0.1, atol=0.1)
 
 
+@pytest.mark.parametrize("options", KINDS, ids=str)
+def test_positions_may_be_finer_than_the_weights(options: dict[str, Any]) -> None:
+    model = make(**options).eval()
+    pos, batch = clouds()
+    want = model(pos, batch)
+    torch.testing.assert_close(model(pos.double(), batch), want)
+    for dtype in (torch.bfloat16, torch.float16):
+        got = copy.deepcopy(model).to(dtype)(pos, batch)
+        assert got.dtype == dtype
+        torch.testing.assert_close(got.float(), want, rtol=0.05, atol=0.02)
+
+
 def test_one_cloud_in_training() -> None:
     model = make()
     with pytest.raises(ValueError, match="mean and variance over clouds .* got 1; .*drop_last"):
@@ -165,6 +177,8 @@ def test_more_graphs_than_batch_size() -> None:
         ({"layout": "sequence", "bidirectional": True}, r"leave out \['bidirectional'\]"),
         ({"class_names": ["a"]}, "class_names must hold num_classes = 3 names, got 1"),
         ({"groups": 0}, "groups and neighbors at least 1, got 12, 0 and 4"),
+        ({"depth": -1}, "depth must be 0 or positive, got -1"),
+        ({"head": (8, 0)}, r"head\[1\] must be positive, got 0"),
         ({"width": 2}, "width must be at least 3"),
     ],
 )

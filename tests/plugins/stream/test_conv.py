@@ -236,6 +236,16 @@ def test_influence_is_nearest_first_and_stays_in_the_graph() -> None:
         influence(conv, x, pos, batch, 9)
 
 
+def test_axes_in_any_order_of_more_columns_and_batches_of_any_integers() -> None:
+    x, pos = cloud(dimensions=4)
+    conv = make(axes=(3, 1)).double()
+    with use_backend("reference"):
+        got = conv(x, pos, BATCH)
+        for dtype in (torch.int32, torch.int16, torch.uint8):
+            assert torch.equal(conv(x, pos, BATCH.to(dtype)), got)
+    torch.testing.assert_close(got, all_pairs(conv, x, pos, BATCH), rtol=0, atol=1e-8)
+
+
 X, POS = torch.ones(4, 5), torch.rand(4, 3)
 
 
@@ -244,10 +254,12 @@ X, POS = torch.ones(4, 5), torch.rand(4, 3)
     [
         (X[:, :2], POS, None, r"x must have shape \(points, channels\) = \(4, 5\), got \(4, 2\)"),
         (X[:3], POS, None, r"got \(3, 5\)"),
-        (X, POS[:, :2], None, "more than 2 columns for axes"),
+        (X, POS[:, :2], None, r"pos must have 3 columns, as .* got shape \(4, 2\)"),
+        (X, POS.repeat(1, 2), None, r"or axes name some of them; got shape \(4, 6\)"),
         (X, POS.log() / 0, None, "pos must be finite"),
         (X[:3], POS[0], None, r"pos must have shape \(points, dimensions\), got \(3,\)"),
         (X, POS, torch.tensor([0, 1, 0, 1]), "batch must be sorted, got 0 after 1 at point 2"),
+        (X, POS, torch.tensor([0, 1, 0, 1]).byte(), "batch must be sorted, got 0 after 1"),
         (X, POS, torch.tensor([-1, 0, 0, 1]), "batch must not be negative, got -1"),
         (X, POS, torch.zeros(3, dtype=torch.long), r"batch must have shape \(points,\) = \(4,\)"),
         (X, POS.to("meta"), None, "x is on cpu, but pos is on meta"),
@@ -266,6 +278,13 @@ def test_types_and_a_foreign_serialization() -> None:
         conv(X.long(), POS)
     with pytest.raises(TypeError, match="batch must be an integer tensor, got torch.float32"):
         conv(X, POS, torch.zeros(4))
+    with pytest.raises(TypeError, match="batch must be an integer tensor, got list"):
+        conv(X, POS, [0, 0, 1, 1])
+    for none in (None, POS.numpy()):
+        with pytest.raises(TypeError, match=f"pos must be .*, got {type(none).__name__}"):
+            conv(X, none)
+        with pytest.raises(TypeError, match=f"x must be .*, got {type(none).__name__}"):
+            conv(none, POS)
     with pytest.raises(ValueError, match="must hold 3 views of 4 points, got 3 views, 9 places"):
         conv(X, POS, None, conv.serialize(POS[:3]))
 
@@ -278,6 +297,7 @@ def test_types_and_a_foreign_serialization() -> None:
         ({"discretization": "tustin"}, "discretization must be one of"),
         ({"step": "learned", "discretization": "async"}, "needs a step to hold"),
         ({"length_scale": (2.0, 1.0)}, r"0 < shortest <= longest, got \(2.0, 1.0\)"),
+        ({"length_scale": (1.0,)}, r"got \(1.0,\)"),
         ({"d_conv": -1}, "d_conv must be 0 or positive, got -1"),
         ({"d_state": 0}, "d_state must be positive, got 0"),
         ({"dt_rank": 0}, "dt_rank must be positive, got 0"),

@@ -123,6 +123,19 @@ def test_the_time_head_weighs_tokens_by_their_time() -> None:
     torch.testing.assert_close(model(x, pos)[0], model.classify(pooled), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_times_may_be_finer_than_the_weights(options: dict[str, Any], dtype: torch.dtype) -> None:
+    model = make(**options).eval()
+    x, pos, batch = events()
+    want = model(x, pos, batch)
+    model.to(dtype)
+    for times in (torch.float32, torch.float64):
+        got = model(x, pos.to(times), batch)
+        assert got.dtype == dtype
+        torch.testing.assert_close(got.float(), want, rtol=0.05, atol=0.05)
+
+
 def test_audio_copies_and_files(tmp_path: Path) -> None:
     model = EventStreamClassifier(4, (20,), widths=(8,), depths=(2,), strides=(2,), polarities=1)
     model.eval()
@@ -155,6 +168,11 @@ def changed(column: int, value: float) -> Tensor:
 def test_bad_positions(pos: Tensor, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         make()(events((4,))[0], pos)
+
+
+def test_no_classes() -> None:
+    with pytest.raises(ValueError, match="num_classes must be positive, got 0"):
+        EventStreamClassifier(0, SENSOR)
 
 
 def test_bad_polarity_batch_and_kind() -> None:

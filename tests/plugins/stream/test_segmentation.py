@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,20 @@ def test_interpolation_weighs_by_inverse_squared_distance() -> None:
     points = torch.tensor([[1.0], [2.0], [5.0]])
     got = interpolate(tokens, points, torch.tensor([0, 0, 1]))[:, 0]
     torch.testing.assert_close(got, torch.tensor([(1 + 4 + 7 / 4) / 2.25, 4.0, 9.0]))
+
+
+@pytest.mark.parametrize("options", KINDS, ids=str)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision(options: dict[str, Any], dtype: torch.dtype) -> None:
+    model = make(**options).eval()
+    pos, batch = clouds()
+    pos = pos.to(dtype)
+    want = model(pos.float(), batch)
+    half = copy.deepcopy(model).to(dtype)
+    for positions in (pos, pos.float()):
+        got = half(positions, batch)
+        assert got.dtype == dtype
+        torch.testing.assert_close(got.float(), want, rtol=0.05, atol=0.05)
 
 
 def test_features_and_files(tmp_path: Path) -> None:

@@ -58,6 +58,8 @@ class PointBackbone(nn.Module):
         super().__init__()
         if layout not in SET_BY_LAYOUT:
             raise ValueError(f"layout must be 'parallel' or 'sequence', got {layout!r}")
+        if depth < 0:
+            raise ValueError(f"depth must be 0 or positive, got {depth}")
         self.layout = layout
         self.tokens = (
             EveryPoint(width, in_channels, dimensions)
@@ -89,7 +91,7 @@ class PointBackbone(nn.Module):
         """
         tokens = self.tokens(pos, batch, x)
         if self.position is not None:
-            tokens = tokens._replace(x=tokens.x + self.position(tokens.pos))
+            tokens = tokens._replace(x=tokens.x + self.position(tokens.pos.to(tokens.x.dtype)))
         if not self.blocks or not tokens.batch.numel():
             return tokens._replace(x=self.norm(tokens.x))
         if self.layout == "parallel":

@@ -88,4 +88,4 @@ class StreamBlock(nn.Module):
             return branch
         graphs = 1 if batch is None else int(batch[-1]) + 1
         draws = self.drop_path(torch.ones(graphs, 1, device=branch.device, dtype=branch.dtype))
-        return branch * (draws if batch is None else draws[batch])
+        return branch * (draws if batch is None else draws[batch.long()])

@@ -6,11 +6,23 @@ import torch
 from torch import Tensor
 
 
+def check_sizes(**sizes: int) -> None:
+    """Sizes of layers, 1 or more."""
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"{name} must be positive, got {size}")
+
+
+def check_floating(name: str, value: Tensor) -> None:
+    """A tensor of real floating point."""
+    if not isinstance(value, Tensor) or not value.is_floating_point():
+        got = value.dtype if isinstance(value, Tensor) else type(value).__name__
+        raise TypeError(f"{name} must be a floating point tensor, got {got}")
+
+
 def check_pos(pos: Tensor) -> None:
     """pos is (N, D >= 1), floating point and finite."""
-    if not isinstance(pos, Tensor) or not pos.is_floating_point():
-        got = pos.dtype if isinstance(pos, Tensor) else type(pos).__name__
-        raise TypeError(f"pos must be a floating point tensor, got {got}")
+    check_floating("pos", pos)
     if pos.dim() != 2 or pos.shape[1] < 1:
         raise ValueError(f"pos must have shape (points, dimensions), got {tuple(pos.shape)}")
     if torch.compiler.is_compiling() or bool(torch.isfinite(pos.detach()).all()):
@@ -21,9 +33,8 @@ def check_pos(pos: Tensor) -> None:
 
 def check_features(x: Tensor, pos: Tensor, channels: int) -> None:
     """x is (N, channels), floating point, a row for each row of pos."""
-    if not isinstance(x, Tensor) or not x.is_floating_point():
-        got = x.dtype if isinstance(x, Tensor) else type(x).__name__
-        raise TypeError(f"x must be a floating point tensor, got {got}")
+    check_floating("x", x)
+    check_floating("pos", pos)
     if x.dim() != 2 or x.shape[0] != pos.shape[0] or channels not in (-1, x.shape[1]):
         width = "channels" if channels == -1 else channels
         raise ValueError(
@@ -63,16 +74,18 @@ def _graphs(batch: Tensor | None, pos: Tensor) -> tuple[Tensor, int]:
     points = pos.shape[0]
     if batch is None:
         return torch.zeros(points, dtype=torch.long, device=pos.device), 1
-    if batch.is_floating_point() or batch.dtype == torch.bool:
-        raise TypeError(f"batch must be an integer tensor, got {batch.dtype}")
+    if not isinstance(batch, Tensor) or batch.is_floating_point() or batch.dtype == torch.bool:
+        got = batch.dtype if isinstance(batch, Tensor) else type(batch).__name__
+        raise TypeError(f"batch must be an integer tensor, got {got}")
     if tuple(batch.shape) != (points,):
         raise ValueError(f"batch must have shape (points,) = ({points},), got {tuple(batch.shape)}")
     if batch.device != pos.device:
         raise ValueError(f"batch is on {batch.device}, but pos is on {pos.device}")
     if not points:
         return batch.long(), 0
-    if bool((batch.diff() < 0).any()):
-        at = int((batch.diff() < 0).nonzero()[0]) + 1
+    falls = batch[1:] < batch[:-1]  # and not their difference, which uint8 has no sign for
+    if bool(falls.any()):
+        at = int(falls.nonzero()[0]) + 1
         raise ValueError(
             f"batch must be sorted, got {int(batch[at])} after {int(batch[at - 1])} at point {at}"
         )

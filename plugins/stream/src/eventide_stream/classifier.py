@@ -8,7 +8,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from .backbone import SET_BY_LAYOUT, PointBackbone
-from .checks import check_batch, check_features, check_pos, check_rows
+from .checks import check_batch, check_features, check_pos, check_rows, check_sizes
 from .hub import StreamHubMixin
 from .pointnet import PointNet
 from .pooling import POOLS, pool
@@ -152,6 +152,7 @@ def classifying_head(
     width: int, hidden: Sequence[int], classes: int, dropout: float
 ) -> nn.Sequential:
     """Linear, BatchNorm, ReLU and dropout for each hidden size, then a linear layer."""
+    check_sizes(num_classes=classes, **{f"head[{i}]": size for i, size in enumerate(hidden)})
     layers: list[nn.Module] = []
     for size in hidden:
         layers += [

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.nn.dense.linear import Linear
 
-from .checks import check_features
+from .checks import check_features, check_floating, check_sizes
 from .selective import SelectiveState, SelectiveView
 from .serialization import Serialization, serialize
 
@@ -48,9 +48,8 @@ class StreamConv(nn.Module):
     Args:
         in_channels: size of each input, or -1 to take it from the first call.
         out_channels: size of each output.
-        axes: the columns of `pos` to go along; all of them where None, and `dimensions` says how
-            many there are.
-        dimensions: columns of `pos`.
+        axes: the columns of `pos` to go along, of which there may be more; all of them where None.
+        dimensions: columns of `pos` where axes is None.
         bidirectional: whether to go along each axis in both directions.
         separate_weights: whether each axis and direction has a convolution and state-space model
             of its own; shared otherwise. The projections in and out are always shared.
@@ -104,13 +103,13 @@ class StreamConv(nn.Module):
         _choose("combine", combine, COMBINATIONS)
         _choose("step", step, STEPS)
         _choose("discretization", discretization, DISCRETIZATIONS)
-        _check_sizes(
+        check_sizes(
             out_channels=out_channels, dimensions=dimensions, d_state=d_state, expand=expand,
             dt_rank=1 if dt_rank is None else dt_rank,
         )
         if d_conv < 0:
             raise ValueError(f"d_conv must be 0 or positive, got {d_conv}")
-        if not 0 < length_scale[0] <= length_scale[1] < math.inf:
+        if len(length_scale) != 2 or not 0 < length_scale[0] <= length_scale[1] < math.inf:
             raise ValueError(
                 f"length_scale must be (shortest, longest) with 0 < shortest <= longest, "
                 f"got {tuple(length_scale)}"
@@ -118,6 +117,7 @@ class StreamConv(nn.Module):
         if step == "learned" and discretization == "async":
             raise ValueError("discretization='async' holds over the step: it needs a step to hold")
         self.in_channels, self.out_channels = in_channels, out_channels
+        self.all_axes = axes is None
         self.axes = tuple(range(dimensions)) if axes is None else tuple(axes)
         if not self.axes or min(self.axes) < 0:
             raise ValueError(f"axes must name columns of pos, 0 or above, got {axes}")
@@ -158,10 +158,11 @@ class StreamConv(nn.Module):
 
     def serialize(self, pos: Tensor, batch: Tensor | None = None) -> Serialization:
         """The orders that this layer follows; layers of the same settings can share them."""
-        if pos.dim() == 2 and max(self.axes) >= pos.shape[1]:
+        check_floating("pos", pos)
+        if self.all_axes and pos.dim() == 2 and pos.shape[1] != self.dimensions:
             raise ValueError(
-                f"pos must have more than {max(self.axes)} columns for axes {self.axes}, "
-                f"got shape {tuple(pos.shape)}"
+                f"pos must have {self.dimensions} columns, as dimensions says, or axes name some "
+                f"of them; got shape {tuple(pos.shape)}"
             )
         return serialize(
             pos, batch, self.axes, bidirectional=self.bidirectional, presorted=self.presorted
@@ -178,7 +179,7 @@ class StreamConv(nn.Module):
 
         Args:
             x: (N, in_channels) features.
-            pos: (N, dimensions) finite positions.
+            pos: (N, D) finite positions.
             batch: (N,) the graph of each point, not decreasing.
             serialization: what `serialize` gave for the same pos and batch, to sort only once.
 
@@ -273,9 +274,3 @@ class StreamConv(nn.Module):
 def _choose(name: str, value: Any, known: tuple[str, ...]) -> None:
     if value not in known:
         raise ValueError(f"{name} must be one of {known}, got {value!r}")
-
-
-def _check_sizes(**sizes: int) -> None:
-    for name, size in sizes.items():
-        if size < 1:
-            raise ValueError(f"{name} must be positive, got {size}")

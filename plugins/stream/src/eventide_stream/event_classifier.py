@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .block import StreamBlock
-from .checks import check_batch, check_features, check_pos
+from .checks import check_batch, check_features, check_pos, check_sizes
 from .event_embedding import EventEmbedding
 from .event_pooling import window_means, windows
 from .hub import StreamHubMixin
@@ -125,6 +125,7 @@ class EventStreamClassifier(nn.Module, StreamHubMixin, model_type="event-stream-
             raise ValueError(
                 f"class_names must hold num_classes = {num_classes} names, got {len(class_names)}"
             )
+        check_sizes(num_classes=num_classes)
         self.num_classes = num_classes
         self.class_names = None if class_names is None else list(class_names)
         self.sensor_size, self.polarities, self.head = tuple(sensor_size), polarities, head

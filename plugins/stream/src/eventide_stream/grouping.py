@@ -37,14 +37,14 @@ class PointMlp(nn.Sequential):
         super().__init__(*layers)
 
     def forward(self, rows: Tensor) -> Tensor:
-        """(R, sizes[0]) to (R, sizes[-1]).
+        """(R, sizes[0]) of any floating point to (R, sizes[-1]) in that of the weights.
 
         Raises:
             ValueError: one row in training, over which BatchNorm has no variance.
         """
         if self.training and len(self) > 1:
             check_rows(rows.shape[0], "points")
-        return super().forward(rows)
+        return super().forward(rows.to(self[0].weight.dtype))
 
 
 class PointTokens(nn.Module):

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .checks import check_features
+from .checks import check_features, check_floating
 
 Ids = NDArray[np.int64]
 Times = NDArray[np.float64]
@@ -63,9 +63,7 @@ class EventReader:
         return (values @ self.strides).astype(np.int64), rows[:, 0]
 
     def _check_shapes(self, x: Tensor, pos: Tensor) -> None:
-        if not isinstance(pos, Tensor) or not pos.is_floating_point():
-            got = pos.dtype if isinstance(pos, Tensor) else type(pos).__name__
-            raise TypeError(f"pos must be a floating point tensor, got {got}")
+        check_floating("pos", pos)
         if pos.dim() != 2 or pos.shape[1] != self.columns:
             raise ValueError(
                 f"pos must have shape (events, {self.columns}): time and {self.columns - 1} "

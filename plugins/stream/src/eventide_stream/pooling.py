@@ -17,8 +17,11 @@ def pool(x: Tensor, batch: Tensor, graphs: int, how: str) -> Tensor:
 
 
 def weighted_mean(x: Tensor, weight: Tensor, batch: Tensor, graphs: int) -> Tensor:
-    """(T, W) tokens to (B, W) by weights (T,) >= 0; the plain mean where they add up to 0."""
+    """(T, W) tokens to (B, W) by weights (T,) >= 0; the plain mean where they add up to 0.
+
+    In the dtype of x, computed in that of both: times may be finer than the tokens.
+    """
     total = scatter(weight, batch, 0, graphs)
     weight = torch.where(total[batch] > 0, weight, 1)
     total = scatter(weight, batch, 0, graphs).clamp(min=torch.finfo(weight.dtype).tiny)
-    return scatter(x * weight[:, None], batch, 0, graphs) / total[:, None]
+    return (scatter(x * weight[:, None], batch, 0, graphs) / total[:, None]).to(x.dtype)

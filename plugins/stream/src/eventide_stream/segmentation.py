@@ -121,7 +121,9 @@ class StreamSegmenter(nn.Module, StreamHubMixin, model_type="stream-segmenter"):
 def interpolate(tokens: Tokens, pos: Tensor, batch: Tensor) -> Tensor:
     """(T, W) tokens to (N, W) points, each between the three nearest tokens of its cloud."""
     point, token = knn(tokens.pos, pos, NEAREST, tokens.batch, batch)
-    squared = (pos[point] - tokens.pos[token]).square().sum(1)
-    weight = 1 / squared.clamp(min=torch.finfo(pos.dtype).eps ** 2)  # a point may be the token
+    apart = pos[point] - tokens.pos[token]
+    wide = torch.promote_types(apart.dtype, torch.float32)  # float16 has no room for squares
+    squared = apart.to(wide).square().sum(1)
+    weight = 1 / squared.clamp(min=torch.finfo(wide).eps ** 2)  # a point may be the token
     weight = weight / scatter(weight, point, 0, len(pos))[point]
-    return scatter(tokens.x[token] * weight[:, None], point, 0, len(pos))
+    return scatter(tokens.x[token] * weight[:, None], point, 0, len(pos)).to(tokens.x.dtype)
