@@ -191,6 +191,7 @@ def meshes(tmp_path: Path) -> Path:
 def test_modelnet_of_torch_geometric_as_clouds(meshes: Path, split: str) -> None:
     clouds = modelnet(meshes, "10", split, points=50, transform=FarthestPoints(20))
     assert isinstance(clouds, ModelNet) and len(clouds) == 10
+    assert clouds.classes == sorted(CLASSES)
     assert clouds.y.tolist() == list(range(10))
     item = clouds[3]
     assert item.pos.shape == (20, 3) and (item.pos[:, 2] == 0).all()

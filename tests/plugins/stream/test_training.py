@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ pytest.importorskip("torch_geometric")
 pytest.importorskip("accelerate")
 pytest.importorskip("timm")
 
+from safetensors import SafetensorError  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 from torch_geometric.data import Data  # noqa: E402
 
@@ -27,6 +30,7 @@ from eventide_stream.training import (  # noqa: E402
     run,
     train,
 )
+from eventide_stream.training.evaluation import main_first  # noqa: E402
 
 SMALL = {"width": 16, "depth": 1, "groups": 8, "neighbors": 4, "head": [8], "drop_path": 0.1}
 
@@ -126,6 +130,50 @@ def test_a_run_that_is_over_is_left_as_it_is(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "log.jsonl").read_text() == before
 
 
+@pytest.mark.parametrize("left", [0, 100, None])
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "average.safetensors", "optimizer.pt", "progress.json"]
+)
+def test_a_damaged_checkpoint_is_named(tmp_path: Path, name: str, left: int | None) -> None:
+    choices = recipe(epochs=1, ema_decay=0.9)
+    train(choices, tmp_path, tmp_path / "run")
+    file = tmp_path / "run" / "checkpoint-1" / name
+    if left is None:
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[: min(left, file.stat().st_size - 1)])
+    with pytest.raises(ValueError, match="checkpoint .*checkpoint-1 cannot be read"):
+        train(choices, tmp_path, tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("writer", "error"), [("save_model", SafetensorError), ("torch.save", RuntimeError)]
+)
+def test_a_full_disk_is_one_error_that_leaves_no_half_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writer: str, error: type[Exception]
+) -> None:
+    def full(_: Any, file: Any) -> None:
+        Path(file).write_bytes(b"half")
+        raise error("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"eventide_stream.training.checkpoints.{writer}", full)
+        with pytest.raises(OSError, match="checkpoint-1 cannot be written: No space left"):
+            train(recipe(), tmp_path, tmp_path / "run")
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == [
+        "best", "log.jsonl", "recipe.yaml",
+    ]  # fmt: skip
+    train(recipe(), tmp_path, tmp_path / "run", resume=True)
+    train(recipe(), tmp_path, tmp_path / "whole")
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
+
+
+def test_an_output_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "run").touch()
+    with pytest.raises(FileExistsError, match="run must be a folder, and is a file"):
+        train(recipe(), tmp_path, tmp_path / "run")
+
+
 def test_without_validation_the_last_epoch_is_kept(tmp_path: Path) -> None:
     best = train(recipe(valid_split=None, epochs=2), tmp_path, tmp_path / "run")
     assert "valid_accuracy" not in log(tmp_path / "run")[0]
@@ -159,6 +207,34 @@ def test_ranks_share_each_batch() -> None:
         assert {epoch for epoch, _ in batch} == {4}
     whole.epoch = 5
     assert [i for b in whole for _, i in b] != [i for b in shares[0] for _, i in b]
+
+
+@dataclass
+class Rank:
+    """What `main_first` needs of an Accelerator, in a thread."""
+
+    is_local_main_process: bool
+    barrier: threading.Barrier
+
+    def wait_for_everyone(self) -> None:
+        self.barrier.wait(timeout=30)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_one_rank_opens_the_data_before_the_others(fails: bool) -> None:
+    opened = []
+
+    def open_as(rank: Rank) -> None:
+        with main_first(rank):
+            opened.append(rank.is_local_main_process)
+            if fails:
+                raise ValueError("no data")
+
+    barrier = threading.Barrier(3)
+    with ThreadPoolExecutor(3) as ranks:
+        jobs = [ranks.submit(open_as, Rank(main, barrier)) for main in (False, False, True)]
+    assert opened == [True, False, False]
+    assert all(isinstance(job.exception(), ValueError) == fails for job in jobs)
 
 
 def test_batches_that_ranks_cannot_share() -> None:

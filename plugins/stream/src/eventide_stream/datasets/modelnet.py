@@ -23,7 +23,7 @@ def modelnet(
 
     torch_geometric downloads the meshes to `root` when they are not there, and keeps what it read
     in its own files beside them. Items are Data(pos=(points, 3) float32, y=(1,) int64). Points are
-    drawn with torch's generator, in proportion to the area.
+    drawn with torch's generator, in proportion to the area. `classes` has the names of the classes.
 
     Args:
         root: folder of the data set; one for each name.
@@ -45,4 +45,8 @@ def modelnet(
         raise ValueError(f"points must be at least 1, got {points}")
     steps = [SamplePoints(points), NormalizeSphere()]
     steps += [transform] if transform is not None else []
-    return ModelNet(str(root), name, split == "train", transform=Compose(steps))
+    made = ModelNet(str(root), name, split == "train", transform=Compose(steps))
+    # torch_geometric numbers the classes by the order of their folders.
+    folders = (p.name for p in Path(made.raw_dir).iterdir() if p.is_dir())
+    made.classes = sorted(name for name in folders if not name.startswith("."))
+    return made

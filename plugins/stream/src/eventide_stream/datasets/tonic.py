@@ -31,7 +31,9 @@ class TonicEvents(Dataset):
         if size is None or len(size) < 1:
             raise ValueError(f"sensor_size must be given: {type(source).__name__} states none")
         self.source, self.sort = source, sort
-        # tonic writes (width, height, polarities), with a height of 1 for channels.
+        # tonic writes (width, height, polarities), with a height of 1 for channels, and gives
+        # events of a single polarity the p = 1.
+        self.polarities = int(size[2]) if len(size) > 2 else 2
         self.sensor_size = tuple(int(extent) for extent in size[:2])
         if len(self.sensor_size) == 2 and self.sensor_size[1] == 1:
             self.sensor_size = self.sensor_size[:1]
@@ -69,7 +71,8 @@ class TonicEvents(Dataset):
             events = events[events["t"].argsort(kind="stable")]
         t, x, p = (events[name] for name in ("t", "x", "p"))
         y = events["y"].astype(np.int64) if "y" in wanted else None
-        return Recording(t.astype(np.int64), x.astype(np.int64), y, p.astype(np.int64))
+        p = p.astype(np.int64) if self.polarities > 1 else np.zeros(len(p), np.int64)
+        return Recording(t.astype(np.int64), x.astype(np.int64), y, p)
 
 
 def from_tonic(
@@ -83,14 +86,15 @@ def from_tonic(
 
     Example: ``from_tonic(tonic.datasets.DVSGesture("data", train=True))``. Items are
     Data(x=(N, 1), pos=(N, 1 + k), y=(1,)): time in milliseconds since the first event; x and y in
-    pixels, or the channel where the sensor has a height of 1 (SHD, SSC).
+    pixels, or the channel where the sensor has a height of 1 (SHD, SSC); x is the polarity, 0 for
+    sensors of a single one.
 
     Args:
         dataset: has a length; its items are (events, class), a structured array with the fields
             t in microseconds, x, y where the sensor has rows, and p, 0 or 1. It need not be
             tonic's.
         transform: applied to each item when it is read.
-        sensor_size: (width, height, ...); None for dataset.sensor_size.
+        sensor_size: (width, height, polarities) or less of it; None for dataset.sensor_size.
         sort: put events in the order of time, where a data set does not.
 
     Raises:
@@ -129,7 +133,7 @@ def tonic_split(
     try:
         import tonic.datasets
     except ImportError as error:
-        raise ImportError(f"{name} needs tonic: pip install 'eventide-stream[tonic]'") from error
+        raise ImportError(f"{name} needs tonic: pip install tonic") from error
     make = getattr(tonic.datasets, name, None)
     if make is None:
         raise ValueError(f"name must be a data set of tonic, got {name!r}")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,27 @@ def make_accelerator(mixed_precision: str | None = None) -> Accelerator:
     """Accelerate on this rank's GPU, or on the CPU: no kernel serves other devices."""
     on_cpu = not (torch.cuda.is_available() or torch.xpu.is_available())
     return Accelerator(mixed_precision=mixed_precision, cpu=on_cpu)
+
+
+@contextmanager
+def main_first(accelerator: Accelerator) -> Iterator[None]:
+    """The first rank of a machine passes the block before the others, also where it fails there.
+
+    What it downloads or prepares, the others find.
+    """
+    if not accelerator.is_local_main_process:
+        accelerator.wait_for_everyone()
+    try:
+        yield
+    finally:
+        if accelerator.is_local_main_process:
+            accelerator.wait_for_everyone()
+
+
+def open_split(recipe: Recipe, data: str | Path, split: str, accelerator: Accelerator) -> Dataset:
+    """A split of the recipe's data set, opened by one rank of a machine first."""
+    with main_first(accelerator):
+        return open_dataset(recipe.dataset, data, split, **recipe.dataset_options)
 
 
 def logits(model: nn.Module, data: Data) -> Tensor:
@@ -113,7 +135,13 @@ def evaluate(
 
 
 def evaluate_recipe(
-    model: nn.Module, recipe: Recipe, data: str | Path, split: str, **options: Any
+    model: nn.Module,
+    recipe: Recipe,
+    data: str | Path,
+    split: str,
+    *,
+    accelerator: Accelerator | None = None,
+    **options: Any,
 ) -> dict[str, Any]:
     """As evaluate, on a split of the recipe's data set, with its preparation and votes.
 
@@ -122,15 +150,18 @@ def evaluate_recipe(
         recipe: where the data set is stated.
         data: folder or file of the data set.
         split: which of its splits.
-        **options: batch_size, num_workers, accelerator, progress.
+        accelerator: of the run; a new one where None.
+        **options: batch_size, num_workers, progress.
     """
+    accelerator = accelerator or make_accelerator()
     return evaluate(
         model,
-        open_dataset(recipe.dataset, data, split, **recipe.dataset_options),
+        open_split(recipe, data, split, accelerator),
         transform=recipe.at_evaluation(),
         votes=recipe.votes,
         seed=recipe.seed,
         classes=getattr(model, "class_names", None),
+        accelerator=accelerator,
         **options,
     )
 

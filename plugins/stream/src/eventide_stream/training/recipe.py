@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -83,11 +84,20 @@ class Recipe:
             object.__setattr__(self, "model", TASKS[self.task])
         if self.model not in MODELS:
             raise ValueError(f"model must be one of {sorted(MODELS)}, got {self.model!r}")
+        for name in ("dataset_options", "model_options", "optimizer_options"):
+            _kind(name, getattr(self, name), dict, "a mapping")
+        for name in ("preparation", "augmentation"):
+            _kind(name, getattr(self, name), list, "a list")
+        for name in ("dataset", "train_split", "optimizer"):
+            _kind(name, getattr(self, name), str, "a name")
         for name in ("epochs", "batch_size", "votes"):
             _whole(name, getattr(self, name), 1)
         for name in ("seed", "warmup_epochs"):
             _whole(name, getattr(self, name), 0)
-        if not self.learning_rate > 0:
+        for name in ("weight_decay", "warmup_learning_rate", "min_learning_rate"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
         if self.max_grad_norm is not None and not self.max_grad_norm > 0:
             raise ValueError(f"max_grad_norm must be positive or null, got {self.max_grad_norm}")
@@ -117,6 +127,11 @@ class Recipe:
         if self.votes > 1:
             return self.at_training()
         return make_transforms(self.preparation, "preparation")
+
+
+def _kind(name: str, value: Any, kind: type, want: str) -> None:
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} must be {want}, got {value!r}")
 
 
 def _whole(name: str, value: Any, least: int) -> None:

@@ -18,14 +18,20 @@ from torch import nn
 from torch.utils.data import Dataset
 from torch_geometric.loader import DataLoader
 
-from eventide.files import file_aside, written_aside
+from eventide.files import file_aside
 from eventide.recipes import dump_recipe
 
 from ..datasets import CutMix
 from .build import make_model
-from .checkpoints import Progress, found_checkpoints, load_checkpoint, save_checkpoint
-from .data import Examples, ShuffledBatches, class_names, open_dataset
-from .evaluation import evaluate, logits, make_accelerator
+from .checkpoints import (
+    Progress,
+    found_checkpoints,
+    load_checkpoint,
+    save_checkpoint,
+    written_whole,
+)
+from .data import Examples, ShuffledBatches, class_names
+from .evaluation import evaluate, logits, make_accelerator, open_split
 from .optimizer import make_optimizer, make_schedule
 from .recipe import Recipe, load_recipe
 from .seeds import derived_seed
@@ -62,8 +68,9 @@ def train(
         The folder of the best model, for `from_pretrained`.
 
     Raises:
-        FileExistsError: `output` holds a run and resume is off.
-        ValueError: the run in `output` has another recipe, or the data does not fit the recipe.
+        FileExistsError: `output` holds a run and resume is off, or is a file.
+        ValueError: the run in `output` has another recipe or a checkpoint that cannot be read, or
+            the data does not fit the recipe.
         FloatingPointError: the loss is no longer finite.
     """
     output = Path(output)
@@ -80,6 +87,8 @@ def train(
 
 
 def _check_output(recipe: Recipe, output: Path, resume: bool) -> None:
+    if output.exists() and not output.is_dir():
+        raise FileExistsError(f"output {output} must be a folder, and is a file")
     file = output / "recipe.yaml"
     if not file.exists():
         return
@@ -119,7 +128,7 @@ class _Run:
         self.schedule = make_schedule(recipe, self.optimizer, len(self.sampler))
 
     def _open(self, data: Path, split: str) -> Dataset:
-        return open_dataset(self.recipe.dataset, data, split, **self.recipe.dataset_options)
+        return open_split(self.recipe, data, split, self.accelerator)
 
     def _make_model(self) -> None:
         recipe = self.recipe
@@ -236,13 +245,16 @@ class _Run:
         with (self.output / "log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         if better:
-            with written_aside(self.output / "best", replace=True) as folder:
+            with written_whole(self.output / "best") as folder:
                 self.kept.save_pretrained(folder)
                 (folder / "recipe.yaml").write_text(dump_recipe(self.recipe), encoding="utf-8")
-        states = {"optimizer": self.optimizer.state_dict()}
-        if self.accelerator.scaler is not None:
-            states["scaler"] = self.accelerator.scaler.state_dict()
+        states = {name: part.state_dict() for name, part in self._stateful().items()}
         save_checkpoint(self.output, self.progress, self._models(), states)
+
+    def _stateful(self) -> dict[str, Any]:
+        """What beside the models has a state to go on from."""
+        scaler = self.accelerator.scaler
+        return {"optimizer": self.optimizer, **({} if scaler is None else {"scaler": scaler})}
 
     def _models(self) -> dict[str, nn.Module]:
         models = {"model": self.bare}
@@ -252,12 +264,12 @@ class _Run:
         """Go on from the newest checkpoint, where there is one."""
         found = found_checkpoints(self.output)
         if found:
+            parts = self._stateful()
             self.progress, states = load_checkpoint(
-                found[-1], self._models(), self.accelerator.device
+                found[-1], self._models(), list(parts), self.accelerator.device
             )
-            self.optimizer.load_state_dict(states["optimizer"])
-            if self.accelerator.scaler is not None:
-                self.accelerator.scaler.load_state_dict(states["scaler"])
+            for name, part in parts.items():
+                part.load_state_dict(states[name])
             logger.info("going on after epoch %d", self.progress.epoch)
         log = self.output / "log.jsonl"
         if self.accelerator.is_main_process and log.exists():
