@@ -82,8 +82,8 @@ def _plugins() -> Iterator[Finding]:
             yield Finding("warning", subject, row.message, advice)
         else:
             advice = (
-                f"Upgrade or uninstall {row.distribution}; EVENTIDE_STRICT=1 shows the traceback "
-                "in Python."
+                f"Upgrade or uninstall {row.distribution}. For the traceback: EVENTIDE_STRICT=1 "
+                'python -c "import eventide; eventide.plugins()"'
             )
             if row.distribution == "not installed":
                 advice = "Install it, or take its name out of EVENTIDE_PLUGINS."
