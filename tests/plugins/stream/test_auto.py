@@ -23,7 +23,11 @@ from eventide_stream import (  # noqa: E402
     StreamSegmenter,
     auto,
 )
-from eventide_stream.modeling_stream import collate  # noqa: E402
+from eventide_stream.configuration_stream import StreamClassifierConfig  # noqa: E402
+from eventide_stream.modeling_stream import (  # noqa: E402
+    StreamForPointCloudClassification,
+    collate,
+)
 
 SMALL = {"width": 16, "depth": 1, "groups": 8, "neighbors": 4}
 EVENTS = {"widths": (8,), "depths": (1,), "strides": (2,), "mlp_ratio": 1.0, "frequencies": 2}
@@ -82,6 +86,58 @@ def test_arguments_and_dtype(tmp_path: Path) -> None:
     (tmp_path / "a" / "model.safetensors").write_bytes(b"no weights")
     with pytest.raises(ValueError, match="cannot be read"):
         load(tmp_path / "a")
+
+
+def test_what_users_of_transformers_pass(tmp_path: Path) -> None:
+    models()[0][0].save_pretrained(tmp_path / "a" / "b")
+    load = transformers.AutoModel.from_pretrained
+    model = load(
+        tmp_path / "a", subfolder="b", torch_dtype=torch.bfloat16, device_map="auto",
+        use_safetensors=True, low_cpu_mem_usage=True, trust_remote_code=False,
+    )  # fmt: skip
+    assert model.dtype == torch.bfloat16
+    assert load(tmp_path / "a" / "b", device_map={"": "cpu"}).device.type == "cpu"
+    with pytest.raises(ValueError, match="device_map must name one device"):
+        load(tmp_path / "a" / "b", device_map={"head": "cpu", "backbone": 0})
+    clouds = {"pos": torch.randn(30, 3), "batch": torch.arange(30) // 15}
+    labels = torch.tensor([0, 1, 2])
+    assert load(tmp_path / "a" / "b")(**clouds, labels=labels, batch_size=3).logits.shape == (3, 3)
+
+
+@pytest.mark.parametrize("direct", [False, True])
+def test_other_labels(tmp_path: Path, direct: bool) -> None:
+    models()[0][0].save_pretrained(tmp_path / "a")
+    auto_class = transformers.AutoModel
+    load = (StreamForPointCloudClassification if direct else auto_class).from_pretrained
+    with pytest.raises(ValueError, match="do not fit the model"):
+        load(tmp_path / "a", num_labels=5)
+    names = {0: "left", 1: "right"}
+    for options, count, labels in (
+        ({"num_labels": 5}, 5, {i: f"LABEL_{i}" for i in range(5)}),
+        ({"num_classes": 5}, 5, {i: f"LABEL_{i}" for i in range(5)}),
+        ({"id2label": names, "label2id": {"left": 0, "right": 1}}, 2, names),
+    ):
+        with pytest.warns(UserWarning, match="do not fit"):
+            model = load(tmp_path / "a", **options, ignore_mismatched_sizes=True)
+        assert model(pos=torch.randn(24, 3)).logits.shape == (1, count)
+        assert model.config.num_labels == model.config.num_classes == count
+        assert model.config.id2label == labels
+        model.save_pretrained(tmp_path / "b")
+        assert auto_class.from_pretrained(tmp_path / "b").config.id2label == labels
+    assert StreamClassifier.from_pretrained(tmp_path / "b").class_names == ["left", "right"]
+
+
+def test_labels_and_classes_stay_in_step() -> None:
+    config = StreamClassifierConfig(num_classes=3, class_names=["a", "b", "c"])
+    assert config.label2id == {"a": 0, "b": 1, "c": 2}
+    config.class_names = ["d", "e", "f"]
+    assert config.id2label == {0: "d", 1: "e", 2: "f"}
+    config.num_labels = 2
+    assert (config.num_classes, config.class_names) == (2, None)
+    config.id2label = {1: "y", 0: "x"}
+    assert (config.num_classes, config.class_names) == (2, ["x", "y"])
+    config.num_classes = 4
+    assert config.class_names is None and config.num_labels == 4
 
 
 def test_a_module_replaced_in_the_wrapper_is_the_one_that_runs() -> None:

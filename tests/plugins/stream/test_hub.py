@@ -216,6 +216,27 @@ def test_arguments_replace_those_of_the_file(tmp_path: Path) -> None:
         StreamClassifier.from_pretrained(tmp_path / "model", width=32)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_other_classes_keep_all_but_the_last_layer(tmp_path: Path, dtype: torch.dtype) -> None:
+    model = cloud_model(class_names=["a", "b", "c"]).to(dtype)
+    model.save_pretrained(tmp_path / "model")
+    load = StreamClassifier.from_pretrained
+    with pytest.warns(UserWarning, match=r"do not fit \['head.4.bias', 'head.4.weight'\]"):
+        other = load(tmp_path / "model", num_classes=5, ignore_mismatched_sizes=True)
+    assert other.class_names is None and other.head[4].weight.std() > 0
+    new = other.state_dict()
+    assert {value.dtype for value in new.values()} == {
+        value.dtype for value in model.state_dict().values()
+    }
+    for name, value in model.state_dict().items():
+        assert name.startswith("head.4.") or torch.equal(new[name], value)
+    other.save_pretrained(tmp_path / "other")
+    assert load(tmp_path / "other").head[4].out_features == 5
+    assert load(tmp_path / "model", ignore_mismatched_sizes=True).class_names == ["a", "b", "c"]
+    with pytest.raises(ValueError, match="do not fit the model"):
+        load(tmp_path / "model", num_classes=5)
+
+
 @pytest.mark.parametrize("file", ["config.json", "model.safetensors"])
 def test_missing_files_are_named(tmp_path: Path, file: str) -> None:
     cloud_model().save_pretrained(tmp_path / "model")
@@ -265,7 +286,9 @@ def test_damaged_weights(tmp_path: Path) -> None:
         StreamClassifier.from_pretrained(folder)
 
 
-def test_push_to_hub_uploads_the_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_push_to_hub_uploads_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from huggingface_hub import HfApi
 
     seen: dict[str, Any] = {}
@@ -274,11 +297,22 @@ def test_push_to_hub_uploads_the_folder(monkeypatch: pytest.MonkeyPatch) -> None
         repo_id = "me/model"
 
     def upload(self: HfApi, *, folder_path: Path, **options: Any) -> str:
-        seen.update(options, files=sorted(p.name for p in Path(folder_path).iterdir()))
+        folder = Path(folder_path)
+        seen.update(options, files=sorted(p.name for p in folder.iterdir()))
+        seen["card"] = (folder / "README.md").read_text()
         return "address"
 
     monkeypatch.setattr(HfApi, "create_repo", lambda self, **options: Repository())
     monkeypatch.setattr(HfApi, "upload_folder", upload)
-    assert cloud_model().push_to_hub("me/model") == "address"
-    assert seen["repo_id"] == "me/model"
-    assert seen["files"] == ["README.md", "config.json", "model.safetensors"]
+    for push in (
+        lambda: cloud_model().push_to_hub("me/model", branch="main"),
+        lambda: cloud_model().save_pretrained(
+            tmp_path / "local", push_to_hub=True, repo_id="me/model", branch="main"
+        ),
+    ):
+        assert push() == "address"
+        assert seen["repo_id"] == "me/model" and seen["revision"] == "main"
+        assert seen["files"] == ["README.md", "config.json", "model.safetensors"]
+        assert 'StreamClassifier.from_pretrained("me/model")' in seen["card"]
+        seen.clear()
+    assert 'from_pretrained("me/model")' in (tmp_path / "local" / "README.md").read_text()

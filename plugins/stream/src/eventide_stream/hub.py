@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Collection, Mapping
 from importlib import import_module
 from importlib.metadata import version
@@ -95,7 +96,7 @@ class StreamHubMixin(
             config: arguments written in place of the model's own.
             repo_id: on the Hub; the folder's name where None.
             push_to_hub: whether to upload as well.
-            model_card_kwargs: ignored; kept for huggingface_hub's signature.
+            model_card_kwargs: of `generate_model_card`.
             state_dict: weights written in place of the model's own.
             **push_to_hub_kwargs: of `push_to_hub`.
 
@@ -103,11 +104,12 @@ class StreamHubMixin(
             The address of the commit where it was uploaded, else None.
         """
         folder = Path(save_directory)
+        card = {"name": repo_id or folder.name, **(model_card_kwargs or {})}
         if folder.exists():
-            self._write(folder, folder.name, config, state_dict)
+            self._write(folder, card, config, state_dict)
         else:
             with written_aside(folder) as aside:
-                self._write(aside, folder.name, config, state_dict)
+                self._write(aside, card, config, state_dict)
         if push_to_hub:
             return self.push_to_hub(repo_id or folder.name, config=config, **push_to_hub_kwargs)
         return None
@@ -115,7 +117,7 @@ class StreamHubMixin(
     def _write(
         self,
         folder: Path,
-        name: str,
+        card: Mapping[str, Any],
         config: Mapping[str, Any] | None,
         state_dict: Mapping[str, Tensor] | None,
     ) -> None:
@@ -134,7 +136,16 @@ class StreamHubMixin(
         }
         write_text(folder / CONFIG, json.dumps(values, indent=2, sort_keys=True) + "\n")
         if not (folder / CARD).exists():
-            write_text(folder / CARD, str(self.generate_model_card(name=name)))
+            write_text(folder / CARD, str(self.generate_model_card(**card)))
+
+    def push_to_hub(self, repo_id: str, **kwargs: Any) -> str:
+        """Upload the model; `kwargs` are huggingface_hub's. The card names the model by `repo_id`.
+
+        Returns:
+            The address of the commit.
+        """
+        card = {"name": repo_id, **(kwargs.pop("model_card_kwargs", None) or {})}
+        return super().push_to_hub(repo_id, model_card_kwargs=card, **kwargs)
 
     def generate_model_card(self, name: str = "model", **_: Any) -> ModelCard:
         """A short card that says how to load the model and what its configuration is."""
@@ -159,16 +170,22 @@ class StreamHubMixin(
         local_files_only: bool = False,
         revision: str | None = None,
         map_location: str | torch.device = "cpu",
+        ignore_mismatched_sizes: bool = False,
         **arguments: Any,
     ) -> Self:
         """The model of a folder or of the Hub, in evaluation mode, in the dtype of its weights.
+
+        For other classes, keep all but the last layer, which is drawn anew:
+        `from_pretrained(name, num_classes=7, ignore_mismatched_sizes=True)`.
 
         Args:
             pretrained_model_name_or_path: a folder, or a model on the Hub.
             force_download, token, cache_dir, local_files_only, revision: of `hf_hub_download`.
             map_location: the device.
-            **arguments: of the model, in place of those in config.json; weights that no longer fit
-                are an error.
+            ignore_mismatched_sizes: whether weights of another shape than the model's are left out,
+                with a warning; otherwise they are an error.
+            **arguments: of the model, in place of those in config.json. Another num_classes leaves
+                out its class_names.
 
         Raises:
             FileNotFoundError: no such folder or model, or it lacks config.json or the weights.
@@ -181,8 +198,11 @@ class StreamHubMixin(
             "local_files_only": local_files_only, "revision": revision,
         }  # fmt: skip
         config = read_config(cls, find_file(name, CONFIG, **download), name)
+        if arguments.get("num_classes", config["num_classes"]) != config["num_classes"]:
+            config.pop("class_names", None)
         model = cls(**{**config, **arguments})
-        load_weights(model, find_file(name, WEIGHTS, **download), map_location)
+        weights = find_file(name, WEIGHTS, **download)
+        load_weights(model, weights, map_location, ignore_mismatched_sizes)
         return model.eval()
 
 
@@ -192,7 +212,7 @@ def find_file(name: str | Path, file: str, **download: Any) -> Path:
     Raises:
         FileNotFoundError: it is not there.
     """
-    folder = Path(name)
+    folder = Path(name, download.get("subfolder") or "")
     if folder.is_dir():
         if not (folder / file).is_file():
             raise FileNotFoundError(f"checkpoint {name} has no {file}")
@@ -247,15 +267,22 @@ def read_object(file: Path, name: str | Path) -> dict[str, Any]:
 
 
 def load_weights(
-    model: torch.nn.Module, file: Path, device: str | torch.device = "cpu"
+    model: torch.nn.Module,
+    file: Path,
+    device: str | torch.device = "cpu",
+    ignore_mismatched_sizes: bool = False,
 ) -> None:
     """Put the weights of a safetensors file into a model, which takes their dtype and the device.
+
+    With `ignore_mismatched_sizes`, those of another shape are left out, and a warning names them.
 
     Raises:
         ValueError: the file is damaged, or its weights are not those of the model.
     """
     try:
         state = load_file(file)
+        if ignore_mismatched_sizes:
+            _keep_mismatched(model, state, file)
         model.load_state_dict(state, assign=True)
     except (SafetensorError, OSError) as error:
         raise ValueError(f"weights {file} cannot be read: {error}") from error
@@ -265,3 +292,16 @@ def load_weights(
     model.to(device)
     if len(dtypes) == 1:
         model.to(dtypes.pop())  # buffers that are not in the file
+
+
+def _keep_mismatched(model: torch.nn.Module, state: dict[str, Tensor], file: Path) -> None:
+    """Put the model's own tensors in place of those of another shape."""
+    own = model.state_dict()
+    names = [name for name in state if name in own and state[name].shape != own[name].shape]
+    for name in names:
+        state[name] = own[name].to(state[name].dtype)
+    if names:
+        warnings.warn(
+            f"weights {file} do not fit {names}, which stay as they were drawn; train them",
+            stacklevel=4,
+        )

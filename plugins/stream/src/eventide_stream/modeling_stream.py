@@ -26,8 +26,12 @@ from .configuration_stream import (
 )
 from .hub import CONFIG, WEIGHTS, find_file, load_weights, read_config
 
-_DOWNLOAD = ("cache_dir", "force_download", "local_files_only", "revision", "token")
-_OF_AUTO = ("_from_auto", "_commit_hash", "adapter_kwargs", "code_revision", "trust_remote_code")
+_DOWNLOAD = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
+_WITHOUT_EFFECT = (
+    "_from_auto", "_commit_hash", "adapter_kwargs", "code_revision", "trust_remote_code",
+    "low_cpu_mem_usage", "use_safetensors", "weights_only",
+)  # fmt: skip
+_PLACED_BY_ACCELERATE = ("auto", "balanced", "balanced_low_0", "sequential")
 
 
 @dataclass
@@ -63,6 +67,7 @@ class StreamPreTrainedModel(PreTrainedModel):
         batch: Tensor | None = None,
         x: Tensor | None = None,
         labels: Tensor | None = None,
+        batch_size: int | None = None,
         return_dict: bool | None = None,
     ) -> StreamOutput | tuple[Tensor, ...]:
         """Run the plugin's model; see its forward for shapes and errors.
@@ -72,10 +77,13 @@ class StreamPreTrainedModel(PreTrainedModel):
             batch: (N,) the graph of each point.
             x: (N, F) features; for events the polarity.
             labels: (B,) classes, for segmentation (N,); the loss is their mean cross-entropy.
+            batch_size: how many graphs there are, where the last ones may be empty; not for
+                segmentation.
             return_dict: False for a tuple.
         """
         self.network.training = self.training
-        logits = self.network(pos=pos, batch=batch, x=x)
+        sizes = {} if batch_size is None else {"batch_size": batch_size}
+        logits = self.network(pos=pos, batch=batch, x=x, **sizes)
         loss = None if labels is None else F.cross_entropy(logits.float(), labels)
         output = StreamOutput(loss=loss, logits=logits)
         return output.to_tuple() if return_dict is False else output
@@ -102,7 +110,8 @@ class StreamPreTrainedModel(PreTrainedModel):
         *,
         config: StreamConfig | None = None,
         dtype: str | torch.dtype | None = None,
-        device_map: str | int | torch.device | None = None,
+        device_map: str | int | torch.device | Mapping[str, Any] | None = None,
+        ignore_mismatched_sizes: bool = False,
         **kwargs: Any,
     ) -> StreamPreTrainedModel:
         """Load a folder or a model of the Hub, in evaluation mode.
@@ -111,7 +120,9 @@ class StreamPreTrainedModel(PreTrainedModel):
             pretrained_model_name_or_path: a folder, or a model on the Hub.
             config: in place of its config.json.
             dtype: of the weights; that of the file where None or "auto".
-            device_map: one device for the whole model.
+            device_map: one device for the whole model; "auto" is a GPU where there is one.
+            ignore_mismatched_sizes: whether weights of another shape, as with another num_labels,
+                are left out, with a warning; otherwise they are an error.
             **kwargs: of `hf_hub_download`, and arguments of the model in place of the file's.
 
         Raises:
@@ -121,18 +132,21 @@ class StreamPreTrainedModel(PreTrainedModel):
         """
         name = pretrained_model_name_or_path
         download = {key: kwargs.pop(key) for key in _DOWNLOAD if key in kwargs}
-        for key in _OF_AUTO:
+        dtype = kwargs.pop("torch_dtype", dtype)  # its name in older code
+        for key in _WITHOUT_EFFECT:
             kwargs.pop(key, None)
         if config is None:
             arguments = read_config(
                 cls.config_class.network(), find_file(name, CONFIG, **download), name
             )
-            config = cls.config_class(**{**arguments, **kwargs}, name_or_path=str(name))
-            kwargs = {key: value for key, value in kwargs.items() if key not in config.arguments()}
+            config, kwargs = cls.config_class.from_dict(
+                {**arguments, "name_or_path": str(name)}, return_unused_kwargs=True, **kwargs
+            )
         if kwargs:
             raise TypeError(f"from_pretrained of {cls.__name__} does not take {sorted(kwargs)}")
         model = cls(config)
-        load_weights(model, find_file(name, WEIGHTS, **download), device_map or "cpu")
+        weights = find_file(name, WEIGHTS, **download)
+        load_weights(model, weights, _device(device_map), ignore_mismatched_sizes)
         if dtype not in (None, "auto"):
             model.to(getattr(torch, dtype) if isinstance(dtype, str) else dtype)
         return model.eval()
@@ -154,6 +168,21 @@ class StreamForPointCloudSegmentation(StreamPreTrainedModel):
     """StreamSegmenter."""
 
     config_class = StreamSegmenterConfig
+
+
+def _device(device_map: str | int | torch.device | Mapping[str, Any] | None) -> Any:
+    """The device of a device_map that names one.
+
+    Raises:
+        ValueError: it spreads the model over several.
+    """
+    if isinstance(device_map, Mapping):
+        if len(set(device_map.values())) != 1:
+            raise ValueError(f"device_map must name one device for the whole model: {device_map}")
+        device_map = next(iter(device_map.values()))
+    if device_map in _PLACED_BY_ACCELERATE:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return "cpu" if device_map is None else device_map
 
 
 def collate(examples: Sequence[Data]) -> dict[str, Tensor]:
