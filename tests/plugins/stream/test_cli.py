@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,19 @@ def test_train_again_and_with_other_choices(run: Path, tmp_path: Path) -> None:
     assert "unknown keys ['epoch']" in message
     message = _fails("train", "imagenet", "--data", ".", "--output", tmp_path / "c")
     assert "imagenet is no file" in message
+
+
+def test_a_line_an_epoch_is_the_message_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.root, "handlers", [])  # pytest's own, beside which ours is not set
+    monkeypatch.setattr(logging.root, "level", logging.root.level)
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({**RECIPE, "epochs": 1}))
+    result = _eventide(
+        "train", tmp_path / "recipe.yaml", "--data", tmp_path, "--output", tmp_path / "run"
+    )
+    lines = [line for line in result.stderr.splitlines() if "epoch 1" in line]
+    assert len(lines) == 1 and lines[0].startswith("epoch 1")
 
 
 def test_an_interrupted_run_says_how_to_go_on(

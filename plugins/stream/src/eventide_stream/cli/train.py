@@ -34,7 +34,11 @@ def train(
     from ..training import train as run
 
     first = os.environ.get("RANK", "0") == "0"
-    logging.basicConfig(level=logging.INFO if first else logging.WARNING, handlers=[_AboveBars()])
+    logging.basicConfig(
+        level=logging.INFO if first else logging.WARNING,
+        format="%(message)s",
+        handlers=[_AboveBars()],
+    )
     logging.getLogger("httpx").setLevel(logging.WARNING)
     asked = {"seed": seed, "epochs": epochs}
     changes = {name: value for name, value in asked.items() if value is not None}
