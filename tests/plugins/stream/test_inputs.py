@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("torch_geometric")
 
 from eventide_stream.inputs import read_cloud, read_events  # noqa: E402
+from eventide_stream.off import read_off  # noqa: E402
 
 TETRAHEDRON = np.array([[0, 0, 0], [4, 0, 0], [0, 4, 0], [0, 0, 4]], float)
 FACES = [[0, 1, 2], [0, 1, 3], [0, 2, 3], [1, 2, 3]]
@@ -34,6 +35,54 @@ def test_a_mesh_is_sampled_the_same_way_each_time(tmp_path: Path) -> None:
     assert not torch.equal(read_cloud(path, points=50, seed=1).pos, cloud.pos)
 
 
+SQUARE = "0 0 0\n1 0 0\n1 1 0\n0 1 0\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"OFF\n4 2 0\n{SQUARE}3 0 1 2\n3 0 2 3\n",
+        f"OFF4 2 0\n{SQUARE}3 0 1 2\n3 0 2 3",
+        f"OFF 4 2 0\r\n{SQUARE}3 0 1 2\n3 0 2 3".replace("\n", "\r\n"),
+        f"OFF # a square\n\n# of two\n4 2\n{SQUARE}\n3 0 1 2 255 0 0\n3 0 2 3 # last\n",
+        "COFF\n4 1 0\n" + SQUARE.replace("\n", " 0.5 0.5 0.5 1\n") + "4 0 1 2 3\n",
+    ],
+)
+def test_every_way_to_write_a_square(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.off").write_text(text, newline="")
+    mesh = read_off(tmp_path / "a.off")
+    assert mesh.pos.tolist() == [[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]]
+    assert mesh.face.t().tolist() == [[0, 1, 2], [0, 2, 3]]
+    assert read_cloud(tmp_path / "a.off", 30).pos.shape == (30, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "want the header OFF"),
+        ("OFF BINARY\n4 2 0\n", "want the header OFF.* got 'OFF BINARY"),
+        ("4OFF\n4 2 0\n", "want the header OFF.* got '4OFF"),
+        ("OFF\n4\n", "want the numbers of vertices and faces"),
+        (f"OFF\n4 2 0\n{SQUARE}3 0 1 2\n", "4 vertices and 2 faces, a line each, got 5 lines"),
+        (f"OFF\n-1 2 0\n{SQUARE}", "want -1 vertices"),
+        (f"OFF\n4 1 0\n{SQUARE}3 0 1 4\n", "as many of 0 to 3, got '3 0 1 4'"),
+        (f"OFF\n4 1 0\n{SQUARE}3 0 1\n", "as many of 0 to 3, got '3 0 1'"),
+        (f"OFF\n5 0 0\n{SQUARE}2 1\n", "three coordinates of a vertex, got '2 1'"),
+        (f"OFF\n4 1 0\n{SQUARE}3 0 0 0\n", "a mesh whose faces have no area"),
+    ],
+)
+def test_meshes_that_are_none(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "a.off").write_text(text)
+    with pytest.raises(ValueError, match=f"a.off .*{words}"):
+        read_cloud(tmp_path / "a.off")
+
+
+def test_faces_of_fewer_than_three_corners_have_no_surface(tmp_path: Path) -> None:
+    (tmp_path / "a.off").write_text(f"OFF\n4 2 0\n{SQUARE}2 0 1\n1 3\n")
+    assert read_off(tmp_path / "a.off").face.shape == (3, 0)
+    assert len(read_cloud(tmp_path / "a.off", 30).pos) == 4
+
+
 @pytest.mark.parametrize("text", [True, False])
 def test_ply_clouds_and_meshes(tmp_path: Path, text: bool) -> None:
     plyfile = pytest.importorskip("plyfile")
@@ -47,6 +96,10 @@ def test_ply_clouds_and_meshes(tmp_path: Path, text: bool) -> None:
     mesh = read_cloud(tmp_path / "mesh.ply", points=40).pos
     off = read_cloud(write_off(tmp_path / "t.off"), points=40).pos
     torch.testing.assert_close(mesh, off)
+    face["vertex_indices"][1] = [0, 1, 9]
+    plyfile.PlyData(elements, text=text).write(str(tmp_path / "mesh.ply"))
+    with pytest.raises(ValueError, match="mesh.ply has faces of vertices that it does not have"):
+        read_cloud(tmp_path / "mesh.ply")
 
 
 def test_further_columns_are_left_out(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch_geometric.data import Data
-from torch_geometric.io import read_off
 from torch_geometric.transforms import SamplePoints
 
+from .off import read_off, triangles
 from .recordings import (
     AEDAT2_CLOCK,
     NMNIST_CLOCK,
@@ -46,6 +46,7 @@ def read_cloud(path: str | Path, points: int = 1024, seed: int = 0) -> Data:
     if not torch.isfinite(data.pos).all():
         raise ValueError(f"{path} holds points that are not finite")
     if data.face is not None and data.face.numel():
+        _check_surface(path, data)
         with seeded(seed):
             data = SamplePoints(points)(data)
     return Data(pos=unit_sphere(data.pos.float()))
@@ -84,8 +85,17 @@ def _read(path: Path, readers: dict[str, Callable[[Path], object]], what: str) -
         raise ValueError(f"{path} cannot be read: {error}") from error
 
 
-def _off(path: Path) -> Data:
-    return read_off(str(path))
+def _check_surface(path: Path, data: Data) -> None:
+    """Points can be drawn from the triangles of a mesh.
+
+    Raises:
+        ValueError: a triangle of other vertices than the mesh has, or no area.
+    """
+    if not 0 <= int(data.face.min()) <= int(data.face.max()) < len(data.pos):
+        raise ValueError(f"{path} has faces of vertices that it does not have")
+    a, b, c = data.pos[data.face].double()
+    if not float(torch.linalg.cross(b - a, c - a).norm(dim=1).sum()) > 0:
+        raise ValueError(f"{path} is a mesh whose faces have no area")
 
 
 def _ply(path: Path) -> Data:
@@ -101,9 +111,7 @@ def _ply(path: Path) -> Data:
     data = _cloud(np.stack([vertex[axis] for axis in "xyz"], 1))
     faces = found["face"]["vertex_indices"] if "face" in found else []
     if len(faces):
-        if {len(face) for face in faces} != {3}:
-            raise ValueError("only meshes of triangles can be sampled")
-        data.face = torch.from_numpy(np.stack(faces).astype(np.int64)).t().contiguous()
+        data.face = triangles([face.tolist() for face in faces])
     return data
 
 
@@ -148,7 +156,7 @@ def _events(path: Path) -> tuple[Recording, int | None]:
 
 
 _CLOUDS = {
-    ".off": _off, ".ply": _ply, ".npz": _npz, ".npy": _npy, ".xyz": _text, ".txt": _text,
+    ".off": read_off, ".ply": _ply, ".npz": _npz, ".npy": _npy, ".xyz": _text, ".txt": _text,
     ".csv": _text,
 }  # fmt: skip
 _RECORDINGS = {".aedat": _aedat2, ".bin": _nmnist, ".bs2": _nmnist, ".npz": _events}
