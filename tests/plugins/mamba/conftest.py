@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -52,11 +53,15 @@ def make_model(name: str) -> Any:
     return model.eval()
 
 
+def cache_name(model: Any) -> str:
+    """What its forward and output call the cache: that depends on model and version."""
+    names = inspect.signature(model.forward).parameters
+    return next(name for name in names if name in ("cache", "cache_params", "past_key_values"))
+
+
 def cached(model: Any, ids: torch.Tensor, sizes: list[int], **options: Any) -> torch.Tensor:
     """Logits of a text given in pieces, the cache carried along."""
-    cache, parts = None, []
-    pure = "Mamba" in type(model).__name__ and "cache_params" in model.forward.__code__.co_varnames
-    key = "cache_params" if pure else "past_key_values"
+    cache, parts, key = None, [], cache_name(model)
     for piece in ids.split(sizes, dim=1):
         given = {} if cache is None else {key: cache}
         out = model(piece, use_cache=True, **given, **options)
@@ -78,6 +83,14 @@ def ids() -> torch.Tensor:
 @pytest.fixture(name="cached")
 def _cached() -> Callable[..., torch.Tensor]:
     return cached
+
+
+@pytest.fixture
+def checkpoint_activations() -> Callable[[Any], None]:
+    """By the newer of its names in transformers, or the older."""
+    return lambda model: getattr(
+        model, "activation_checkpointing_enable", model.gradient_checkpointing_enable
+    )()
 
 
 @pytest.fixture(name="make_model")

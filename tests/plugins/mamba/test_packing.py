@@ -57,8 +57,6 @@ def test_zamba_hands_packing_down(make_model: Callable[[str], Any], ids: Tensor)
     mixer_of(model).register_forward_pre_hook(
         lambda module, args, kwargs: seen.append(kwargs.get("seq_idx")), with_kwargs=True
     )
-    with pytest.raises(ValueError, match="can't keep packed sequences apart"):
-        model(row, seq_idx=SEQ_IDX)
     with eventide.patch("mamba"):
         logits = model(row, seq_idx=SEQ_IDX).logits
     assert seen[-1] is SEQ_IDX
@@ -72,9 +70,9 @@ def test_packed_chunk_continues_the_cache(make_model: Callable[[str], Any], hidd
     with eventide.patch("mamba"):
         cache = DynamicCache(config=model.config)
         parts = [
-            mixer(hidden[:, :4], cache_params=cache),
-            mixer(hidden[:, 4:10], cache_params=cache, seq_idx=SEQ_IDX[:, 4:10]),
-            mixer(hidden[:, 10:], cache_params=cache),
+            mixer(hidden[:, :4], cache),
+            mixer(hidden[:, 4:10], cache, seq_idx=SEQ_IDX[:, 4:10]),
+            mixer(hidden[:, 10:], cache),
         ]
         want = [mixer(piece) for piece in hidden.split([5, 1, 6], dim=1)]
     torch.testing.assert_close(torch.cat(parts, 1)[:, :6], torch.cat(want, 1)[:, :6], **CLOSE)

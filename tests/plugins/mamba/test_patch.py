@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from transformers.cache_utils import Cache
 
 import eventide
 from eventide import patches, registry
@@ -23,11 +24,7 @@ MODULES = [importlib.import_module(family.module) for family in FAMILIES]
 
 
 def snapshot() -> list[dict[str, Any]]:
-    mixers = (
-        vars(getattr(module, family.mixer))
-        for module, family in zip(MODULES, FAMILIES, strict=True)
-    )
-    return [*(dict(vars(module)) for module in MODULES), *map(dict, mixers)]
+    return [dict(vars(owner)) for owner in (*MODULES, Cache)]
 
 
 def test_every_mamba_1_model_of_the_host_is_covered() -> None:
@@ -48,7 +45,7 @@ def test_reverting_restores_the_originals() -> None:
             sum(new[name] is not old for name, old in old_names.items())
             for new, old_names in zip(inside, before, strict=True)
         ]
-        assert changed == [5, 5, 5, 4, 1, 1, 1, 1]
+        assert changed == [5, 5, 5, 4, 1]
     for after, old in zip(snapshot(), before, strict=True):
         assert all(after[name] is old[name] for name in old) and after.keys() == old.keys()
 
@@ -97,8 +94,10 @@ def test_fallback_warnings_are_gone(
     said: list[str] = []
     monkeypatch.setattr(hub_kernels.logger, "warning_once", said.append)
     model = make_model("Mamba")
+    model(ids)
+    if not any("selective_scan_fn" in text for text in said):
+        pytest.skip("transformers before 5.17 falls back without a word")
+    said.clear()
     with eventide.patch("mamba"):
         model.generate(ids, max_new_tokens=2, attention_mask=torch.ones_like(ids))
     assert said == []
-    model(ids)
-    assert any("selective_scan_fn" in text for text in said)

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .carried import state_so_far
+
 _SLOT = 1
 """The cache layer's slot of the last coordinate; slot 0 is Mamba's own."""
 
@@ -59,9 +61,8 @@ def last_coordinate(cache: Any) -> Tensor | None:
     if cache is None:
         return None
     if len(cache.layers) == 0 or getattr(cache.layers[0], "number_of_states", 1) <= _SLOT:
-        raise ValueError("cache_params must be made from a GeometricMambaConfig, got another cache")
-    last = cache.get_recurrent_state(0, state_idx=_SLOT)
-    return last.clone() if last is not None and torch.is_grad_enabled() else last
+        raise ValueError("the cache must be made from a GeometricMambaConfig, got another cache")
+    return state_so_far(cache, 0, _SLOT)
 
 
 def carried_on(last: Tensor, count: int, step: float) -> Tensor:

@@ -52,7 +52,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "causal_conv1d_update": operations.causal_conv1d_update,
     "selective_scan_fn": operations.mamba_selective_scan,
 }
-"""The name by which transformers 5.23 looks an operation up -> ours."""
+"""The name by which transformers looks an operation up -> ours."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from transformers.models.mamba.modeling_mamba import (
 
 from eventide_kernels import selective_scan
 
+from .carried import state_so_far
 from .configuration_geometric_mamba import GeometricMambaConfig
 from .operations import causal_conv1d_fn
 
@@ -45,7 +46,7 @@ class GeometricMambaMixer(MambaMixer):
     def forward(
         self,
         hidden_states: Tensor,
-        cache_params: Cache | None = None,
+        cache: Cache | None = None,
         attention_mask: Tensor | None = None,
         steps: Tensor | None = None,
         **kwargs: Any,
@@ -53,8 +54,8 @@ class GeometricMambaMixer(MambaMixer):
         """(B, L, hidden) -> (B, L, hidden); `steps` (B, L), in coordinate units, or None."""
         hidden_states = apply_mask_to_padding_states(hidden_states, attention_mask)
         x, gate = self.in_proj(hidden_states).transpose(1, 2).chunk(2, dim=1)  # (B, D, L)
-        state = self._state(cache_params)
-        x = self._convolve(x, cache_params)
+        state = state_so_far(cache, self.layer_idx)
+        x = self._convolve(x, cache)
         x = apply_mask_to_padding_states(x.transpose(1, 2), attention_mask)
         sizes = [self.time_step_rank, self.ssm_state_size, self.ssm_state_size]
         rank, B, C = torch.split(self.x_proj(x), sizes, dim=-1)
@@ -73,18 +74,13 @@ class GeometricMambaMixer(MambaMixer):
             step_scale=None if steps is None else self.step_scale(),
             initial_state=state,
         )
-        if cache_params is not None:
-            cache_params.update_recurrent_state(state, self.layer_idx)
+        if cache is not None:
+            cache.update_recurrent_state(state, self.layer_idx)
         return self.out_proj(y.transpose(1, 2).to(hidden_states.dtype))
 
     def step_scale(self) -> Tensor:
         """The scale s of each channel, (D,), float32, in 1 / the unit of the coordinates."""
         return F.softplus(self.step_bias.float()) / self.config.coordinate_unit
-
-    def _state(self, cache: Cache | None) -> Tensor | None:
-        """The state so far, copied where autograd keeps it: the cache is changed in place."""
-        state = None if cache is None else cache.get_recurrent_state(self.layer_idx, state_idx=0)
-        return state.clone() if state is not None and torch.is_grad_enabled() else state
 
     def _convolve(self, x: Tensor, cache: Cache | None) -> Tensor:
         length, width = x.shape[2], self.conv_kernel_size

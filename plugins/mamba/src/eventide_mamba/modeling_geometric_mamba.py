@@ -5,6 +5,7 @@ B batch   L tokens
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from transformers import MambaForCausalLM, MambaModel, MambaPreTrainedModel
 from transformers import initialization as init
 from transformers.cache_utils import Cache, DynamicCache
-from transformers.modeling_utils import PreTrainedModel, slice_logits_to_keep
+from transformers.modeling_utils import PreTrainedModel
 from transformers.models.mamba.modeling_mamba import (
     MambaCausalLMOutput,
     MambaOutput,
@@ -22,6 +23,19 @@ from transformers.models.mamba.modeling_mamba import (
 from .configuration_geometric_mamba import GeometricMambaConfig
 from .coordinates import carried_on, last_coordinate, steps_of
 from .layer_geometric_mamba import GeometricMambaBlock, GeometricMambaMixer
+
+try:
+    from transformers.modeling_utils import slice_logits_to_keep
+except ImportError:  # transformers before 5.21
+
+    def slice_logits_to_keep(hidden_states: Tensor, logits_to_keep: int | Tensor) -> Tensor:
+        """The last positions, or those that a tensor names."""
+        kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+        return hidden_states[:, kept]
+
+
+_CACHE = fields(MambaOutput)[1].name
+"""What this version of transformers calls the cache: "cache" from 5.24 on, else "cache_params"."""
 
 
 class GeometricMambaPreTrainedModel(MambaPreTrainedModel):
@@ -60,19 +74,21 @@ class GeometricMambaModel(GeometricMambaPreTrainedModel, MambaModel):
         self,
         input_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
-        cache_params: Cache | None = None,
+        cache: Cache | None = None,
         use_cache: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
         attention_mask: Tensor | None = None,
         coordinates: Tensor | None = None,
+        cache_params: Cache | None = None,
         **kwargs: Any,
     ) -> tuple[Any, ...] | MambaOutput:
         """MambaModel's forward, with `coordinates` (B, L): where or when each token is.
 
         They are finite and do not decrease along a row; their zero is free. Tokens that
         `attention_mask` (B, L) leaves out may have any. Either all calls that share a cache give
-        coordinates or none does; without them this is an ordinary Mamba.
+        coordinates or none does; without them this is an ordinary Mamba. `cache_params` is another
+        name for `cache`, the one that transformers uses before 5.24.
 
         Raises:
             ValueError: not exactly one of input_ids and inputs_embeds; coordinates that do not fit.
@@ -85,22 +101,19 @@ class GeometricMambaModel(GeometricMambaPreTrainedModel, MambaModel):
             output_hidden_states = config.output_hidden_states
         use_cache = (config.use_cache and not self.training) if use_cache is None else use_cache
         use_cache = use_cache and not (self.gradient_checkpointing and self.training)
-        if use_cache and cache_params is None:
-            cache_params = DynamicCache(config=config)
+        cache = cache_params if cache is None else cache
+        if use_cache and cache is None:
+            cache = DynamicCache(config=config)
         hidden = self.embeddings(input_ids) if inputs_embeds is None else inputs_embeds
-        steps = steps_of(coordinates, hidden, attention_mask, cache_params)
+        steps = steps_of(coordinates, hidden, attention_mask, cache)
         seen = []
         for block in self.layers:
-            hidden = block(
-                hidden, cache_params=cache_params, attention_mask=attention_mask, steps=steps
-            )
+            hidden = block(hidden, cache=cache, attention_mask=attention_mask, steps=steps)
             seen.append(hidden)
         hidden = self.norm_f(hidden)
-        output = MambaOutput(
-            last_hidden_state=hidden,
-            cache_params=cache_params if use_cache else None,
-            hidden_states=(*seen, hidden) if output_hidden_states else None,
-        )
+        hidden_states = (*seen, hidden) if output_hidden_states else None
+        # by place: the name of the cache depends on the version of transformers
+        output = MambaOutput(hidden, cache if use_cache else None, hidden_states)
         return_dict = config.return_dict if return_dict is None else return_dict
         return output if return_dict else output.to_tuple()
 
@@ -120,7 +133,7 @@ class GeometricMambaForCausalLM(GeometricMambaPreTrainedModel, MambaForCausalLM)
         """MambaForCausalLM's, with coordinates that go on by `config.generation_step`."""
         inputs = super().prepare_inputs_for_generation(input_ids, **kwargs)
         if coordinates is not None and not kwargs.get("is_first_iteration"):
-            step, last = self.config.generation_step, last_coordinate(inputs.get("cache_params"))
+            step, last = self.config.generation_step, last_coordinate(inputs.get(_CACHE))
             if last is None:
                 missing = input_ids.shape[1] - coordinates.shape[1]
                 written = carried_on(coordinates[:, -1:], missing, step)
@@ -135,13 +148,14 @@ class GeometricMambaForCausalLM(GeometricMambaPreTrainedModel, MambaForCausalLM)
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
-        cache_params: Cache | None = None,
+        cache: Cache | None = None,
         labels: Tensor | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int | Tensor = 0,
         coordinates: Tensor | None = None,
+        cache_params: Cache | None = None,
         **kwargs: Any,
     ) -> tuple[Any, ...] | MambaCausalLMOutput:
         """Logits (B, L, vocabulary), and the loss with `labels` (B, L), which are shifted here.
@@ -151,7 +165,7 @@ class GeometricMambaForCausalLM(GeometricMambaPreTrainedModel, MambaForCausalLM)
         found = self.backbone(
             input_ids,
             inputs_embeds=inputs_embeds,
-            cache_params=cache_params,
+            cache=cache_params if cache is None else cache,
             use_cache=use_cache,
             output_hidden_states=output_hidden_states,
             return_dict=True,
@@ -163,7 +177,7 @@ class GeometricMambaForCausalLM(GeometricMambaPreTrainedModel, MambaForCausalLM)
         loss = None
         if labels is not None:
             loss = self.loss_function(logits, labels, self.config.vocab_size, **kwargs)
-        output = MambaCausalLMOutput(loss, logits, found.cache_params, found.hidden_states)
+        output = MambaCausalLMOutput(loss, logits, getattr(found, _CACHE), found.hidden_states)
         return_dict = self.config.return_dict if return_dict is None else return_dict
         return output if return_dict else output.to_tuple()
 

@@ -14,7 +14,7 @@ from transformers.activations import ACT2FN
 
 from eventide_kernels import causal_conv1d, selective_scan, selective_state_update
 
-from .carried import current_seq_idx, take_state
+from .carried import note_convolution, take_noted
 from .packing import packing
 
 _SILU = ("silu", "swish")
@@ -36,6 +36,7 @@ def causal_conv1d_fn(
     **kwargs: Any,
 ) -> Tensor:
     """(B, D, L) -> (B, D, L), each packed sequence on its own."""
+    note_convolution(hidden_states.shape[1], seq_idx)
     if seq_idx is None:
         return _convolve(hidden_states, weight, bias, activation)
     rows = packing(seq_idx, hidden_states.shape[2])
@@ -107,7 +108,7 @@ def mamba_selective_scan(
     **kwargs: Any,
 ) -> Any:
     """Several tokens, from the state that the mixer has so far: (B, D, L) -> (B, D, L)."""
-    state, seq_idx = take_state(), current_seq_idx()
+    state, seq_idx = take_noted(hidden_states.shape[1], cached=return_last_state)
     signals, rows = [hidden_states, dt, B, C, z], None
     if seq_idx is not None:
         rows = packing(seq_idx, hidden_states.shape[2])

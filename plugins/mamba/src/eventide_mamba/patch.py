@@ -8,7 +8,7 @@ from typing import Any
 from eventide.patches import Change, Patch, Target
 
 from . import operations
-from .carried import with_state
+from .carried import noting_state
 from .families import FAMILIES, TESTED_TRANSFORMERS, Family
 from .hub_mapping import REGISTRATION
 from .ssm.target import TARGET
@@ -26,7 +26,12 @@ _SIGNATURES = {
     "return_last_state use_mambapy use_associative_scan kwargs",
     "mamba_selective_state_update": "state hidden_states dt A B C D dt_bias dt_softplus z kwargs",
 }
-_FORWARD = ("self", "hidden_states", "cache_params", "attention_mask", "kwargs")
+_CACHE = Change(
+    "transformers.cache_utils:Cache",
+    "update_conv_state",
+    noting_state,
+    ("self", "conv_states", "layer_idx", "state_idx", "kwargs"),
+)
 
 
 def _always(replacement: Callable[..., Any]) -> Callable[[Any], Any]:
@@ -38,7 +43,6 @@ def _changes(family: Family) -> Iterator[Change]:
         if name != "mamba_inner_fn" or family.fused:
             make = _always(getattr(operations, name))
             yield Change(family.module, name, make, tuple(parameters.split()))
-    yield Change(f"{family.module}:{family.mixer}", "forward", with_state, _FORWARD)
 
 
 PATCH = Patch(
@@ -46,7 +50,7 @@ PATCH = Patch(
         "transformers": Target(
             "transformers",
             TESTED_TRANSFORMERS,
-            tuple(change for family in FAMILIES for change in _changes(family)),
+            (_CACHE, *(change for family in FAMILIES for change in _changes(family))),
             registration=REGISTRATION,
         ),
         "mamba_ssm": TARGET,
