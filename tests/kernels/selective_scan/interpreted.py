@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
+from typing import Any
 
 os.environ["TRITON_INTERPRET"] = "1"
 
@@ -15,7 +17,42 @@ from eventide import use_backend  # noqa: E402
 from eventide.testing import compare  # noqa: E402
 from eventide.testing.memory import poisoned_memory  # noqa: E402
 from eventide_kernels import selective_scan  # noqa: E402
+from eventide_kernels.selective_scan import triton  # noqa: E402
 
+triton._PROGRAMS = 1  # as with many channels: several in one program
+
+
+
+def without(make: Make, *names: str) -> Make:
+    """The same case, these arguments left out."""
+
+    def made(dtype: torch.dtype, device: str) -> dict[str, Any]:
+        return {name: value for name, value in make(dtype, device).items() if name not in names}
+
+    return made
+
+
+def laid(make: Make, lay: Callable[[torch.Tensor], torch.Tensor], *names: str) -> Make:
+    """The same case, these tensors laid out in memory another way."""
+
+    def made(dtype: torch.dtype, device: str) -> dict[str, Any]:
+        inputs = make(dtype, device)
+        return inputs | {name: lay(inputs[name]) for name in names}
+
+    return made
+
+
+def abreast(tensor: torch.Tensor) -> torch.Tensor:
+    """Its channels side by side, as linear layers leave them."""
+    return tensor.transpose(1, 2).contiguous().transpose(1, 2)
+
+
+def a_half(tensor: torch.Tensor) -> torch.Tensor:
+    """Half of the channels of a larger tensor."""
+    return torch.cat([tensor, tensor], 1)[:, : tensor.shape[1]]
+
+
+SIGNALS = ("u", "delta", "z")
 CASES: dict[str, Make] = {
     "one step": case(batch=2),
     "two chunks": case(channels=6, length=150, states=3),
@@ -29,8 +66,18 @@ CASES: dict[str, Make] = {
     "async": case(length=33, step=True, discretization="async"),
     "packed": case(channels=3, length=170, ends=[0, 7, 7, 140, 170]),
     "packed, step": case(length=20, step=True, ends=[0, 13, 20], discretization="zoh"),
+    "packed, long": case(channels=3, length=290, states=2, ends=[0, 7, 7, 290], step=True),
+    "rows made whole": case(channels=3, length=257, states=2, step=True, groups=3),
+    "nothing optional": without(
+        case(batch=2, length=40), "D", "z", "delta_bias", "initial_state", "delta_softplus"
+    ),
+    "step, no scale": without(case(length=33, step=True), "step_scale"),
+    "channels side by side": laid(case(batch=2, length=33), abreast, *SIGNALS),
+    "the gate's alone": laid(case(batch=2, length=33), abreast, "z"),
+    "half a tensor": laid(case(batch=2, length=33), a_half, *SIGNALS),
     **EMPTY,
 }
+LOW = ("groups", "packed, step", "async")
 
 
 def _error(got: torch.Tensor | None, want: torch.Tensor | None) -> float:
@@ -52,8 +99,14 @@ def _run(backend: str, inputs: compare.Inputs) -> compare.Result:
 
 def main() -> None:
     errors = {}
-    for name, make in CASES.items():
-        inputs = make(torch.float32, "cpu")
+    runs = [(name, make, torch.float32) for name, make in CASES.items()]
+    runs += [
+        (name, CASES[name], dtype) for name in LOW for dtype in (torch.bfloat16, torch.float16)
+    ]
+    for name, make, dtype in runs:
+        inputs = make(dtype, "cpu")
+        if dtype != torch.float32:
+            name = f"{name}, {str(dtype).removeprefix('torch.')}"
         with poisoned_memory():
             got = _run("triton", inputs)
         want = _run("reference", compare.to_reference(inputs))

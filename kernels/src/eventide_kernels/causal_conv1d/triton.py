@@ -13,6 +13,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ..launching import on_its_device
 from .edges import add_final_gradient, final_state, segments, state_gradient
 from .reference import starting_state
 
@@ -36,9 +37,10 @@ def _input_at(
 @triton.jit
 def _tile(first_ptr, sequence_ptr, dim, length, PACKED: tl.constexpr, CHANNELS: tl.constexpr,
           STEPS: tl.constexpr):  # fmt: skip
-    b = tl.program_id(0).to(tl.int64)
+    tiles = tl.cdiv(length, STEPS)
+    b = (tl.program_id(0) // tiles).to(tl.int64)
     d = tl.program_id(1).to(tl.int64) * CHANNELS + tl.arange(0, CHANNELS)
-    t = tl.program_id(2).to(tl.int64) * STEPS + tl.arange(0, STEPS)
+    t = (tl.program_id(0) % tiles).to(tl.int64) * STEPS + tl.arange(0, STEPS)
     inside = (d < dim)[:, None] & (t < length)[None, :]
     if PACKED:
         first = tl.load(first_ptr + t, mask=t < length, other=0)
@@ -96,8 +98,7 @@ def _weight_kernel(
         s = 1.0 / (1.0 + tl.exp(-total))
         g = g * s * (1.0 + total * (1.0 - s))
     tl.store(g_ptr + b * g_b + d[:, None] * g_d + t[None, :] * g_t, g, mask=inside)
-    tile = b * tl.num_programs(2) + tl.program_id(2)
-    share = parts_ptr + tile * dim * (width + 1) + d * (width + 1)
+    share = parts_ptr + (tl.program_id(0).to(tl.int64) * dim + d) * (width + 1)
     for w in range(width):
         seen = _input_at(
             x_ptr + b * x_b, x_d, x_t, state_ptr, d, t, inside, first, sequence, dim, width, w
@@ -127,11 +128,14 @@ def _input_kernel(
     tl.store(d_x_ptr + b * g_b + d[:, None] * g_d + p[None, :] * g_t, total, mask=inside)
 
 
-def _tiles(x: Tensor) -> tuple[tuple[int, int, int], dict[str, int]]:
-    """The grid, and how many channels and steps a program takes."""
+def _tiles(x: Tensor) -> tuple[tuple[int, int], dict[str, int]]:
+    """The grid, and how many channels and steps a program takes.
+
+    Rows and tiles of steps share one axis: the others hold 65,535 programs at most.
+    """
     abreast = x.stride(1) == 1 and x.stride(2) != 1
     channels, steps = (_LONG, _SHORT) if abreast else (_SHORT, _LONG)
-    grid = x.shape[0], triton.cdiv(x.shape[1], channels), triton.cdiv(x.shape[2], steps)
+    grid = x.shape[0] * triton.cdiv(x.shape[2], steps), triton.cdiv(x.shape[1], channels)
     return grid, {"CHANNELS": channels, "STEPS": steps}
 
 
@@ -145,6 +149,7 @@ def _filters(
     return weight.contiguous(), bias.contiguous(), state.contiguous()
 
 
+@on_its_device
 def forward(
     x: Tensor, weight: Tensor, bias: Tensor | None, initial_state: Tensor | None,
     cu_seqlens: Tensor | None, silu: bool,
@@ -161,6 +166,7 @@ def forward(
     return out, final_state(x, filters[2], cu_seqlens).to(x.dtype)
 
 
+@on_its_device
 def backward(
     grad_out: Tensor, grad_final: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None,
     initial_state: Tensor | None, cu_seqlens: Tensor | None, silu: bool,
@@ -169,7 +175,7 @@ def backward(
     filters, steps = _filters(x, weight, bias, initial_state, cu_seqlens), segments(x, cu_seqlens)
     (dim, length), width, (grid, tile) = x.shape[1:], weight.shape[1], _tiles(x)
     d_x, g = (torch.empty_like(x, dtype=torch.float32) for _ in range(2))
-    parts = torch.zeros(grid[0] * grid[2], dim, width + 1, device=x.device)
+    parts = torch.zeros(grid[0], dim, width + 1, device=x.device)
     if x.numel():
         sizes, packed = (dim, length, width), cu_seqlens is not None
         _weight_kernel[grid](

@@ -14,6 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ..launching import on_its_device
 from .steps import backward_steps, forward_steps
 
 _BLOCK = 256
@@ -24,7 +25,8 @@ def _tanh(x):
     return 2 * tl.sigmoid(2 * x) - 1
 
 
-@triton.jit
+# Row numbers change with the step: Triton would compile anew for 1 and for multiples of 16.
+@triton.jit(do_not_specialize=["first", "saved"])
 def _forward_kernel(
     gates_x, product, bias, threshold, h, keep, gates, candidate, y, c,
     first, saved, units, keep_rate, masked: tl.constexpr, block: tl.constexpr,
@@ -61,7 +63,7 @@ def _forward_kernel(
     tl.store(h + b * units + i, tl.where(silent, cell, cell - thr), live)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["first", "before"])
 def _backward_kernel(
     grad_y, grad_c, gates, candidate, c, threshold, h0, keep, dh, dy, d_threshold, dq, dg,
     first, before, units, keep_rate, damp, support,
@@ -142,6 +144,7 @@ def _bind_backward(
     return run
 
 
+@on_its_device
 def forward(
     gates_x: Tensor, recurrent_kernel: Tensor, recurrent_bias: Tensor, threshold: Tensor,
     y0: Tensor, h0: Tensor, keep: Tensor | None, keep_rate: float, batch_sizes: list[int],
@@ -154,6 +157,7 @@ def forward(
     )  # fmt: skip
 
 
+@on_its_device
 def backward(*arguments: Any) -> tuple[Tensor, ...]:
     """Backend interface, see steps.backward_steps."""
     *saved, recurrent_kernel, _, threshold, y0, h0, keep, keep_rate, sizes, damp, support = (

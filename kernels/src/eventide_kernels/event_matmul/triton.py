@@ -13,6 +13,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ..launching import on_its_device
+
 _ROWS, _COLUMNS = 16, 64
 _ROWS_A_PROGRAM, _ENTRIES = 8, 256
 
@@ -73,7 +75,9 @@ def _rows_kernel(
             wanted = entries < stop
             value = tl.load(values_ptr + entries, mask=wanted, other=0).to(tl.float32)
             column = tl.load(columns_ptr + entries, mask=wanted, other=0).to(tl.int32)
-            tl.atomic_add(out_ptr + n * n_out + column, coefficient * value, mask=wanted)
+            tl.atomic_add(
+                out_ptr + n * n_out + column, coefficient * value, mask=wanted, sem="relaxed"
+            )
 
 
 def _fired(events: Tensor, scale: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
@@ -85,6 +89,7 @@ def _fired(events: Tensor, scale: Tensor | None) -> tuple[Tensor, Tensor, Tensor
     return coefficients.gather(1, rows), rows, counts
 
 
+@on_its_device
 def forward(events: Tensor, weight: Tensor, scale: Tensor | None) -> Tensor:
     """events (N, I), weight (I, O) float32, bfloat16, float16 or int8, scale (I,) -> (N, O)."""
     (n_batch, n_units), n_out = events.shape, weight.shape[1]
@@ -98,6 +103,7 @@ def forward(events: Tensor, weight: Tensor, scale: Tensor | None) -> Tensor:
     return out.to(events.dtype)
 
 
+@on_its_device
 def forward_rows(
     events: Tensor,
     values: Tensor,

@@ -19,7 +19,7 @@ from .outputs import empty_gradients, empty_outputs
 
 
 def load_backend(name: str) -> Any:
-    """The module of this backend.
+    """The module of this backend: forward, backward, and CHUNK, the steps between kept states.
 
     An operator gets the name as an argument, so that the backward pass, which autograd may run
     outside of `use_backend`, reads the states as the same backend kept them.
@@ -62,7 +62,7 @@ def _(
     initial_state: Tensor, cu_seqlens: Tensor | None, delta_softplus: bool, zoh: bool,
     backend: str, save: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    return empty_outputs(u, B, initial_state, save)
+    return empty_outputs(u, B, initial_state, save, load_backend(backend).CHUNK)
 
 
 @torch.library.custom_op("eventide::selective_scan_backward", mutates_args=())

@@ -1,7 +1,8 @@
 """Device functions that the forward and the backward Triton kernel of selective_scan share.
 
-Tiles are (channels, time). A signal is read at base + d * stride + t * stride; what lies outside
-reads as 0: a decay of 0 carries the state on unchanged, an input of 0 adds nothing.
+Tiles are (channels, time). Time is contiguous in every signal: then a thread holds neighbouring
+steps, and a scan passes little between threads. What lies outside a signal reads as 0: a decay of 0
+carries the state on unchanged, an input of 0 adds nothing.
 """
 
 from __future__ import annotations
@@ -17,6 +18,20 @@ LN_2 = tl.constexpr(0.6931471805599453)
 def compose(power_1, push_1, power_2, push_2):
     """First h -> power_1 h + push_1, then the second."""
     return power_1 * power_2, push_1 * power_2 + push_2
+
+
+@triton.jit
+def scan_forward(power, push, carried, lane):
+    """All h_k = power_k h_(k-1) + push_k of a tile, h before its first step being `carried`."""
+    push += tl.where(lane[None, :] == 0, power * carried[:, None], 0.0)
+    return tl.associative_scan((power, push), 1, compose)[1]
+
+
+@triton.jit
+def scan_backward(power, push, carried, lane, block_t: tl.constexpr):
+    """All h_k = power_k h_(k+1) + push_k of a tile, h after its last step being `carried`."""
+    push += tl.where(lane[None, :] == block_t - 1, power * carried[:, None], 0.0)
+    return tl.associative_scan((power, push), 1, compose, reverse=True)[1]
 
 
 @triton.jit
@@ -48,57 +63,81 @@ def zoh_rate_derivative(time, rate, power, factor):
 
 
 @triton.jit
+def program_place(groups, group_blocks, block_d: tl.constexpr):
+    """Sequence, group and channels of the group; neighbouring programs read the same B and C."""
+    program = tl.program_id(0)
+    block, group = program % group_blocks, program // group_blocks % groups
+    return program // group_blocks // groups, group, block * block_d + tl.arange(0, block_d)
+
+
+@triton.jit
 def sequence_bounds(ends, s, length, packed: tl.constexpr):
-    """Batch element, first step and last step + 1 of sequence s."""
+    """Batch element, first step, last step + 1 of sequence s, and where its first tile starts.
+
+    That is at a multiple of 16 wherever the sequence starts, so that the compiler knows it may give
+    each thread neighbouring steps. The steps before the first carry the initial state on.
+    """
     batch, start, end = s, s * 0, s * 0 + length
     if packed:
         batch = s * 0
         start = tl.load(ends + s).to(tl.int32)
         end = tl.load(ends + s + 1).to(tl.int32)
-    return batch.to(tl.int64), start, end
+    return batch.to(tl.int64), start, end, start // 16 * 16
 
 
 @triton.jit
-def read(signal, batch, d, t, stride_b, stride_d, stride_t, live):
+def readable(t, start, end, row, packed: tl.constexpr):
+    """Which steps to read and write: all in the row, or those of a packed sequence. Beyond the end
+    of a sequence that has a row of its own there are zeros."""
+    inside = t < row
+    if packed:
+        inside = (t >= start) & (t < end)
+    return inside
+
+
+@triton.jit
+def read(signal, batch, d, t, stride_b, stride_d, live):
     """A (channels, time) tile in float32, 0 where not live."""
-    at = batch * stride_b + d.to(tl.int64)[:, None] * stride_d + t.to(tl.int64)[None, :] * stride_t
+    at = batch * stride_b + d.to(tl.int64)[:, None] * stride_d + t[None, :]
     return tl.load(signal + at, live, 0.0).to(tl.float32)
 
 
 @triton.jit
-def write(signal, value, batch, d, t, stride_b, stride_d, stride_t, live):
-    at = batch * stride_b + d.to(tl.int64)[:, None] * stride_d + t.to(tl.int64)[None, :] * stride_t
+def write(signal, value, batch, d, t, channels, row, live):
+    """A (channels, time) tile of a contiguous signal."""
+    at = (batch * channels + d)[:, None] * row + t[None, :]
     tl.store(signal + at, value.to(signal.dtype.element_ty), live)
 
 
 @triton.jit
 def read_delta(
-    delta, bias, batch, d, t, stride_b, stride_d, stride_t, live, use_softplus: tl.constexpr
+    delta, bias, batch, d, t, stride_b, stride_d, live, known, use_softplus: tl.constexpr
 ):  # fmt: skip
-    """delta + bias, through softplus where asked, and 0 where not live."""
-    value = read(delta, batch, d, t, stride_b, stride_d, stride_t, live) + bias[:, None]
+    """delta + bias, through softplus where asked, and 0 where not known."""
+    value = read(delta, batch, d, t, stride_b, stride_d, live) + bias[:, None]
     if use_softplus:
         value = softplus(value)
-    return tl.where(live, value, 0.0)
+    return tl.where(known, value, 0.0)
 
 
 @triton.jit
-def read_decay(step, scale, dt, batch, t, end, length, has_step: tl.constexpr):
-    """step * scale, or dt without a step; 0 beyond the end."""
+def read_decay(step, scale, dt, batch, t, row, live_t, has_step: tl.constexpr):
+    """log2(e) step * scale, or log2(e) dt without a step, so that 2^(decay A) is the power; 0
+    outside of the sequence."""
     decay = dt
     if has_step:
-        times = tl.load(step + batch * length + t, t < end, 0.0).to(tl.float32)
+        times = tl.load(step + batch * row + t, live_t, 0.0).to(tl.float32)
         decay = times[None, :] * scale[:, None]
-    return decay
+    return decay * LOG2_E
 
 
 @triton.jit
 def input_factor(dt, rate, weight, d, n, states, live_d, rule: tl.constexpr):
-    """w of w B u, a (channels, time) tile, or (channels, 1) for a constant weight."""
-    factor = dt
+    """w of w B u where it depends on the state: a (channels, time) tile for the zero-order hold,
+    (channels, 1) for a constant weight."""
     if rule == 1:
         natural = rate[:, None]
         factor = zoh_factor(dt, natural, tl.exp2(dt * natural * LOG2_E))
-    if rule == 2:
+    else:
         factor = tl.load(weight + d * states + n, live_d, 0.0).to(tl.float32)[:, None]
     return factor

@@ -7,6 +7,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ..launching import on_its_device
+
 _CHANNELS = 32
 
 
@@ -18,8 +20,8 @@ def _step_kernel(
     CHANNELS: tl.constexpr, STATES: tl.constexpr,
 ):  # fmt: skip
     b = tl.program_id(0).to(tl.int64)
-    d = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
-    n = tl.arange(0, STATES)
+    d = tl.program_id(1).to(tl.int64) * CHANNELS + tl.arange(0, CHANNELS)
+    n = tl.arange(0, STATES).to(tl.int64)
     inside_d, inside = d < dim, (d < dim)[:, None] & (n < n_states)[None, :]
     x = tl.load(x_ptr + b * dim + d, mask=inside_d, other=0.0).to(tl.float32)
     delta = tl.load(dt_ptr + b * dim + d, mask=inside_d, other=0.0).to(tl.float32)
@@ -44,6 +46,7 @@ def _step_kernel(
     tl.store(out_ptr + b * dim + d, out, mask=inside_d)
 
 
+@on_its_device
 def step(
     state: Tensor, x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None,
     z: Tensor | None, dt_bias: Tensor | None, dt_softplus: bool,

@@ -1,0 +1,217 @@
+"""Compile what the launchers launch for GPUs and write what came out as JSON: a row a kernel.
+
+    python compiled.py [all]
+
+A process of its own, because what is recorded takes the place of launching. Without "all" only one
+case in a few, and AMD's compiler only for the plain ones.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from collections.abc import Callable
+
+import torch
+from launches import TARGETS, Launch, local_bytes, machine_code, recorded
+from torch import Tensor
+
+from eventide_kernels.causal_conv1d import triton as convolution
+from eventide_kernels.egru_scan import triton as egru
+from eventide_kernels.event_matmul import triton as event
+from eventide_kernels.selective_scan import triton as scan
+from eventide_kernels.selective_state_update import triton as update
+
+BF16, FP16, FP32 = torch.bfloat16, torch.float16, torch.float32
+Call = Callable[[], object]
+
+
+def empty(*shape: int, dtype: torch.dtype = FP32) -> Tensor:
+    return torch.empty(shape, dtype=dtype, device="meta")
+
+
+def signal(batch: int, channels: int, length: int, dtype: torch.dtype, abreast: bool) -> Tensor:
+    """(batch, channels, length), its channels or its steps side by side."""
+    if abreast:
+        return empty(batch, length, channels, dtype=dtype).transpose(1, 2)
+    return empty(batch, channels, length, dtype=dtype)
+
+
+def ends(sequences: int | None) -> Tensor | None:
+    return None if sequences is None else empty(sequences + 1, dtype=torch.int64)
+
+
+def scans(
+    size: tuple[int, ...], dtype: torch.dtype = BF16, gate: bool = True, step: bool = False,
+    rule: str = "mamba", sequences: int | None = None, abreast: bool = False,
+) -> Call:  # fmt: skip
+    """selective_scan, forward and backward."""
+
+    def call() -> None:
+        batch, channels, length, states = size
+        u = signal(batch, channels, length, dtype, abreast)
+        mixing, one = empty(batch, 1, states, length, dtype=dtype), empty(channels)
+        weight = empty(channels, states) if rule == "weighted" else None
+        given = (
+            u, u, empty(channels, states), mixing, mixing, one, u if gate else None, one,
+            empty(batch, length, dtype=dtype) if step else None, one, weight,
+            empty(sequences or batch, channels, states), ends(sequences), True, rule == "zoh",
+        )  # fmt: skip
+        y, last, kept = scan.forward(*given, True)
+        scan.backward(y, last, kept, *given)
+
+    return call
+
+
+def convolutions(
+    size: tuple[int, ...], dtype: torch.dtype = BF16, sequences: int | None = None,
+    abreast: bool = False, silu: bool = True,
+) -> Call:  # fmt: skip
+    """causal_conv1d, forward and backward."""
+
+    def call() -> None:
+        batch, channels, length = size
+        x, weight = signal(batch, channels, length, dtype, abreast), empty(channels, 4, dtype=dtype)
+        given = (x, weight, None, None, ends(sequences), silu)
+        convolution.backward(*convolution.forward(*given), *given)
+
+    return call
+
+
+def updates(size: tuple[int, ...], dtype: torch.dtype = BF16, bare: bool = False) -> Call:
+    """selective_state_update."""
+
+    def call() -> None:
+        batch, channels, states = size
+        x, mixing, one = (
+            empty(batch, channels, dtype=dtype), empty(batch, 1, states, dtype=dtype),
+            None if bare else empty(channels),
+        )  # fmt: skip
+        update.step(
+            empty(batch, channels, states), x, x, empty(channels, states), mixing, mixing, one,
+            None if bare else x, one, not bare,
+        )  # fmt: skip
+
+    return call
+
+
+def egru_scans(units: int, dtype: torch.dtype = FP32, mask: bool = False) -> Call:
+    """egru_scan over two steps, forward and backward."""
+
+    def call() -> None:
+        gates, recurrent = empty(4, 3 * units, dtype=dtype), empty(units, 3 * units, dtype=dtype)
+        bias, threshold = empty(3 * units, dtype=dtype), empty(units, dtype=dtype)
+        state, keep = empty(2, units, dtype=dtype), empty(4, units, dtype=torch.bool)
+        rest = (threshold, state, state, keep if mask else None, 1.0, [2, 2], 0.7, 0.3)
+        y, c, h, *saved = egru.forward(gates, recurrent, bias, *rest, True, False)
+        egru.backward(y, c, h, *saved, y, c, recurrent, bias, *rest)
+
+    return call
+
+
+def products(size: tuple[int, ...], dtype: torch.dtype = BF16) -> Call:
+    """event_matmul with a dense and with a compressed matrix."""
+
+    def call() -> None:
+        batch, units, outputs = size
+        events, scale = empty(batch, units), empty(units) if dtype == torch.int8 else None
+        event.forward(events, empty(units, outputs, dtype=dtype), scale)
+        columns = empty(units * 99, dtype=torch.uint16 if outputs < 2**16 else torch.int32)
+        starts = empty(units + 1, dtype=torch.int64)
+        values = empty(units * 99, dtype=dtype)
+        event.forward_rows(events, values, columns, starts, scale, outputs)
+
+    return call
+
+
+PLAIN: dict[str, Call] = {
+    "scan": scans((8, 1536, 2048, 16)),
+    "convolution": convolutions((8, 1536, 2048)),
+    "update": updates((8, 1536, 16)),
+    "egru": egru_scans(1350),
+    "products": products((2, 1350, 4050)),
+}
+QUICK: dict[str, Call] = {
+    "scan, zoh, step, packed, odd": scans(
+        (1, 1536, 65533, 16), FP32, step=True, rule="zoh", sequences=3
+    ),
+    "scan, short": scans((64, 1536, 1, 4), gate=False),
+    "convolution, packed, abreast": convolutions((1, 1536, 2**25), FP32, 3, abreast=True),
+    "update, 256 states": updates((8, 4096, 256), FP32, bare=True),
+    "egru, mask": egru_scans(256, mask=True),
+    "products, int8": products((1, 512, 250000), torch.int8),
+}
+_LAYOUTS = [
+    (f"scan, {states} states, {length} steps", scans((4, 1536, length, states)))
+    for states in (1, 4, 16, 64, 256)
+    for length in (40, 64, 128, 2047, 32768)
+]
+ALL: dict[str, Call] = {
+    **dict(_LAYOUTS),
+    **{
+        f"scan, {rule}, {dtype}, gate {gate}, step {step}, sequences {sequences}": scans(
+            (1, 4096, 32768, 16), dtype, gate, step, rule, sequences
+        )
+        for rule in ("mamba", "zoh", "weighted")
+        for dtype in (BF16, FP16, FP32)
+        for gate in (True, False)
+        for step in (True, False)
+        for sequences in (None, 7)
+    },
+    "scan, abreast": scans((8, 1536, 2048, 16), abreast=True),
+    "scan of more than 2**31 elements": scans((512, 4096, 2048, 16)),
+    **{
+        f"convolution, {dtype}, {sequences}, {abreast}, {silu}": convolutions(
+            (1, 1536, 2047), dtype, sequences, abreast, silu
+        )
+        for dtype in (BF16, FP16, FP32)
+        for sequences in (None, 7)
+        for abreast in (True, False)
+        for silu in (True, False)
+    },
+    **{
+        f"update, {states} states, {dtype}": updates((2, 1536, states), dtype)
+        for states in (1, 4, 16, 64, 128, 256)
+        for dtype in (BF16, FP16, FP32)
+    },
+    "products, float32": products((64, 1350, 4050), FP32),
+    "products, float16": products((64, 1350, 4050), FP16),
+}
+
+
+def row(case: str, launch: Launch, target: str) -> dict[str, object]:
+    """What the compiler made of a launch; the message of its error where it made nothing."""
+    found: dict[str, object] = {"case": case, "kernel": launch.name, "target": target}
+    found |= {"grid": launch.grid, "error": None}
+    try:
+        compiled = launch.compiled(target)
+    except Exception as problem:  # a compiler's errors have no common class
+        return found | {"error": f"{type(problem).__name__}: {problem}"[:500]}
+    found |= {"shared": compiled.metadata.shared, "local": local_bytes(compiled, target)}
+    if target.startswith("sm"):
+        found["fences"] = machine_code(compiled).count("MEMBAR")
+    return found
+
+
+def main(everything: bool) -> None:
+    warnings.simplefilter("ignore")
+    rows, seen = [], set()
+    for case, call in (PLAIN | QUICK | (ALL if everything else {})).items():
+        with recorded() as launches:
+            call()
+        for launch in launches:
+            if everything:
+                targets = tuple(TARGETS)
+            else:
+                targets = ("sm_90", "gfx942") if case in PLAIN else ("sm_90",)
+            for target in targets:
+                key = f"{target} {launch}"
+                if key not in seen:
+                    seen.add(key)
+                    rows.append(row(case, launch, target))
+    json.dump(rows, sys.stdout)
+
+
+if __name__ == "__main__":
+    main("all" in sys.argv[1:])

@@ -1,0 +1,67 @@
+"""Every Triton kernel, as its launcher launches it, compiled for GPUs that are not there.
+
+Interpretation accepts more than the compilers do, and says nothing of registers and memory. With
+`EVENTIDE_COMPILE=all` every dtype, state size and option is compiled for every target; that takes
+a quarter of an hour.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("triton.backends.nvidia", reason="no Triton with a compiler for CUDA")
+
+KERNELS = {
+    "forward_kernel", "backward_kernel", "_forward_kernel", "_weight_kernel", "_input_kernel",
+    "_step_kernel", "_backward_kernel", "_dense_kernel", "_rows_kernel",
+}  # fmt: skip
+SHARED_MEMORY = {"sm_80": 48 * 1024, "sm_90": 48 * 1024, "gfx942": 64 * 1024}
+LOCAL_BYTES = 256
+"""What may move from a thread's registers to memory: a quarter of the registers it can have."""
+WIDEST_GRID = (2**31 - 1, 65535, 65535)
+Rows = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def rows() -> Rows:
+    script = Path(__file__).with_name("compiled.py")
+    wanted = os.environ.get("EVENTIDE_COMPILE", "")
+    done = subprocess.run(
+        [sys.executable, str(script), wanted],
+        env={name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"},
+        capture_output=True,
+        text=True,
+        timeout=3600,
+    )
+    assert done.returncode == 0, done.stderr
+    found: Rows = json.loads(done.stdout)
+    return found
+
+
+def test_every_kernel_compiles_for_nvidia_and_amd(rows: Rows) -> None:
+    assert [row for row in rows if row["error"]] == []
+    for target in ("sm_90", "gfx942"):
+        assert {row["kernel"] for row in rows if row["target"] == target} == KERNELS
+
+
+def test_registers_and_shared_memory_suffice(rows: Rows) -> None:
+    assert [row for row in rows if row["local"] > LOCAL_BYTES] == []
+    assert [row for row in rows if row["shared"] > SHARED_MEMORY[row["target"]]] == []
+
+
+def test_no_sum_waits_for_all_of_memory(rows: Rows) -> None:
+    """Triton's atomic sums do so by default, and throw the cache away too."""
+    assert [row for row in rows if row.get("fences")] == []
+
+
+def test_grids_are_within_the_limits(rows: Rows) -> None:
+    for row in rows:
+        sizes = zip(row["grid"], WIDEST_GRID, strict=False)
+        assert all(0 < size <= limit for size, limit in sizes), row
