@@ -1,7 +1,7 @@
 """Elementary functions of Lanes: exp2, softplus, sigmoid, the ZOH factor.
 
-Relative errors stay below 2e-7. exp2(0) is exactly 1, so that a step of 0 leaves the state as it
-was. The polynomials are minimax fits on the reduced argument.
+Relative errors stay below 2e-7 for results of at least 2^-126. exp2(0) is exactly 1, so that a step
+of 0 leaves the state as it was. The polynomials are minimax fits on the reduced argument.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numba import njit
 from .lanes import add_to_exponent, spread, where_less
 
 _ROUNDER = np.float32(12582912.0)  # 1.5 * 2^23: adding it rounds to a whole number
-_LOW, _HIGH = np.float32(-126.0), np.float32(127.0)
+_LOW, _HIGH = np.float32(-127.0), np.float32(128.0)  # here the result is 0, and infinite
 _LOG2_E = np.float32(1.4426950408889634)
 _ZERO, _HALF, _ONE, _TWO = np.float32(0), np.float32(0.5), np.float32(1), np.float32(2)
 _E1, _E2, _E3 = np.float32(0.69314698), np.float32(0.24022242), np.float32(0.055507337)
@@ -30,7 +30,7 @@ _Q4, _Q5 = np.float32(1 / 144), np.float32(1 / 840)
 
 @njit(error_model="numpy", nogil=True)
 def exp2(x: Any) -> Any:
-    """2^x, with x kept within [-126, 127]."""
+    """2^x, 0 from -127 downwards and infinite from 128 upwards."""
     low, high = spread(_LOW), spread(_HIGH)
     x = where_less(x, low, low, x)
     x = where_less(high, x, high, x)

@@ -23,6 +23,7 @@ from .lane_memory import (
     transpose_block,
 )
 from .lanes import WIDTH, load, store
+from .sequences import sequence_ends
 
 Array = np.ndarray
 
@@ -62,11 +63,15 @@ def channels_abreast(tensor: Tensor) -> bool:
 
 
 def sequence_bounds(x: Tensor, cu_seqlens: Tensor | None) -> Array:
-    """(S, 3): batch element, first step and last step + 1 of each sequence of x (B, D, L)."""
+    """(S, 3): batch element, first step and last step + 1 of each sequence of x (B, D, L).
+
+    Raises:
+        ValueError: cu_seqlens does not fit; compiled code looks at its values here only.
+    """
     if cu_seqlens is None:
         batch = np.arange(x.shape[0])
         return np.stack([batch, 0 * batch, 0 * batch + x.shape[2]], 1)
-    ends = cu_seqlens.numpy().astype(np.int64)
+    ends = np.array(sequence_ends(cu_seqlens, x.shape[2]))
     return np.ascontiguousarray(np.stack([0 * ends[1:], ends[:-1], ends[1:]], 1))
 
 

@@ -22,7 +22,7 @@ _ROUNDER = np.float32(12582912.0)  # 1.5 * 2^23
 _C2, _C3, _C4 = np.float32(1 / 2), np.float32(1 / 6), np.float32(1 / 24)
 _C5, _C6 = np.float32(1 / 120), np.float32(1 / 720)
 _ONE = np.float32(1)
-_LOW, _HIGH = np.float32(-87.0), np.float32(88.0)
+_LOW, _HIGH = np.float32(-88.1), np.float32(89.0)  # here 2^n is 0, and infinite
 
 
 @intrinsic
@@ -37,7 +37,7 @@ def bits_to_float(typing_context: Any, bits: Any) -> Any:
 
 @njit(fastmath=FAST, error_model="numpy", inline="always")
 def exp(x: float) -> float:
-    """e^x in float32, clamped to the range of normal numbers."""
+    """e^x in float32, 0 below -87.7 and infinite above 88.4."""
     x = _LOW if x < _LOW else x
     x = _HIGH if x > _HIGH else x
     scaled = x * _LOG2_E

@@ -49,6 +49,7 @@ EMPTY = {
     "no sequence": make_inputs(0, 3, 5, 4),
     "no channel": make_inputs(2, 0, 5, 4),
     "packed, all empty": make_inputs(1, 3, 0, 4, [0, 0, 0]),
+    "packed, none": make_inputs(1, 3, 0, 4, [0]),
 }
 
 

@@ -34,7 +34,8 @@ def test_opcheck(arguments: tuple[Any, ...], trained: bool) -> None:
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_compiles_without_a_graph_break(packed: bool) -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_compiles_without_a_graph_break(packed: bool, dtype: torch.dtype) -> None:
     def call(x: Any, weight: Any, state: Any, ends: Any) -> Any:
         return causal_conv1d(
             x, weight, initial_state=state, return_final_state=True, activation="silu",
@@ -42,13 +43,19 @@ def test_compiles_without_a_graph_break(packed: bool) -> None:
         )  # fmt: skip
 
     compiled = torch.compile(call, backend="aot_eager", fullgraph=True)
-    x = (X[:1] if packed else X).clone().requires_grad_()
-    weight = WEIGHT.clone().requires_grad_()
+    x = (X[:1] if packed else X).to(dtype, copy=True).requires_grad_()
+    weight = WEIGHT.to(dtype, copy=True).requires_grad_()
     arguments = x, weight, STATE, ENDS if packed else None
     got, want = compiled(*arguments), call(*arguments)
     torch.testing.assert_close(got, want)
     grads = [torch.autograd.grad(out.sum() + s.sum(), (x, weight)) for out, s in (got, want)]
     torch.testing.assert_close(*grads)
+
+
+def test_compiled_code_does_not_trust_cu_seqlens() -> None:
+    compiled = torch.compile(causal_conv1d, backend="aot_eager", fullgraph=True)
+    with pytest.raises(ValueError, match="^cu_seqlens must start at 0"):
+        compiled(X[:1], WEIGHT, cu_seqlens=torch.tensor([0, 10**8]))
 
 
 def test_shapes_on_the_meta_device() -> None:

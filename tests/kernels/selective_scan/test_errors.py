@@ -20,7 +20,7 @@ def _inputs(**sizes: Any) -> dict[str, Any]:
     ("name", "shape"),
     [
         ("u", (5, 7)), ("delta", (2, 5, 6)), ("A", (4, 5)), ("A", (5, 257)), ("A", (5, 0)),
-        ("B", (2, 5, 7)), ("C", (2, 1, 4, 8)), ("B", (5, 4)), ("D", (4,)), ("z", (2, 5, 8)),
+        ("B", (2, 5, 7)), ("C", (2, 1, 4, 8)), ("B", (4, 5)), ("D", (4,)), ("z", (2, 5, 8)),
         ("delta_bias", (5, 1)), ("step", (2, 5, 7)), ("step_scale", (7,)),
         ("initial_state", (1, 5, 4)),
     ],
@@ -77,19 +77,31 @@ def test_options() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ends", "message"),
+    ("ends", "error", "message"),
     [
-        ([1, 7], "must start at 0"),
-        ([0, 6], "end at 7"),
-        ([0, 5, 3, 7], "never fall"),
-        ([[0, 7]], "1-D integer"),
-        ([0.0, 7.0], "1-D integer"),
-        ([False, True], "1-D integer"),
+        ([1, 7], ValueError, "must start at 0"),
+        ([0, 6], ValueError, "end at the length, 7, got"),
+        ([0, 5, 3, 7], ValueError, "never fall"),
+        ([[0, 7]], ValueError, r"must be 1-D, not empty, got \(1, 2\)"),
+        ([0.0, 7.0], TypeError, "must be an int32 or int64 Tensor, got torch.float32"),
+        ([False, True], TypeError, "must be an int32 or int64 Tensor, got torch.bool"),
+        ([0, 7j], TypeError, "must be an int32 or int64 Tensor, got torch.complex64"),
     ],
 )
-def test_cu_seqlens(ends: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+def test_cu_seqlens(ends: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=f"^cu_seqlens .*{message}"):
         selective_scan(**_inputs(batch=1), cu_seqlens=torch.tensor(ends))
+
+
+@pytest.mark.parametrize("name", ["u", "delta", "A", "C", "D", "step", "cu_seqlens"])
+def test_what_is_no_tensor(name: str) -> None:
+    with pytest.raises(TypeError, match=f"^{name} must be a.* Tensor, got list"):
+        selective_scan(**{**_inputs(batch=1), name: [0, 7]})
+
+
+def test_what_may_not_be_none() -> None:
+    with pytest.raises(TypeError, match="^delta must be a Tensor, got NoneType"):
+        selective_scan(**{**_inputs(), "delta": None})
 
 
 def test_cu_seqlens_wants_a_batch_of_one_on_one_device() -> None:

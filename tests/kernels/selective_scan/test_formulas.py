@@ -116,6 +116,77 @@ def test_zoh_factor_near_zero() -> None:
     )
 
 
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+@pytest.mark.parametrize("rule", ["zoh", "async"])
+@pytest.mark.parametrize("rate", [0.0, -1e-8, -0.1, -0.7])
+def test_gradient_of_a_small_rate(backend: str, rule: str, rate: float) -> None:
+    """dA at and near 0, where the quotient (exp(t A) - 1) / A cancels, by central differences."""
+    p = case(channels=3, length=6, states=2, step=True, discretization=rule)(torch.float64, "cpu")
+    A = torch.full((3, 2), rate, dtype=torch.float64)
+
+    def loss(A: torch.Tensor) -> torch.Tensor:
+        off_zero = torch.where(A == 0, 1e-12, A)  # the plain quotient has no value at 0
+        return _all_pairs({**p, "A": off_zero}, rule).sum()
+
+    step = 1e-3
+    want = torch.stack([
+        (loss(A + step * unit) - loss(A - step * unit)) / (2 * step)
+        for unit in torch.eye(6, dtype=torch.float64).view(6, 3, 2)
+    ]).view(3, 2)  # fmt: skip
+    dtype = torch.float64 if backend == "reference" else torch.float32
+    given = {k: v.to(dtype) if isinstance(v, torch.Tensor) else v for k, v in p.items()}
+    given["A"] = A.to(dtype).requires_grad_()
+    with use_backend(backend):
+        selective_scan(**given).sum().backward()
+    torch.testing.assert_close(given["A"].grad.double(), want, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("names", [("B",), ("C",), ("B", "C")])
+@pytest.mark.parametrize("groups", [None, 3])
+def test_constant_b_and_c(names: tuple[str, ...], groups: int | None) -> None:
+    """(channels, states), as mamba_ssm takes them, is the same signal at every step."""
+    p = case(batch=2, channels=6, length=9, groups=groups)(torch.float32, "cpu")
+    spelled = dict(p)
+    for name in ("B", "C"):
+        if name in names:
+            constant = torch.randn(6, 4)
+            p[name] = constant.requires_grad_()
+            spelled[name] = constant[None, :, :, None].expand(2, 6, 4, 9)
+        elif groups is None:
+            spelled[name] = p[name][:, None].expand(2, 6, 4, 9)
+        else:
+            spelled[name] = p[name].repeat_interleave(2, dim=1)
+    results = [selective_scan(**given) for given in (p, spelled)]
+    torch.testing.assert_close(*results)
+    wanted = [p[name] for name in names]
+    grads = [torch.autograd.grad(y.square().sum(), wanted) for y in results]
+    torch.testing.assert_close(*grads)
+
+
+@pytest.mark.parametrize("rule", ["mamba", "zoh"])
+@pytest.mark.parametrize("size", [-1e4, -100.0, -50.0, 50.0, 1e4])
+def test_overflow_is_infinite_not_large(rule: str, size: float) -> None:
+    """Without softplus a negative delta makes the state grow, as in PyTorch beyond all bounds."""
+    p = case(channels=16, length=1, gate=False, delta_softplus=False, discretization=rule)(
+        torch.float32, "cpu"
+    )
+    p["A"], p["delta"] = torch.full((16, 4), -1.0), torch.full_like(p["delta"], size)
+    del p["delta_bias"]
+    _, got = selective_scan(**p, return_last_state=True)
+    with use_backend("reference"):
+        _, want = selective_scan(**p, return_last_state=True)
+    torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-6, equal_nan=True)
+
+
+@pytest.mark.parametrize("value", [-3e38, -1e30, -100.0, 100.0])
+def test_a_gate_far_out_is_closed_or_open(value: float) -> None:
+    p = case(channels=16, length=3)(torch.float32, "cpu")
+    p["z"] = torch.full_like(p["z"], value)
+    with use_backend("reference"):
+        want = selective_scan(**p)
+    torch.testing.assert_close(selective_scan(**p), want, rtol=1e-4, atol=1e-4)
+
+
 def test_nan_reaches_the_output() -> None:
     p = case(channels=18, length=40)(torch.float32, "cpu")
     p["delta"][0, 3, 20] = float("nan")

@@ -40,7 +40,7 @@ def test_opcheck(name: str, dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("backend", ["cpu", "reference"])
-@pytest.mark.parametrize("name", ["63", "async"])
+@pytest.mark.parametrize("name", ["63", "async", "packed"])
 def test_compiles_without_a_graph_break(backend: str, name: str) -> None:
     torch._dynamo.reset()
     p = CASES[name](torch.float32, "cpu")
@@ -59,6 +59,30 @@ def test_compiles_without_a_graph_break(backend: str, name: str) -> None:
             assert (one is None) == (other is None) or not (one if other is None else other).any()
             if one is not None and other is not None:
                 torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_compiles_in_float64() -> None:
+    torch._dynamo.reset()
+    p = CASES["packed, step"](torch.float64, "cpu")
+    leaves = _leaves(p)
+    compiled = torch.compile(selective_scan, fullgraph=True, backend="aot_eager")
+    with use_backend("reference"):
+        got, want = compiled(**p), selective_scan(**p)
+        torch.testing.assert_close(got, want)
+        grads = [torch.autograd.grad(y.square().sum(), leaves) for y in (got, want)]
+    torch.testing.assert_close(*grads)
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+@pytest.mark.parametrize("ends", [[0, 10**8], [-5, 80], [0, 90, 10, 80]])
+def test_compiled_code_does_not_trust_cu_seqlens(backend: str, ends: list[int]) -> None:
+    """Tracing sees no values; the loops would write outside of their arrays."""
+    torch._dynamo.reset()
+    p = CASES["packed"](torch.float32, "cpu")
+    del p["initial_state"], p["cu_seqlens"]
+    compiled = torch.compile(selective_scan, fullgraph=True, backend="aot_eager")
+    with use_backend(backend), pytest.raises(ValueError, match="^cu_seqlens must start at 0"):
+        compiled(**p, cu_seqlens=torch.tensor(ends))
 
 
 def test_backward_runs_where_forward_ran() -> None:

@@ -89,6 +89,21 @@ def test_sizes_and_groups(backend: str, sizes: Any) -> None:
     assert_near(inputs["state"], state, torch.float32)
 
 
+@pytest.mark.parametrize("n", [5, 16])
+@pytest.mark.parametrize("value", [-1e4, -100.0, 100.0, 1e4, float("inf"), float("nan")])
+def test_overflow_is_infinite_not_large(n: int, value: float) -> None:
+    inputs = {name: tensor.abs() for name, tensor in make(n=n, dtype=torch.float32).items()}
+    inputs["A"] = torch.full_like(inputs["A"], value)
+    other = {name: tensor.clone() for name, tensor in inputs.items()}
+    got = selective_state_update(**inputs)
+    with use_backend("reference", "selective_state_update"):
+        want = selective_state_update(**other)
+    torch.testing.assert_close(got, want, equal_nan=True, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        inputs["state"], other["state"], equal_nan=True, rtol=1e-5, atol=1e-5
+    )
+
+
 def test_float64_is_exact() -> None:
     inputs = make()
     state, out = expected(inputs, True)

@@ -7,12 +7,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from ..calls import is_unwatched, refuse_transforms
+from ..sequences import check_cu_seqlens
 from . import reference
 from .op import causal_conv1d_op, load_backend
 
 __all__ = ["causal_conv1d"]
-
-_PLAIN = (Tensor, torch.nn.Parameter)
 
 
 def causal_conv1d(
@@ -58,7 +58,7 @@ def causal_conv1d(
     """
     _check(x, weight, bias, initial_state, activation)
     if cu_seqlens is not None:
-        _check_cu_seqlens(cu_seqlens, x)
+        check_cu_seqlens(cu_seqlens, x, "x")
     sequences = x.shape[0] if cu_seqlens is None else cu_seqlens.numel() - 1
     wanted = (sequences, x.shape[1], weight.shape[1] - 1)
     if initial_state is not None and tuple(initial_state.shape) != wanted:
@@ -72,15 +72,16 @@ def causal_conv1d(
 
 def _run(arguments: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
     x = arguments[0]
-    if torch.compiler.is_compiling() or torch.jit.is_tracing() or x.device.type == "meta":
+    tensors = [value for value in arguments if isinstance(value, Tensor)]
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or x.is_meta:
         return causal_conv1d_op(*arguments)
     backend = load_backend(x)
-    tensors = [value for value in arguments if isinstance(value, Tensor)]
+    # The reference is differentiable in any order and mode.
+    if backend is reference:
+        return reference.forward(*arguments)
+    refuse_transforms("causal_conv1d", backend.__name__.rpartition(".")[2], tensors)
     differentiates = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-    # The reference is differentiable in any order; and where nothing is to be recorded, PyTorch's
-    # dispatcher would cost as much as a token.
-    plain = x.is_cpu and all(type(tensor) in _PLAIN for tensor in tensors)
-    if backend is reference or (plain and not differentiates):
+    if x.is_cpu and not differentiates and is_unwatched(tensors):
         return backend.forward(*arguments)
     return causal_conv1d_op(*arguments)
 
@@ -111,24 +112,3 @@ def _check(
         raise ValueError(f"bias must have shape ({dim},), got {tuple(bias.shape)}")
     if activation not in (None, "silu"):
         raise ValueError(f"activation must be 'silu' or None, got {activation!r}")
-
-
-def _check_cu_seqlens(cu_seqlens: Tensor, x: Tensor) -> None:
-    if not isinstance(cu_seqlens, Tensor) or cu_seqlens.dtype not in (torch.int32, torch.int64):
-        got = cu_seqlens.dtype if isinstance(cu_seqlens, Tensor) else type(cu_seqlens).__name__
-        raise TypeError(f"cu_seqlens must be an int32 or int64 Tensor, got {got}")
-    if x.shape[0] != 1:
-        raise ValueError(f"cu_seqlens needs x of shape (1, dim, length), got {tuple(x.shape)}")
-    if cu_seqlens.dim() != 1 or cu_seqlens.numel() < 1:
-        raise ValueError(f"cu_seqlens must be 1-D, not empty, got {tuple(cu_seqlens.shape)}")
-    if cu_seqlens.device.type not in ("cpu", x.device.type):
-        raise ValueError(f"cu_seqlens is on {cu_seqlens.device}, but x is on {x.device}")
-    if not cu_seqlens.is_cpu or torch.compiler.is_compiling():
-        return
-    length = x.shape[2]
-    ends = cu_seqlens.tolist()
-    falls = any(b < a for a, b in zip(ends, ends[1:], strict=False))
-    if ends[0] != 0 or ends[-1] != length or falls:
-        raise ValueError(
-            f"cu_seqlens must start at 0, never fall and end at {length} (length of x), got {ends}"
-        )

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from ..compiled import compiled
 from ..lane_math import sigmoid
 from ..lanes import WIDTH, load, spread, store
 from ..tiles import Signal, at, copy_rows, load_tile, store_tile
@@ -115,7 +116,7 @@ def _chunk_forward(p: Any, out: Any, room: Any, row: int, past: int, block: int,
     copy_rows(room.x, steps, room.carried, past, width - 1)
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@compiled()
 def forward_blocks(p: Any, out: Any, final: Any, room: Any, first: int, stop: int) -> None:
     """Blocks first to stop - 1 of every sequence; final is (S, D, W - 1)."""
     dim, width = p.weight.shape
@@ -207,7 +208,7 @@ def _state_back(p: Any, d: Any, room: Any, row: int, behind: int, s: int, block:
     _give_columns(room.x, 0, d.state[s], channel, channels)
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@compiled()
 def backward_blocks(p: Any, d: Any, room: Any, chunk: int, first: int, stop: int) -> None:
     """Blocks first to stop - 1 of every sequence, `chunk` >= W - 1 steps at a time."""
     dim, width = p.weight.shape

@@ -9,6 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..pullback import pull_back
+from ..sequences import sequence_ends
+
 
 def forward(
     x: Tensor, weight: Tensor, bias: Tensor | None, initial_state: Tensor | None,
@@ -22,9 +25,9 @@ def forward(
     if cu_seqlens is None:
         out, final = _convolve(wide, *filters, state)
     else:
-        lengths = cu_seqlens.diff().tolist()
-        pieces = zip(wide.split(lengths, dim=2), state.split(1), strict=True)
-        parts = [_convolve(piece, *filters, before) for piece, before in pieces]
+        ends = sequence_ends(cu_seqlens, x.shape[2])
+        pieces = zip(ends, ends[1:], state.split(1), strict=False)
+        parts = [_convolve(wide[..., a:b], *filters, before) for a, b, before in pieces]
         out = torch.cat([wide[..., :0], *(part for part, _ in parts)], dim=2)
         final = torch.cat([state[:0], *(last for _, last in parts)])
     return (F.silu(out) if silu else out).to(x.dtype), final.to(x.dtype)
@@ -54,15 +57,10 @@ def backward(
     initial_state: Tensor | None, cu_seqlens: Tensor | None, silu: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Gradients of x, weight, bias and initial state, the last two empty where there are none."""
-    given = [x, weight, bias, initial_state]
-    leaves = [None if t is None else t.detach().requires_grad_() for t in given]
-    with torch.enable_grad():
-        out, final = forward(*leaves, cu_seqlens, silu)
-        wanted = [leaf for leaf in leaves if leaf is not None]
-        found = iter(
-            torch.autograd.grad(
-                (out, final), wanted, (grad_out, grad_final), allow_unused=True,
-                materialize_grads=True,
-            )
-        )  # fmt: skip
-    return tuple(x.new_empty(0) if leaf is None else next(found) for leaf in leaves)
+    found = pull_back(
+        lambda *given: forward(*given, cu_seqlens, silu),
+        (x, weight, bias, initial_state),
+        (grad_out, grad_final),
+    )
+    d_x, d_weight, d_bias, d_state = (x.new_empty(0) if t is None else t for t in found)
+    return d_x, d_weight, d_bias, d_state

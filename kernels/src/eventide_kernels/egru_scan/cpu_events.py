@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from ..compiled import compiled
 from ..event_matmul.cpu import event_product
 from ..vector_math import FAST
 from .cpu_passes import forward_pass
@@ -18,7 +18,7 @@ from .cpu_passes import forward_pass
 MOST_SEQUENCES = 2
 
 
-@njit(fastmath=FAST, error_model="numpy", nogil=True, cache=True)
+@compiled(fastmath=FAST)
 def event_steps(
     recurrent_kernel: Any, batch_sizes: Any, y0: Any, save: bool,
     gates_x: Any, product: Any, bias: Any, threshold: Any, h: Any, keep: Any, keep_rate: Any,

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from numba import float32, njit
 
+from ..compiled import compiled
 from ..vector_math import FAST
 from .vector_math import add, blend, fire, sigmoid_sum, tanh_gated
 
 
-@njit(fastmath=FAST, error_model="numpy", nogil=True, cache=True)
+@compiled(fastmath=FAST)
 def forward_pass(
     gates_x: Any, product: Any, bias: Any, threshold: Any, h: Any, keep: Any, keep_rate: Any,
     gates: Any, candidate: Any, y: Any, c: Any, first: int, size: int, saved: int,
@@ -83,7 +84,7 @@ def _reset_gradient(dr: Any, dq: Any, dp: Any, r: Any, cand: Any) -> None:
         dq[i] = r[i] * dp[i]
 
 
-@njit(fastmath=FAST, error_model="numpy", nogil=True, cache=True)
+@compiled(fastmath=FAST)
 def backward_pass(
     grad_y: Any, grad_c: Any, gates: Any, candidate: Any, c: Any, threshold: Any, h0: Any,
     keep: Any, keep_rate: Any, dh: Any, dy: Any, d_threshold: Any, dq: Any, dg: Any,

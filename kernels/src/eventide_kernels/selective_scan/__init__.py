@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .checks import check_cu_seqlens, check_options, check_signals, check_step, want
-from .run import constant_weight, run
+from ..sequences import check_cu_seqlens
+from .checks import check_options, check_signals, check_step, want
+from .run import by_group, constant_weight, run
 
 __all__ = ["selective_scan"]
 
@@ -53,7 +54,8 @@ def selective_scan(
         delta: (batch, channels, length), the step size before bias and softplus.
         A: (channels, states), usually negative; 1 to 256 states.
         B: (batch, states, length), or (batch, groups, states, length), where channels are shared
-            out over the groups in order.
+            out over the groups in order. (channels, states) means constant in time, and costs as
+            much memory and time as a group for each channel.
         C: as B.
         D: (channels,), the skip connection.
         z: (batch, channels, length), the gate.
@@ -72,15 +74,18 @@ def selective_scan(
         y, (batch, channels, length) in u's dtype; with ``return_last_state`` also the last state,
         (sequences, channels, states), float32 (float64 for float64 u). Both are differentiable.
 
-    Memory kept for training: the inputs and one state in every 32 steps; the backward pass
+    Memory kept for training: the inputs and at most one state in every 32 steps; the backward pass
     computes the other states again.
 
-    Values that would need a wait for the GPU, those of step and cu_seqlens, are checked on the CPU
-    only.
+    The values of step are checked in eager mode on the CPU, those of cu_seqlens on the CPU; looking
+    at them elsewhere would wait for the GPU. NaN and infinity in other arguments are no error: they
+    pass through as in PyTorch's arithmetic.
 
     Raises:
         ValueError: a shape, group, device, step or cu_seqlens that does not fit.
-        TypeError: integer or complex tensors.
+        TypeError: integer or complex tensors, or no tensor where one is wanted.
+        BackendError: torch.func's transforms or forward mode with a backend other than
+            "reference", which alone has them, as it has second derivatives.
 
     Source: Gu and Dao, "Mamba: linear-time sequence modeling with selective state spaces", 2023,
     arXiv 2312.00752; the step is STREAM's, arXiv 2411.12603.
@@ -94,7 +99,8 @@ def selective_scan(
     if step is not None:
         check_step(step)
     if cu_seqlens is not None:
-        check_cu_seqlens(cu_seqlens, u)
+        check_cu_seqlens(cu_seqlens, u, "u")
+        cu_seqlens = cu_seqlens.to(u.device)
     channels, states = A.shape
     sequences = u.shape[0] if cu_seqlens is None else cu_seqlens.numel() - 1
     state_dtype = torch.float64 if u.dtype == torch.float64 else torch.float32
@@ -107,9 +113,7 @@ def selective_scan(
     if step_scale is None:
         step_scale = A.new_ones(channels)
     y, last = run(
-        u, delta, A,
-        B if B.dim() == 4 else B[:, None],
-        C if C.dim() == 4 else C[:, None],
+        u, delta, A, *by_group(B, C, u),
         A.new_zeros(channels) if D is None else D,
         z,
         A.new_zeros(channels) if delta_bias is None else delta_bias,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..calls import can_be_read
+
 DISCRETIZATIONS = ("mamba", "zoh", "dirac", "async")
 MOST_STATES = 256
 
@@ -24,8 +26,10 @@ def check_signals(
     initial_state."""
     named = {"u": u, "delta": delta, "A": A, "B": B, "C": C, **others}
     for name, tensor in named.items():
-        if tensor is None:
+        if tensor is None and name in others:
             continue
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"{name} must be a Tensor, got {type(tensor).__name__}")
         if not tensor.is_floating_point():
             raise TypeError(f"{name} must be real floating point, got {tensor.dtype}")
         if tensor.device != u.device:
@@ -58,15 +62,15 @@ def _check_groups(u: Tensor, A: Tensor, B: Tensor, C: Tensor) -> None:
     for name, tensor in (("B", B), ("C", C)):
         wanted = (batch, states, length)
         grouped = tensor.dim() == 4 and (tensor.shape[0], *tensor.shape[2:]) == wanted
-        if not grouped and tuple(tensor.shape) != wanted:
+        if not grouped and tuple(tensor.shape) not in (wanted, (channels, states)):
             raise ValueError(
-                f"{name} must have shape (batch, states, length) = {wanted} or "
-                f"(batch, groups, states, length), got {tuple(tensor.shape)}"
+                f"{name} must have shape (batch, states, length) = {wanted}, "
+                f"(batch, groups, states, length) or (channels, states), got {tuple(tensor.shape)}"
             )
-    groups = [t.shape[1] if t.dim() == 4 else 1 for t in (B, C)]
-    if groups[0] != groups[1]:
+    groups = [t.shape[1] if t.dim() == 4 else 1 for t in (B, C) if t.dim() > 2]
+    if len(set(groups)) > 1:
         raise ValueError(f"B and C must have the same groups, got {groups[0]} and {groups[1]}")
-    if groups[0] < 1 or channels % groups[0]:
+    if groups and (groups[0] < 1 or channels % groups[0]):
         raise ValueError(f"the groups of B and C must divide {channels} channels, got {groups[0]}")
 
 
@@ -85,37 +89,12 @@ def check_options(
 
 
 def check_step(step: Tensor) -> None:
-    """Finite and not negative; looked at on the CPU only, where that costs no synchronisation."""
-    if torch.compiler.is_compiling() or not step.is_cpu or not step.numel():
+    """Finite and not negative; looked at only where that costs no synchronisation."""
+    if not can_be_read(step) or not step.numel():
         return
     lowest, highest = (float(v) for v in torch.aminmax(step.detach()))
     if not (lowest >= 0 and highest < float("inf")):
         raise ValueError(
             f"step must be finite and not negative, got values from {lowest} to {highest}; "
             "at the border between two sequences reset the state with cu_seqlens"
-        )
-
-
-def check_cu_seqlens(cu_seqlens: Tensor, u: Tensor) -> None:
-    """cu_seqlens starts at 0, never falls and ends at the length of a batch of one.
-
-    The values are looked at on the CPU only; elsewhere they would cost a synchronisation.
-    """
-    if u.shape[0] != 1:
-        raise ValueError(f"cu_seqlens needs u of shape (1, channels, length), got {tuple(u.shape)}")
-    wrong_dtype = cu_seqlens.is_floating_point() or cu_seqlens.dtype == torch.bool
-    if cu_seqlens.dim() != 1 or cu_seqlens.numel() < 1 or wrong_dtype:
-        raise ValueError(
-            f"cu_seqlens must be a 1-D integer tensor, got {cu_seqlens.dtype} "
-            f"of shape {tuple(cu_seqlens.shape)}"
-        )
-    if cu_seqlens.device != u.device:
-        raise ValueError(f"cu_seqlens is on {cu_seqlens.device}, but u is on {u.device}")
-    if torch.compiler.is_compiling() or not cu_seqlens.is_cpu:
-        return
-    ends, length = cu_seqlens.tolist(), u.shape[2]
-    falls = any(b < a for a, b in zip(ends, ends[1:], strict=False))
-    if ends[0] != 0 or ends[-1] != length or falls:
-        raise ValueError(
-            f"cu_seqlens must start at 0, never fall and end at {length} (length of u), got {ends}"
         )

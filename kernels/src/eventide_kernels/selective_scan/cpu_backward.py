@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from ..compiled import compiled
 from ..lane_math import exp2, sigmoid, zoh_factor, zoh_rate_derivative
 from ..lanes import load, spread, store, total
 from ..tiles import Signal, at, copy_rows, load_tile, store_tile
@@ -110,7 +111,7 @@ def _ungate(w: Any, steps: int) -> None:
         g, y, z = load(w.g, k), load(w.y, k), load(w.z, k)
         s = sigmoid(z)
         store(w.z, k, g * y * s * (_ONE + z * (_ONE - s)))
-        store(w.g, k, g * z * s)
+        store(w.g, k, g * (z * s))
 
 
 @njit(error_model="numpy", nogil=True)
@@ -221,7 +222,7 @@ def _fold(tile: Any, sums: Any, first: int, steps: int) -> None:
             sums[first + k, n] = total(load(tile, k * states + n))
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@compiled()
 def backward_blocks(
     p: Any, d_out: Any, kept: Any, d: Any, shared: Any, w: Any, first: int, stop: int
 ) -> None:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from ..compiled import compiled
 from ..lane_math import exp2, sigmoid, softplus, zoh_factor
 from ..lanes import WIDTH, load, spread, store
 from ..tiles import Signal, announce, at, copy_rows, load_tile, store_tile
@@ -115,10 +116,10 @@ def _scan_chunk(
 def _gate(y: Any, z: Any, steps: int) -> None:
     for k in range(steps):
         gate = load(z, k)
-        store(y, k, load(y, k) * gate * sigmoid(gate))
+        store(y, k, load(y, k) * (gate * sigmoid(gate)))  # y gate could overflow
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@compiled()
 def forward_blocks(
     p: Any, out: Any, last: Any, kept: Any, room: Any, first: int, stop: int, together: int
 ) -> None:

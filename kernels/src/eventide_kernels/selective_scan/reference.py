@@ -8,15 +8,35 @@ The arithmetic runs in float32, in float64 for float64 input.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..pullback import pull_back
+from ..sequences import sequence_ends
+from .outputs import CHUNK, empty_gradients, empty_outputs
+
+__all__ = ["CHUNK", "backward", "forward", "scan", "zoh_factor"]
+
+
+_NEAR, _TERMS = 0.3, 14  # below float64's rounding error: 0.3^13 / 14!
+
 
 def zoh_factor(time: Tensor, A: Tensor) -> Tensor:
-    """(exp(time A) - 1) / A, and its limit, time, where A is 0."""
-    safe = torch.where(A == 0, torch.ones_like(A), A)
-    return torch.where(A == 0, time.expand_as(time * A), torch.expm1(time * safe) / safe)
+    """(exp(time A) - 1) / A.
+
+    Where time A is small, a power series: the quotient's derivatives lose their digits there, and
+    at A = 0 it has none.
+    """
+    x = time * A
+    near = x.abs() < _NEAR
+    small, series = torch.where(near, x, 0), torch.ones_like(x)
+    for k in range(_TERMS, 1, -1):
+        series = 1 + small / k * series  # in the end 1 + x / 2 + x^2 / 6 + ...
+    quotient = torch.expm1(torch.where(near, 1, x)) / torch.where(near, 1, A)
+    return torch.where(near, time * series, quotient)
 
 
 def scan(
@@ -53,7 +73,8 @@ def scan(
     if step is not None:
         decay = step.to(state_dtype)[:, None] * step_scale.to(state_dtype)[:, None]  # (B, D, L)
 
-    ends = [0, u.shape[2]] if cu_seqlens is None else cu_seqlens.tolist()
+    length = u.shape[2]
+    ends = [0, length] if cu_seqlens is None else sequence_ends(cu_seqlens, length)
     outputs, last_states = [], []
     for sequence, (start, end) in enumerate(zip(ends, ends[1:], strict=False)):
         h = initial_state if cu_seqlens is None else initial_state[sequence][None]  # (B, D, N)
@@ -77,3 +98,23 @@ def scan(
         y = y * F.silu(z.to(state_dtype))
     last = torch.cat(last_states) if last_states else initial_state.clone()
     return y.to(u.dtype), last
+
+
+def forward(
+    u: Tensor, delta: Tensor, A: Tensor, B: Tensor, *others: Any
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Backend interface, see op.py, for compiled code, which cannot look into packed sequences."""
+    *arguments, save = (u, delta, A, B, *others)
+    y, last, kept = empty_outputs(u, B, arguments[11], save)
+    found = scan(*arguments)
+    return y.copy_(found[0]), last.copy_(found[1]), kept
+
+
+def backward(
+    grad_y: Tensor, grad_last: Tensor, kept: Tensor, *arguments: Any
+) -> tuple[Tensor, ...]:
+    """Backend interface, see op.py: gradients of u to initial_state, empty for absent ones."""
+    inputs = arguments[:12]
+    found = pull_back(lambda *given: scan(*given, *arguments[12:]), inputs, (grad_y, grad_last))
+    pairs = zip(empty_gradients(*inputs), found, strict=True)
+    return tuple(empty if grad is None else empty.copy_(grad) for empty, grad in pairs)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..calls import is_unwatched, refuse_transforms
 from . import reference
 from .op import load_backend, selective_state_update_op
 
 __all__ = ["selective_state_update"]
-
-_PLAIN = (Tensor, torch.nn.Parameter)
 
 
 def selective_state_update(
@@ -71,9 +70,14 @@ def selective_state_update(
         advanced, out = reference.advance(before, *arguments[1:])
         state.copy_(advanced)
         return out
-    direct = x.is_cpu and all(type(tensor) in _PLAIN for tensor in tensors.values())
-    if direct and not torch.compiler.is_compiling() and not torch.jit.is_tracing():
-        return load_backend(x, state).step(*arguments)
+    if torch.compiler.is_compiling() or x.is_meta:
+        return selective_state_update_op(*arguments)
+    backend = load_backend(x, state)
+    if backend is not reference:
+        name = backend.__name__.rpartition(".")[2]
+        refuse_transforms("selective_state_update", name, tensors.values())
+    if x.is_cpu and is_unwatched(tensors.values()):
+        return backend.step(*arguments)
     return selective_state_update_op(*arguments)
 
 

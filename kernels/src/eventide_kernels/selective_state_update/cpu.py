@@ -14,6 +14,7 @@ import torch
 from numba import float32, njit
 from torch import Tensor
 
+from ..compiled import compiled
 from ..event_matmul.lanes import as_stored
 from ..lane_math import exp2
 from ..lanes import WIDTH, load, spread, store, total
@@ -38,7 +39,7 @@ def _dot(state: Any, C: Any) -> float:
     return total
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@compiled()
 def _pass(out: Any, state: Any, x: Any, delta: Any, A: Any, B: Any, C: Any) -> None:
     batch, dim, _ = state.shape
     groups = B.shape[1]
@@ -50,7 +51,7 @@ def _pass(out: Any, state: Any, x: Any, delta: Any, A: Any, B: Any, C: Any) -> N
             out[b, d] = _dot(row, C[b, group])
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@compiled()
 def _lane_pass(
     out: Any, state: Any, x: Any, delta: Any, A: Any, B: Any, C: Any, groups: int
 ) -> None:

@@ -24,7 +24,7 @@ def selective_scan_fn(
     delta_softplus: bool = False,
     return_last_state: bool = False,
 ) -> Tensor | tuple[Tensor, Tensor]:
-    """`eventide_kernels.selective_scan`, which also takes constant B and C of shape (D, N).
+    """`eventide_kernels.selective_scan` with the arguments that mamba_ssm has, and no others.
 
     The last state is differentiable, which mamba_ssm's is not.
 
@@ -34,10 +34,7 @@ def selective_scan_fn(
     """
     if A.is_complex():
         raise TypeError("A must be real, got a complex tensor: Eventide has no complex scan")
-    return selective_scan(
-        u, delta, A, _over_time(B, u), _over_time(C, u), D, z, delta_bias, delta_softplus,
-        return_last_state,
-    )  # fmt: skip
+    return selective_scan(u, delta, A, B, C, D, z, delta_bias, delta_softplus, return_last_state)
 
 
 def mamba_inner_fn(
@@ -113,13 +110,6 @@ def mamba_inner_fn(
         D, z, delta_bias, delta_softplus,
     )  # fmt: skip
     return F.linear(y.transpose(1, 2), out_proj_weight, out_proj_bias)
-
-
-def _over_time(signal: Tensor, u: Tensor) -> Tensor:
-    """Constants (D, N) as signals of a group a channel, (B, D, N, L); signals as they are."""
-    if signal.dim() != 2:
-        return signal
-    return signal[None, :, :, None].expand(u.shape[0], -1, -1, u.shape[2])
 
 
 def _biased(signal: Tensor, bias: Tensor | None) -> Tensor:
