@@ -235,6 +235,41 @@ def test_pack_makes_a_folder_that_evaluates_to_its_figures(
     assert "| the same |" in ModelCard.load(folder / "README.md").text
 
 
+def test_test_chooses_nothing(run: Path, tmp_path: Path) -> None:
+    pack = ("pack", "--data", tmp_path, "--output", tmp_path / "p", "--split", "test")
+    assert "chooses among the runs, which test must not" in _fails(*pack, run, run)
+    assert not (tmp_path / "p").exists()
+    assert _eventide(*pack, run).exit_code == 0
+
+
+def test_a_pack_that_fails_leaves_the_folder_as_it_was(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack = ("pack", run, "--data", tmp_path, "--output", tmp_path / "p", "--replace")
+    assert _eventide(*pack).exit_code == 0
+    before = {file.name: file.read_bytes() for file in (tmp_path / "p").iterdir()}
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("eventide_stream.pack.write_card", interrupted)
+    assert _eventide(*pack).exit_code != 0
+    assert {file.name: file.read_bytes() for file in (tmp_path / "p").iterdir()} == before
+    assert not list(tmp_path.glob(".p-*"))
+
+
+@pytest.mark.parametrize(("rank", "lines"), [("0", True), ("1", False)])
+def test_one_rank_tells_the_result(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: str, lines: bool
+) -> None:
+    monkeypatch.setenv("RANK", rank)
+    found = _eventide(
+        "evaluate", run / "best", "--data", tmp_path, "--pictures", tmp_path / "pictures"
+    )
+    assert found.exit_code == 0 and bool(found.stdout) == lines
+    assert (tmp_path / "pictures").exists() == lines
+
+
 def test_runs_may_differ_in_seed_and_fold_alone(run: Path, tmp_path: Path) -> None:
     arguments = ("train", tmp_path / "recipe.yaml", "--data", tmp_path, "--seed", 1, "--fold", 2)
     for name, more in (("other", ()), ("longer", ("--epochs", 3))):

@@ -96,6 +96,20 @@ def test_a_shipped_recipe_builds(name: str) -> None:
     assert rates.index(max(rates)) == 2 * recipe.warmup_epochs and min(rates) > 0
 
 
+@pytest.mark.parametrize(
+    ("name", "classes", "millions"),
+    [
+        ("modelnet40", 40, 12.3), ("scanobjectnn", 15, 12.3), ("dvs128-gesture", 11, 4.90),
+        ("shd", 20, 0.48), ("ssc", 35, 0.48),
+    ],
+)  # fmt: skip
+def test_the_sizes_that_the_pages_state(name: str, classes: int, millions: float) -> None:
+    recipe = load_recipe(name)
+    model = make_model(str(recipe.model), recipe.model_options, [str(c) for c in range(classes)])
+    size = sum(parameter.numel() for parameter in model.parameters())
+    assert size / 1e6 == pytest.approx(millions, abs=0.005)
+
+
 def test_decay_spares_vectors_and_time_scales() -> None:
     model = make_model("StreamClassifier", TINY, ["a", "b"])
     optimizer = make_optimizer(Recipe(weight_decay=0.3), model)

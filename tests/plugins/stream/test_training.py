@@ -30,7 +30,7 @@ from eventide_stream.training import (  # noqa: E402
     run,
     train,
 )
-from eventide_stream.training.evaluation import main_first  # noqa: E402
+from eventide_stream.training.evaluation import evaluate_recipe, main_first  # noqa: E402
 
 SMALL = {"width": 16, "depth": 1, "groups": 8, "neighbors": 4, "head": [8], "drop_path": 0.1}
 
@@ -296,6 +296,15 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
     wild = recipe(optimizer="sgd", learning_rate=1e30, max_grad_norm=None, warmup_epochs=0)
     with pytest.raises((FloatingPointError, ValueError), match="loss is nan|must be finite"):
         train(wild, tmp_path, tmp_path / "run")
+
+
+def test_other_classes_than_the_model_s(tmp_path: Path, shapes: type[Any]) -> None:
+    small = {"width": 8, "depth": 1, "groups": 4, "neighbors": 2}
+    other = StreamClassifier(2, class_names=["ball", "segment"], **small)
+    with pytest.raises(ValueError, match=r"knows the classes \['ball', 'segment'\], shapes has"):
+        evaluate_recipe(other, recipe(), tmp_path, "test")
+    with pytest.raises(ValueError, match="model tells 3 classes apart, the data set has 2"):
+        evaluate_recipe(StreamClassifier(3, **small), recipe(), tmp_path, "test")
 
 
 def test_no_examples(shapes: type[Any]) -> None:

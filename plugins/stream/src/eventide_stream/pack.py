@@ -71,11 +71,16 @@ def pack(
         FileExistsError: `output` exists and may not be replaced.
         FileNotFoundError: a run has no recipe.yaml, or no data.
         ImportError: matplotlib is not installed.
-        ValueError: no runs or splits, runs whose recipes differ in more than seed and fold, or a
-            split that the data set does not have.
+        ValueError: no runs or splits; several runs to be chosen among on test; runs whose recipes
+            differ in more than seed and fold; a split that the data set does not have.
     """
     if not runs or not splits:
         raise ValueError(f"runs and splits must name at least one, got {runs} and {splits}")
+    if len(runs) > 1 and splits[0] == "test":
+        raise ValueError(
+            "splits: the first one chooses among the runs, which test must not; "
+            "name valid first, or a single run"
+        )
     output = Path(output)
     with written_aside(output, replace=replace) as folder:
         groups = {OWN: runs, **(baselines or {})}

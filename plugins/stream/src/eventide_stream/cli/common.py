@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,12 +15,19 @@ from eventide.cli.tools import console
 
 @contextmanager
 def clear_errors() -> Iterator[None]:
-    """As eventide.cli.tools; also for a missing extra and a loss that is no longer finite."""
+    """As eventide.cli.tools; also for a missing extra, a loss that is not finite, a full disk."""
+    from safetensors import SafetensorError
+
     with tools.clear_errors():
         try:
             yield
-        except (ImportError, FloatingPointError) as error:
+        except (ImportError, FloatingPointError, SafetensorError) as error:
             raise ValueError(str(error)) from error
+
+
+def first_rank() -> bool:
+    """Whether this process speaks: the only one, or the first of those that torchrun started."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def show_evaluation(result: dict[str, Any], title: str, points: str) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from eventide.cli.tools import console, progress_bar
 
-from .common import clear_errors, show_evaluation
+from .common import clear_errors, first_rank, show_evaluation
 
 
 def evaluate(
@@ -53,6 +53,8 @@ def evaluate(
                 model, choices, data, split, batch_size=batch_size, num_workers=workers,
                 progress=report,
             )  # fmt: skip
+        if not first_rank():
+            return
         result = {"checkpoint": checkpoint, "dataset": choices.dataset, "split": split, **result}
         if as_json:
             typer.echo(json.dumps(result, indent=2))

@@ -10,7 +10,7 @@ import typer
 
 from eventide.cli.tools import console, errors, progress_bars
 
-from .common import clear_errors
+from .common import clear_errors, first_rank
 
 
 def train(
@@ -26,14 +26,13 @@ def train(
     workers: Annotated[int, typer.Option(min=0, help="Processes that read examples.")] = 0,
 ) -> None:
     """Train a classifier. On several ranks: `torchrun --no-python eventide stream train ...`."""
-    import os
     from contextlib import nullcontext
     from dataclasses import replace
 
     from ..training import load_recipe
     from ..training import train as run
 
-    first = os.environ.get("RANK", "0") == "0"
+    first = first_rank()
     logging.basicConfig(
         level=logging.INFO if first else logging.WARNING,
         format="%(message)s",

@@ -97,7 +97,7 @@ def evaluate(
         alone, on this rank).
 
     Raises:
-        ValueError: no examples.
+        ValueError: no examples, or other classes than the model's.
     """
     if not len(dataset):
         raise ValueError("dataset has no examples")
@@ -117,6 +117,10 @@ def evaluate(
             data = data.to(accelerator.device)
             with accelerator.autocast(), clock.measure(data):
                 out = logits(model, data)
+            if out.shape[1] != len(names):
+                raise ValueError(
+                    f"model tells {out.shape[1]} classes apart, the data set has {len(names)}"
+                )
             chances, y = accelerator.gather_for_metrics((out.double().softmax(-1), data.y))
             found.append((chances.cpu(), y.cpu()))
             if progress is not None:
@@ -152,15 +156,22 @@ def evaluate_recipe(
         split: which of its splits.
         accelerator: of the run; a new one where None.
         **options: batch_size, num_workers, progress.
+
+    Raises:
+        ValueError: the model has other classes than the data set.
     """
     accelerator = accelerator or make_accelerator()
+    dataset = open_split(recipe, data, split, accelerator)
+    given, known = class_names(dataset), getattr(model, "class_names", None)
+    if known is not None and known != given:
+        raise ValueError(f"model knows the classes {known}, {recipe.dataset} has {given}")
     return evaluate(
         model,
-        open_split(recipe, data, split, accelerator),
+        dataset,
         transform=recipe.at_evaluation(),
         votes=recipe.votes,
         seed=recipe.seed,
-        classes=getattr(model, "class_names", None),
+        classes=given,
         accelerator=accelerator,
         **options,
     )
