@@ -59,18 +59,21 @@ class EgruModel(EgruPreTrainedModel):
         output_hidden_states: bool | None = None,
         output_events: bool = False,
         return_dict: bool | None = None,
+        cache: Cache | None = None,
         **kwargs,
     ):
         r"""
         attention_mask (`torch.Tensor` of shape `(batch, past + time)`): 0 marks padding, on any
             side; padded tokens leave the state untouched and yield zeros.
         output_events (`bool`): also return each layer's events, with the surrogate's gradient.
+        cache (`Cache`): what transformers from 5.24 on calls `past_key_values`.
         """
         config = self.config
         use_cache = config.use_cache if use_cache is None else use_cache
         output_hidden_states = (
             config.output_hidden_states if output_hidden_states is None else output_hidden_states
         )
+        past_key_values = cache if past_key_values is None else past_key_values
         x = self._embed(input_ids, inputs_embeds)
         batch, steps = x.shape[:2]
         if use_cache and past_key_values is None:
@@ -157,6 +160,7 @@ class EgruForCausalLM(EgruPreTrainedModel, GenerationMixin):
         return_dict: bool | None = None,
         logits_to_keep: int | torch.Tensor = 0,
         skip_logits: bool = False,
+        cache: Cache | None = None,
         **kwargs,
     ):
         r"""
@@ -172,6 +176,7 @@ class EgruForCausalLM(EgruPreTrainedModel, GenerationMixin):
             attention_mask=attention_mask,
             inputs_embeds=inputs_embeds,
             past_key_values=past_key_values,
+            cache=cache,
             use_cache=use_cache,
             output_hidden_states=output_hidden_states,
             output_events=want_events,
@@ -229,6 +234,7 @@ class EgruForSequenceClassification(EgruPreTrainedModel):
         use_cache: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
+        cache: Cache | None = None,
         **kwargs,
     ):
         r"""labels (`torch.Tensor` of shape `(batch,)`): classes, or values for regression."""
@@ -237,6 +243,7 @@ class EgruForSequenceClassification(EgruPreTrainedModel):
             attention_mask=attention_mask,
             inputs_embeds=inputs_embeds,
             past_key_values=past_key_values,
+            cache=cache,
             use_cache=use_cache,
             output_hidden_states=output_hidden_states,
             return_dict=True,
