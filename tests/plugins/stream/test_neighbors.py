@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from eventide_stream import farthest_cpu, nearest
+from eventide_stream import farthest_cpu, nearest, nearest_cpu
 from eventide_stream.farthest import choose_side_by_side, farthest_points
 from eventide_stream.neighbors import fps, knn
 
@@ -61,13 +61,19 @@ def test_knn_equals_brute_force(
     assert torch.equal(knn(x, y, k, batch_x, batch_y), expected)
 
 
-@pytest.mark.parametrize("tree", [True, False])
+@pytest.mark.parametrize("way", ["loop", "_by_tree", "_by_all_distances"])
 @pytest.mark.parametrize("grid", [True, False])
-def test_tree_and_all_distances_agree(
-    monkeypatch: pytest.MonkeyPatch, tree: bool, grid: bool
+def test_loop_tree_and_all_distances_agree(
+    monkeypatch: pytest.MonkeyPatch, way: str, grid: bool
 ) -> None:
     x, batch = cloud([70, 70, 70], 3, grid)
-    monkeypatch.setattr(nearest, "_TREE_POINTS", 1 if tree else 10**9)
+    monkeypatch.setattr(nearest, "_TREE_POINTS", 1 if way == "_by_tree" else 10**9)
+    if way == "loop":
+        for other in ("_by_tree", "_by_all_distances"):
+            monkeypatch.setattr(nearest, other, None)
+    else:
+        monkeypatch.setattr(nearest, "search", None)
+        monkeypatch.setattr(nearest, "_LOOP_NEIGHBORS", 0)
     monkeypatch.setattr(nearest, "_BUDGET", {"cpu": 1000, "cuda": 1000})
     expected = brute_knn(x, x, 9, batch, batch)
     assert torch.equal(knn(x, x, 9, batch, batch), expected)
@@ -96,6 +102,26 @@ def test_the_loop_chooses_as_pytorch_does(
     wide = x.float() if width == 2 else x
     expected = choose_side_by_side(wide, torch.tensor(sizes), counts, first)
     assert found.dtype == torch.int64 and torch.equal(found, expected)
+
+
+def test_queries_shared_out_to_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, batch = cloud([30, 30], 9, grid=True)
+    alone = knn(x, x[20:], 4, batch, batch[20:])
+    same = knn(x, x, 4, batch, batch)
+
+    def run_split(fill: Any, size: int, work: int) -> None:
+        assert work == 16 * 30 * size
+        for part in ((0, 7), (7, size)):
+            fill(*part)
+
+    monkeypatch.setattr(nearest_cpu, "run_split", run_split)
+    assert torch.equal(knn(x, x, 4, batch, batch), same)
+    assert torch.equal(knn(x, x[20:], 4, batch, batch[20:]), alone)
+
+
+def test_distances_that_overflow_come_last() -> None:
+    x = torch.tensor([[1e200], [0.0], [-1e200], [1.0]], dtype=torch.float64)
+    assert knn(x, x[1:2], 4)[1].tolist() == [1, 3, 0, 2]
 
 
 def test_graphs_shared_out_to_threads(monkeypatch: pytest.MonkeyPatch) -> None:

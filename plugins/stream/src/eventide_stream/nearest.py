@@ -1,6 +1,6 @@
-"""Exact nearest neighbours without pyg-lib: by all distances, or by scipy's k-d tree.
+"""Exact nearest neighbours without pyg-lib: by a loop, scipy's k-d tree, or all distances at once.
 
-Both sort by (squared distance in float64, index), so both give the same answer.
+All sort by (squared distance in float64, index), so all give the same answer.
 
 G graphs of one size   M queries of each   N points of each   D coordinates   K neighbours
 """
@@ -12,12 +12,17 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from .nearest_cpu import search
+
 _BUDGET = {"cpu": 1 << 18, "cuda": 1 << 26}
 """Distances held at a time. The CPU's fit into its second-level cache."""
 
-_TREE_POINTS = 256
+_TREE_POINTS = 2500
 _TREE_COORDINATES = 8
-"""A k-d tree pays from so many points on, of so few coordinates; else all distances do."""
+"""On the CPU a k-d tree pays from so many points on, of so few coordinates; else the loop does."""
+
+_LOOP_NEIGHBORS = 256
+"""More than these are sorted faster than they are inserted."""
 
 
 def nearest(x: Tensor, y: Tensor, count: int) -> Tensor:
@@ -25,9 +30,12 @@ def nearest(x: Tensor, y: Tensor, count: int) -> Tensor:
 
     Nearest first, equal distances by lowest index; count must not exceed N.
     """
-    many = x.shape[1] >= _TREE_POINTS and x.shape[2] <= _TREE_COORDINATES
-    if x.device.type == "cpu" and many and count < x.shape[1]:
-        return torch.stack([_by_tree(*pair, count) for pair in zip(x, y, strict=True)])
+    if x.device.type == "cpu":
+        many = x.shape[1] >= _TREE_POINTS and x.shape[2] <= _TREE_COORDINATES
+        if many and count < x.shape[1]:
+            return torch.stack([_by_tree(*pair, count) for pair in zip(x, y, strict=True)])
+        if count <= _LOOP_NEIGHBORS:
+            return search(_wide(x), _wide(y), count)
     return _by_all_distances(x, y, count)
 
 
