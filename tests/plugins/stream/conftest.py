@@ -45,10 +45,9 @@ def shapes(monkeypatch: pytest.MonkeyPatch) -> type[Any]:
     """The data set, known to recipes as `shapes`."""
     pytest.importorskip("accelerate")
     pytest.importorskip("timm")
-    from eventide_stream import datasets
     from eventide_stream.training import data
 
     made = make_shapes()
-    monkeypatch.setattr(datasets, "Shapes", made, raising=False)
-    monkeypatch.setitem(data.DATASETS, "shapes", data._Source("Shapes", {}))
+    monkeypatch.setattr(data, "DATASETS", dict(data.DATASETS))
+    data.register_dataset("shapes", made)
     return made

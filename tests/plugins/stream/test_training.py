@@ -312,9 +312,13 @@ def test_no_examples(shapes: type[Any]) -> None:
         evaluate(Constant(), shapes(Path(), count=0))
 
 
-def test_recordings_are_mixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from eventide_stream import datasets
+def test_a_name_is_of_one_data_set(shapes: type[Any]) -> None:
+    data.register_dataset("shapes", shapes)
+    with pytest.raises(ValueError, match="name 'nmnist' is that of another data set"):
+        data.register_dataset("nmnist", shapes)
 
+
+def test_recordings_are_mixed(tmp_path: Path) -> None:
     class Ticks(torch.utils.data.Dataset):
         """Recordings of one of two channels."""
 
@@ -334,8 +338,7 @@ def test_recordings_are_mixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         def __getitem__(self, index: int) -> Data:
             return self.items[index].clone()
 
-    monkeypatch.setattr(datasets, "Ticks", Ticks, raising=False)
-    monkeypatch.setitem(data.DATASETS, "ticks", data._Source("Ticks", {}))
+    data.register_dataset("ticks", Ticks)
     options = {"sensor_size": [16], "widths": [8], "depths": [1], "strides": [4]}
     choices = recipe(
         task="events", model=None, dataset="ticks", model_options=options, cut_mix=1.0,

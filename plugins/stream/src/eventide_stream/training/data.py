@@ -15,7 +15,7 @@ from .seeds import derived_seed, seeded
 
 
 class _Source(NamedTuple):
-    reference: str
+    make: str | Callable[..., Dataset]
     options: dict[str, Any]
 
 
@@ -28,7 +28,24 @@ DATASETS = {
     "shd": _Source("tonic_split", {"name": "SHD"}),
     "ssc": _Source("tonic_split", {"name": "SSC"}),
 }
-"""Name to a callable of eventide_stream.datasets, called with folder, split and options."""
+"""Name to a callable, here of eventide_stream.datasets, called with folder, split and options."""
+
+
+def register_dataset(name: str, make: Callable[..., Dataset]) -> None:
+    """Let the recipes of this process name a data set of your own.
+
+    Args:
+        name: what a recipe's `dataset` says.
+        make: called as make(folder, split=..., **dataset_options); what it returns has a length,
+            items Data(pos=(N, 3), y=(1,)), or for events Data(x=(N, 1), pos=(N, 1 + k), y=(1,)),
+            and `classes`, their names, or `num_classes`.
+
+    Raises:
+        ValueError: another data set has that name.
+    """
+    if DATASETS.get(name, _Source(make, {})).make is not make:
+        raise ValueError(f"name {name!r} is that of another data set; known are {sorted(DATASETS)}")
+    DATASETS[name] = _Source(make, {})
 
 
 def open_dataset(name: str, data: str | Path, split: str, **options: Any) -> Dataset:
@@ -42,7 +59,9 @@ def open_dataset(name: str, data: str | Path, split: str, **options: Any) -> Dat
     if name not in DATASETS:
         raise ValueError(f"dataset must be one of {sorted(DATASETS)}, got {name!r}")
     source = DATASETS[name]
-    make = getattr(import_module("eventide_stream.datasets"), source.reference)
+    make = source.make
+    if isinstance(make, str):
+        make = getattr(import_module("eventide_stream.datasets"), make)
     try:
         return make(data, split=split, **{**source.options, **options})
     except TypeError as error:
