@@ -9,8 +9,9 @@ grows, and a long run of it magnifies any rounding), and in the Euclidean norm a
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -173,9 +174,8 @@ def tried(name: str, allowed: float, measure: Callable[[], float]) -> dict[str, 
     return {"check": name, "error": error, "allowed": allowed, "ok": ok, "message": message}
 
 
-def check_scan(device: str, large: bool) -> list[dict[str, Any]]:
+def check_scan(device: str, large: bool) -> Iterator[dict[str, Any]]:
     """Every case in float32 and, twice, in bfloat16."""
-    rows = []
     for name, case in (LARGE if large else SMALL).items():
         ways = (
             ("float32", FP32_ALLOWED, torch.float32, False),
@@ -185,13 +185,5 @@ def check_scan(device: str, large: bool) -> list[dict[str, Any]]:
         for way, allowed, dtype, fires in ways:
             if fires and case.steps > _FEW_STEPS:
                 continue
-            rows.append(
-                tried(
-                    f"egru_scan {way}: {name}",
-                    allowed,
-                    lambda case=case, dtype=dtype, fires=fires: scan_error(
-                        case, device, dtype, fires
-                    ),
-                )
-            )
-    return rows
+            call = partial(scan_error, case, device, dtype, fires)
+            yield tried(f"egru_scan {way}: {name}", allowed, call)

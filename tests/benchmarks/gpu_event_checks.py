@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -88,26 +90,21 @@ def nan_error(device: str) -> float:
     return float((out.isnan() != wanted).sum())
 
 
-def check_events(device: str, large: bool) -> list[dict[str, Any]]:
+def check_events(device: str, large: bool) -> Iterator[dict[str, Any]]:
     """Every storage and shape, with float32 and bfloat16 events."""
-    rows = []
     for shape in LARGE if large else SMALL:
         for dtype, allowed in ((torch.float32, FP32_ALLOWED), (torch.bfloat16, BF16_ALLOWED)):
             for stored in VALUES:
                 case = (shape, device, dtype, stored)
                 name = f"{_name(stored)} rows, {_name(dtype)} events, {shape}"
-                rows.append(tried(f"event_matmul {name}", allowed, lambda c=case: dense_error(*c)))
+                yield tried(f"event_matmul {name}", allowed, partial(dense_error, *case))
                 for columns in COLUMNS:
-                    rows.append(
-                        tried(
-                            f"event_matmul compressed ({_name(columns)}) {name}",
-                            allowed,
-                            lambda c=case, columns=columns: rows_error(*c, columns),
-                        )
+                    call = partial(rows_error, *case, columns)
+                    yield tried(
+                        f"event_matmul compressed ({_name(columns)}) {name}", allowed, call
                     )
-    rows.append(tried("event_matmul gradients", 1e-5, lambda: gradient_error(device)))
-    rows.append(tried("event_matmul NaN", 0.0, lambda: nan_error(device)))
-    return rows
+    yield tried("event_matmul gradients", 1e-5, partial(gradient_error, device))
+    yield tried("event_matmul NaN", 0.0, partial(nan_error, device))
 
 
 def _name(dtype: torch.dtype) -> str:

@@ -5,7 +5,7 @@ convolution. Outputs, states and every gradient; float32 and bfloat16; freed mem
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -139,18 +139,16 @@ def _convolution_error(sizes: tuple[Any, ...], device: str, dtype: torch.dtype) 
     return error(causal_conv1d, convolution_inputs(sizes, device, dtype))
 
 
-def check_mamba(device: str, large: bool) -> list[dict[str, Any]]:
+def check_mamba(device: str, large: bool) -> Iterator[dict[str, Any]]:
     """Every case of the three operations in both dtypes."""
-    rows = []
     for dtype, allowed in ALLOWED.items():
         kind = str(dtype).removeprefix("torch.")
         for name, sizes in (LARGE_SCANS if large else SCANS).items():
             call = partial(_scan_error, sizes, device, dtype)
-            rows.append(tried(f"selective_scan {kind}: {name}", allowed, call))
+            yield tried(f"selective_scan {kind}: {name}", allowed, call)
         for name, sizes in (LARGE_CONVOLUTIONS if large else CONVOLUTIONS).items():
             call = partial(_convolution_error, sizes, device, dtype)
-            rows.append(tried(f"causal_conv1d {kind}: {name}", allowed, call))
+            yield tried(f"causal_conv1d {kind}: {name}", allowed, call)
         for sizes in LARGE_UPDATES if large else UPDATES:
             call = partial(update_error, sizes, device, dtype)
-            rows.append(tried(f"selective_state_update {kind}: {sizes}", allowed, call))
-    return rows
+            yield tried(f"selective_state_update {kind}: {sizes}", allowed, call)

@@ -1,4 +1,5 @@
-"""Medians of the Mamba kernels on a GPU, against mamba_ssm's CUDA scan where it is installed.
+"""Medians of the Mamba kernels on a GPU, against mamba_ssm's CUDA scan where it is installed, else
+against a loop over steps in plain PyTorch, forward and up to 2,048 steps.
 
 `least_gb_s` counts every array of (batch, channels, length) once, as it is read or written: u,
 delta, z, y forward, and with them the gradient of y and those of u, delta and z backward. B, C and
@@ -10,20 +11,22 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from gpu_timing import medians_ms
 from torch import Tensor
 
+from eventide import use_backend
 from eventide_kernels import causal_conv1d, selective_scan, selective_state_update
 
 SIZES = [(8, 1536, 2048, 16), (1, 4096, 32768, 16)]
 TINY_SIZES = [(1, 4, 9, 2)]
+LONGEST_IN_TORCH = 2048
 _FORWARD_ARRAYS, _BACKWARD_ARRAYS = 4, 8
 _COMPILED = (".so", ".pyd")
-Rows = list[dict[str, Any]]
+Rows = Iterator[dict[str, Any]]
 
 
 def compiled_scan() -> Callable[..., Any] | None:
@@ -45,14 +48,12 @@ def copy_gb_s(device: str, rounds: int, size: int) -> float:
 def time_mamba(device: str, large: bool, rounds: int) -> Rows:
     """The scan forward and both ways, the convolution, the step; bfloat16."""
     copied = copy_gb_s(device, rounds, 2**30 if large else 2**12)
-    rows: Rows = []
     for size in SIZES if large else TINY_SIZES:
         p = _inputs(size, device)
         for backward in (False, True):
-            rows.append(_scan_row(size, p, backward, device, rounds, copied))
-        rows.append(_convolution_row(size, p["u"], device, rounds, copied))
-        rows.append(_update_row(size, p, device, rounds))
-    return rows
+            yield _scan_row(size, p, backward, device, rounds, copied)
+        yield _convolution_row(size, p["u"], device, rounds, copied)
+        yield _update_row(size, p, device, rounds)
 
 
 def _inputs(size: tuple[int, ...], device: str) -> dict[str, Tensor]:
@@ -70,6 +71,12 @@ def _inputs(size: tuple[int, ...], device: str) -> dict[str, Tensor]:
         "z": torch.randn(batch, channels, length, **low),
         "delta_bias": torch.full((channels,), -4.0, device=device),
     }
+
+
+def _torch_scan(*arguments: Tensor, **options: bool) -> Tensor:
+    """The loop over steps in plain PyTorch, a stand-in for a rival that is not installed."""
+    with use_backend("reference"):
+        return selective_scan(*arguments, **options)
 
 
 def _pass(scan: Callable[..., Any], p: dict[str, Tensor], backward: bool) -> Callable[[], None]:
@@ -92,13 +99,15 @@ def _scan_row(
     functions = {"eventide": _pass(selective_scan, p, backward)}
     if (theirs := compiled_scan()) is not None:
         functions["mamba_ssm"] = _pass(theirs, p, backward)
+    elif not backward and size[2] <= LONGEST_IN_TORCH:
+        functions["torch"] = _pass(_torch_scan, p, backward)
     ms = medians_ms(functions, device, rounds)
     arrays = _FORWARD_ARRAYS + backward * _BACKWARD_ARRAYS
     ours, rival = ms["eventide"], ms.get("mamba_ssm")
     what = "forward + backward" if backward else "forward"
     row = _row("selective_scan", size, what, ours, arrays * p["u"].nbytes, copied)
     faster = None if ours is None or rival is None else rival / ours
-    return row | {"mamba_ssm_ms": rival, "times_faster": faster}
+    return row | {"mamba_ssm_ms": rival, "times_faster": faster, "torch_ms": ms.get("torch")}
 
 
 def _convolution_row(

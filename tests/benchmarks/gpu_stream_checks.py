@@ -7,7 +7,7 @@ and of both classifiers.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from functools import partial
 from typing import Any
@@ -112,7 +112,7 @@ def events_error(device: str) -> float:
     return error(model, inputs, device)
 
 
-def check_stream(device: str, large: bool) -> list[dict[str, Any]]:
+def check_stream(device: str, large: bool) -> Iterator[dict[str, Any]]:
     """A row for each setting of the layer and for each model."""
     calls: dict[str, Callable[[], float]] = {
         f"StreamConv: {name}": partial(layer_error, *case, device)
@@ -121,4 +121,5 @@ def check_stream(device: str, large: bool) -> list[dict[str, Any]]:
     for case in (("stream", "parallel"), ("pointmamba", "sequence"), ("pointnet", "parallel")):
         calls[f"StreamClassifier: {', '.join(case)}"] = partial(clouds_error, *case, device)
     calls["EventStreamClassifier"] = partial(events_error, device)
-    return [tried(name, ALLOWED, call) for name, call in calls.items()]
+    for name, call in calls.items():
+        yield tried(name, ALLOWED, call)

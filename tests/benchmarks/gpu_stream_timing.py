@@ -8,7 +8,7 @@ is the layer's work of a Mamba; three are what a cloud gets by default.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -27,12 +27,11 @@ TINY_SIZES: list[Size] = [(2, 9, 8)]
 STATES, MIXER = 16, "MambaMixer of transformers"
 LONGEST_UNPATCHED = 192
 """transformers' own loop takes a time that grows with the square of the length backward."""
-Rows = list[dict[str, Any]]
+Rows = Iterator[dict[str, Any]]
 
 
 def time_stream(device: str, large: bool, rounds: int) -> Rows:
     """A row for each size, pass and layer."""
-    rows: Rows = []
     for size in SIZES if large else TINY_SIZES:
         for backward in (False, True):
             ms = medians_ms(contenders(size, device, backward), device, rounds)
@@ -40,13 +39,12 @@ def time_stream(device: str, large: bool, rounds: int) -> Rows:
                 patched = {f"{MIXER}, patched": mixer_pass(size, device, backward)}
                 ms |= medians_ms(patched, device, rounds)
             ours = ms["StreamConv, one axis"]
-            rows += [
+            yield from (
                 {"part": "stream", "sequences": size[0], "length": size[1], "channels": size[2],
                  "pass": "forward + backward" if backward else "forward", "layer": name,
                  "ms": value, "times_one_axis": None if not value or not ours else value / ours}
                 for name, value in ms.items()
-            ]  # fmt: skip
-    return rows
+            )  # fmt: skip
 
 
 def contenders(size: Size, device: str, backward: bool) -> dict[str, Callable[[], None]]:

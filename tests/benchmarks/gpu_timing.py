@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -58,15 +58,13 @@ def _one_ms(function: Callable[[], object], device: str) -> float:
     return begin.elapsed_time(end)
 
 
-def time_scans(device: str, sizes: list[tuple[int, ...]], rounds: int) -> list[dict[str, Any]]:
+def time_scans(device: str, sizes: list[tuple[int, ...]], rounds: int) -> Iterator[dict[str, Any]]:
     """A row for each size, dtype and pass."""
-    rows = []
     for size in sizes:
         for dtype in (torch.float32, torch.bfloat16):
             for backward in (False, True):
                 functions = scan_contenders(*size, dtype, device, backward)
-                rows.append(_scan_row(size, dtype, backward, medians_ms(functions, device, rounds)))
-    return rows
+                yield _scan_row(size, dtype, backward, medians_ms(functions, device, rounds))
 
 
 def scan_contenders(
@@ -163,13 +161,12 @@ def _ratio(a: float | None, b: float | None) -> float | None:
     return None if a is None or b is None else a / b
 
 
-def time_events(device: str, units: int, outputs: int, rounds: int) -> list[dict[str, Any]]:
+def time_events(device: str, units: int, outputs: int, rounds: int) -> Iterator[dict[str, Any]]:
     """event_matmul for batches of 1 and 16 against torch.mm over the whole matrix."""
     torch.manual_seed(0)
     weight = torch.randn(units, outputs, device=device)
     low, (quantized, scale) = weight.bfloat16(), quantize_rows(weight)
     pruned = compress_rows(weight * (torch.rand_like(weight) < 0.1))
-    rows = []
     for batch in (1, 16):
         for activity in ACTIVITIES:
             fired = torch.rand(batch, units, device=device) < activity
@@ -191,15 +188,12 @@ def time_events(device: str, units: int, outputs: int, rounds: int) -> list[dict
                 read = units if name.startswith("dense") else int(fired.sum())
                 size = entry.get(name)
                 moved = None if size is None else read * outputs * size
-                rows.append(
-                    {
-                        "part": "event",
-                        "batch": batch,
-                        "activity": activity,
-                        "product": name,
-                        "microseconds": None if value is None else value * 1e3,
-                        "times_faster_than_dense": _ratio(ms["dense float32"], value),
-                        "gb_s": None if value is None or moved is None else moved / value / 1e6,
-                    }
-                )
-    return rows
+                yield {
+                    "part": "event",
+                    "batch": batch,
+                    "activity": activity,
+                    "product": name,
+                    "microseconds": None if value is None else value * 1e3,
+                    "times_faster_than_dense": _ratio(ms["dense float32"], value),
+                    "gb_s": None if value is None or moved is None else moved / value / 1e6,
+                }

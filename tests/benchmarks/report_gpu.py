@@ -47,6 +47,7 @@ def section(record: Record) -> str:
         "Pass": key("pass"),
         "ms": key("eventide_ms"),
         "`mamba_ssm`, ms": key("mamba_ssm_ms"),
+        "Plain PyTorch, ms": key("torch_ms"),
         "At least, GB/s": key("least_gb_s"),
         "A copy, GB/s": key("copy_gb_s"),
     }

@@ -6,7 +6,9 @@ import importlib.util
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,7 +28,7 @@ def _run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
 def test_help_names_the_options() -> None:
     done = _run("--help")
     assert done.returncode == 0, done.stderr
-    for option in ("--train-seconds", "--stream-seconds", "--interpret"):
+    for option in ("--seconds", "--train-seconds", "--stream-seconds", "--interpret"):
         assert option in done.stdout
 
 
@@ -34,6 +36,46 @@ def test_without_a_gpu_one_line_and_status_2() -> None:
     done = _run()
     assert done.returncode == 2, done.stderr
     assert len(done.stdout.splitlines()) == 1 and "no CUDA GPU" in done.stdout
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The script as a module."""
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    spec = importlib.util.spec_from_file_location("gpu_script", SCRIPT)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _rows_then(*rows: dict[str, Any], error: Exception | None = None) -> Iterator[dict[str, Any]]:
+    yield from rows
+    if error is not None:
+        raise error
+
+
+def test_a_part_that_fails_keeps_its_rows_and_leaves_the_others(
+    gpu: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, saved = gpu.Session(60, kept=True), []
+    monkeypatch.setattr(session, "save", lambda: saved.append(list(session.rows)))
+    session.measure("first", lambda: _rows_then({"ms": 1}, error=RuntimeError("no such kernel")))
+    session.measure("second", lambda: _rows_then({"ms": 2}))
+    assert saved == [[{"ms": 1}], [{"ms": 1}, {"ms": 2}]]
+    assert session.broken == ["first: RuntimeError: no such kernel"]
+
+
+def test_when_the_time_is_over_the_rest_is_left_out(
+    gpu: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session, left = gpu.Session(60, kept=False), [9.0, 5.0, 0.0]
+    monkeypatch.setattr(session, "left", lambda: left.pop(0) if left else 0.0)
+    session.measure("first", lambda: _rows_then({"ms": 1}, {"ms": 2}, {"ms": 3}))
+    session.measure("second", lambda: _rows_then({"ms": 4}))
+    assert session.rows == [{"ms": 1}, {"ms": 2}] and session.broken == []
+    shown = capsys.readouterr().out
+    assert "first: cut short after 2 rows" in shown and "second: left out" in shown
 
 
 @pytest.mark.slow

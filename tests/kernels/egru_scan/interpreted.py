@@ -1,4 +1,7 @@
-"""Run in a process of its own with TRITON_INTERPRET=1: prints the errors of Triton's egru_scan."""
+"""Run in a process of its own with TRITON_INTERPRET=1: prints the errors of Triton's egru_scan.
+
+Buffers are poisoned with NaN.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import torch  # noqa: E402
 from conftest import make_inputs  # noqa: E402
 
 from eventide import use_backend  # noqa: E402
+from eventide.testing.memory import poisoned_memory  # noqa: E402
 from eventide_kernels import egru_scan  # noqa: E402
 
 CASES = {
@@ -19,6 +23,7 @@ CASES = {
     "wide": ({"batch": 2, "time": 3, "units": 300}, {}),
     "one step": ({"batch": 1, "time": 1}, {}),
     "no step": ({"batch": 2, "time": 0}, {}),
+    "no sequence": ({"batch": 0, "time": 3}, {}),
     "zoneout": ({"batch": 3, "time": 5}, {"zoneout": 0.3}),
     "zoneout mask": ({"batch": 3, "time": 5}, {"zoneout": 0.3, "training": True}),
     "packed": ({"batch": 1, "time": 12, "sequences": 4}, {"cu_seqlens": [0, 3, 3, 9, 12]}),
@@ -50,7 +55,8 @@ def _error(got: torch.Tensor, want: torch.Tensor) -> float:
 def main() -> None:
     errors = {}
     for name, (sizes, options) in CASES.items():
-        got = _run(torch.float32, "triton", sizes, options)
+        with poisoned_memory():
+            got = _run(torch.float32, "triton", sizes, options)
         want = _run(torch.float64, "reference", sizes, options)
         errors[name] = max(_error(a, b) for a, b in zip(got, want, strict=True))
     json.dump(errors, sys.stdout)

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-NAMES = ["odd", "wide", "one step", "no step", "zoneout", "zoneout mask", "packed"]
+NAMES = [
+    "odd", "wide", "one step", "no step", "no sequence", "zoneout", "zoneout mask", "packed",
+]  # fmt: skip
 
 needs_triton = pytest.mark.skipif(
     importlib.util.find_spec("triton") is None, reason="triton is not installed"

@@ -52,6 +52,12 @@ def a_half(tensor: torch.Tensor) -> torch.Tensor:
     return torch.cat([tensor, tensor], 1)[:, : tensor.shape[1]]
 
 
+def far_apart(tensor: torch.Tensor) -> torch.Tensor:
+    """Its rows more than 2^31 elements apart. Memory in between is never touched and costs none."""
+    strides = (2**31 + 16, *tensor.stride()[1:])
+    return torch.empty_strided(tensor.shape, strides, dtype=tensor.dtype).copy_(tensor)
+
+
 SIGNALS = ("u", "delta", "z")
 CASES: dict[str, Make] = {
     "one step": case(batch=2),
@@ -77,6 +83,7 @@ CASES: dict[str, Make] = {
     "half a tensor": laid(case(batch=2, length=33), a_half, *SIGNALS),
     **EMPTY,
 }
+FAR = {"far apart": laid(case(batch=2, channels=1, length=20, states=1), far_apart, "u")}
 LOW = ("groups", "packed, step", "async")
 
 
@@ -103,6 +110,7 @@ def main() -> None:
     runs += [
         (name, CASES[name], dtype) for name in LOW for dtype in (torch.bfloat16, torch.float16)
     ]
+    runs += [(name, make, torch.bfloat16) for name, make in FAR.items()]
     for name, make, dtype in runs:
         inputs = make(dtype, "cpu")
         if dtype != torch.float32:

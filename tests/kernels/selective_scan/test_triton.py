@@ -37,7 +37,8 @@ def errors() -> dict[str, float]:
 
 
 def test_every_case_was_run(errors: dict[str, float]) -> None:
-    assert list(errors) == NAMES + [f"{name}, {dtype}" for name in LOW for dtype in ALLOWED]
+    low = [f"{name}, {dtype}" for name in LOW for dtype in ALLOWED]
+    assert list(errors) == [*NAMES, *low, "far apart, bfloat16"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -51,3 +52,7 @@ def test_low_precision_costs_only_its_rounding(
     errors: dict[str, float], name: str, dtype: str
 ) -> None:
     assert errors[f"{name}, {dtype}"] < ALLOWED[dtype]
+
+
+def test_offsets_beyond_32_bits(errors: dict[str, float]) -> None:
+    assert errors["far apart, bfloat16"] < ALLOWED["bfloat16"]

@@ -1,6 +1,7 @@
 """Run the Triton backend on the CPU and write its largest error, case by case, as JSON.
 
-A process of its own, because Triton reads TRITON_INTERPRET when it is first imported.
+A process of its own, because Triton reads TRITON_INTERPRET when it is first imported. Buffers are
+poisoned with NaN.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ os.environ["TRITON_INTERPRET"] = "1"
 import torch  # noqa: E402
 from test_step import OPTIONAL, expected, make  # noqa: E402
 
+from eventide.testing.memory import poisoned_memory  # noqa: E402
 from eventide_kernels.selective_state_update import triton  # noqa: E402
 
 SIZES = [(1, 1, 1, 1), (2, 63, 5, 1), (2, 6, 100, 3), (0, 3, 4, 1), (2, 3, 1, 3), (1, 33, 256, 1)]
@@ -31,7 +33,8 @@ def error(
     state, out = expected({n: t for n, t in given.items() if t is not None}, softplus)
     held = torch.stack([inputs["state"]] * 2, dim=1)
     given["state"] = held[:, 1] if strided else inputs["state"].clone()
-    got = triton.step(*given.values(), softplus)
+    with poisoned_memory():
+        got = triton.step(*given.values(), softplus)
     return max(relative(got, out), relative(given["state"], state))
 
 
