@@ -105,3 +105,40 @@ def test_tonic_s_own_nmnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert item.y.tolist() == [3] and splits["valid"].num_classes == 10
     with pytest.raises(ValueError, match="data set of tonic, got 'Nothing'"):
         tonic_split(tmp_path, "Nothing")
+
+
+def test_tonic_s_own_shd_and_ssc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets, h5py = pytest.importorskip("tonic.datasets"), pytest.importorskip("h5py")
+    monkeypatch.setattr(datasets.SHD, "_check_exists", lambda self: True)
+    monkeypatch.setattr(datasets.SSC, "_check_exists", lambda self: True)
+    for name in ("SHD/shd_train", "SHD/shd_test", "SSC/ssc_valid"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+            times = file.create_dataset("spikes/times", (10,), h5py.vlen_dtype(np.float16))
+            units = file.create_dataset("spikes/units", (10,), h5py.vlen_dtype(np.uint16))
+            for index in range(10):
+                times[index], units[index] = [0.25, 0.5], [index, 699]
+            file["labels"] = np.arange(10, dtype=np.uint16) % 2
+            file["extra/keys"], file["extra/speaker"] = [b"zero", b"one"], np.zeros(10)
+    sizes = {
+        split: len(tonic_split(tmp_path, "SHD", split)) for split in ("train", "valid", "test")
+    }
+    assert sizes == {"train": 9, "valid": 1, "test": 10}
+    for whole in (tonic_split(tmp_path, "SHD", "test"), tonic_split(tmp_path, "SSC", "valid")):
+        item = whole[3]
+        assert item.pos.tolist() == [[0, 3], [250, 699]] and item.x.tolist() == [[0], [0]]
+        assert item.y.tolist() == [1] and whole.classes == ["zero", "one"]
+
+
+def test_tonic_s_own_dvs_gesture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("tonic.datasets")
+    monkeypatch.setattr(datasets.DVSGesture, "_check_exists", lambda self: True)
+    folder = tmp_path / "DVSGesture" / "ibmGestureTrain" / "user01_natural"
+    folder.mkdir(parents=True)
+    for label in range(11):
+        np.save(folder / f"{label}.npy", np.array([[127.0, 3, 1, 20], [0, 127, 0, 22]]))
+    whole = tonic_split(tmp_path, "DVSGesture", "train+valid")
+    assert len(tonic_split(tmp_path, "DVSGesture", "valid")) == 1 and whole.num_classes == 11
+    assert sorted(int(item.y) for item in whole) == list(range(11))
+    assert whole[0].pos.tolist() == [[0, 127, 3], [2, 0, 127]]
+    assert whole[0].x.tolist() == [[1], [0]]
