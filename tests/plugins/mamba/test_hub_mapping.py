@@ -89,8 +89,8 @@ def real(monkeypatch: pytest.MonkeyPatch) -> Package:
         found = Version(version("kernels"))
     except PackageNotFoundError:
         pytest.skip("kernels is not installed")
-    if found < Version("0.17.2"):
-        pytest.skip(f"kernels {found} is installed, want 0.17.2 or later")
+    if found < Version("0.16.2"):
+        pytest.skip(f"kernels {found} is installed, want 0.16.2 or later")
     module = importlib.import_module("kernels")
     repos = importlib.import_module("kernels.layer.repos")
     return Package(
