@@ -19,16 +19,26 @@ class Spike(torch.autograd.Function):
     .. math:: \psi(v) = d \max(0, 1 - s |v|)
     """
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, v: Tensor, dampening: float, support: float) -> Tensor:
-        ctx.save_for_backward(v)
-        ctx.dampening, ctx.support = dampening, support
+    def forward(v: Tensor, dampening: float, support: float) -> Tensor:
         return (v > 0).to(v.dtype)
 
     @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        v, ctx.dampening, ctx.support = inputs
+        ctx.save_for_backward(v)
+        ctx.save_for_forward(v)
+
+    @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return Spike.jvp(ctx, grad), None, None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, *_: Any) -> Tensor:
         (v,) = ctx.saved_tensors
-        return grad * ctx.dampening * (1 - ctx.support * v.abs()).clamp_min(0), None, None
+        return tangent * ctx.dampening * (1 - ctx.support * v.abs()).clamp_min(0)
 
 
 def step(

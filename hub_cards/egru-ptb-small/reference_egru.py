@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .checks import check_cu_seqlens, check_options, check_state, check_weights
+from .checks import check_cu_seqlens, check_mask, check_options, check_state, check_weights
 from .packing import Packed, Padded
 from .reference import Spike
 from .run import input_product, run
@@ -90,7 +90,9 @@ def egru_scan(
 
     Raises:
         ValueError: a shape, device, range or cu_seqlens that does not fit.
-        TypeError: integer tensors, or an initial_state that is no pair.
+        TypeError: what is no tensor, integer tensors, or an initial_state that is no pair.
+        BackendError: one of torch.func's transforms or a forward-mode tangent on a fast backend;
+            the reference takes them.
 
     Source: Subramoney et al., "Efficient recurrent architectures through activity sparsity and
     sparse back-propagation through time", ICLR 2023, arXiv 2206.06178.
@@ -105,25 +107,22 @@ def egru_scan(
     else:
         layout, sequences = Padded(*x.shape[:2]), x.shape[0]
     if dropconnect_mask is not None:
-        if dropconnect_mask.shape != recurrent_kernel.shape:
-            raise ValueError(
-                f"dropconnect_mask must have shape {tuple(recurrent_kernel.shape)}, "
-                f"got {tuple(dropconnect_mask.shape)}"
-            )
+        check_mask(dropconnect_mask, recurrent_kernel)
         recurrent_kernel = recurrent_kernel * dropconnect_mask
 
-    if torch.is_autocast_enabled(x.device.type):
+    if not x.is_meta and torch.is_autocast_enabled(x.device.type):
         recurrent_kernel = recurrent_kernel.to(torch.get_autocast_dtype(x.device.type))
     gates_x = input_product(layout.pack(x), kernel, bias, event_driven)
     state_dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-    gates_x = gates_x.to(state_dtype)
-    recurrent_bias, threshold = recurrent_bias.to(state_dtype), threshold.to(state_dtype)
+    gates_x, recurrent_bias, threshold = (
+        _as(state_dtype, t) for t in (gates_x, recurrent_bias, threshold)
+    )
     if initial_state is None:
         y0 = gates_x.new_zeros(sequences, units)
         h0 = y0
     else:
         check_state(initial_state, sequences, units, x)
-        y0, h0 = (layout.sort(s.to(state_dtype)).contiguous() for s in initial_state)
+        y0, h0 = (layout.sort(_as(state_dtype, s)).contiguous() for s in initial_state)
     keep, keep_rate = None, 1.0 - zoneout
     if zoneout and training:
         keep = torch.rand(gates_x.shape[0], units, device=x.device) >= zoneout
@@ -139,4 +138,9 @@ def egru_scan(
     if return_events:
         events = layout.unpack(Spike.apply(c - threshold, dampening, support))
     cells = layout.unpack(c) if return_cells else None
-    return EgruScan(layout.unpack(y).to(x.dtype), state, events, cells)
+    return EgruScan(_as(x.dtype, layout.unpack(y)), state, events, cells)
+
+
+def _as(dtype: torch.dtype, tensor: Tensor) -> Tensor:
+    # Tensor.to costs a good part of a microsecond even where there is nothing to do.
+    return tensor if tensor.dtype == dtype else tensor.to(dtype)

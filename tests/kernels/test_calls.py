@@ -14,7 +14,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from eventide import use_backend
 from eventide.errors import BackendError
-from eventide_kernels import causal_conv1d, selective_scan, selective_state_update
+from eventide_kernels import causal_conv1d, event_matmul, selective_scan, selective_state_update
 
 
 def _scan(x: Tensor) -> Any:
@@ -33,8 +33,13 @@ def _update(x: Tensor) -> Any:
     return selective_state_update(state, x[..., 0], dt, -ones.expand(3, 4), ones, ones)
 
 
+def _events(x: Tensor) -> Any:
+    return event_matmul(x[0], torch.linspace(-1, 1, 100).view(20, 5).to(x.device))
+
+
 OPERATIONS: dict[str, Callable[[Tensor], Any]] = {
     "selective_scan": _scan, "causal_conv1d": _convolution, "selective_state_update": _update,
+    "event_matmul": _events,
 }  # fmt: skip
 X = torch.linspace(-1, 1, 60).view(1, 3, 20)
 
@@ -73,7 +78,7 @@ def test_transforms_are_the_references(operation: str, transform: str) -> None:
     torch.testing.assert_close(got, want, rtol=1e-2, atol=1e-2)
 
 
-@pytest.mark.parametrize("name", ["selective_scan", "causal_conv1d"])
+@pytest.mark.parametrize("name", ["selective_scan", "causal_conv1d", "event_matmul"])
 def test_reverse_mode_of_torch_func_is_refused_too(name: str) -> None:
     with pytest.raises(BackendError, match="neither torch.func's transforms"):
         torch.func.grad(lambda x: OPERATIONS[name](x).sum())(X)

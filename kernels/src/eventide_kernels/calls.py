@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor
+from torch._C import _is_tracing
 from torch._C._functorch import is_functorch_wrapped_tensor, maybe_current_level
 from torch.autograd import forward_ad
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
@@ -21,9 +22,13 @@ _PLAIN = (Tensor, torch.nn.Parameter)
 
 def is_unwatched(tensors: Iterable[Tensor]) -> bool:
     """Whether these are plain tensors outside of every tracer and mode, their numbers as stored."""
-    if torch.compiler.is_compiling() or torch.jit.is_tracing() or is_in_torch_dispatch_mode():
+    if torch.compiler.is_compiling() or _is_tracing() or is_in_torch_dispatch_mode():
         return False
-    return all(type(t) in _PLAIN and not (t.is_meta or t.is_neg()) for t in tensors)
+    # A loop, not all() of a generator: this is asked for every token.
+    for tensor in tensors:
+        if type(tensor) not in _PLAIN or tensor.is_meta or tensor.is_neg():
+            return False
+    return True
 
 
 def can_be_read(tensor: Tensor) -> bool:

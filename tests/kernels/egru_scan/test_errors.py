@@ -39,6 +39,21 @@ def test_integers(make_inputs: Make, name: str) -> None:
         egru_scan(**p)
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["x", "kernel", "recurrent_kernel", "bias", "recurrent_bias", "threshold", "dropconnect_mask",
+     "cu_seqlens"],
+)  # fmt: skip
+def test_what_is_no_tensor(make_inputs: Make, name: str) -> None:
+    with pytest.raises(TypeError, match=f"^{name} must be a Tensor, got list"):
+        egru_scan(**{**make_inputs(torch.float32, batch=1), name: [0, 7]})
+
+
+def test_an_initial_state_of_lists(make_inputs: Make) -> None:
+    with pytest.raises(TypeError, match="^initial_state's y must be a Tensor, got list"):
+        egru_scan(**{**make_inputs(torch.float32), "initial_state": ([0.0], [0.0])})
+
+
 def test_devices(make_inputs: Make) -> None:
     p = make_inputs(torch.float32)
     p["kernel"] = p["kernel"].to("meta")

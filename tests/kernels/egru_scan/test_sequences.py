@@ -128,6 +128,31 @@ def test_autocast_multiplies_in_bfloat16(make_inputs: Make) -> None:
     assert 0 < difference.max() and difference.median() < 1e-2
 
 
+@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize("gate", [0, 1, 2])
+@pytest.mark.parametrize(
+    "value", [-float("inf"), -3e38, -1e4, -89.0, 89.0, 1e4, 3e38, float("inf")]
+)
+def test_gates_far_out_are_closed_or_open(
+    make_inputs: Make, batch: int, gate: int, value: float
+) -> None:
+    found = []
+    for backend, dtype in (("cpu", torch.float32), ("reference", torch.float64)):
+        p = make_inputs(dtype, batch=batch)
+        bias = p["bias"].detach().clone()
+        bias[17 * gate : 17 * (gate + 1)] = value
+        p["bias"] = bias.requires_grad_()
+        with use_backend(backend):
+            out = egru_scan(**p, return_cells=True)
+            with torch.no_grad():
+                quick = egru_scan(**p, return_cells=True)
+        assert out.cells is not None and quick.cells is not None
+        grads = torch.autograd.grad(out.y.sum() + out.cells.sum(), [p["x"], p["threshold"], bias])
+        found.append([t.double() for t in (out.y, out.cells, *quick.state, quick.cells, *grads)])
+    for got, want in zip(*found, strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-3, atol=1e-4)
+
+
 def test_nan_in_the_input_reaches_the_output(make_inputs: Make) -> None:
     for batch in (1, 4):
         p = make_inputs(torch.float32, batch=batch, time=3)

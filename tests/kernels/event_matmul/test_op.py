@@ -9,7 +9,10 @@ import sys
 import pytest
 import torch
 from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
 
+from eventide import use_backend
+from eventide.errors import BackendError
 from eventide_kernels import compress_rows, event_matmul, quantize_rows
 from eventide_kernels.event_matmul.op import event_matmul_dense, event_matmul_rows
 
@@ -77,6 +80,33 @@ def test_compiles_with_compressed_rows(dtype: torch.dtype) -> None:
     torch.testing.assert_close(got, wanted)
     (actual,), (exact,) = (torch.autograd.grad(out.sum(), events) for out in (got, wanted))
     torch.testing.assert_close(actual, exact)
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_recorded_widths_must_fit_the_matrix(compress: bool) -> None:
+    """A graph recorded with one shape can be run with another: the loops read by the width."""
+    weight = torch.ones(63, 65)
+    matrix = compress_rows(weight) if compress else weight
+    traced = make_fx(lambda events: event_matmul(events, matrix))(make_events(3, 63))
+    with pytest.raises(ValueError, match="events have 99 units, weight has 63"):
+        traced(torch.ones(3, 99))
+
+
+def test_tracers_do_not_look_at_the_scale() -> None:
+    weight, scale = quantize_rows(torch.randn(63, 65))
+    traced = make_fx(lambda events: event_matmul(events, weight, scale=scale))(torch.ones(3, 63))
+    events = make_events(3, 63)
+    torch.testing.assert_close(traced(events), event_matmul(events, weight, scale=scale))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int8])
+def test_transforms_of_compressed_rows_are_refused(dtype: torch.dtype) -> None:
+    rows, events = compress_rows(make_events(63, 65), dtype=dtype), make_events(3, 63)
+    with pytest.raises(BackendError, match="event_matmul: the backend 'cpu'"):
+        torch.func.jvp(lambda events: event_matmul(events, rows), (events,), (events,))
+    with use_backend("reference"):
+        tangent = torch.func.jvp(lambda x: event_matmul(x, rows), (events,), (events,))[1]
+    torch.testing.assert_close(tangent, event_matmul(events, rows))
 
 
 def test_compiles_int8_without_looking_at_the_scale() -> None:

@@ -86,6 +86,7 @@ def test_quantize_rows() -> None:
     ("weight", "error", "words"),
     [
         (torch.ones(2, 2, dtype=torch.int8), TypeError, "int8"),
+        ([[1.0]], TypeError, "weight is list, want a Tensor"),
         (torch.ones(2), ValueError, r"\(2,\), want \(I, O\)"),
         (torch.tensor([[float("nan")]]), ValueError, "NaN"),
         (torch.tensor([[float("inf")]]), ValueError, "infinity"),
@@ -109,6 +110,10 @@ def test_refuses_an_index_dtype() -> None:
 @pytest.mark.parametrize(
     ("changes", "error", "words"),
     [
+        ({"values": [1.0]}, TypeError, "values is list, want a Tensor"),
+        ({"columns": None}, TypeError, "columns is NoneType, want a Tensor"),
+        ({"row_starts": [0]}, TypeError, "row_starts is list, want a Tensor"),
+        ({"scale": 1.0}, TypeError, "scale is float, want a Tensor"),
         ({"values": torch.ones(3, dtype=torch.int64)}, TypeError, "values is torch.int64"),
         ({"row_starts": torch.tensor([0, 1, 1, 3]).int()}, TypeError, "row_starts"),
         ({"scale": torch.ones(3, dtype=torch.int8)}, TypeError, "scale is torch.int8"),

@@ -7,6 +7,11 @@ from torch import Tensor
 VARIANTS = ("released", "paper")
 
 
+def _want_tensor(name: str, value: object) -> None:
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name} must be a Tensor, got {type(value).__name__}")
+
+
 def _want(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
     if tuple(tensor.shape) != shape:
         raise ValueError(f"{name} must have shape {shape}, got {tuple(tensor.shape)}")
@@ -20,7 +25,17 @@ def check_weights(
     recurrent_bias: Tensor,
     threshold: Tensor,
 ) -> None:
-    """Shapes, floating dtypes and one device for everything."""
+    """Floating dtypes, one device and the shapes of everything."""
+    named = {
+        "x": x, "kernel": kernel, "recurrent_kernel": recurrent_kernel, "bias": bias,
+        "recurrent_bias": recurrent_bias, "threshold": threshold,
+    }  # fmt: skip
+    for name, tensor in named.items():
+        _want_tensor(name, tensor)
+        if not tensor.is_floating_point():
+            raise TypeError(f"{name} must be floating point, got {tensor.dtype}")
+        if tensor.device != x.device:
+            raise ValueError(f"{name} is on {tensor.device}, but x is on {x.device}")
     if x.dim() != 3:
         raise ValueError(f"x must have shape (batch, time, input), got {tuple(x.shape)}")
     if threshold.dim() != 1:
@@ -30,15 +45,6 @@ def check_weights(
     _want("recurrent_kernel", recurrent_kernel, (units, 3 * units))
     _want("bias", bias, (3 * units,))
     _want("recurrent_bias", recurrent_bias, (3 * units,))
-    named = {
-        "x": x, "kernel": kernel, "recurrent_kernel": recurrent_kernel, "bias": bias,
-        "recurrent_bias": recurrent_bias, "threshold": threshold,
-    }  # fmt: skip
-    for name, tensor in named.items():
-        if not tensor.is_floating_point():
-            raise TypeError(f"{name} must be floating point, got {tensor.dtype}")
-        if tensor.device != x.device:
-            raise ValueError(f"{name} is on {tensor.device}, but x is on {x.device}")
 
 
 def check_state(state: tuple[Tensor, Tensor], sequences: int, units: int, x: Tensor) -> None:
@@ -46,13 +52,25 @@ def check_state(state: tuple[Tensor, Tensor], sequences: int, units: int, x: Ten
     if not isinstance(state, (tuple, list)) or len(state) != 2:
         raise TypeError(f"initial_state must be a pair (y, h), got {type(state).__name__}")
     for name, tensor in zip(("y", "h"), state, strict=True):
+        _want_tensor(f"initial_state's {name}", tensor)
         _want(f"initial_state's {name}", tensor, (sequences, units))
         if tensor.device != x.device:
             raise ValueError(f"initial_state's {name} is on {tensor.device}, x is on {x.device}")
 
 
+def check_mask(mask: Tensor, recurrent_kernel: Tensor) -> None:
+    """dropconnect_mask has the shape and the device of recurrent_kernel."""
+    _want_tensor("dropconnect_mask", mask)
+    _want("dropconnect_mask", mask, tuple(recurrent_kernel.shape))
+    if mask.device != recurrent_kernel.device:
+        raise ValueError(
+            f"dropconnect_mask is on {mask.device}, but x is on {recurrent_kernel.device}"
+        )
+
+
 def check_cu_seqlens(cu_seqlens: Tensor, x: Tensor) -> None:
     """cu_seqlens starts at 0, never falls and ends at the number of rows of a batch of one."""
+    _want_tensor("cu_seqlens", cu_seqlens)
     if x.shape[0] != 1:
         raise ValueError(f"cu_seqlens needs x of shape (1, rows, input), got {tuple(x.shape)}")
     if cu_seqlens.dim() != 1 or cu_seqlens.numel() < 1 or cu_seqlens.is_floating_point():

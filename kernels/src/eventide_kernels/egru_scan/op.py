@@ -38,11 +38,26 @@ def egru_scan_op(
     event_driven: bool,
     backend: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """y (N, H), c (N, H), last h (B, H), and what the backward pass needs."""
+    """y (N, H), c (N, H), last h (B, H), and what the backward pass needs.
+
+    Raises:
+        ValueError: batch_sizes rise, exceed the sequences of y0 or do not add up to N.
+    """
+    _check_sizes(batch_sizes, len(gates_x), len(y0))
     return load_backend(backend).forward(
         gates_x, recurrent_kernel, recurrent_bias, threshold, y0, h0, keep, keep_rate,
         batch_sizes, dampening, support, save, event_driven,
     )  # fmt: skip
+
+
+def _check_sizes(batch_sizes: list[int], rows: int, sequences: int) -> None:
+    """A recorded graph can meet other rows than it was made for; the loops trust the sizes."""
+    bounds = [sequences, *batch_sizes, 0]
+    if sum(batch_sizes) != rows or bounds != sorted(bounds, reverse=True):
+        raise ValueError(
+            f"egru_scan: batch_sizes must never rise from the {sequences} sequences on and add up "
+            f"to {rows} rows, got {batch_sizes}"
+        )
 
 
 @egru_scan_op.register_fake

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from eventide.backends import Kernel, select
 
+from ..calls import can_be_read, is_unwatched, refuse_transforms
 from ..dense import linear
 from ..event_matmul import event_matmul
 from . import reference
@@ -21,13 +22,13 @@ def run(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """y, c and the last h of a packed scan; the arguments are those of reference.scan."""
     gates_x, recurrent_kernel, *rest = arguments
-    name = _backend(gates_x.device.type, gates_x.dtype)
+    name = _backend_of(gates_x)
     if variant == "paper" or name == "reference":
         return reference.scan(gates_x, recurrent_kernel.to(gates_x.dtype), *rest, variant)
-    differentiable = torch.is_grad_enabled() and any(
-        isinstance(a, Tensor) and a.requires_grad for a in arguments
-    )
-    if differentiable or torch.compiler.is_compiling():
+    tensors = [a for a in arguments if isinstance(a, Tensor)]
+    refuse_transforms("egru_scan", name, tensors)
+    differentiable = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+    if differentiable or not is_unwatched(tensors):
         return egru_scan_op(*arguments, differentiable, event_driven, name)[:3]
     # PyTorch's dispatcher costs as much as a token.
     kernel = _select(gates_x.device.type, gates_x.dtype).load()
@@ -36,12 +37,22 @@ def run(
 
 def input_product(x: Tensor, kernel: Tensor, bias: Tensor, event_driven: bool) -> Tensor:
     """x W + b for all rows at once; a few rows of mostly zeros skip the silent ones."""
-    if _backend(x.device.type, x.dtype) == "reference":
+    name = _backend_of(x)
+    if name == "reference":
         return F.linear(x, kernel.t(), bias)
-    few = event_driven and len(x) <= 2 and x.is_cpu and not torch.is_grad_enabled()
-    if few and not torch.compiler.is_compiling() and 2 * int(x.count_nonzero()) < x.numel():
+    refuse_transforms("egru_scan", name, (x, kernel, bias))
+    few = event_driven and len(x) <= 2 and not torch.is_grad_enabled()
+    if few and can_be_read(x) and 2 * int(x.count_nonzero()) < x.numel():
         return event_matmul(x, kernel, bias=bias)
     return linear(x, kernel, bias)
+
+
+def _backend_of(tensor: Tensor) -> str:
+    # Shapes alone are the same from every backend, and torch.jit's tracer, which takes no list of
+    # sizes into an operator, can unroll the reference.
+    if tensor.is_meta or torch.jit.is_tracing():
+        return "reference"
+    return _backend(tensor.device.type, tensor.dtype)
 
 
 @torch.compiler.assume_constant_result
@@ -50,4 +61,4 @@ def _backend(device: str, dtype: torch.dtype) -> str:
 
 
 def _select(device: str, dtype: torch.dtype) -> Kernel:
-    return select("egru_scan", device=device, dtype=str(dtype).removeprefix("torch."))
+    return select("egru_scan", device=device, dtype=dtype)

@@ -1,15 +1,19 @@
 """event_matmul: the product of an event vector with a matrix, reading only rows that fired."""
 
+from math import isfinite
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from ..calls import can_be_read, is_unwatched, refuse_transforms
+from . import reference
 from .op import event_matmul_dense, event_matmul_rows, load_backend
 from .rows import CompressedRows, compress_rows, quantize_rows
 
 __all__ = ["CompressedRows", "compress_rows", "event_matmul", "quantize_rows"]
 
 _EVENTS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
-_PLAIN = (Tensor, torch.nn.Parameter)
 
 
 def event_matmul(
@@ -47,6 +51,8 @@ def event_matmul(
     Raises:
         TypeError: an argument is not a tensor, or its dtype is not one of those above.
         ValueError: shapes or devices do not match, scale is missing, given twice or not finite.
+        BackendError: one of torch.func's transforms or a forward-mode tangent on a fast backend;
+            the reference takes them.
     """
     compressed = isinstance(weight, CompressedRows)
     _check_dtypes(events, weight, scale, bias)
@@ -56,13 +62,10 @@ def event_matmul(
         matrix = weight.values, weight.columns, weight.row_starts, weight.scale, weight.shape[1]
     else:
         matrix = weight, scale
-    if _needs_dispatcher(events, *matrix[:2]):
-        out = (event_matmul_rows if compressed else event_matmul_dense)(flat, *matrix)
-    else:
-        backend = load_backend(events)
-        out = (backend.forward_rows if compressed else backend.forward)(flat, *matrix)
+    out = _run(flat, matrix, compressed)
     if bias is not None:
-        out = (out + bias).to(events.dtype)
+        out = out + bias
+        out = out if out.dtype == events.dtype else out.to(events.dtype)
     if events.ndim == 1:
         return out.squeeze(0)
     return out if events.ndim == 2 else out.reshape(*events.shape[:-1], weight.shape[1])
@@ -75,19 +78,25 @@ def _as_batch(events: Tensor) -> Tensor:
     return events if events.ndim == 2 else events.flatten(0, -2)
 
 
-def _needs_dispatcher(*inputs: Tensor | None) -> bool:
-    """Whether anyone traces or differentiates: PyTorch's dispatcher costs as much as a token."""
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
-        return True
-    differentiates = torch.is_grad_enabled()
-    for tensor in inputs:
-        if tensor is None:
-            continue
-        if (differentiates and tensor.requires_grad) or not tensor.is_cpu:
-            return True
-        if type(tensor) not in _PLAIN:
-            return True
-    return False
+def _run(events: Tensor, matrix: tuple[Any, ...], compressed: bool) -> Tensor:
+    operator = event_matmul_rows if compressed else event_matmul_dense
+    tensors = events, *(matrix[:1] if matrix[1] is None else matrix[:2])
+    unwatched = is_unwatched(tensors)
+    if not unwatched and (
+        torch.compiler.is_compiling() or torch.jit.is_tracing() or events.is_meta
+    ):
+        return operator(events, *matrix)
+    backend = load_backend(events)
+    forward = backend.forward_rows if compressed else backend.forward
+    # The reference is differentiable in any order and mode.
+    if backend is reference:
+        return forward(events, *matrix)
+    refuse_transforms("event_matmul", backend.__name__.rpartition(".")[2], tensors)
+    differentiates = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+    # PyTorch's dispatcher costs as much as a token.
+    if unwatched and events.is_cpu and not differentiates:
+        return forward(events, *matrix)
+    return operator(events, *matrix)
 
 
 def _check_dtypes(
@@ -141,6 +150,11 @@ def _check_shapes(
     _check_scale(weight, scale)
 
 
+def _is_finite(tensor: Tensor) -> bool:
+    # Both are NaN where any is; isfinite().all() takes four passes for it.
+    return not tensor.numel() or all(isfinite(float(end)) for end in torch.aminmax(tensor))
+
+
 def _check_scale(weight: Tensor | CompressedRows, scale: Tensor | None) -> None:
     if isinstance(weight, CompressedRows):
         if scale is not None:
@@ -150,6 +164,5 @@ def _check_scale(weight: Tensor | CompressedRows, scale: Tensor | None) -> None:
         if weight.dtype == torch.int8:
             raise ValueError("event_matmul: an int8 weight wants a scale of shape (I,), got None")
         return
-    looking_is_free = scale.is_cpu and not torch.compiler.is_compiling()
-    if looking_is_free and type(scale) in _PLAIN and not bool(scale.isfinite().all()):
+    if can_be_read(scale) and not _is_finite(scale.detach()):
         raise ValueError("event_matmul: scale holds NaN or infinity, want finite values")

@@ -206,7 +206,7 @@ def forward(events: Tensor, weight: Tensor, scale: Tensor | None) -> Tensor:
         _fill_dense(sums, *fired, stored, start, stop)
 
     run_split(fill, width, total * width * stored.itemsize, _BYTES_WORTH_A_THREAD)
-    return out.to(events.dtype)
+    return out if out.dtype == events.dtype else out.to(events.dtype)
 
 
 def forward_rows(
@@ -228,4 +228,4 @@ def forward_rows(
 
     bytes_a_row = (values.nbytes + columns.nbytes) // max(events.shape[1], 1)
     run_split(fill, events.shape[0], total * bytes_a_row, _BYTES_WORTH_A_THREAD)
-    return out.to(events.dtype)
+    return out if out.dtype == events.dtype else out.to(events.dtype)

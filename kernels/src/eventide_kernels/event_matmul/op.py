@@ -28,6 +28,7 @@ def load_backend(events: Tensor) -> Any:
 @torch.library.custom_op("eventide::event_matmul", mutates_args=())
 def event_matmul_dense(events: Tensor, weight: Tensor, scale: Tensor | None) -> Tensor:
     """events (N, I), weight (I, O), scale (I,) -> (N, O) in the dtype of events."""
+    _check_width(events, len(weight))
     return load_backend(events).forward(events, weight, scale)
 
 
@@ -41,8 +42,15 @@ def event_matmul_rows(
     n_out: int,
 ) -> Tensor:
     """The same for compressed rows: values and columns (nnz,), row_starts (I + 1,)."""
+    _check_width(events, len(row_starts) - 1)
     backend = load_backend(events)
     return backend.forward_rows(events, values, columns, row_starts, scale, n_out)
+
+
+def _check_width(events: Tensor, units: int) -> None:
+    """A recorded graph can meet other events than it was made for; the loops trust the width."""
+    if events.shape[1] != units:
+        raise ValueError(f"event_matmul: events have {events.shape[1]} units, weight has {units}")
 
 
 @event_matmul_dense.register_fake

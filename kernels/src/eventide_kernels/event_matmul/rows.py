@@ -29,7 +29,7 @@ class CompressedRows:
         scale: (I,) floating point, or None for 1. Required for int8 values.
 
     Raises:
-        TypeError: a dtype is not one of those above.
+        TypeError: an attribute is not a tensor, or its dtype is not one of those above.
         ValueError: shapes, devices or row_starts contradict one another, or scale is not finite.
     """
 
@@ -84,7 +84,7 @@ def compress_rows(
         index_dtype: of the columns: torch.uint16 or torch.int32. None takes the smallest that fits.
 
     Raises:
-        TypeError: weight is not floating point, or a dtype is not one of those above.
+        TypeError: weight is not a floating point tensor, or a dtype is not one of those above.
         ValueError: weight is not 2-D, is not finite, or has more columns than uint16 can name.
     """
     _check_matrix("compress_rows", weight)
@@ -120,7 +120,7 @@ def quantize_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
         (q (I, O) int8, s (I,) float32); |W - s q| <= s / 2. A row of zeros has scale 1.
 
     Raises:
-        TypeError: weight is not floating point.
+        TypeError: weight is not a floating point tensor.
         ValueError: weight is not 2-D or not finite.
     """
     _check_matrix("quantize_rows", weight)
@@ -138,6 +138,8 @@ def _tensors(rows: CompressedRows) -> dict[str, Tensor]:
 
 
 def _check_matrix(caller: str, weight: Tensor) -> None:
+    if not isinstance(weight, Tensor):
+        raise TypeError(f"{caller}: weight is {type(weight).__name__}, want a Tensor")
     if not weight.is_floating_point():
         raise TypeError(f"{caller}: weight is {weight.dtype}, want a floating point dtype")
     if weight.ndim != 2:
@@ -148,6 +150,10 @@ def _check_matrix(caller: str, weight: Tensor) -> None:
 
 def _check_dtypes(rows: CompressedRows) -> None:
     wanted = {"values": VALUE_DTYPES, "columns": INDEX_DTYPES, "row_starts": (torch.int64,)}
+    for name in (*wanted, "scale"):
+        tensor = getattr(rows, name)
+        if not (isinstance(tensor, Tensor) or (tensor is None and name == "scale")):
+            raise TypeError(f"CompressedRows: {name} is {type(tensor).__name__}, want a Tensor")
     for name, dtypes in wanted.items():
         got = getattr(rows, name).dtype
         if got not in dtypes:
