@@ -33,4 +33,4 @@ def eventide_register_models(register: Callable[..., Any]) -> None:
 @hookimpl
 def eventide_register_commands(register: Callable[..., Any]) -> None:
     """Register `eventide mamba`."""
-    register("mamba", "eventide_mamba.cli:app", summary="what the Mamba patch covers and gains")
+    register("mamba", "eventide_mamba.cli:app", summary="What the Mamba patch covers and gains.")
