@@ -1,7 +1,9 @@
 """selective_scan on the CPU against its rivals and against this machine's limit.
 
-    python tests/benchmarks/bench_selective_scan.py [--quick] [--no-save]
-    python tests/benchmarks/bench_selective_scan.py --torch-backward
+    python tests/benchmarks/bench_selective_scan.py [--quick] [--no-save] [--name NAME]
+    python tests/benchmarks/bench_selective_scan.py --torch-backward [--name NAME]
+
+NAME is that of the record, for a second machine beside the first.
 
 The torch path's backward pass is quadratic in the length and takes minutes at 2048 steps. The first
 command shows how it grows up to 256 steps; the second measures it once at 2048, which takes five
@@ -33,6 +35,7 @@ from scan_contenders import (
 from scan_memory import compare
 from timing import medians
 
+NAME = "selective_scan"
 COMMAND = "python tests/benchmarks/bench_selective_scan.py"
 MAIN = (1, 1536, 2048, 16)
 TABLE = [
@@ -107,8 +110,8 @@ def rivals(size: Size, rounds: int) -> Rows:
     return rows
 
 
-def saved_rows() -> Rows:
-    path = FOLDER / "selective_scan.json"
+def saved_rows(name: str) -> Rows:
+    path = FOLDER / f"{name}.json"
     return json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
 
 
@@ -116,26 +119,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="one tiny size; saves nothing")
     parser.add_argument("--torch-backward", action="store_true", help="that row alone, 5 minutes")
+    parser.add_argument("--name", default=NAME, help="of the record in docs/benchmarks")
     parser.add_argument("--no-save", action="store_true", help="do not write docs/benchmarks")
     arguments = parser.parse_args()
     torch.set_num_threads(2)
     if arguments.torch_backward:
         rows = [torch_backward()]
-        merged = [row for row in saved_rows() if "command" not in row] + rows
+        merged = [row for row in saved_rows(arguments.name) if "command" not in row] + rows
     else:
         sizes = [QUICK] if arguments.quick else [MAIN, *TABLE]
         memory = compare(2048 if arguments.quick else 8192)
         rows = [measure(size, 3 if np.prod(size) > 2e8 else 15) for size in sizes]
         rows += rivals(sizes[0], 1 if arguments.quick else 3)
         rows += memory
-        merged = rows + [row for row in saved_rows() if "command" in row]
+        merged = rows + [row for row in saved_rows(arguments.name) if "command" in row]
     for part in dict.fromkeys(row["part"] for row in rows):
         table(f"selective_scan, fp32, 2 threads: {part}", [r for r in rows if r["part"] == part])
     if PSCAN not in scans():
         table("left out", [{"rival": PSCAN, "why": "mambapy is not installed"}])
     if not (arguments.no_save or arguments.quick):
         load = f" Load average of the machine after measuring: {os.getloadavg()[0]:.1f}."
-        save("selective_scan", merged, COMMAND, NOTES + load)
+        named = "" if arguments.name == NAME else f" --name {arguments.name}"
+        save(arguments.name, merged, COMMAND + named, NOTES + load)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,27 @@ IMAGE = "selective-scan.svg"
 
 def section(record: Record) -> str:
     """The block of the page."""
+    sizes, versus, memory = tables(record)
+    return "\n\n".join(
+        [
+            "## The selective scan\n\nThe *bare loop* does the same exponentials and multiply-adds "
+            "and touches no memory: it is this machine's limit.",
+            "![Milliseconds by number of steps](images/selective-scan.svg)",
+            sizes,
+            "Against the PyTorch path of `transformers` and the parallel scan of `mamba.py`, one "
+            "sequence of 1536 channels and 16 states. Backward, the time of `transformers` grows "
+            "with the square of the number of steps.",
+            versus,
+            "Memory above the inputs, at its peak. *Recorded* is the forward pass of training, "
+            "which keeps what the backward pass wants; `transformers` needs that and more, in a "
+            "backward pass too long to be measured here.",
+            memory,
+        ]
+    )
+
+
+def tables(record: Record) -> tuple[str, str, str]:
+    """Sizes, rivals and memory."""
     sizes = {
         "Batch": key("batch"),
         "Channels": key("channels"),
@@ -33,21 +54,10 @@ def section(record: Record) -> str:
     }
     memory = {"What": key("what"), "Steps": key("length"), "Peak, MiB": key("peak_mib")}
     parts = by_part(record)
-    return "\n\n".join(
-        [
-            "## The selective scan\n\nThe *bare loop* does the same exponentials and multiply-adds "
-            "and touches no memory: it is this machine's limit.",
-            "![Milliseconds by number of steps](images/selective-scan.svg)",
-            table(sizes, parts.get("size", [])),
-            "Against the PyTorch path of `transformers` and the parallel scan of `mamba.py`, one "
-            "sequence of 1536 channels and 16 states. Backward, the time of `transformers` grows "
-            "with the square of the number of steps.",
-            table(versus, parts.get("versus", [])),
-            "Memory above the inputs, at its peak. *Recorded* is the forward pass of training, "
-            "which keeps what the backward pass wants; `transformers` needs that and more, in a "
-            "backward pass too long to be measured here.",
-            table(memory, parts.get("memory", [])),
-        ]
+    return (
+        table(sizes, parts.get("size", [])),
+        table(versus, parts.get("versus", [])),
+        table(memory, parts.get("memory", [])),
     )
 
 
