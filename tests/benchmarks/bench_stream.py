@@ -1,9 +1,11 @@
-"""STREAM: time and memory by the number of points, throughput of the models, where time goes.
+r"""STREAM: time and memory by the number of points, throughput of the models, where time goes.
 
-    THP_MEM_ALLOC_ENABLE=1 python tests/benchmarks/bench_stream.py [--quick] [--no-save]
+    MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=8000000000 \
+        python tests/benchmarks/bench_stream.py [--quick] [--no-save] [--rounds N]
 
-The variable makes PyTorch's allocator ask for huge pages; without it the arrays of large clouds
-spend more time in page faults than in arithmetic, those of every layer measured here alike.
+The variables make the C library keep what is freed for the next call. Without them the system takes
+arrays of over 32 MiB back each time and hands out pages anew, zeroed one by one, and large clouds
+spend more time on that than on arithmetic, those of every layer measured here alike.
 
 StreamConv stands against PyG's PointTransformerConv over 16 neighbours, whose graph is built anew
 in each call, and against dense attention. Each memory figure is taken in a process of its own.
@@ -23,6 +25,8 @@ from stream_scaling import LARGEST, SIZES, THREADS, scaling
 from stream_throughput import clouds, recordings, throughput
 
 Rows = list[dict[str, Any]]
+ROUNDS = 3
+ALLOCATOR = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "THP_MEM_ALLOC_ENABLE")
 PARTS = ("scaling", "growth", "throughput", "online", "profile")
 
 
@@ -48,10 +52,11 @@ def measure(quick: bool, rounds: int) -> Rows:
     return rows + profiles(quick)
 
 
-def command() -> str:
-    """What was run, with the variable where it was set."""
-    huge = "THP_MEM_ALLOC_ENABLE=1 " if os.environ.get("THP_MEM_ALLOC_ENABLE") == "1" else ""
-    return f"{huge}python tests/benchmarks/bench_stream.py"
+def command(rounds: int) -> str:
+    """What to run to measure again, with the variables of the allocator that were set."""
+    variables = [f"{name}={os.environ[name]} " for name in ALLOCATOR if name in os.environ]
+    asked = "" if rounds == ROUNDS else f" --rounds {rounds}"
+    return f"{''.join(variables)}python tests/benchmarks/bench_stream.py{asked}"
 
 
 def limits() -> str:
@@ -63,7 +68,7 @@ def limits() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="tiny sizes; saves nothing")
-    parser.add_argument("--rounds", type=int, default=3, help="of each timing")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="of each timing")
     parser.add_argument("--no-save", action="store_true", help="do not write docs/benchmarks")
     arguments = parser.parse_args()
     rows = measure(arguments.quick, arguments.rounds)
@@ -71,7 +76,7 @@ def main() -> None:
         table(f"STREAM, {part}", [row for row in rows if row["part"] == part])
     if not (arguments.no_save or arguments.quick):
         save(
-            "stream", rows, command(),
+            "stream", rows, command(arguments.rounds),
             f"Float32, {THREADS} threads, medians of {arguments.rounds}. Layers: 64 channels in "
             "and out, one cloud; StreamConv along 3 axes with 16 states, dense attention with 4 "
             "heads. Memory: the most above what was resident before, in a process of its own. "
