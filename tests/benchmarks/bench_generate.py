@@ -1,5 +1,9 @@
 """Tokens per second of greedy generation: the shipped EGRU against an nn.LSTM of the same sizes.
 
+    python tests/benchmarks/bench_generate.py [--no-save] [--name NAME]
+
+NAME is that of the record, for a second machine beside the first.
+
 Both run the same loop: one token in, logits out, the largest one next; batch 1. EGRU is timed with
 its events and with dense products, and through transformers' generate() besides. The LSTM has the
 same embedding, layers and tied decoder; its weights are random, which changes nothing in its time.
@@ -21,6 +25,7 @@ import eventide_egru  # noqa: F401  registers the classes
 
 CHECKPOINT = Path(__file__).parents[2] / "hub_cards" / "egru-ptb-small"
 PROMPT, TOKENS = 16, 100
+NAME = "generate"
 
 
 class LstmLanguageModel(torch.nn.Module):
@@ -95,15 +100,17 @@ def measure(threads: int, rounds: int) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--name", default=NAME, help="of the record in docs/benchmarks")
     parser.add_argument("--no-save", action="store_true", help="do not write docs/benchmarks")
     arguments = parser.parse_args()
     rows = [row for threads in (1, 2) for row in measure(threads, arguments.rounds)]
     table(f"Greedy generation of {TOKENS} tokens, batch 1, medians", rows)
     if not arguments.no_save:
+        named = "" if arguments.name == NAME else f" --name {arguments.name}"
         save(
-            "generate", rows, "python tests/benchmarks/bench_generate.py",
+            arguments.name, rows, f"python tests/benchmarks/bench_generate.py{named}",
             f"{PROMPT} prompt tokens and {TOKENS} generated ones, batch 1, medians in one process.",
         )  # fmt: skip
 

@@ -11,18 +11,23 @@ IMAGE = "generate.svg"
 
 def section(record: Record) -> str:
     """The block of the page."""
+    return (
+        "## Generating text\n\nOne token in, the likeliest next token out, for the published "
+        "checkpoint and for an `nn.LSTM` of the same sizes.\n\n"
+        "![Tokens a second of each model and number of threads](images/generate.svg)\n\n"
+        + speeds(record)
+    )
+
+
+def speeds(record: Record) -> str:
+    """The table."""
     columns = {
         "Threads": key("threads"),
         "Model": key("way"),
         "Tokens a second": key("tokens_per_second"),
         "Times the LSTM": key("times_the_LSTM"),
     }
-    return (
-        "## Generating text\n\nOne token in, the likeliest next token out, for the published "
-        "checkpoint and for an `nn.LSTM` of the same sizes.\n\n"
-        "![Tokens a second of each model and number of threads](images/generate.svg)\n\n"
-        + table(columns, record["rows"])
-    )
+    return table(columns, record["rows"])
 
 
 def picture(rows: Rows) -> None:
