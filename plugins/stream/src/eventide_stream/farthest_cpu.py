@@ -12,6 +12,7 @@ from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
+from eventide_kernels.compiled import compiled
 from eventide_kernels.threads import run_split
 
 _BYTES_A_DISTANCE = 16
@@ -39,7 +40,7 @@ def choose(x: Tensor, starts: Tensor, counts: Tensor, first: Tensor) -> Tensor:
     return torch.from_numpy(chosen)
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@compiled()
 def _choose(
     axes: NDArray[np.floating], starts: NDArray[np.int64], ends: NDArray[np.int64],
     first: NDArray[np.int64], chosen: NDArray[np.int64], begin: int, end: int,

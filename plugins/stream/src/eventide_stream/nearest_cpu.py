@@ -11,6 +11,7 @@ from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
+from eventide_kernels.compiled import compiled
 from eventide_kernels.threads import run_split
 
 _BYTES_A_DISTANCE = 16
@@ -30,7 +31,7 @@ def search(x: Tensor, y: Tensor, count: int) -> Tensor:
     return torch.from_numpy(found)
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@compiled()
 def _search(
     axes: NDArray[np.float64], queries: NDArray[np.float64], found: NDArray[np.int64],
     begin: int, end: int,
