@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -45,3 +46,15 @@ def test_runs_where_nothing_can_be_written(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(RuntimeError, match="no locator available"):
         numba.njit(cache=True)(lambda x: x)  # what Numba itself does there
     assert module.compiled()(lambda x: x + 1)(1) == 2
+
+
+def test_no_function_is_kept_in_another_way() -> None:
+    repository = Path(__file__).resolve().parents[2]
+    sources = [*repository.glob("kernels/src/**/*.py"), *repository.glob("plugins/*/src/**/*.py")]
+    others = [
+        str(file.relative_to(repository))
+        for file in sources
+        if file.name != "compiled.py"
+        and re.search(r"""\bcache=True|["']cache["']: True""", file.read_text(encoding="utf-8"))
+    ]
+    assert not others, "decorate with eventide_kernels.compiled.compiled"

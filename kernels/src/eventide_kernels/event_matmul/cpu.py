@@ -7,31 +7,25 @@ the threads are Python's own, because the loops hold no GIL and nothing then has
     N batch   I units   O outputs
 """
 
-from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
+from ..compiled import compiled
 from ..threads import run_split
 from .lanes import as_stored, widen
 
 Array = np.ndarray
 
 # Everything but nnan and ninf: a NaN or an infinity in an event has to reach the output.
-_options: dict[str, Any] = {
-    "cache": True,
-    "nogil": True,
-    "error_model": "numpy",
-    "fastmath": {"contract", "nsz", "arcp", "reassoc"},
-}
+_FAST = {"contract", "nsz", "arcp", "reassoc"}
 _NO_SCALE = np.empty(0, dtype=np.float32)
 _BYTES_WORTH_A_THREAD = 8_000_000
 _COLUMNS_IN_CACHE = 4096
 
 
-@njit(**_options)
+@compiled(fastmath=_FAST)
 def list_fired(events: Array, scale: Array, rows: Array, coefficients: Array) -> int:
     """Write the indices of nonzero events, and events * scale, front to back; return their number.
 
@@ -48,7 +42,7 @@ def list_fired(events: Array, scale: Array, rows: Array, coefficients: Array) ->
     return count
 
 
-@njit(**_options)
+@compiled(fastmath=_FAST)
 def _add_four(
     total: Array, scales: Array, rows: Array, k: int, weight: Array, start: int, stop: int
 ) -> None:
@@ -60,7 +54,7 @@ def _add_four(
         total[j] += c0 * widen(w0[j]) + c1 * widen(w1[j]) + c2 * widen(w2[j]) + c3 * widen(w3[j])
 
 
-@njit(**_options)
+@compiled(fastmath=_FAST)
 def _add_twelve(
     total: Array, scales: Array, rows: Array, k: int, weight: Array, start: int, stop: int
 ) -> None:
@@ -81,7 +75,7 @@ def _add_twelve(
         total[j] += low + mid + high
 
 
-@njit(**_options)
+@compiled(fastmath=_FAST)
 def add_rows_dense(
     out: Array, coefficients: Array, rows: Array, count: int, weight: Array, start: int, stop: int
 ) -> None:
@@ -106,7 +100,7 @@ def add_rows_dense(
         done += 1
 
 
-@njit(**_options)
+@compiled(fastmath=_FAST)
 def event_product(
     out: Array, events: Array, weight: Array, rows: Array, coefficients: Array
 ) -> None:
@@ -119,7 +113,7 @@ def event_product(
     add_rows_dense(out, coefficients, rows, count, weight, 0, out.shape[0])
 
 
-@njit(**_options)
+@compiled(fastmath=_FAST)
 def add_rows_compressed(
     out: Array,
     coefficients: Array,
@@ -139,7 +133,7 @@ def add_rows_compressed(
             out[columns[entry]] += coefficient * widen(values[entry])
 
 
-@njit(**_options)
+@compiled(fastmath=_FAST)
 def _list_all(events: Array, scale: Array, rows: Array, coefficients: Array, counts: Array) -> int:
     total = 0
     for n in range(events.shape[0]):
@@ -148,7 +142,7 @@ def _list_all(events: Array, scale: Array, rows: Array, coefficients: Array, cou
     return total
 
 
-@njit(**_options)
+@compiled(fastmath=_FAST)
 def _fill_dense(
     out: Array,
     rows: Array,
@@ -165,7 +159,7 @@ def _fill_dense(
             add_rows_dense(out[n], coefficients[n], rows[n], counts[n], weight, left, right)
 
 
-@njit(**_options)
+@compiled(fastmath=_FAST)
 def _fill_compressed(
     out: Array,
     rows: Array,
