@@ -21,7 +21,7 @@ OFFLINE := HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/installed-demo
-	@$(OFFLINE) $(BIN)/eventide egru demo
+	@$(OFFLINE) $(BIN)/evenfall egru demo
 
 # One BLAS thread for each of the two workers; the last line printed is pytest's summary.
 test: $(VENV)/installed-test
@@ -48,12 +48,12 @@ clean:
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/installed-demo: $(PINS)
-	@echo "Installing eventide into $(VENV) (a few minutes the first time)"
+	@echo "Installing evenfall into $(VENV) (a few minutes the first time)"
 	@$(PIP_INSTALL) $(call editable,$(DEMO_DISTS))
 	@touch $@
 
 $(VENV)/installed-test: $(PINS)
-	@echo "Installing eventide and its test tools into $(VENV) (a few minutes the first time)"
+	@echo "Installing evenfall and its test tools into $(VENV) (a few minutes the first time)"
 	@$(PIP_INSTALL) $(call editable,$(ALL_DISTS)) -e '.[test]'
 	@$(PYTHON_PART) $(PIP_INSTALL) --no-build-isolation --no-deps mamba_ssm || \
 		echo "mamba_ssm does not install here; its tests are skipped"
@@ -68,7 +68,7 @@ $(VENV)/installed-docs: $(PINS)
 # left out, and with another torch also torchvision and the CUDA packages, which fit only ours.
 $(PINS): $(INSTALL_INPUTS)
 	@command -v $(PYTHON) >/dev/null || { echo "make: no '$(PYTHON)' found; name one with make PYTHON=/path/to/python3.11" >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: eventide needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1); name another with make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: evenfall needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1); name another with make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@theirs=$$($(BIN)/python -m pip config list | sed -n "s/^[^=]*\.constraint='\(.*\)'$$/\1/p" | sed 's/\\n/ /g'); \
 	for file in $$theirs; do test -f "$$file" && cat "$$file"; done | awk -F '[ =<>~!@;[]' ' \

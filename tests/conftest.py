@@ -17,12 +17,12 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
-    """Return the folder of data sets: `$EVENTIDE_DATA`, else `shared/data` beside the checkout.
+    """Return the folder of data sets: `$EVENFALL_DATA`, else `shared/data` beside the checkout.
 
     Skips the test, naming the absent folder, where there is none.
     """
-    configured = os.environ.get("EVENTIDE_DATA")
+    configured = os.environ.get("EVENFALL_DATA")
     folder = Path(configured) if configured else REPOSITORY.parent / "shared" / "data"
     if not folder.is_dir():
-        pytest.skip(f"no data sets: {folder} does not exist; set EVENTIDE_DATA to their folder")
+        pytest.skip(f"no data sets: {folder} does not exist; set EVENFALL_DATA to their folder")
     return folder

@@ -1,4 +1,4 @@
-"""Stands for the choice of a kernel backend where Eventide is not installed: plain PyTorch.
+"""Stands for the choice of a kernel backend where Evenfall is not installed: plain PyTorch.
 
 The reference reads every weight, whether or not `event_driven` is asked for.
 """

@@ -1,4 +1,4 @@
-"""The scan under the model: Eventide's kernels where installed, else plain PyTorch.
+"""The scan under the model: Evenfall's kernels where installed, else plain PyTorch.
 
 A checkpoint folder that carries its own code has the plain form beside this file.
 """
@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 
 try:
-    from eventide_kernels import egru_scan
-    from eventide_kernels import event_matmul as event_linear
+    from evenfall_kernels import egru_scan
+    from evenfall_kernels import event_matmul as event_linear
 except ImportError:
     from .reference_egru import egru_scan
 

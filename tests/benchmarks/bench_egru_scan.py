@@ -16,8 +16,8 @@ import torch
 from record import save, table
 from timing import medians
 
-from eventide_kernels import egru_scan
-from eventide_kernels.dense import DenseProduct
+from evenfall_kernels import egru_scan
+from evenfall_kernels.dense import DenseProduct
 
 # batch, steps, inputs, units, rounds
 SIZES = [

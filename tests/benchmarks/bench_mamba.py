@@ -1,4 +1,4 @@
-"""A transformers Mamba before and after eventide.patch("mamba"): a prompt, then token by token.
+"""A transformers Mamba before and after evenfall.patch("mamba"): a prompt, then token by token.
 
     python tests/benchmarks/bench_mamba.py [--quick] [--no-save]
 
@@ -22,7 +22,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from transformers import MambaConfig, MambaForCausalLM
 from transformers.models.mamba import modeling_mamba
 
-import eventide
+import evenfall
 
 PROMPT, TOKENS, THREADS = 1024, 64, 2
 PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm")
@@ -57,7 +57,7 @@ def tasks(model: Any, prompt: int, tokens: int) -> Tasks:
 def compare(work: Tasks, rounds: int) -> Rows:
     """Medians of each task, unpatched and patched."""
     before = medians(work, max(1, rounds // 3))
-    with eventide.patch("mamba"):
+    with evenfall.patch("mamba"):
         after = medians(work, rounds)
     return [
         {"part": "speed", "task": name, "before_ms": before[name] * 1e3,
@@ -98,7 +98,7 @@ def _part(event: Any, vocabulary: int) -> str:
 
 def shares(name: str, task: Callable[[], object], vocabulary: int) -> Rows:
     """Where the time of a patched task goes; what no operator accounts for is Python."""
-    with eventide.patch("mamba"), labelled():
+    with evenfall.patch("mamba"), labelled():
         task()
         with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as found:
             begin = time.perf_counter()

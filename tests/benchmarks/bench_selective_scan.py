@@ -95,7 +95,7 @@ def _versus(rival: str, size: Size, backward: bool, theirs: float, ours: float) 
     return {
         "part": "versus", "rival": rival, "length": size[2],
         "pass": "forward + backward" if backward else "forward",
-        "rival_ms": theirs * 1e3, "eventide_ms": ours * 1e3, "times_faster": theirs / ours,
+        "rival_ms": theirs * 1e3, "evenfall_ms": ours * 1e3, "times_faster": theirs / ours,
     }  # fmt: skip
 
 

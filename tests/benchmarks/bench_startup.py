@@ -15,15 +15,15 @@ from typing import Any
 
 from record import save, table
 
-from eventide import backends
+from evenfall import backends
 
 RUNS = 10
 
 COMMANDS = {
     "python -c pass": ["-c", "pass"],
-    "import eventide": ["-c", "import eventide"],
-    "eventide --version": ["-m", "eventide", "--version"],
-    "eventide plugins": ["-m", "eventide", "plugins"],
+    "import evenfall": ["-c", "import evenfall"],
+    "evenfall --version": ["-m", "evenfall", "--version"],
+    "evenfall plugins": ["-m", "evenfall", "plugins"],
 }
 
 

@@ -1,6 +1,6 @@
 """What the steps tell the published STREAM models: accuracy with others in their place.
 
-    EVENTIDE_DATA=FOLDER python tests/benchmarks/bench_stream_steps.py [--no-save]
+    EVENFALL_DATA=FOLDER python tests/benchmarks/bench_stream_steps.py [--no-save]
 
 FOLDER holds `modelnet10_1024pts` and `nmnist_small`. Models stay as they were trained, and so does
 the order of points and events; only what the state decays over is replaced, on the validation
@@ -20,9 +20,9 @@ import torch
 from record import save, table
 from torch import Tensor
 
-from eventide_stream import StreamConv
-from eventide_stream.loading import checkpoint_recipe, load_checkpoint
-from eventide_stream.training.evaluation import evaluate_recipe
+from evenfall_stream import StreamConv
+from evenfall_stream.loading import checkpoint_recipe, load_checkpoint
+from evenfall_stream.training.evaluation import evaluate_recipe
 
 CARDS = Path(__file__).parents[2] / "hub_cards"
 MODELS = {"stream-modelnet10-small": "modelnet10_1024pts", "stream-nmnist-small": "nmnist_small"}
@@ -69,9 +69,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--no-save", action="store_true", help="do not write docs/benchmarks")
     arguments = parser.parse_args()
-    data = os.environ.get("EVENTIDE_DATA")
+    data = os.environ.get("EVENFALL_DATA")
     if data is None:
-        parser.exit(0, "not measured: EVENTIDE_DATA names no folder with the data sets\n")
+        parser.exit(0, "not measured: EVENFALL_DATA names no folder with the data sets\n")
     rows = [
         row for name, part in MODELS.items() for row in measure(CARDS / name, Path(data) / part)
     ]
@@ -79,7 +79,7 @@ def main() -> None:
     if not arguments.no_save:
         save(
             "stream_steps", rows,
-            "EVENTIDE_DATA=FOLDER python tests/benchmarks/bench_stream_steps.py",
+            "EVENFALL_DATA=FOLDER python tests/benchmarks/bench_stream_steps.py",
             "Accuracy on the validation split that each published model was chosen by; the test "
             "split is not read. Shuffled: over the whole batch, seed 0.",
         )  # fmt: skip

@@ -143,7 +143,7 @@ def trained(seconds: float, large: bool) -> list[dict[str, Any]]:
     if large:
         data = data_folder("ptb")
         if data is None:
-            console.print("no Penn Treebank: training is left out; set EVENTIDE_DATA to its folder")
+            console.print("no Penn Treebank: training is left out; set EVENFALL_DATA to its folder")
             return []
         row = train_for(PAPER, data, seconds)
     else:
@@ -164,7 +164,7 @@ def trained_stream(seconds: float, large: bool) -> list[dict[str, Any]]:
     if large:
         data = data_folder(FOLDER)
         if data is None:
-            console.print("no ModelNet10: training is left out; set EVENTIDE_DATA to its parent")
+            console.print("no ModelNet10: training is left out; set EVENFALL_DATA to its parent")
             return []
         row = train_for(PUBLISHED, data, seconds)
     else:

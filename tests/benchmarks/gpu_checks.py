@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eventide import use_backend
-from eventide.testing.memory import poisoned_memory
-from eventide_kernels import egru_scan
+from evenfall import use_backend
+from evenfall.testing.memory import poisoned_memory
+from evenfall_kernels import egru_scan
 
 FP32_ALLOWED, BF16_ALLOWED, BF16_NORM_ALLOWED = 1e-4, 3e-2, 0.1
 _MARGIN, _SEEDS = 1e-5, 40

@@ -10,8 +10,8 @@ import torch
 from gpu_checks import relative_error, tried
 from torch import Tensor
 
-from eventide import use_backend
-from eventide_kernels import CompressedRows, compress_rows, event_matmul, quantize_rows
+from evenfall import use_backend
+from evenfall_kernels import CompressedRows, compress_rows, event_matmul, quantize_rows
 
 VALUES = (torch.float32, torch.bfloat16, torch.float16, torch.int8)
 COLUMNS = (torch.uint16, torch.int32)

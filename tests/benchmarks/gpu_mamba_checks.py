@@ -13,10 +13,10 @@ import torch
 from gpu_checks import relative_error, tried
 from torch import Tensor
 
-from eventide import use_backend
-from eventide.testing import compare
-from eventide.testing.memory import poisoned_memory
-from eventide_kernels import causal_conv1d, selective_scan, selective_state_update
+from evenfall import use_backend
+from evenfall.testing import compare
+from evenfall.testing.memory import poisoned_memory
+from evenfall_kernels import causal_conv1d, selective_scan, selective_state_update
 
 Inputs = dict[str, Any]
 ALLOWED = {torch.float32: 1e-4, torch.bfloat16: 3e-2}

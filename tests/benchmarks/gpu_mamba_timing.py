@@ -18,8 +18,8 @@ import torch
 from gpu_timing import medians_ms
 from torch import Tensor
 
-from eventide import use_backend
-from eventide_kernels import causal_conv1d, selective_scan, selective_state_update
+from evenfall import use_backend
+from evenfall_kernels import causal_conv1d, selective_scan, selective_state_update
 
 SIZES = [(8, 1536, 2048, 16), (1, 4096, 32768, 16)]
 TINY_SIZES = [(1, 4, 9, 2)]
@@ -96,14 +96,14 @@ def _scan_row(
     size: tuple[int, ...], p: dict[str, Tensor], backward: bool, device: str, rounds: int,
     copied: float,
 ) -> dict[str, Any]:  # fmt: skip
-    functions = {"eventide": _pass(selective_scan, p, backward)}
+    functions = {"evenfall": _pass(selective_scan, p, backward)}
     if (theirs := compiled_scan()) is not None:
         functions["mamba_ssm"] = _pass(theirs, p, backward)
     elif not backward and size[2] <= LONGEST_IN_TORCH:
         functions["torch"] = _pass(_torch_scan, p, backward)
     ms = medians_ms(functions, device, rounds)
     arrays = _FORWARD_ARRAYS + backward * _BACKWARD_ARRAYS
-    ours, rival = ms["eventide"], ms.get("mamba_ssm")
+    ours, rival = ms["evenfall"], ms.get("mamba_ssm")
     what = "forward + backward" if backward else "forward"
     row = _row("selective_scan", size, what, ours, arrays * p["u"].nbytes, copied)
     faster = None if ours is None or rival is None else rival / ours
@@ -119,7 +119,7 @@ def _convolution_row(
         with torch.no_grad():
             causal_conv1d(x, weight, activation="silu")
 
-    ms = medians_ms({"eventide": run}, device, rounds)["eventide"]
+    ms = medians_ms({"evenfall": run}, device, rounds)["evenfall"]
     return _row("causal_conv1d", size, "forward", ms, 2 * x.nbytes, copied)
 
 
@@ -137,7 +137,7 @@ def _update_row(
                 state, x, dt, p["A"], B, C, p["D"], z, p["delta_bias"], dt_softplus=True
             )
 
-    ms = medians_ms({"eventide": run}, device, rounds)["eventide"]
+    ms = medians_ms({"evenfall": run}, device, rounds)["evenfall"]
     return _row("selective_state_update", size, "one token", ms, None, 0.0)
 
 
@@ -149,6 +149,6 @@ def _row(
     names = ("batch", "channels", "length", "states")
     return {
         "part": "mamba", "operation": operation, **dict(zip(names, size, strict=True)),
-        "pass": what, "eventide_ms": ms, "least_gb_s": rate, "copy_gb_s": copied or None,
+        "pass": what, "evenfall_ms": ms, "least_gb_s": rate, "copy_gb_s": copied or None,
         "of_copy": rate / copied if rate and copied else None,
     }  # fmt: skip

@@ -16,8 +16,8 @@ import torch
 from gpu_checks import relative_error, tried
 from torch import Tensor, nn
 
-from eventide import use_backend
-from eventide_stream import EventStreamClassifier, StreamClassifier, StreamConv
+from evenfall import use_backend
+from evenfall_stream import EventStreamClassifier, StreamClassifier, StreamConv
 
 ALLOWED = 1e-4
 

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from transformers import MambaConfig
 from transformers.models.mamba.modeling_mamba import MambaMixer
 
-import eventide
-from eventide_stream import StreamConv
+import evenfall
+from evenfall_stream import StreamConv
 
 Size = tuple[int, int, int]  # sequences, places of each, channels
 SIZES: list[Size] = [(32, 192, 384), (8, 2048, 384)]
@@ -35,7 +35,7 @@ def time_stream(device: str, large: bool, rounds: int) -> Rows:
     for size in SIZES if large else TINY_SIZES:
         for backward in (False, True):
             ms = medians_ms(contenders(size, device, backward), device, rounds)
-            with eventide.patch("mamba", targets=["transformers"]):
+            with evenfall.patch("mamba", targets=["transformers"]):
                 patched = {f"{MIXER}, patched": mixer_pass(size, device, backward)}
                 ms |= medians_ms(patched, device, rounds)
             ours = ms["StreamConv, one axis"]

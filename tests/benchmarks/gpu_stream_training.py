@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch_geometric.loader import DataLoader
 
-from eventide_stream.training import Recipe, train
-from eventide_stream.training.build import MODELS, make_model
-from eventide_stream.training.data import Examples, ShuffledBatches, class_names, open_dataset
-from eventide_stream.training.evaluation import evaluate_recipe, logits
+from evenfall_stream.training import Recipe, train
+from evenfall_stream.training.build import MODELS, make_model
+from evenfall_stream.training.data import Examples, ShuffledBatches, class_names, open_dataset
+from evenfall_stream.training.evaluation import evaluate_recipe, logits
 
 PUBLISHED = Recipe(
     dataset="modelnet10",

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eventide_kernels import compress_rows, egru_scan, event_matmul, quantize_rows
+from evenfall_kernels import compress_rows, egru_scan, event_matmul, quantize_rows
 
 SIZES = [(64, 70, 750, 1350), (128, 70, 1350, 1350), (1, 70, 256, 512)]
 TINY_SIZES = [(2, 3, 4, 5)]

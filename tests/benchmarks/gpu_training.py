@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 
-from eventide_egru import EgruForCausalLM
-from eventide_egru.corpus import encode, read_split
-from eventide_egru.evaluation import evaluate_tokens
-from eventide_egru.tokenization import byte_tokenizer, vocabulary, word_tokenizer
-from eventide_egru.training import Recipe, train
-from eventide_egru.training.lanes import LaneDataset
+from evenfall_egru import EgruForCausalLM
+from evenfall_egru.corpus import encode, read_split
+from evenfall_egru.evaluation import evaluate_tokens
+from evenfall_egru.tokenization import byte_tokenizer, vocabulary, word_tokenizer
+from evenfall_egru.training import Recipe, train
+from evenfall_egru.training.lanes import LaneDataset
 
 PAPER = Recipe(
     model={
@@ -42,8 +42,8 @@ _EVALUATIONS = 1.15  # an epoch's validation and checkpoint come on top of its s
 
 
 def data_folder(name: str) -> Path | None:
-    """`$EVENTIDE_DATA/name`, else shared/data/name beside the checkout; None where it is absent."""
-    configured = os.environ.get("EVENTIDE_DATA")
+    """`$EVENFALL_DATA/name`, else shared/data/name beside the checkout; None where it is absent."""
+    configured = os.environ.get("EVENFALL_DATA")
     root = Path(configured) if configured else Path(__file__).parents[3] / "shared" / "data"
     return root / name if (root / name).is_dir() else None
 

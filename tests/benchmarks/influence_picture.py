@@ -15,10 +15,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from eventide_stream import StreamConv
-from eventide_stream.oracle import influence
-from eventide_stream.pictures import draw_influence
-from eventide_stream.transforms.normalize_sphere import unit_sphere
+from evenfall_stream import StreamConv
+from evenfall_stream.oracle import influence
+from evenfall_stream.pictures import draw_influence
+from evenfall_stream.transforms.normalize_sphere import unit_sphere
 
 PICTURE = Path(__file__).resolve().parents[2] / "docs" / "images" / "influence.png"
 CHANNELS = 64

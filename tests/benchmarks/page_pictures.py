@@ -18,7 +18,7 @@ def pyplot() -> ModuleType:
 
     matplotlib.use("svg")
     # A fixed salt and no date: the same figures give the same file.
-    matplotlib.rcParams |= {"svg.hashsalt": "eventide", "font.size": 9, "axes.grid": True,
+    matplotlib.rcParams |= {"svg.hashsalt": "evenfall", "font.size": 9, "axes.grid": True,
                             "grid.alpha": 0.3, "axes.axisbelow": True}  # fmt: skip
     from matplotlib import pyplot as plt
 

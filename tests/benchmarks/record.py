@@ -18,10 +18,10 @@ from rich.table import Table
 FOLDER = Path(__file__).parents[2] / "docs" / "benchmarks"
 
 PACKAGES = (
-    "eventide-core",
-    "eventide-kernels",
-    "eventide-egru",
-    "eventide-stream",
+    "evenfall-core",
+    "evenfall-kernels",
+    "evenfall-egru",
+    "evenfall-stream",
     "torch",
     "torch_geometric",
     "transformers",

@@ -45,7 +45,7 @@ def section(record: Record) -> str:
         "Channels": key("channels"),
         "Steps": key("length"),
         "Pass": key("pass"),
-        "ms": key("eventide_ms"),
+        "ms": key("evenfall_ms"),
         "`mamba_ssm`, ms": key("mamba_ssm_ms"),
         "Plain PyTorch, ms": key("torch_ms"),
         "At least, GB/s": key("least_gb_s"),

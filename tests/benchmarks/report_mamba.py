@@ -27,7 +27,7 @@ def section(record: Record) -> str:
     return "\n\n".join(
         [
             "## A Mamba before and after the patch\n\nThe same model of `transformers` without and "
-            'with `eventide.patch("mamba")`.',
+            'with `evenfall.patch("mamba")`.',
             "![Where the time goes after the patch](images/mamba.svg)",
             table(speed, parts.get("speed", [])),
             table(profile, parts.get("profile", [])),

@@ -49,7 +49,7 @@ def tables(record: Record) -> tuple[str, str, str]:
         "Steps": key("length"),
         "Pass": key("pass"),
         "Its ms": key("rival_ms"),
-        "`selective_scan`, ms": key("eventide_ms"),
+        "`selective_scan`, ms": key("evenfall_ms"),
         "Times faster": key("times_faster"),
     }
     memory = {"What": key("what"), "Steps": key("length"), "Peak, MiB": key("peak_mib")}

@@ -15,13 +15,13 @@ from numba import njit
 from torch import Tensor
 from transformers.models.mamba.modeling_mamba import mamba_selective_scan
 
-from eventide_kernels import selective_scan
-from eventide_kernels.lane_math import exp2
-from eventide_kernels.lanes import WIDTH, load, store
-from eventide_kernels.threads import run_split
+from evenfall_kernels import selective_scan
+from evenfall_kernels.lane_math import exp2
+from evenfall_kernels.lanes import WIDTH, load, store
+from evenfall_kernels.threads import run_split
 
 Size = tuple[int, int, int, int]  # batch, channels, length, states
-OURS, TORCH, PSCAN = "eventide", "transformers", "mamba.py"
+OURS, TORCH, PSCAN = "evenfall", "transformers", "mamba.py"
 
 
 def inputs(size: Size) -> dict[str, Tensor]:

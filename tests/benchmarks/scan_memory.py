@@ -1,6 +1,6 @@
 """Peak memory of one pass of a selective scan, above its inputs, in a process of its own.
 
-    python tests/benchmarks/scan_memory.py eventide 8192 "forward + backward"
+    python tests/benchmarks/scan_memory.py evenfall 8192 "forward + backward"
 
 writes the MiB alone.
 """
@@ -38,7 +38,7 @@ def compare(length: int) -> list[dict[str, Any]]:
     ours = peaks[OURS, "forward + backward"]
     return [
         {"part": "memory", "what": f"{scan}, {what}", "length": length, "peak_mib": peak,
-         "times_eventide_both_ways": peak / ours}
+         "times_evenfall_both_ways": peak / ours}
         for (scan, what), peak in peaks.items()
     ]  # fmt: skip
 

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.nn import PointTransformerConv
 
-from eventide_stream import StreamConv
-from eventide_stream.neighbors import knn
+from evenfall_stream import StreamConv
+from evenfall_stream.neighbors import knn
 
 WIDTH, STATES, NEIGHBORS, HEADS = 64, 16, 16, 4
 OURS, TRANSFORMER, DENSE = "StreamConv", "PointTransformerConv", "dense attention"

@@ -9,7 +9,7 @@ from stream_throughput import recordings
 from timing import medians
 from torch import Tensor
 
-from eventide_stream import OnlineClassifier
+from evenfall_stream import OnlineClassifier
 
 AT_A_TIME = (1, 64, 1024)
 EVENTS, ASKED_ALONE = 16384, 256

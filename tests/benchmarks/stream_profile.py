@@ -12,12 +12,12 @@ import torch
 from stream_throughput import Task, inference, training
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from eventide_stream import conv, event_classifier, selective
-from eventide_stream.event_embedding import EventEmbedding
-from eventide_stream.grouping import PointTokens
+from evenfall_stream import conv, event_classifier, selective
+from evenfall_stream.event_embedding import EventEmbedding
+from evenfall_stream.grouping import PointTokens
 
 BACKWARD = {
-    "eventide::selective_scan_backward": "scan", "eventide::causal_conv1d_backward": "convolution",
+    "evenfall::selective_scan_backward": "scan", "evenfall::causal_conv1d_backward": "convolution",
 }  # fmt: skip
 PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm")
 PLACES = (

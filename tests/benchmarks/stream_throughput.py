@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from timing import medians
 from torch import Tensor, nn
 
-from eventide_stream import EventStreamClassifier, StreamClassifier
+from evenfall_stream import EventStreamClassifier, StreamClassifier
 
 CLASSES, SENSOR, MILLISECONDS = 10, (34, 34), 300.0
 POINTS = {

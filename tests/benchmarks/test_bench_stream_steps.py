@@ -16,7 +16,7 @@ pytest.importorskip("timm")
 def test_only_the_steps_change(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(Path(__file__).parent)
     bench = importlib.import_module("bench_stream_steps")
-    from eventide_stream import StreamConv
+    from evenfall_stream import StreamConv
 
     torch.manual_seed(0)
     measured = StreamConv(4, 4)

@@ -21,7 +21,7 @@ def _beside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_only_the_position_embedding_fold_and_seed_change() -> None:
     script = importlib.import_module("train_stream_positions")
-    from eventide_stream.training import load_recipe
+    from evenfall_stream.training import load_recipe
 
     for name in script.MODELS.values():
         shipped, changed = asdict(load_recipe(name)), asdict(script.without_position(name, 3))

@@ -17,10 +17,10 @@ from typing import Any
 
 from record import save, table
 
-from eventide.cli.tools import progress_bars
-from eventide_stream.loading import checkpoint_recipe, load_checkpoint
-from eventide_stream.training import Recipe, load_recipe, train
-from eventide_stream.training.evaluation import evaluate_recipe
+from evenfall.cli.tools import progress_bars
+from evenfall_stream.loading import checkpoint_recipe, load_checkpoint
+from evenfall_stream.training import Recipe, load_recipe, train
+from evenfall_stream.training.evaluation import evaluate_recipe
 
 MODELS = {"STREAM": "modelnet10", "PointMamba": "modelnet10-pointmamba"}
 SEEDS = range(3)

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from eventide import manager as manager_module
-from eventide.discovery import Candidate, discover
-from eventide.manager import PluginManager
-from eventide.registry import ALL, Registry
+from evenfall import manager as manager_module
+from evenfall.discovery import Candidate, discover
+from evenfall.manager import PluginManager
+from evenfall.registry import ALL, Registry
 
 
 class Site:
@@ -24,12 +24,12 @@ class Site:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def install(self, name: str, body: str, *, api: str = "EVENTIDE_API = 1") -> str:
+    def install(self, name: str, body: str, *, api: str = "EVENFALL_API = 1") -> str:
         """Install a distribution `dist-<name>` whose module is named by the entry point `name`."""
         module = f"site_{name.replace('-', '_')}"
-        source = f"from eventide import hookimpl\n{api}\n\n{textwrap.dedent(body)}"
+        source = f"from evenfall import hookimpl\n{api}\n\n{textwrap.dedent(body)}"
         self.write_module(module, source)
-        self.write_metadata(f"dist-{name}", f"[eventide]\n{name} = {module}\n")
+        self.write_metadata(f"dist-{name}", f"[evenfall]\n{name} = {module}\n")
         return module
 
     def write_module(self, module: str, source: str) -> None:
@@ -54,7 +54,7 @@ class Site:
 
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run this python in a process that has the folder on its path."""
-        clean = {key: value for key, value in os.environ.items() if not key.startswith("EVENTIDE")}
+        clean = {key: value for key, value in os.environ.items() if not key.startswith("EVENFALL")}
         return subprocess.run(
             [sys.executable, *arguments],
             capture_output=True,
@@ -68,7 +68,7 @@ class Site:
 @pytest.fixture(autouse=True)
 def _no_switches(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("PLUGINS", "BLOCK", "STRICT", "BACKEND"):
-        monkeypatch.delenv(f"EVENTIDE_{variable}", raising=False)
+        monkeypatch.delenv(f"EVENFALL_{variable}", raising=False)
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 
 @pytest.fixture
 def world(site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    """The same, and `eventide` itself sees that folder alone."""
+    """The same, and `evenfall` itself sees that folder alone."""
     manager_module._manager.reset()
     own = PluginManager(ALL, site.find)
     monkeypatch.setattr(manager_module, "_manager", own)

@@ -8,13 +8,13 @@ import warnings
 
 import pytest
 
-from eventide import backends, registry, use_backend
-from eventide.backends import candidates, operations, select
-from eventide.errors import BackendError, BackendWarning, ReferenceImportError
+from evenfall import backends, registry, use_backend
+from evenfall.backends import candidates, operations, select
+from evenfall.errors import BackendError, BackendWarning, ReferenceImportError
 
 KERNELS = """
     @hookimpl
-    def eventide_register_kernels(register):
+    def evenfall_register_kernels(register):
         register("scan", "reference", "json:loads", devices=("*",), dtypes=("*",), slow=True)
         register("scan", "cpu", "json:dumps", dtypes=("float32", "float64"), priority=10)
         register("scan", "vendor", "json:dump", priority=20)
@@ -118,29 +118,29 @@ def test_use_backend_holds_for_its_own_thread() -> None:
 def test_environment_forces(
     monkeypatch: pytest.MonkeyPatch, value: str, scan: str, matmul: str
 ) -> None:
-    monkeypatch.setenv("EVENTIDE_BACKEND", value)
+    monkeypatch.setenv("EVENFALL_BACKEND", value)
     assert (select("scan").backend, select("matmul").backend) == (scan, matmul)
 
 
 def test_use_backend_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EVENTIDE_BACKEND", "reference")
+    monkeypatch.setenv("EVENFALL_BACKEND", "reference")
     with use_backend("cpu"):
         assert select("scan").backend == "cpu"
 
 
 def test_environment_may_change_at_any_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert select("scan").backend == "vendor"
-    monkeypatch.setenv("EVENTIDE_BACKEND", "scan=cpu")
+    monkeypatch.setenv("EVENFALL_BACKEND", "scan=cpu")
     assert select("scan").backend == "cpu"
-    monkeypatch.delenv("EVENTIDE_BACKEND")
+    monkeypatch.delenv("EVENFALL_BACKEND")
     assert select("scan").backend == "vendor"
 
 
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        ("refrence", "EVENTIDE_BACKEND: there is no backend 'refrence'. Closest: 'reference'"),
-        ("scan=triton2", "EVENTIDE_BACKEND: scan has no backend 'triton2'. Closest: 'triton'"),
+        ("refrence", "EVENFALL_BACKEND: there is no backend 'refrence'. Closest: 'reference'"),
+        ("scan=triton2", "EVENFALL_BACKEND: scan has no backend 'triton2'. Closest: 'triton'"),
         ("scn=cpu", "unknown operation 'scn'. Closest: 'scan'"),
         ("scan=", "want a backend or operation=backend"),
     ],
@@ -148,7 +148,7 @@ def test_environment_may_change_at_any_time(monkeypatch: pytest.MonkeyPatch) -> 
 def test_malformed_environment_says_so(
     monkeypatch: pytest.MonkeyPatch, value: str, words: str
 ) -> None:
-    monkeypatch.setenv("EVENTIDE_BACKEND", value)
+    monkeypatch.setenv("EVENFALL_BACKEND", value)
     with pytest.raises(BackendError) as caught:
         select("scan")
     assert words in str(caught.value)

@@ -1,4 +1,4 @@
-"""The `eventide` command."""
+"""The `evenfall` command."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from eventide import __version__, registry
-from eventide.cli import output
-from eventide.cli.app import app
-from eventide.cli.doctor import Finding, examine
+from evenfall import __version__, registry
+from evenfall.cli import output
+from evenfall.cli.app import app
+from evenfall.cli.doctor import Finding, examine
 
 FULL = """
     @hookimpl
-    def eventide_register_layers(register):
+    def evenfall_register_layers(register):
         register("a-layer", "json:loads", summary="a layer", host="torch")
 
     @hookimpl
-    def eventide_register_models(register):
+    def evenfall_register_models(register):
         register("a-model", "json:loads", summary="a model [sic]", host="transformers")
 
     @hookimpl
-    def eventide_register_patches(register):
+    def evenfall_register_patches(register):
         register("a-patch", "json:loads", summary="a faster host", host="transformers")
 
     @hookimpl
-    def eventide_register_checkpoints(register):
+    def evenfall_register_checkpoints(register):
         register("a-checkpoint", "json:loads", summary="weights")
 
     @hookimpl
-    def eventide_register_kernels(register):
+    def evenfall_register_kernels(register):
         register("scan", "reference", "json:loads", slow=True)
         register("scan", "triton", "site_absent:scan", devices=("cuda",), priority=3)
         register("dead", "cpu", "site_absent:dead")
 
     @hookimpl
-    def eventide_register_commands(register):
+    def evenfall_register_commands(register):
         register("greet", "site_greet:app", summary="Say hello.")
         register("ruined", "site_ruined:app", summary="Fails to import.")
         register("number", "math:pi")
@@ -55,8 +55,8 @@ def hello(name: str, loud: bool = False):
 
 @app.command()
 def fail():
-    from eventide.errors import EventideError
-    raise EventideError("could not greet")
+    from evenfall.errors import EvenfallError
+    raise EvenfallError("could not greet")
 """
 
 
@@ -75,7 +75,7 @@ def run(*arguments: str, code: int = 0) -> Any:
 
 
 def test_version() -> None:
-    assert run("--version").output == f"eventide-core {__version__}\n"
+    assert run("--version").output == f"evenfall-core {__version__}\n"
 
 
 def test_built_in_commands_are_reserved() -> None:
@@ -88,7 +88,7 @@ def test_plugins_table_names_the_broken_ones_and_exits_with_0(full) -> None:
     text = run("plugins").output
     for word in ("full", "dist-full", "1.2", "ok", "1 layer", "3 commands"):
         assert word in text
-    assert "bad broken: ValueError: no [numba] here (EVENTIDE_BLOCK=bad turns it off)" in text
+    assert "bad broken: ValueError: no [numba] here (EVENFALL_BLOCK=bad turns it off)" in text
 
 
 def test_plugins_json(full) -> None:
@@ -177,7 +177,7 @@ def test_unknown_command_names_the_plugin_that_would_bring_it(
         "bad",
         """
         @hookimpl
-        def eventide_register_commands(register):
+        def evenfall_register_commands(register):
             register("zoo", "site_greet:app")
             raise ValueError("no animals")
         """,
@@ -185,7 +185,7 @@ def test_unknown_command_names_the_plugin_that_would_bring_it(
     text = run("zoo", code=2).output
     assert "plugin 'bad' (dist-bad 1.2) would provide it" in text
     assert "no animals" in text
-    assert "`eventide plugins` lists what is installed" in run("xyzzy", code=2).output
+    assert "`evenfall plugins` lists what is installed" in run("xyzzy", code=2).output
 
 
 def test_help_lines_are_whole(full) -> None:
@@ -199,7 +199,7 @@ def test_piped_tables_have_one_line_a_row(full, monkeypatch: pytest.MonkeyPatch)
         "long",
         f"""
         @hookimpl
-        def eventide_register_models(register):
+        def evenfall_register_models(register):
             register("{"Wide" * 20}", "json:loads", summary="{"words " * 30}end")
         """,
     )
@@ -212,26 +212,26 @@ def test_piped_tables_have_one_line_a_row(full, monkeypatch: pytest.MonkeyPatch)
 def test_hosts_that_want_a_compiler_come_with_a_line_that_does_not(
     world, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eventide.cli.doctor.HOSTS", ("mamba-ssm", "absent-host"))
+    monkeypatch.setattr("evenfall.cli.doctor.HOSTS", ("mamba-ssm", "absent-host"))
 
     def absent(name: str) -> str:
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr("eventide.cli.doctor.version", absent)
+    monkeypatch.setattr("evenfall.cli.doctor.version", absent)
     advice = {finding.subject: finding.advice for finding in examine()}
     assert "MAMBA_SKIP_CUDA_BUILD=TRUE pip install --no-build-isolation" in advice["mamba-ssm"]
     assert advice["absent-host"].endswith("pip install absent-host")
 
 
 def test_plugin_cannot_take_a_built_in_command(world) -> None:
-    hook = "@hookimpl\ndef eventide_register_commands(register): register('doctor', 'json:loads')"
+    hook = "@hookimpl\ndef evenfall_register_commands(register): register('doctor', 'json:loads')"
     world.install("thief", hook)
-    assert "command 'doctor' is built into eventide-core" in run("plugins").output
+    assert "command 'doctor' is built into evenfall-core" in run("plugins").output
 
 
 def test_strict_is_one_line_and_exit_code_1(world, monkeypatch: pytest.MonkeyPatch) -> None:
     world.install("bad", "1 / 0")
-    monkeypatch.setenv("EVENTIDE_STRICT", "1")
+    monkeypatch.setenv("EVENFALL_STRICT", "1")
     result = run("plugins", code=1)
     assert "Error: 1 plugin(s) broken" in result.output
     assert "Traceback" not in result.output
@@ -240,7 +240,7 @@ def test_strict_is_one_line_and_exit_code_1(world, monkeypatch: pytest.MonkeyPat
 def test_doctor_is_content_without_broken_things(world) -> None:
     world.install("empty", "")
     text = run("doctor").output
-    for word in ("python", "cores", "eventide-core", "accelerator", "plugin empty", "transformers"):
+    for word in ("python", "cores", "evenfall-core", "accelerator", "plugin empty", "transformers"):
         assert word in text
 
 
@@ -259,7 +259,7 @@ def test_doctor_finds_what_is_broken(full) -> None:
 def test_every_finding_that_is_not_ok_has_advice(full, monkeypatch: pytest.MonkeyPatch) -> None:
     full.install("bad", "1 / 0")
     full.install("off", "")
-    monkeypatch.setenv("EVENTIDE_BLOCK", "off,absent")
+    monkeypatch.setenv("EVENFALL_BLOCK", "off,absent")
     findings = examine()
     assert {"broken", "warning"} <= {finding.level for finding in findings}
     assert [finding for finding in findings if finding.level != "ok" and not finding.advice] == []
@@ -273,7 +273,7 @@ def test_findings_print_their_advice(capsys: pytest.CaptureFixture[str]) -> None
 def test_command_in_a_process_of_its_own(site) -> None:
     site.install("good", "")
     site.install("bad", "1 / 0")
-    done = site.run("-m", "eventide", "plugins", "--json", EVENTIDE_PLUGINS="good,bad")
+    done = site.run("-m", "evenfall", "plugins", "--json", EVENFALL_PLUGINS="good,bad")
     assert done.returncode == 0, done.stderr
     rows = {row["name"]: row["status"] for row in json.loads(done.stdout)}
     assert (rows["good"], rows["bad"]) == ("ok", "broken")

@@ -7,7 +7,7 @@ from zipfile import BadZipFile
 import pytest
 from typer.testing import CliRunner
 
-from eventide.cli.tools import clear_errors, make_group, progress_bar, progress_bars
+from evenfall.cli.tools import clear_errors, make_group, progress_bar, progress_bars
 
 
 def failing(error: Exception) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from eventide.files import file_aside, write_text, written_aside
+from evenfall.files import file_aside, write_text, written_aside
 
 
 def test_a_folder_appears_when_the_block_ends(tmp_path: Path) -> None:

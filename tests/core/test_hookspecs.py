@@ -6,10 +6,10 @@ import inspect
 
 import pytest
 
-from eventide import hookspecs
-from eventide.registry import ALL
+from evenfall import hookspecs
+from evenfall.registry import ALL
 
-HOOKS = [name for name in vars(hookspecs) if name.startswith("eventide_")]
+HOOKS = [name for name in vars(hookspecs) if name.startswith("evenfall_")]
 
 
 @pytest.mark.parametrize("name", HOOKS)
@@ -20,7 +20,7 @@ def test_hook_has_a_docstring(name: str) -> None:
 
 
 def test_there_is_a_hook_for_every_registry() -> None:
-    assert HOOKS == [f"eventide_register_{kind}" for kind in ALL]
+    assert HOOKS == [f"evenfall_register_{kind}" for kind in ALL]
 
 
 @pytest.mark.parametrize("kind", [kind for kind in ALL if kind != "kernels"])
@@ -29,7 +29,7 @@ def test_hook_registers(world, kind: str) -> None:
         "one",
         f"""
         @hookimpl
-        def eventide_register_{kind}(register):
+        def evenfall_register_{kind}(register):
             register("thing", "json:loads", summary="a thing")
         """,
     )
@@ -43,7 +43,7 @@ def test_kernel_hook_registers(world) -> None:
         "one",
         """
         @hookimpl
-        def eventide_register_kernels(register):
+        def evenfall_register_kernels(register):
             register("scan", "cpu", "json:loads", devices=("cpu", "cuda"), priority=3)
         """,
     )

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from eventide.hub import card_text, hub_split, machine, today, versions, write_card, write_results
+from evenfall.hub import card_text, hub_split, machine, today, versions, write_card, write_results
 
 
 def card(results: dict[str, Any]) -> str:

@@ -8,8 +8,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from eventide.testing.kernels import KernelBattery  # noqa: E402
-from eventide.testing.memory import poisoned_memory  # noqa: E402
+from evenfall.testing.kernels import KernelBattery  # noqa: E402
+from evenfall.testing.memory import poisoned_memory  # noqa: E402
 
 MODULE = """
 import torch
@@ -69,7 +69,7 @@ BACKENDS = (
 
 HOOK = f"""
     @hookimpl
-    def eventide_register_kernels(register):
+    def evenfall_register_kernels(register):
         for name in ("reference", "absent", *{BACKENDS}):
             register("double", name, f"site_double:{{name}}", dtypes=("float32", "float64"))
 """
@@ -150,13 +150,13 @@ def test_cases_must_be_given() -> None:
 
 
 def test_opcheck_runs_the_operator() -> None:
-    @torch.library.custom_op("eventide_test::double", mutates_args=())
+    @torch.library.custom_op("evenfall_test::double", mutates_args=())
     def double(x: torch.Tensor) -> torch.Tensor:
         return x * 2
 
     class WithOp(Double):
         backends = ("reference",)
-        op = "eventide_test::double"
+        op = "evenfall_test::double"
 
     with pytest.raises(Exception, match="fake|Fake|meta"):
         WithOp().test_opcheck("cpu", "float32", make)

@@ -7,15 +7,15 @@ import sys
 
 import pytest
 
-from eventide.light import import_alone
+from evenfall.light import import_alone
 
 PLUGIN = """
 from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
-from eventide import hookimpl
+from evenfall import hookimpl
 
-EVENTIDE_API = 1
+EVENFALL_API = 1
 
 @dataclass
 class Uses:
@@ -23,10 +23,10 @@ class Uses:
     names: list[str] = field(default_factory=list)
 
 class Hooks:
-    EVENTIDE_API = 1
+    EVENFALL_API = 1
 
     @hookimpl
-    def eventide_register_models(self, register):
+    def evenfall_register_models(self, register):
         register("nested", "site_package:VALUE")
 
 hooks = Hooks()
@@ -72,7 +72,7 @@ def test_module_that_fails_leaves_nothing(package) -> None:
 
 
 def test_plugin_may_be_an_object_in_a_package(package) -> None:
-    package.write_metadata("dist-nested", "[eventide]\nnested = site_package.inner.plugin:hooks\n")
+    package.write_metadata("dist-nested", "[evenfall]\nnested = site_package.inner.plugin:hooks\n")
     manager = package.manager()
     (row,) = manager.statuses()
     assert (row.status, row.provides) == ("ok", {"models": ["nested"]})
@@ -80,7 +80,7 @@ def test_plugin_may_be_an_object_in_a_package(package) -> None:
 
 
 def test_what_it_registers_is_imported_with_its_package(package, world) -> None:
-    from eventide import registry
+    from evenfall import registry
 
-    package.write_metadata("dist-nested", "[eventide]\nnested = site_package.inner.plugin:hooks\n")
+    package.write_metadata("dist-nested", "[evenfall]\nnested = site_package.inner.plugin:hooks\n")
     assert registry.models.get("nested") == 7

@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
-import eventide
-from eventide import registry
-from eventide.errors import PatchError, ReferenceImportError, UnknownNameError
-from eventide.patches import applied
+import evenfall
+from evenfall import registry
+from evenfall.errors import PatchError, ReferenceImportError, UnknownNameError
+from evenfall.patches import applied
 
 HOST = """
 class Base:
@@ -44,7 +44,7 @@ operation = Operation()
 
 PATCHES = """
 import site_host
-from eventide.patches import Change, Patch, Target
+from evenfall.patches import Change, Patch, Target
 
 
 def wrap(word):
@@ -119,7 +119,7 @@ def host(world):
     hooks = "".join(
         f"    register({name.lower()!r}, 'site_patches:{name}', host='host')\n" for name in NAMES
     )
-    world.install("patcher", f"@hookimpl\ndef eventide_register_patches(register):\n{hooks}")
+    world.install("patcher", f"@hookimpl\ndef evenfall_register_patches(register):\n{hooks}")
     import site_host
 
     return site_host
@@ -131,7 +131,7 @@ def snapshot(host) -> tuple[dict, dict]:
 
 def test_in_and_out_of_the_block(host) -> None:
     before = snapshot(host)
-    with eventide.patch("patch") as handle:
+    with evenfall.patch("patch") as handle:
         assert handle.applied and applied() == [handle]
         assert host.scan(1, 2) == host.Layer.forward(1) == "ours over original"
         assert host.Layer().inherited(1) == "ours over inherited"
@@ -142,14 +142,14 @@ def test_in_and_out_of_the_block(host) -> None:
 
 def test_layer_that_stands_for_a_function_is_checked_by_its_forward(host) -> None:
     before = snapshot(host)
-    with eventide.patch("layer"):
+    with evenfall.patch("layer"):
         assert host.operation(1, 2) == "ours over original"
     assert snapshot(host) == before and host.operation(1, delta=2) == "original"
 
 
 def test_asking_for_a_patch_changes_nothing(host) -> None:
     before = snapshot(host)
-    handle = eventide.patch("patch")
+    handle = evenfall.patch("patch")
     assert snapshot(host) == before
     assert handle.apply() is handle
     handle.revert()
@@ -158,13 +158,13 @@ def test_asking_for_a_patch_changes_nothing(host) -> None:
 
 def test_error_in_the_block_still_reverts(host) -> None:
     before = snapshot(host)
-    with pytest.raises(ZeroDivisionError), eventide.patch("patch"):
+    with pytest.raises(ZeroDivisionError), evenfall.patch("patch"):
         1 / 0  # noqa: B018
     assert snapshot(host) == before
 
 
 def test_a_handle_can_be_used_again(host) -> None:
-    handle = eventide.patch("patch")
+    handle = evenfall.patch("patch")
     for _ in range(2):
         with handle:
             assert host.scan(1, 2) == "ours over original"
@@ -172,23 +172,23 @@ def test_a_handle_can_be_used_again(host) -> None:
 
 @pytest.mark.parametrize("second", ["same handle", "another handle"])
 def test_patching_twice_is_refused(host, second: str) -> None:
-    with eventide.patch("patch") as handle:
+    with evenfall.patch("patch") as handle:
         inside = snapshot(host)
-        again = handle if second == "same handle" else eventide.patch("patch", ["host"])
+        again = handle if second == "same handle" else evenfall.patch("patch", ["host"])
         with pytest.raises(PatchError, match="'patch' is applied already to host"):
             again.apply()
         assert snapshot(host) == inside
 
 
 def test_reverting_what_is_not_applied_is_refused(host) -> None:
-    handle = eventide.patch("patch")
+    handle = evenfall.patch("patch")
     with pytest.raises(PatchError, match="not applied through this handle"):
         handle.revert()
 
 
 def test_reverting_out_of_order_is_refused(host) -> None:
     before = snapshot(host)
-    first, second = eventide.patch("patch").apply(), eventide.patch("over").apply()
+    first, second = evenfall.patch("patch").apply(), evenfall.patch("over").apply()
     inside = snapshot(host)
     with pytest.raises(PatchError, match="site_host.scan was changed again since by patch 'over'"):
         first.revert()
@@ -201,16 +201,16 @@ def test_reverting_out_of_order_is_refused(host) -> None:
 
 def test_patches_of_different_attributes_revert_in_any_order(host) -> None:
     before = snapshot(host)
-    first, second = eventide.patch("patch").apply(), eventide.patch("other").apply()
+    first, second = evenfall.patch("patch").apply(), evenfall.patch("other").apply()
     first.revert()
     second.revert()
     assert snapshot(host) == before
 
 
 def test_change_by_a_stranger_is_not_overwritten(host) -> None:
-    handle = eventide.patch("patch").apply()
+    handle = evenfall.patch("patch").apply()
     ours, host.scan = host.scan, len
-    with pytest.raises(PatchError, match="by nobody that Eventide knows"):
+    with pytest.raises(PatchError, match="by nobody that Evenfall knows"):
         handle.revert()
     assert host.scan is len
     host.scan = ours
@@ -230,7 +230,7 @@ def test_change_by_a_stranger_is_not_overwritten(host) -> None:
 )
 def test_refusal_changes_nothing(host, name: str, error: type[Exception], words: str) -> None:
     before = snapshot(host)
-    handle = eventide.patch(name)
+    handle = evenfall.patch(name)
     with pytest.raises(error, match=words):
         handle.apply()
     assert snapshot(host) == before
@@ -240,10 +240,10 @@ def test_refusal_changes_nothing(host, name: str, error: type[Exception], words:
 def test_registration_holds_while_the_patch_is_applied(host) -> None:
     diary = registry.patches.get("registers").targets["host"].registration.diary
     placed = ("place", "patch 'registers', target 'host'", "original")
-    with eventide.patch("registers"):
+    with evenfall.patch("registers"):
         assert diary == [placed]
         with pytest.raises(PatchError, match="applied already"):
-            eventide.patch("registers").apply()
+            evenfall.patch("registers").apply()
     assert diary == [placed, ("remove", "original")]
 
 
@@ -253,36 +253,36 @@ def test_registration_holds_while_the_patch_is_applied(host) -> None:
 def test_registration_goes_when_a_patch_fails(host, name: str, error: type[Exception]) -> None:
     before = snapshot(host)
     with pytest.raises(error):
-        eventide.patch(name).apply()
+        evenfall.patch(name).apply()
     diary = registry.patches.get(name).targets["host"].registration.diary
     assert [line[0] for line in diary] == ["place", "remove"]
     assert snapshot(host) == before
 
 
 def test_hosts_that_are_not_installed(host) -> None:
-    assert eventide.patch("two").targets == ("host",)
+    assert evenfall.patch("two").targets == ("host",)
     before = snapshot(host)
     with pytest.raises(PatchError, match="target 'gone': dist-gone is not installed"):
-        eventide.patch("two", ["host", "gone"]).apply()
+        evenfall.patch("two", ["host", "gone"]).apply()
     assert snapshot(host) == before
     with pytest.raises(PatchError, match=r"none of its hosts is installed \(dist-gone\)"):
-        eventide.patch("nothing")
+        evenfall.patch("nothing")
 
 
 def test_what_is_asked_for_must_exist(host) -> None:
     with pytest.raises(UnknownNameError, match="unknown patch 'patsh'"):
-        eventide.patch("patsh")
+        evenfall.patch("patsh")
     with pytest.raises(UnknownNameError, match="no target 'hots'.*Closest: 'host'"):
-        eventide.patch("patch", ["hots"])
+        evenfall.patch("patch", ["hots"])
     with pytest.raises(TypeError, match=r"want a list such as \['host'\]"):
-        eventide.patch("patch", "host")
+        evenfall.patch("patch", "host")
     with pytest.raises(PatchError, match="targets is empty"):
-        eventide.patch("patch", [])
+        evenfall.patch("patch", [])
     with pytest.raises(PatchError, match="want a Patch, its plugin has int"):
-        eventide.patch("wrong")
+        evenfall.patch("wrong")
 
 
 def test_core_imports_no_host_for_it(site) -> None:
-    done = site.run("-c", "import eventide.patches, sys; sys.exit('torch' in sys.modules)")
+    done = site.run("-c", "import evenfall.patches, sys; sys.exit('torch' in sys.modules)")
     assert done.returncode == 0
     assert "site_host" not in sys.modules

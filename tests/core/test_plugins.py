@@ -7,23 +7,23 @@ import threading
 
 import pytest
 
-from eventide import hookspecs, load_plugins, plugins, registry
-from eventide.errors import UnknownNameError
-from eventide.manager import PluginStatus
+from evenfall import hookspecs, load_plugins, plugins, registry
+from evenfall.errors import UnknownNameError
+from evenfall.manager import PluginStatus
 
 GOOD = """
     @hookimpl
-    def eventide_register_models(register):
+    def evenfall_register_models(register):
         register("good-model", "fractions:Fraction", summary="a number", host="python")
 """
 
 HALF = """
     @hookimpl
-    def eventide_register_layers(register):
+    def evenfall_register_layers(register):
         register("half-layer", "json:loads")
 
     @hookimpl
-    def eventide_register_models(register):
+    def evenfall_register_models(register):
         register("half-model", "json:loads")
         raise RuntimeError("the second half is missing")
 """
@@ -41,7 +41,7 @@ def broken_message(site, name: str) -> str:
     found = row(manager.statuses(), name)
     assert row(manager.statuses(), "good").provides == {"models": ["good-model"]}
     assert found.status == "broken"
-    assert f"EVENTIDE_BLOCK={name}" in found.message
+    assert f"EVENFALL_BLOCK={name}" in found.message
     assert found.provides == {}
     return found.message
 
@@ -86,35 +86,35 @@ def test_keyboard_interrupt_is_not_swallowed_and_leaves_nothing(site) -> None:
     manager = site.manager()
     with pytest.raises(KeyboardInterrupt):
         manager.load()
-    site.write_module("site_stop", "EVENTIDE_API = 1\n")
+    site.write_module("site_stop", "EVENFALL_API = 1\n")
     assert [one.status for one in manager.statuses()] == ["ok", "ok"]
 
 
 def test_misspelt_hook_is_broken(site) -> None:
-    site.install("bad", "@hookimpl\ndef eventide_register_modles(register): pass")
+    site.install("bad", "@hookimpl\ndef evenfall_register_modles(register): pass")
     message = broken_message(site, "bad")
-    assert "no such hook: eventide_register_modles" in message
-    assert "closest: eventide_register_models" in message
+    assert "no such hook: evenfall_register_modles" in message
+    assert "closest: evenfall_register_models" in message
 
 
 def test_unmarked_hook_is_broken(site) -> None:
-    site.install("bad", "def eventide_register_models(register): pass")
-    assert "lacks the decorator @eventide.hookimpl" in broken_message(site, "bad")
+    site.install("bad", "def evenfall_register_models(register): pass")
+    assert "lacks the decorator @evenfall.hookimpl" in broken_message(site, "bad")
 
 
 def test_hook_with_an_unknown_argument_is_broken(site) -> None:
-    site.install("bad", "@hookimpl\ndef eventide_register_models(registry): pass")
+    site.install("bad", "@hookimpl\ndef evenfall_register_models(registry): pass")
     assert "registry" in broken_message(site, "bad")
 
 
 @pytest.mark.parametrize(
     ("api", "words"),
     [
-        ("", "EVENTIDE_API: got nothing, want an integer"),
-        ("EVENTIDE_API = '1'", "got '1', want an integer"),
-        ("EVENTIDE_API = True", "got True, want an integer"),
-        ("EVENTIDE_API = 2", "needs core API 2, this core has 1: upgrade eventide-core"),
-        ("EVENTIDE_API = 0", "written for core API 0, this core has 1: upgrade dist-bad"),
+        ("", "EVENFALL_API: got nothing, want an integer"),
+        ("EVENFALL_API = '1'", "got '1', want an integer"),
+        ("EVENFALL_API = True", "got True, want an integer"),
+        ("EVENFALL_API = 2", "needs core API 2, this core has 1: upgrade evenfall-core"),
+        ("EVENFALL_API = 0", "written for core API 0, this core has 1: upgrade dist-bad"),
     ],
 )
 def test_other_api_number_is_broken(site, api: str, words: str) -> None:
@@ -150,13 +150,13 @@ def test_half_registered_plugin_is_rolled_back(world) -> None:
     ],
 )
 def test_malformed_kernel_is_broken(site, call: str, words: str) -> None:
-    site.install("bad", f"@hookimpl\ndef eventide_register_kernels(register): {call}")
+    site.install("bad", f"@hookimpl\ndef evenfall_register_kernels(register): {call}")
     assert words in broken_message(site, "bad")
 
 
 def test_two_distributions_with_one_plugin_name(site) -> None:
     site.install("good", GOOD)
-    site.write_metadata("dist-copy", "[eventide]\ngood = site_good\n")
+    site.write_metadata("dist-copy", "[evenfall]\ngood = site_good\n")
     rows = site.manager().statuses()
     assert sorted(one.status for one in rows) == ["broken", "ok"]
     assert "the name 'good' is taken by" in "".join(one.message for one in rows)
@@ -164,13 +164,13 @@ def test_two_distributions_with_one_plugin_name(site) -> None:
 
 def test_distribution_found_twice_counts_once(site) -> None:
     site.install("good", GOOD)
-    site.write_metadata("dist-good", "[eventide]\ngood = site_good\n", version="1.1")
+    site.write_metadata("dist-good", "[evenfall]\ngood = site_good\n", version="1.1")
     assert [one.status for one in site.manager().statuses()] == ["ok"]
 
 
 def test_unreadable_entry_points_are_a_row(site) -> None:
     folder = site.write_metadata("dist-rotten", "")
-    (folder / "entry_points.txt").write_bytes(b"[eventide]\n\xff\xfe = \x80\n")
+    (folder / "entry_points.txt").write_bytes(b"[evenfall]\n\xff\xfe = \x80\n")
     message = broken_message(site, "dist-rotten")
     assert "entry_points.txt cannot be read" in message
 
@@ -183,14 +183,14 @@ def test_missing_metadata_does_not_stop_a_plugin(site) -> None:
 
 
 def test_entry_point_without_a_module_is_broken(site) -> None:
-    site.write_metadata("dist-gone", "[eventide]\ngone = site_gone\n")
+    site.write_metadata("dist-gone", "[evenfall]\ngone = site_gone\n")
     assert "No module named 'site_gone'" in broken_message(site, "gone")
 
 
 def test_broken_plugin_is_logged_once(site, caplog: pytest.LogCaptureFixture) -> None:
     site.install("bad", "1 / 0")
     manager = site.manager()
-    with caplog.at_level(logging.WARNING, logger="eventide"):
+    with caplog.at_level(logging.WARNING, logger="evenfall"):
         manager.load()
         manager.load()
     assert len(caplog.records) == 1
@@ -201,10 +201,10 @@ def test_plugin_may_read_a_registry_while_it_registers(world) -> None:
     world.install(
         "reader",
         """
-        from eventide import registry
+        from evenfall import registry
 
         @hookimpl
-        def eventide_register_models(register):
+        def evenfall_register_models(register):
             register(f"after-{len(registry.layers.names())}", "json:loads")
         """,
     )
@@ -219,7 +219,7 @@ def test_loading_twice_and_from_many_threads_runs_each_plugin_once(site) -> None
         CALLS = []
 
         @hookimpl
-        def eventide_register_models(register):
+        def evenfall_register_models(register):
             CALLS.append(1)
             time.sleep(0.05)
             register("counted", "json:loads")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from eventide.recipes import dump_recipe, make_recipe, read_recipe
+from evenfall.recipes import dump_recipe, make_recipe, read_recipe
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ import threading
 
 import pytest
 
-from eventide.errors import ReferenceImportError, RegistryError, UnknownNameError
-from eventide.registry import Owner, Registry
+from evenfall.errors import ReferenceImportError, RegistryError, UnknownNameError
+from evenfall.registry import Owner, Registry
 
-EGRU = Owner("egru", "eventide-egru", "0.1.0")
+EGRU = Owner("egru", "evenfall-egru", "0.1.0")
 OTHER = Owner("other", "dist-other", "2.0")
 
 
@@ -55,7 +55,7 @@ def test_provenance_says_who_registered_what(registry: Registry[object]) -> None
         "name": "egru",
         "reference": "fractions:Fraction",
         "plugin": "egru",
-        "distribution": "eventide-egru",
+        "distribution": "evenfall-egru",
         "version": "0.1.0",
         "metadata": {"summary": "a gated unit", "host": "transformers"},
     }
@@ -73,14 +73,14 @@ def test_names_are_sorted_and_countable(registry: Registry[object]) -> None:
 def test_duplicate_names_both_owners(registry: Registry[object]) -> None:
     with pytest.raises(RegistryError) as caught:
         registry.add("egru", "json:loads", OTHER)
-    for word in ("eventide-egru 0.1.0", "dist-other 2.0", "fractions:Fraction", "json:loads"):
+    for word in ("evenfall-egru 0.1.0", "dist-other 2.0", "fractions:Fraction", "json:loads"):
         assert word in str(caught.value)
     assert registry.provenance("egru").owner == EGRU
 
 
 def test_reserved_name_is_refused() -> None:
     registry: Registry[object] = Registry("command", reserved=frozenset({"doctor"}))
-    with pytest.raises(RegistryError, match="'doctor' is built into eventide-core"):
+    with pytest.raises(RegistryError, match="'doctor' is built into evenfall-core"):
         registry.add("doctor", "json:loads", EGRU)
 
 
@@ -144,7 +144,7 @@ def test_reference_that_fails_names_everything(site, reference: str, cause: str)
     registry.add("thing", reference, EGRU)
     with pytest.raises(ReferenceImportError) as caught:
         registry.get("thing")
-    for word in ("'thing'", reference, "'egru'", "eventide-egru", cause):
+    for word in ("'thing'", reference, "'egru'", "evenfall-egru", cause):
         assert word in str(caught.value)
     assert caught.value.__cause__ is not None
 

@@ -10,9 +10,9 @@ from types import ModuleType
 
 import pytest
 
-from eventide.errors import PatchError, ReferenceImportError
-from eventide.patches import Change, PatchHandle, Target
-from eventide.standins import StandIns
+from evenfall.errors import PatchError, ReferenceImportError
+from evenfall.patches import Change, PatchHandle, Target
+from evenfall.standins import StandIns
 
 MODULES = {"site_gone": "site_ours", "site_gone.part": "site_ours.part"}
 

@@ -1,13 +1,13 @@
-"""EVENTIDE_PLUGINS, EVENTIDE_BLOCK and EVENTIDE_STRICT."""
+"""EVENFALL_PLUGINS, EVENFALL_BLOCK and EVENFALL_STRICT."""
 
 from __future__ import annotations
 
 import pytest
 
-from eventide.errors import PluginError, UnknownNameError
-from eventide.manager import PluginManager
-from eventide.registry import Registry
-from eventide.switches import is_strict
+from evenfall.errors import PluginError, UnknownNameError
+from evenfall.manager import PluginManager
+from evenfall.registry import Registry
+from evenfall.switches import is_strict
 
 TOUCH = "import pathlib\npathlib.Path(__file__).with_suffix('.ran').touch()\n"
 
@@ -23,45 +23,45 @@ def messages(manager: PluginManager) -> str:
 def test_block_leaves_a_plugin_unimported(site, monkeypatch: pytest.MonkeyPatch) -> None:
     site.install("one", TOUCH)
     site.install("two", TOUCH)
-    monkeypatch.setenv("EVENTIDE_BLOCK", " one , ")
+    monkeypatch.setenv("EVENFALL_BLOCK", " one , ")
     manager = site.manager()
     assert statuses(manager) == {"one": "blocked", "two": "ok"}
-    assert "EVENTIDE_BLOCK names it" in messages(manager)
+    assert "EVENFALL_BLOCK names it" in messages(manager)
     assert [path.stem for path in site.folder.glob("*.ran")] == ["site_two"]
 
 
 def test_block_turns_a_broken_plugin_off(site, monkeypatch: pytest.MonkeyPatch) -> None:
     site.install("bad", "1 / 0")
-    monkeypatch.setenv("EVENTIDE_BLOCK", "bad")
-    monkeypatch.setenv("EVENTIDE_STRICT", "1")
+    monkeypatch.setenv("EVENFALL_BLOCK", "bad")
+    monkeypatch.setenv("EVENFALL_STRICT", "1")
     assert statuses(site.manager()) == {"bad": "blocked"}
 
 
 def test_allow_list_loads_those_alone(site, monkeypatch: pytest.MonkeyPatch) -> None:
     site.install("one", TOUCH)
     site.install("two", TOUCH)
-    monkeypatch.setenv("EVENTIDE_PLUGINS", "two")
+    monkeypatch.setenv("EVENFALL_PLUGINS", "two")
     manager = site.manager()
     assert statuses(manager) == {"one": "blocked", "two": "ok"}
-    assert "EVENTIDE_PLUGINS does not name it" in messages(manager)
+    assert "EVENFALL_PLUGINS does not name it" in messages(manager)
 
 
 def test_block_wins_over_the_allow_list(site, monkeypatch: pytest.MonkeyPatch) -> None:
     site.install("one", "")
-    monkeypatch.setenv("EVENTIDE_PLUGINS", "one")
-    monkeypatch.setenv("EVENTIDE_BLOCK", "one")
+    monkeypatch.setenv("EVENFALL_PLUGINS", "one")
+    monkeypatch.setenv("EVENFALL_BLOCK", "one")
     assert statuses(site.manager()) == {"one": "blocked"}
 
 
 def test_empty_variables_count_as_unset(site, monkeypatch: pytest.MonkeyPatch) -> None:
     site.install("one", "")
-    monkeypatch.setenv("EVENTIDE_PLUGINS", "")
-    monkeypatch.setenv("EVENTIDE_BLOCK", "")
+    monkeypatch.setenv("EVENFALL_PLUGINS", "")
+    monkeypatch.setenv("EVENFALL_BLOCK", "")
     assert statuses(site.manager()) == {"one": "ok"}
 
 
 @pytest.mark.parametrize(
-    ("variable", "status"), [("EVENTIDE_PLUGINS", "broken"), ("EVENTIDE_BLOCK", "blocked")]
+    ("variable", "status"), [("EVENFALL_PLUGINS", "broken"), ("EVENFALL_BLOCK", "blocked")]
 )
 def test_name_that_is_not_installed_is_a_row(
     site, monkeypatch: pytest.MonkeyPatch, variable: str, status: str
@@ -79,21 +79,21 @@ def test_blocked_plugin_is_named_when_its_name_is_asked_for(
     site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site.install("egru", "")
-    monkeypatch.setenv("EVENTIDE_BLOCK", "egru")
+    monkeypatch.setenv("EVENFALL_BLOCK", "egru")
     models: Registry[object] = Registry("model")
     PluginManager({"models": models}, site.find).load()
-    with pytest.raises(UnknownNameError, match="it is blocked: EVENTIDE_BLOCK names it"):
+    with pytest.raises(UnknownNameError, match="it is blocked: EVENFALL_BLOCK names it"):
         models.get("egru-small")
 
 
 def test_strict_raises_one_error_with_its_cause(site, monkeypatch: pytest.MonkeyPatch) -> None:
     site.install("bad", "1 / 0")
     site.install("worse", "raise ValueError('boom')")
-    monkeypatch.setenv("EVENTIDE_STRICT", "1")
+    monkeypatch.setenv("EVENFALL_STRICT", "1")
     manager = site.manager()
     with pytest.raises(PluginError) as caught:
         manager.load()
-    for word in ("2 plugin(s) broken", "ZeroDivisionError", "boom", "EVENTIDE_BLOCK=bad"):
+    for word in ("2 plugin(s) broken", "ZeroDivisionError", "boom", "EVENFALL_BLOCK=bad"):
         assert word in str(caught.value)
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
     with pytest.raises(PluginError):
@@ -102,9 +102,9 @@ def test_strict_raises_one_error_with_its_cause(site, monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("value", ["", "0", "false", "No", " off "])
 def test_strict_can_be_said_to_be_off(value: str) -> None:
-    assert not is_strict({"EVENTIDE_STRICT": value})
+    assert not is_strict({"EVENFALL_STRICT": value})
 
 
 def test_strict_is_on_for_anything_else() -> None:
-    assert is_strict({"EVENTIDE_STRICT": "1"})
+    assert is_strict({"EVENFALL_STRICT": "1"})
     assert not is_strict({})

@@ -83,7 +83,7 @@ def test_gpu_record_shows_its_three_parts(report: ModuleType, tmp_path: Path) ->
 def test_scan_record_shows_sizes_rivals_and_memory(report: ModuleType, tmp_path: Path) -> None:
     size = {"part": "size", "batch": 1, "channels": 2, "length": 3, "states": 4, "forward_ms": 5.25}
     versus = {"part": "versus", "rival": "transformers", "length": 3, "pass": "forward",
-              "rival_ms": 100.0, "eventide_ms": 2.0, "times_faster": 50.0}  # fmt: skip
+              "rival_ms": 100.0, "evenfall_ms": 2.0, "times_faster": 50.0}  # fmt: skip
     _write(tmp_path, "selective_scan", [size, versus, {"part": "memory", "what": "ours"}])
     page = report.page(tmp_path)
     assert "| 1 | 2 | 3 | 4 | 5.25 | – | – | – | – | – |" in page

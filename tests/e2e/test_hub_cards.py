@@ -11,11 +11,11 @@ pytest.importorskip("transformers")
 
 from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
 
-import eventide_egru  # noqa: E402, F401  registers the classes
-from eventide_egru.card import make_card  # noqa: E402
-from eventide_egru.corpus import encode, read_split  # noqa: E402
-from eventide_egru.evaluation import evaluate_tokens  # noqa: E402
-from eventide_egru.hub import copy_code  # noqa: E402
+import evenfall_egru  # noqa: E402, F401  registers the classes
+from evenfall_egru.card import make_card  # noqa: E402
+from evenfall_egru.corpus import encode, read_split  # noqa: E402
+from evenfall_egru.evaluation import evaluate_tokens  # noqa: E402
+from evenfall_egru.hub import copy_code  # noqa: E402
 
 FOLDER = Path(__file__).parents[2] / "hub_cards" / "egru-ptb-small"
 

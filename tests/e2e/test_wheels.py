@@ -31,24 +31,24 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 CARD = REPOSITORY / "hub_cards" / "egru-ptb-small"
 CLOUDS = REPOSITORY / "hub_cards" / "stream-modelnet10-small"
 PACKAGES = {
-    "eventide-core": "eventide",
-    "eventide-kernels": "eventide_kernels",
-    "eventide-egru": "eventide_egru",
-    "eventide-mamba": "eventide_mamba",
-    "eventide-stream": "eventide_stream",
+    "evenfall-core": "evenfall",
+    "evenfall-kernels": "evenfall_kernels",
+    "evenfall-egru": "evenfall_egru",
+    "evenfall-mamba": "evenfall_mamba",
+    "evenfall-stream": "evenfall_stream",
 }
 FOLDERS = {
-    "eventide": REPOSITORY,
-    "eventide-core": REPOSITORY / "core",
-    "eventide-kernels": REPOSITORY / "kernels",
-    "eventide-egru": REPOSITORY / "plugins" / "egru",
-    "eventide-mamba": REPOSITORY / "plugins" / "mamba",
-    "eventide-stream": REPOSITORY / "plugins" / "stream",
+    "evenfall": REPOSITORY,
+    "evenfall-core": REPOSITORY / "core",
+    "evenfall-kernels": REPOSITORY / "kernels",
+    "evenfall-egru": REPOSITORY / "plugins" / "egru",
+    "evenfall-mamba": REPOSITORY / "plugins" / "mamba",
+    "evenfall-stream": REPOSITORY / "plugins" / "stream",
 }
 
 
 def _run(*command: str | Path, cwd: Path | None = None) -> str:
-    hidden = {"PYTHONPATH", "PYTHONHOME", "EVENTIDE_PLUGINS", "EVENTIDE_BLOCK", "EVENTIDE_STRICT"}
+    hidden = {"PYTHONPATH", "PYTHONHOME", "EVENFALL_PLUGINS", "EVENFALL_BLOCK", "EVENFALL_STRICT"}
     kept = {name: value for name, value in os.environ.items() if name not in hidden}
     done = subprocess.run(
         [str(part) for part in command],
@@ -164,71 +164,71 @@ def test_wheel_holds_one_typed_package_and_no_tests(wheels: Path, name: str, pac
 
 
 def test_umbrella_wheel_is_metadata_only(wheels: Path) -> None:
-    with _wheel(wheels, "eventide") as archive:
+    with _wheel(wheels, "evenfall") as archive:
         assert [one for one in archive.namelist() if ".dist-info/" not in one] == []
-        assert _metadata(archive).get_all("Requires-Dist", [])[0] == "eventide-core==0.1.*"
+        assert _metadata(archive).get_all("Requires-Dist", [])[0] == "evenfall-core==0.1.*"
 
 
 def test_core_alone_answers_without_torch(wheels: Path, tmp_path: Path) -> None:
-    programs = _environment(tmp_path, "eventide-core", wheels)
+    programs = _environment(tmp_path, "evenfall-core", wheels)
     probe = "import importlib.util as util; print(util.find_spec('torch'))"
     assert _run(programs / "python", "-c", probe, cwd=tmp_path).strip() == "None"
-    assert _run(programs / "eventide", "plugins", cwd=tmp_path).strip()
-    listed = json.loads(_run(programs / "eventide", "plugins", "--json", cwd=tmp_path))
+    assert _run(programs / "evenfall", "plugins", cwd=tmp_path).strip()
+    listed = json.loads(_run(programs / "evenfall", "plugins", "--json", cwd=tmp_path))
     assert {row["name"] for row in listed}.isdisjoint({"egru", "kernels"})
 
 
 def test_model_generates_where_only_its_plugin_is_installed(wheels: Path, tmp_path: Path) -> None:
-    programs = _environment(tmp_path, "eventide-egru", wheels)
+    programs = _environment(tmp_path, "evenfall-egru", wheels)
     script = f"""
         import torch
-        import eventide_egru
+        import evenfall_egru
         from transformers import AutoModelForCausalLM
 
         model = AutoModelForCausalLM.from_pretrained({str(CARD)!r})
         prompt = torch.tensor([[1, 2, 3]])
         tokens = model.generate(prompt, min_new_tokens=5, max_new_tokens=5, do_sample=False)
-        print(eventide_egru.__file__)
+        print(evenfall_egru.__file__)
         print(tokens.shape[1])
     """
     output = _run(programs / "python", "-c", textwrap.dedent(script), cwd=tmp_path)
     where, length = output.splitlines()[-2:]
     assert Path(where).is_relative_to(tmp_path)
     assert length == "8"
-    listed = json.loads(_run(programs / "eventide", "plugins", "--json", cwd=tmp_path))
+    listed = json.loads(_run(programs / "evenfall", "plugins", "--json", cwd=tmp_path))
     assert {row["name"]: row["status"] for row in listed} == {"egru": "ok", "kernels": "ok"}
 
 
 def test_mamba_runs_patched_where_only_its_plugin_is_installed(
     wheels: Path, tmp_path: Path
 ) -> None:
-    programs = _environment(tmp_path, "eventide-mamba", wheels)
+    programs = _environment(tmp_path, "evenfall-mamba", wheels)
     script = """
-        import eventide
+        import evenfall
         import torch
         from transformers import MambaConfig, MambaForCausalLM
 
         model = MambaForCausalLM(MambaConfig(vocab_size=9, hidden_size=16, num_hidden_layers=1))
         ids = torch.tensor([[1, 2, 3]])
         want = model(ids).logits
-        with eventide.patch("mamba"):
+        with evenfall.patch("mamba"):
             print(float((model(ids).logits - want).abs().max()) < 1e-5)
     """
     output = _run(programs / "python", "-c", textwrap.dedent(script), cwd=tmp_path)
     assert output.splitlines()[-1] == "True"
-    listed = json.loads(_run(programs / "eventide", "plugins", "--json", cwd=tmp_path))
+    listed = json.loads(_run(programs / "evenfall", "plugins", "--json", cwd=tmp_path))
     assert {row["name"]: row["status"] for row in listed} == {"kernels": "ok", "mamba": "ok"}
 
 
 def test_stream_classifies_where_transformers_is_not_installed(
     wheels: Path, tmp_path: Path
 ) -> None:
-    programs = _environment(tmp_path, "eventide-stream", wheels)
+    programs = _environment(tmp_path, "evenfall-stream", wheels)
     script = f"""
         import importlib.util
 
         import torch
-        from eventide_stream import StreamClassifier
+        from evenfall_stream import StreamClassifier
 
         model = StreamClassifier.from_pretrained({str(CLOUDS)!r})
         print(importlib.util.find_spec("transformers"))
@@ -236,5 +236,5 @@ def test_stream_classifies_where_transformers_is_not_installed(
     """
     output = _run(programs / "python", "-c", textwrap.dedent(script), cwd=tmp_path)
     assert output.splitlines()[-2:] == ["None", "(1, 10)"]
-    listed = json.loads(_run(programs / "eventide", "plugins", "--json", cwd=tmp_path))
+    listed = json.loads(_run(programs / "evenfall", "plugins", "--json", cwd=tmp_path))
     assert {row["name"]: row["status"] for row in listed} == {"kernels": "ok", "stream": "ok"}

@@ -12,9 +12,9 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from eventide import use_backend
-from eventide.errors import BackendError
-from eventide_kernels import causal_conv1d, event_matmul, selective_scan, selective_state_update
+from evenfall import use_backend
+from evenfall.errors import BackendError
+from evenfall_kernels import causal_conv1d, event_matmul, selective_scan, selective_state_update
 
 
 def _scan(x: Tensor) -> Any:
@@ -87,7 +87,7 @@ def test_reverse_mode_of_torch_func_is_refused_too(name: str) -> None:
 def test_a_tracer_sees_one_operator(operation: str) -> None:
     graph = make_fx(OPERATIONS[operation])(X).graph
     called = [node.target for node in graph.nodes if node.op == "call_function"]
-    assert getattr(torch.ops.eventide, operation).default in called
+    assert getattr(torch.ops.evenfall, operation).default in called
 
 
 def test_a_traced_call_computes_anew(operation: str) -> None:

@@ -10,7 +10,7 @@ import numba
 import pytest
 from numba.core.caching import CompileResultCacheImpl
 
-from eventide_kernels import compiled as module
+from evenfall_kernels import compiled as module
 
 CALLER = "from inlined import part\n\ndef outer(x):\n    return part(x)\n"
 INLINED = "from numba import njit\n\n@njit\ndef part(x):\n    return x + {}\n"
@@ -57,4 +57,4 @@ def test_no_function_is_kept_in_another_way() -> None:
         if file.name != "compiled.py"
         and re.search(r"""\bcache=True|["']cache["']: True""", file.read_text(encoding="utf-8"))
     ]
-    assert not others, "decorate with eventide_kernels.compiled.compiled"
+    assert not others, "decorate with evenfall_kernels.compiled.compiled"

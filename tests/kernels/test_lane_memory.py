@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numba import njit
 
-from eventide_kernels.lane_memory import load_at, load_one, store_at, store_one
+from evenfall_kernels.lane_memory import load_at, load_one, store_at, store_one
 
 HALVES = torch.arange(1 << 16, dtype=torch.int32).to(torch.uint16)
 

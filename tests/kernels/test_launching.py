@@ -8,7 +8,7 @@ from unittest import mock
 
 import torch
 
-from eventide_kernels.launching import on_its_device
+from evenfall_kernels.launching import on_its_device
 
 
 @on_its_device

@@ -9,7 +9,7 @@ import time
 import pytest
 import torch
 
-from eventide_kernels import threads
+from evenfall_kernels import threads
 
 
 @pytest.fixture(params=["openmp", "python"], autouse=True)

@@ -1,7 +1,7 @@
 """Every Triton kernel, as its launcher launches it, compiled for GPUs that are not there.
 
 Interpretation accepts more than the compilers do, and says nothing of registers and memory. With
-`EVENTIDE_COMPILE=all` every dtype, state size and option is compiled for every target; that takes
+`EVENFALL_COMPILE=all` every dtype, state size and option is compiled for every target; that takes
 a quarter of an hour.
 """
 
@@ -33,7 +33,7 @@ Rows = list[dict[str, Any]]
 @pytest.fixture(scope="module")
 def rows() -> Rows:
     script = Path(__file__).with_name("compiled.py")
-    wanted = os.environ.get("EVENTIDE_COMPILE", "")
+    wanted = os.environ.get("EVENFALL_COMPILE", "")
     done = subprocess.run(
         [sys.executable, str(script), wanted],
         env={name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"},

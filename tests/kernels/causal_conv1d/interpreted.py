@@ -16,8 +16,8 @@ import torch  # noqa: E402
 from test_battery import CASES, EMPTY  # noqa: E402
 from torch import Tensor  # noqa: E402
 
-from eventide.testing.memory import poisoned_memory  # noqa: E402
-from eventide_kernels.causal_conv1d import reference, triton  # noqa: E402
+from evenfall.testing.memory import poisoned_memory  # noqa: E402
+from evenfall_kernels.causal_conv1d import reference, triton  # noqa: E402
 
 NAMES = ("x", "weight", "bias", "initial_state", "cu_seqlens")
 SKIPPED = {"long"}

@@ -1,4 +1,4 @@
-"""The CPU backend of causal_conv1d against its float64 reference, by Eventide's own test kit."""
+"""The CPU backend of causal_conv1d against its float64 reference, by Evenfall's own test kit."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from eventide import use_backend
-from eventide.testing.kernels import KernelBattery
-from eventide_kernels import causal_conv1d
+from evenfall import use_backend
+from evenfall.testing.kernels import KernelBattery
+from evenfall_kernels import causal_conv1d
 
 
 def make_inputs(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from eventide_kernels import causal_conv1d
+from evenfall_kernels import causal_conv1d
 
 X, WEIGHT = torch.ones(1, 3, 8), torch.ones(3, 4)
 

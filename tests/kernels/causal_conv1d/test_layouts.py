@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from eventide_kernels import causal_conv1d
-from eventide_kernels.causal_conv1d.op import causal_conv1d_op
+from evenfall_kernels import causal_conv1d
+from evenfall_kernels.causal_conv1d.op import causal_conv1d_op
 
 ENDS = torch.tensor([0, 1, 65, 65, 131, 200])
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from eventide_kernels import causal_conv1d
-from eventide_kernels.causal_conv1d.op import causal_conv1d_op
+from evenfall_kernels import causal_conv1d
+from evenfall_kernels.causal_conv1d.op import causal_conv1d_op
 
 X, WEIGHT, BIAS = torch.randn(2, 5, 9), torch.randn(5, 4), torch.randn(5)
 STATE, ENDS = torch.randn(2, 5, 3), torch.tensor([0, 4, 9])

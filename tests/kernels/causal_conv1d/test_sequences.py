@@ -8,8 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from eventide import use_backend
-from eventide_kernels import causal_conv1d
+from evenfall import use_backend
+from evenfall_kernels import causal_conv1d
 
 ENDS = [0, 4, 4, 5, 20]
 
@@ -93,7 +93,7 @@ def test_derivatives_of_the_reference(packed: bool) -> None:
 
 
 def test_threads_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    from eventide_kernels import threads
+    from evenfall_kernels import threads
 
     x, weight, bias = (t.float().requires_grad_() for t in make(dim=33).values())
 

@@ -14,9 +14,9 @@ os.environ["TRITON_INTERPRET"] = "1"
 import torch  # noqa: E402
 from conftest import make_inputs  # noqa: E402
 
-from eventide import use_backend  # noqa: E402
-from eventide.testing.memory import poisoned_memory  # noqa: E402
-from eventide_kernels import egru_scan  # noqa: E402
+from evenfall import use_backend  # noqa: E402
+from evenfall.testing.memory import poisoned_memory  # noqa: E402
+from evenfall_kernels import egru_scan  # noqa: E402
 
 CASES = {
     "odd": ({"batch": 3, "time": 7}, {}),

@@ -1,4 +1,4 @@
-"""The backends of egru_scan against its float64 reference, by Eventide's own test kit."""
+"""The backends of egru_scan against its float64 reference, by Evenfall's own test kit."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 import torch
 
-from eventide import use_backend
-from eventide.testing.kernels import KernelBattery
-from eventide_kernels import egru_scan
+from evenfall import use_backend
+from evenfall.testing.kernels import KernelBattery
+from evenfall_kernels import egru_scan
 
 
 def _case(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from eventide_kernels import egru_scan
+from evenfall_kernels import egru_scan
 
 Make = Callable[..., dict[str, Any]]
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from eventide import use_backend
-from eventide_kernels import egru_scan
+from evenfall import use_backend
+from evenfall_kernels import egru_scan
 
 DAMPENING, SUPPORT, DECAY = 3.6, 3.6, 0.9
 

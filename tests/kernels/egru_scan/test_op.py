@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from eventide_kernels import egru_scan
-from eventide_kernels.egru_scan.op import egru_scan_op
+from evenfall_kernels import egru_scan
+from evenfall_kernels.egru_scan.op import egru_scan_op
 
 Make = Callable[..., dict[str, Any]]
 

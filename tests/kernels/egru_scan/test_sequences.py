@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from eventide import use_backend
-from eventide_kernels import egru_scan
+from evenfall import use_backend
+from evenfall_kernels import egru_scan
 
 Make = Callable[..., dict[str, Any]]
 

@@ -12,10 +12,10 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from eventide import use_backend
-from eventide.errors import BackendError
-from eventide_kernels import egru_scan
-from eventide_kernels.egru_scan.op import egru_scan_op
+from evenfall import use_backend
+from evenfall.errors import BackendError
+from evenfall_kernels import egru_scan
+from evenfall_kernels.egru_scan.op import egru_scan_op
 
 _random = torch.Generator().manual_seed(0)
 _SHAPES = {
@@ -96,7 +96,7 @@ def test_a_tracer_sees_one_operator(grad: bool) -> None:
         traced = make_fx(_scan)(sparse)
         torch.testing.assert_close(traced(2 * X), _scan(2 * X))
     called = [node.target for node in traced.graph.nodes if node.op == "call_function"]
-    assert called.count(torch.ops.eventide.egru_scan.default) == 1
+    assert called.count(torch.ops.evenfall.egru_scan.default) == 1
 
 
 @pytest.mark.parametrize("grad", [True, False])

@@ -16,8 +16,8 @@ os.environ["TRITON_INTERPRET"] = "1"
 import torch  # noqa: E402
 from torch import Tensor  # noqa: E402
 
-from eventide_kernels import compress_rows, quantize_rows  # noqa: E402
-from eventide_kernels.event_matmul import triton  # noqa: E402
+from evenfall_kernels import compress_rows, quantize_rows  # noqa: E402
+from evenfall_kernels.event_matmul import triton  # noqa: E402
 
 DTYPES = {
     "float32": torch.float32,

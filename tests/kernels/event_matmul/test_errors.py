@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from eventide_kernels import compress_rows, event_matmul
+from evenfall_kernels import compress_rows, event_matmul
 
 EVENTS, WEIGHT, SCALE = torch.ones(2, 3), torch.ones(3, 4), torch.ones(3)
 NAN = torch.tensor([1.0, float("nan"), 1.0])

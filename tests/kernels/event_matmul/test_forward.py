@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from eventide import use_backend
-from eventide_kernels import compress_rows, event_matmul, quantize_rows
-from eventide_kernels.event_matmul import cpu, reference
+from evenfall import use_backend
+from evenfall_kernels import compress_rows, event_matmul, quantize_rows
+from evenfall_kernels.event_matmul import cpu, reference
 
 WEIGHTS = [torch.float32, torch.bfloat16, torch.float16, torch.int8]
 ROUNDING = {torch.float32: 1e-6, torch.bfloat16: 8e-3, torch.float16: 1e-3, torch.float64: 1e-12}

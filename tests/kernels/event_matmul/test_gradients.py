@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from eventide import use_backend
-from eventide_kernels import compress_rows, event_matmul, quantize_rows
+from evenfall import use_backend
+from evenfall_kernels import compress_rows, event_matmul, quantize_rows
 
 
 def make_events(*shape: int) -> Tensor:

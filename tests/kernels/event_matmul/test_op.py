@@ -11,15 +11,15 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from eventide import use_backend
-from eventide.errors import BackendError
-from eventide_kernels import compress_rows, event_matmul, quantize_rows
-from eventide_kernels.event_matmul.op import event_matmul_dense, event_matmul_rows
+from evenfall import use_backend
+from evenfall.errors import BackendError
+from evenfall_kernels import compress_rows, event_matmul, quantize_rows
+from evenfall_kernels.event_matmul.op import event_matmul_dense, event_matmul_rows
 
 FORKS = """
 import os, torch
-from eventide_kernels import event_matmul
-from eventide_kernels.event_matmul import cpu
+from evenfall_kernels import event_matmul
+from evenfall_kernels.event_matmul import cpu
 cpu._BYTES_WORTH_A_THREAD = 1
 torch.get_num_threads = lambda: 2
 call = lambda: event_matmul(torch.ones(1, 8), torch.ones(8, 64))

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 import torch
 
-from eventide_kernels import CompressedRows, compress_rows, quantize_rows
+from evenfall_kernels import CompressedRows, compress_rows, quantize_rows
 
 DENSE = torch.tensor([[0.0, 2.0, 0.0], [0.0, 0.0, 0.0], [-1.0, 0.0, 0.5]])
 

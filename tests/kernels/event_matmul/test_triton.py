@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from eventide_kernels import compress_rows, event_matmul
+from evenfall_kernels import compress_rows, event_matmul
 
 KINDS = ["dense", "uint16", "int32"]
 DTYPES = ["float32", "bfloat16", "float16", "int8"]

@@ -13,11 +13,11 @@ os.environ["TRITON_INTERPRET"] = "1"
 import torch  # noqa: E402
 from cases import EMPTY, Make, case  # noqa: E402
 
-from eventide import use_backend  # noqa: E402
-from eventide.testing import compare  # noqa: E402
-from eventide.testing.memory import poisoned_memory  # noqa: E402
-from eventide_kernels import selective_scan  # noqa: E402
-from eventide_kernels.selective_scan import triton  # noqa: E402
+from evenfall import use_backend  # noqa: E402
+from evenfall.testing import compare  # noqa: E402
+from evenfall.testing.memory import poisoned_memory  # noqa: E402
+from evenfall_kernels import selective_scan  # noqa: E402
+from evenfall_kernels.selective_scan import triton  # noqa: E402
 
 triton._PROGRAMS = 1  # as with many channels: several in one program
 

@@ -1,13 +1,13 @@
-"""The backends of selective_scan against its float64 reference, by Eventide's own test kit."""
+"""The backends of selective_scan against its float64 reference, by Evenfall's own test kit."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from eventide import use_backend
-from eventide.testing.kernels import KernelBattery
-from eventide_kernels import selective_scan
+from evenfall import use_backend
+from evenfall.testing.kernels import KernelBattery
+from evenfall_kernels import selective_scan
 
 from .cases import CASES, EMPTY, LONG
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from eventide_kernels import selective_scan
+from evenfall_kernels import selective_scan
 
 from .cases import case
 

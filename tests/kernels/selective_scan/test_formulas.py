@@ -8,8 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from eventide import use_backend
-from eventide_kernels import selective_scan
+from evenfall import use_backend
+from evenfall_kernels import selective_scan
 
 from .cases import case
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from eventide_kernels import selective_scan
+from evenfall_kernels import selective_scan
 
 ENDS = torch.tensor([0, 1, 33, 33, 70])
 SIGNALS = ("u", "delta", "z")

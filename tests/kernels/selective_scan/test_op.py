@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from eventide import use_backend
-from eventide_kernels import selective_scan
-from eventide_kernels.selective_scan.op import selective_scan_op
-from eventide_kernels.selective_scan.outputs import empty_outputs
+from evenfall import use_backend
+from evenfall_kernels import selective_scan
+from evenfall_kernels.selective_scan.op import selective_scan_op
+from evenfall_kernels.selective_scan.outputs import empty_outputs
 
 from .cases import CASES
 

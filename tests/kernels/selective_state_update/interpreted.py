@@ -15,8 +15,8 @@ os.environ["TRITON_INTERPRET"] = "1"
 import torch  # noqa: E402
 from test_step import OPTIONAL, expected, make  # noqa: E402
 
-from eventide.testing.memory import poisoned_memory  # noqa: E402
-from eventide_kernels.selective_state_update import triton  # noqa: E402
+from evenfall.testing.memory import poisoned_memory  # noqa: E402
+from evenfall_kernels.selective_state_update import triton  # noqa: E402
 
 SIZES = [(1, 1, 1, 1), (2, 63, 5, 1), (2, 6, 100, 3), (0, 3, 4, 1), (2, 3, 1, 3), (1, 33, 256, 1)]
 

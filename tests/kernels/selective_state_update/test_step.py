@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from eventide import use_backend
-from eventide_kernels import selective_state_update
-from eventide_kernels.selective_state_update.op import selective_state_update_op
+from evenfall import use_backend
+from evenfall_kernels import selective_state_update
+from evenfall_kernels.selective_state_update.op import selective_state_update_op
 
 OPTIONAL = ("D", "z", "dt_bias")
 TOLERANCE = {torch.float32: 2e-6, torch.bfloat16: 1e-2, torch.float16: 2e-3, torch.float64: 1e-12}
@@ -148,7 +148,7 @@ def test_opcheck_knows_that_the_state_changes(left_out: Any) -> None:
     inputs = make(dtype=torch.float32, groups=2)
     values = [None if name in left_out else tensor for name, tensor in inputs.items()]
     torch.library.opcheck(selective_state_update_op, (*values, True))
-    schema = str(torch.ops.eventide.selective_state_update.default._schema)
+    schema = str(torch.ops.evenfall.selective_state_update.default._schema)
     assert "Tensor(a0!) state" in schema and schema.count("!") == 1
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
-from eventide.hub import write_card
-from eventide_egru.card import make_card
+from evenfall.hub import write_card
+from evenfall_egru.card import make_card
 
 
 def _evaluation(split: str, carry: str, perplexity: float) -> dict[str, object]:
@@ -27,7 +27,7 @@ def _evaluation(split: str, carry: str, perplexity: float) -> dict[str, object]:
 
 RESULTS = {
     "checkpoint": "egru-tiny",
-    "command": "eventide egru pack RUN/best --data PTB --output egru-tiny --dtype bfloat16",
+    "command": "evenfall egru pack RUN/best --data PTB --output egru-tiny --dtype bfloat16",
     "model": {
         "parameters": 1234567,
         "vocab_size": 10000,

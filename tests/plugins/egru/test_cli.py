@@ -1,4 +1,4 @@
-"""`eventide egru`, from training to the published folder, on a corpus of a few lines."""
+"""`evenfall egru`, from training to the published folder, on a corpus of a few lines."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import yaml
 from huggingface_hub import ModelCard
 from typer.testing import CliRunner, Result
 
-from eventide_egru.cli import app
-from eventide_egru.corpus import encode
-from eventide_egru.evaluation import evaluate_tokens
-from eventide_egru.loading import load_checkpoint
+from evenfall_egru.cli import app
+from evenfall_egru.corpus import encode
+from evenfall_egru.evaluation import evaluate_tokens
+from evenfall_egru.loading import load_checkpoint
 
 LINES = [
     "the company said it will sell <unk> shares",
@@ -28,13 +28,13 @@ RECIPE = {
 }
 
 
-def _eventide(*arguments: object) -> Result:
+def _evenfall(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(a) for a in arguments])
 
 
 def _fails(*arguments: object) -> str:
     """The one line on stderr of a command that must fail."""
-    result = _eventide(*arguments)
+    result = _evenfall(*arguments)
     assert result.exit_code == 1, result.output
     assert isinstance(result.exception, SystemExit)
     (line,) = result.stderr.strip().splitlines()
@@ -55,7 +55,7 @@ def run(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     (folder / "recipe.yaml").write_text(yaml.safe_dump(RECIPE))
     output = folder / "out"
-    result = _eventide("train", folder / "recipe.yaml", "--data", corpus, "--output", output)
+    result = _evenfall("train", folder / "recipe.yaml", "--data", corpus, "--output", output)
     assert result.exit_code == 0, result.output
     return output
 
@@ -64,7 +64,7 @@ def run(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def packed(run: Path, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cards") / "egru-tiny"
     picture = folder.parent / "images" / "raster.png"
-    result = _eventide(
+    result = _evenfall(
         "pack", run / "best", "--data", corpus, "--output", folder, "--picture", picture
     )
     assert result.exit_code == 0, result.output
@@ -73,10 +73,10 @@ def packed(run: Path, corpus: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def test_help_names_every_command() -> None:
-    listed = _eventide("--help").output
+    listed = _evenfall("--help").output
     for name in ("train", "evaluate", "generate", "convert", "pack", "demo"):
         assert name in listed
-        assert "Usage" in _eventide(name, "--help").output
+        assert "Usage" in _evenfall(name, "--help").output
 
 
 def test_train_refuses_a_used_folder_and_bad_recipes(
@@ -97,7 +97,7 @@ def test_train_refuses_a_used_folder_and_bad_recipes(
 def test_evaluate_states_the_protocol_and_writes_results(
     run: Path, corpus: Path, tmp_path: Path
 ) -> None:
-    result = _eventide(
+    result = _evenfall(
         "evaluate", run / "best", "--data", corpus, "--split", "test", "--window", 9,
         "--carry", "output", "--output", tmp_path / "out", "--device", "cpu",
     )  # fmt: skip
@@ -116,7 +116,7 @@ def test_evaluate_states_the_protocol_and_writes_results(
 def test_evaluate_reads_a_text_file(run: Path, tmp_path: Path) -> None:
     text = tmp_path / "some.txt"
     text.write_text("the bank fell\n")
-    result = _eventide("evaluate", run / "best", "--text", text)
+    result = _evenfall("evaluate", run / "best", "--text", text)
     assert result.exit_code == 0, result.output
     text.write_bytes(b"\xff\xfe")
     assert "not UTF-8" in _fails("evaluate", run / "best", "--text", text)
@@ -142,7 +142,7 @@ def test_checkpoints_that_cannot_be_loaded(run: Path, tmp_path: Path) -> None:
 
 def test_generate_repeats_with_a_seed(run: Path) -> None:
     def text(*options: object) -> str:
-        result = _eventide(
+        result = _evenfall(
             "generate", run / "best", "the company", "--max-new-tokens", 12, *options
         )
         assert result.exit_code == 0, result.output
@@ -151,7 +151,7 @@ def test_generate_repeats_with_a_seed(run: Path) -> None:
 
     assert text("--seed", 3) == text("--seed", 3)
     assert text("--greedy") == text("--greedy", "--seed", 9)
-    result = _eventide("generate", run / "best", "the Zebra")
+    result = _evenfall("generate", run / "best", "the Zebra")
     assert "not in the vocabulary: Zebra" in result.stderr
     assert "temperature must be positive" in _fails(
         "generate", run / "best", "the", "--temperature", 0
@@ -197,13 +197,13 @@ def test_pack_refuses_what_it_cannot_publish(
     assert "no recipe.yaml" in _fails(
         "pack", tmp_path, "--data", corpus, "--output", tmp_path / "new"
     )
-    monkeypatch.setattr("eventide_egru.pack.MOST_BYTES", 10)
+    monkeypatch.setattr("evenfall_egru.pack.MOST_BYTES", 10)
     assert "want at most 10" in _fails(*arguments, tmp_path / "new")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_demo_runs_on_a_small_checkpoint(packed: Path, tmp_path: Path) -> None:
-    result = _eventide(
+    result = _evenfall(
         "demo", "--checkpoint", packed, "--output", tmp_path / "demo_out", "--tokens", 5
     )
     assert result.exit_code == 0, result.output

@@ -11,7 +11,7 @@ pytest.importorskip("transformers")
 
 from transformers import AutoConfig  # noqa: E402
 
-from eventide_egru import EgruConfig  # noqa: E402
+from evenfall_egru import EgruConfig  # noqa: E402
 
 IMPOSSIBLE = [
     ({"vocab_size": 0}, "vocab_size must be an integer of at least 1, got 0"),

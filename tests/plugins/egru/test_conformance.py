@@ -8,8 +8,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from eventide.testing.recurrent import RecurrentModelBattery  # noqa: E402
-from eventide_egru import (  # noqa: E402
+from evenfall.testing.recurrent import RecurrentModelBattery  # noqa: E402
+from evenfall_egru import (  # noqa: E402
     EgruConfig,
     EgruForCausalLM,
     EgruForSequenceClassification,

@@ -11,8 +11,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from eventide.testing.recurrent import RecurrentModelBattery  # noqa: E402
-from eventide_egru import (  # noqa: E402
+from evenfall.testing.recurrent import RecurrentModelBattery  # noqa: E402
+from evenfall_egru import (  # noqa: E402
     EgruConfig,
     EgruForCausalLM,
     EgruForSequenceClassification,
@@ -20,8 +20,8 @@ from eventide_egru import (  # noqa: E402
     layer_egru,
     modeling_egru,
 )
-from eventide_egru.cache_egru import EgruCacheLayer  # noqa: E402
-from eventide_egru.layer_egru import EgruDecoder, EgruLayer  # noqa: E402
+from evenfall_egru.cache_egru import EgruCacheLayer  # noqa: E402
+from evenfall_egru.layer_egru import EgruDecoder, EgruLayer  # noqa: E402
 
 Patch = pytest.MonkeyPatch
 
@@ -235,7 +235,7 @@ def test_fault_is_found(
 def test_what_is_opted_out_is_skipped_with_the_reason(tmp_path: Any) -> None:
     """In a pytest run of its own."""
     (tmp_path / "test_mine.py").write_text(
-        "from eventide.testing.recurrent import RecurrentModelBattery\n"
+        "from evenfall.testing.recurrent import RecurrentModelBattery\n"
         "class TestMine(RecurrentModelBattery):\n"
         "    opted_out = {'test_bfloat16': 'no such hardware'}\n"
     )

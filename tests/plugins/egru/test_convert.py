@@ -11,7 +11,7 @@ import yaml
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from eventide_egru.convert import convert, model_from_state, read_state
+from evenfall_egru.convert import convert, model_from_state, read_state
 
 SPLITS = {"train": "a b <unk>\n", "valid": "b c\n", "test": "d a\n"}
 VOCABULARY = ["a", "b", "<unk>", "<eos>", "c", "d"]

@@ -10,8 +10,8 @@ import pytest
 
 pytest.importorskip("torch")
 
-from eventide_egru.corpus import encode, read_split  # noqa: E402
-from eventide_egru.tokenization import byte_tokenizer, vocabulary, word_tokenizer  # noqa: E402
+from evenfall_egru.corpus import encode, read_split  # noqa: E402
+from evenfall_egru.tokenization import byte_tokenizer, vocabulary, word_tokenizer  # noqa: E402
 
 TEXTS = {"train": "größe one\n", "valid": "two\n", "test": "three\n"}
 

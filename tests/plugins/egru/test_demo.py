@@ -10,13 +10,13 @@ import torch
 from rich.console import Console
 from transformers import PreTrainedTokenizerBase
 
-from eventide_egru import EgruConfig, EgruForCausalLM
-from eventide_egru.corpus import encode, read_split
-from eventide_egru.demo_text import DEMO_TEXT
-from eventide_egru.speed import compare
-from eventide_egru.streaming import ConsoleStreamer, greedy_loop
-from eventide_egru.tokenization import byte_tokenizer, vocabulary, word_tokenizer
-from eventide_egru.writing import unknown_words, write_on
+from evenfall_egru import EgruConfig, EgruForCausalLM
+from evenfall_egru.corpus import encode, read_split
+from evenfall_egru.demo_text import DEMO_TEXT
+from evenfall_egru.speed import compare
+from evenfall_egru.streaming import ConsoleStreamer, greedy_loop
+from evenfall_egru.tokenization import byte_tokenizer, vocabulary, word_tokenizer
+from evenfall_egru.writing import unknown_words, write_on
 
 
 def _model(vocab: int) -> EgruForCausalLM:

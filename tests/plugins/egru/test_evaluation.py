@@ -12,9 +12,9 @@ torch = pytest.importorskip("torch")
 
 from torch.nn.functional import cross_entropy  # noqa: E402
 
-from eventide_egru import EgruConfig, EgruForCausalLM  # noqa: E402
-from eventide_egru.evaluation import evaluate_tokens  # noqa: E402
-from eventide_egru.macs import count_macs  # noqa: E402
+from evenfall_egru import EgruConfig, EgruForCausalLM  # noqa: E402
+from evenfall_egru.evaluation import evaluate_tokens  # noqa: E402
+from evenfall_egru.macs import count_macs  # noqa: E402
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from eventide_egru import EgruConfig, EgruForCausalLM
-from eventide_egru.hub import save_for_hub
-from eventide_egru.tokenization import vocabulary, word_tokenizer
+from evenfall_egru import EgruConfig, EgruForCausalLM
+from evenfall_egru.hub import save_for_hub
+from evenfall_egru.tokenization import vocabulary, word_tokenizer
 
 TEXT = "the cat sat on the mat\nthe dog <unk> ran off\n"
 
@@ -23,7 +23,7 @@ import json, sys
 
 class Absent:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0].startswith("eventide"):
+        if name.partition(".")[0].startswith("evenfall"):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Absent())
@@ -40,7 +40,7 @@ new = model.generate(**batch, max_new_tokens=5, min_new_tokens=5, do_sample=Fals
 classifier = AutoModelForSequenceClassification.from_pretrained(folder, trust_remote_code=True)
 json.dump({
     "module": type(model).__module__,
-    "eventide": sorted(n for n in sys.modules if n.startswith("eventide")),
+    "evenfall": sorted(n for n in sys.modules if n.startswith("evenfall")),
     "mask": batch["attention_mask"].tolist(),
     "logits": logits.tolist(),
     "new": new.tolist(),
@@ -63,7 +63,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_loads_where_eventide_is_absent(folder: Path, tmp_path: Path) -> None:
+def test_loads_where_evenfall_is_absent(folder: Path, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     done = subprocess.run(
         [sys.executable, "-c", FOREIGN, str(folder), str(report)],
@@ -74,7 +74,7 @@ def test_loads_where_eventide_is_absent(folder: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(report.read_text())
-    assert found["eventide"] == []
+    assert found["evenfall"] == []
     assert found["module"].startswith("transformers_modules.")
     assert found["mask"][0][:2] == [0, 0]
     assert found["classes"] == 2

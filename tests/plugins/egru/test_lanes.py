@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from eventide_egru.training.lanes import LaneDataset  # noqa: E402
+from evenfall_egru.training.lanes import LaneDataset  # noqa: E402
 
 
 def windows(dataset: LaneDataset, lane: int) -> torch.Tensor:

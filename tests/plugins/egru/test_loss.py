@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 
 from torch.nn.functional import cross_entropy  # noqa: E402
 
-from eventide_egru.loss_egru import chunked_cross_entropy  # noqa: E402
+from evenfall_egru.loss_egru import chunked_cross_entropy  # noqa: E402
 
 
 def drawn(batch: int, time: int, width: int = 7, words: int = 23) -> tuple[Any, ...]:

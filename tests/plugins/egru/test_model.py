@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 from safetensors.torch import load_file, save_file  # noqa: E402
 from transformers import AutoModelForSequenceClassification  # noqa: E402
 
-from eventide_egru import EgruForCausalLM, EgruForSequenceClassification  # noqa: E402
+from evenfall_egru import EgruForCausalLM, EgruForSequenceClassification  # noqa: E402
 
 
 @torch.no_grad()

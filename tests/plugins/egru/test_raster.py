@@ -9,7 +9,7 @@ import pytest
 import torch
 from matplotlib.image import imread
 
-from eventide_egru.raster import draw_raster
+from evenfall_egru.raster import draw_raster
 
 
 def _events(steps: int, *units: int) -> list[torch.Tensor]:

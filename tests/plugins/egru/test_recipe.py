@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from eventide_egru.training import Recipe, dump_recipe, load_recipe  # noqa: E402
+from evenfall_egru.training import Recipe, dump_recipe, load_recipe  # noqa: E402
 
 
 def test_round_trip(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from eventide_egru.layer_egru import locked_dropout  # noqa: E402
+from evenfall_egru.layer_egru import locked_dropout  # noqa: E402
 
 RATES = (
     "embedding_dropout", "word_dropout", "hidden_dropout", "output_dropout", "dropconnect",

@@ -13,7 +13,7 @@ from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 from transformers import AutoTokenizer  # noqa: E402
 
-from eventide_egru.tokenization import (  # noqa: E402
+from evenfall_egru.tokenization import (  # noqa: E402
     byte_tokenizer,
     vocabulary,
     word_tokenizer,

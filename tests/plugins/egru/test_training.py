@@ -16,11 +16,11 @@ pytest.importorskip("accelerate")
 
 from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
 
-from eventide_egru.corpus import encode, read_split  # noqa: E402
-from eventide_egru.evaluation import evaluate_tokens  # noqa: E402
-from eventide_egru.training import Recipe, load_recipe, run, train  # noqa: E402
-from eventide_egru.training.checkpoints import last_whole_checkpoint  # noqa: E402
-from eventide_egru.training.trainer import EgruTrainer  # noqa: E402
+from evenfall_egru.corpus import encode, read_split  # noqa: E402
+from evenfall_egru.evaluation import evaluate_tokens  # noqa: E402
+from evenfall_egru.training import Recipe, load_recipe, run, train  # noqa: E402
+from evenfall_egru.training.checkpoints import last_whole_checkpoint  # noqa: E402
+from evenfall_egru.training.trainer import EgruTrainer  # noqa: E402
 
 NOISE = {"hidden_dropout": 0.1, "word_dropout": 0.1, "dropconnect": 0.2, "zoneout": 0.1}
 STEPS_AN_EPOCH = 12  # 1320 tokens in 8 lanes of windows of 12
@@ -165,7 +165,7 @@ def test_too_little_text(tmp_path: Path) -> None:
 
 SCRIPT = """
 import sys
-from eventide_egru.training import load_recipe, run
+from evenfall_egru.training import load_recipe, run
 original = run._arguments
 def arguments(*args):
     made = original(*args)

@@ -12,8 +12,8 @@ from accelerate import cpu_offload
 from torch import Tensor
 from transformers import DynamicCache, Mamba2Config, Mamba2ForCausalLM
 
-import eventide
-from eventide_mamba import operations
+import evenfall
+from evenfall_mamba import operations
 
 CLOSE: dict[str, float] = {"rtol": 0, "atol": 1e-5}
 Cached = Callable[..., Tensor]
@@ -24,7 +24,7 @@ def test_model_whose_forwards_were_bound_before(model: Any, ids: Tensor, cached:
     """Accelerate keeps the forward that a module had when it spread the model over devices."""
     want = model(ids).logits
     cpu_offload(model, execution_device=torch.device("cpu"))
-    with eventide.patch("mamba"):
+    with evenfall.patch("mamba"):
         torch.testing.assert_close(cached(model, ids, [8, 4]), want, **CLOSE)
 
 
@@ -38,7 +38,7 @@ def test_compiled_model(
     model.forward = torch.compile(model.forward, backend="aot_eager")
     if when == "before":
         cached(model, ids, [8, 4])
-    with eventide.patch("mamba"):
+    with evenfall.patch("mamba"):
         torch.testing.assert_close(cached(model, ids, [8, 4]), want, **CLOSE)
     torch.compiler.reset()
 
@@ -53,7 +53,7 @@ def test_threads_do_not_see_each_other(model: Any, ids: Tensor, cached: Cached) 
 
     with torch.no_grad():
         want = model(ids).logits
-    with eventide.patch("mamba"):
+    with evenfall.patch("mamba"):
         threads = [threading.Thread(target=run, args=(s,)) for s in ([8, 4], [3, 9], [12])]
         for thread in threads:
             thread.start()
@@ -76,7 +76,7 @@ def test_call_that_failed_leaves_no_state(
             raise MemoryError
         return scan(*args, initial_state=initial_state, **kwargs)
 
-    with eventide.patch("mamba"):
+    with evenfall.patch("mamba"):
         with monkeypatch.context() as patch:
             patch.setattr(operations, "selective_scan", failing)
             with pytest.raises(MemoryError):
@@ -91,7 +91,7 @@ def test_cache_that_was_reset_starts_from_zero(
 ) -> None:
     model = make_model("Mamba")
     cache = DynamicCache(config=model.config)
-    with eventide.patch("mamba"):
+    with evenfall.patch("mamba"):
         want = model(ids, None, None, cache).logits
         cache.reset()
         torch.testing.assert_close(model(ids, None, None, cache).logits, want, **CLOSE)
@@ -106,5 +106,5 @@ def test_models_with_another_scan_stay_as_they_are(ids: Tensor) -> None:
     model = Mamba2ForCausalLM(config).eval()
     settings = {"max_new_tokens": 4, "do_sample": False, "attention_mask": torch.ones_like(ids)}
     want = model.generate(ids, **settings)
-    with eventide.patch("mamba"):
+    with evenfall.patch("mamba"):
         assert torch.equal(model.generate(ids, **settings), want)

@@ -1,4 +1,4 @@
-"""`eventide mamba check` and what `eventide patches` says."""
+"""`evenfall mamba check` and what `evenfall patches` says."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import json
 
 from typer.testing import CliRunner
 
-from eventide.cli.app import app
-from eventide.patches import applied
+from evenfall.cli.app import app
+from evenfall.patches import applied
 
 CHECK = ["mamba", "check", "--length", "8", "--repeats", "1"]
 
@@ -50,4 +50,4 @@ def test_check_as_tables() -> None:
 
 def test_patch_is_listed() -> None:
     (row,) = [row for row in json.loads(run("patches", "--json")) if row["name"] == "mamba"]
-    assert row["distribution"] == "eventide-mamba"
+    assert row["distribution"] == "evenfall-mamba"

@@ -19,8 +19,8 @@ from transformers import (
     MambaForCausalLM,
 )
 
-import eventide
-from eventide_mamba.models import (
+import evenfall
+from evenfall_mamba.models import (
     GeometricMambaConfig,
     GeometricMambaForCausalLM,
     GeometricMambaModel,
@@ -82,7 +82,7 @@ def test_without_coordinates_it_is_mamba(mamba: Any, model: Any, ids: Tensor) ->
     torch.testing.assert_close(got.logits, want.logits, **CLOSE)
     torch.testing.assert_close(got.loss, want.loss, **CLOSE)
     torch.testing.assert_close(got.hidden_states, want.hidden_states, **CLOSE)
-    with eventide.patch("mamba", targets=["transformers"]):
+    with evenfall.patch("mamba", targets=["transformers"]):
         torch.testing.assert_close(model(ids).logits, want.logits, **CLOSE)
 
 
@@ -188,7 +188,7 @@ def test_saved_and_loaded_by_the_auto_classes(
     want = model(ids, coordinates=times).logits
     assert torch.equal(loaded(ids, coordinates=times).logits, want)
     assert isinstance(AutoModel.from_pretrained(tmp_path), GeometricMambaModel)
-    assert eventide.registry.models.get("GeometricMambaModel") is GeometricMambaModel
+    assert evenfall.registry.models.get("GeometricMambaModel") is GeometricMambaModel
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])

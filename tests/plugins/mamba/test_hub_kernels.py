@@ -20,8 +20,8 @@ import transformers
 from packaging.version import Version
 from torch import Tensor, nn
 
-from eventide_mamba import FAMILIES
-from eventide_mamba.hub_kernels import DEVICES, OPERATIONS, causal_conv1d_fn, kernel_mapping
+from evenfall_mamba import FAMILIES
+from evenfall_mamba.hub_kernels import DEVICES, OPERATIONS, causal_conv1d_fn, kernel_mapping
 
 MODULES = [importlib.import_module(family.module) for family in FAMILIES]
 DECORATOR = "use_kernel_func_from_hub_with_fallback"
@@ -114,8 +114,8 @@ import_utils.is_kernels_available = lambda *arguments: True
 from transformers import MambaConfig, MambaForCausalLM
 from transformers.models.mamba import modeling_mamba as host
 from kernels import Mode, kernelize, use_kernel_mapping
-import eventide
-from eventide_mamba.hub_kernels import kernel_mapping
+import evenfall
+from evenfall_mamba.hub_kernels import kernel_mapping
 
 assert isinstance(host.causal_conv1d_fn, torch.nn.Module)
 torch.manual_seed(0)
@@ -125,7 +125,7 @@ close = dict(rtol=0, atol=1e-5)
 with torch.no_grad():
     before = model(ids).logits
     original = host.causal_conv1d_fn
-    with eventide.patch("mamba", ["transformers"]):
+    with evenfall.patch("mamba", ["transformers"]):
         torch.testing.assert_close(model(ids).logits, before, **close)
     assert host.causal_conv1d_fn is original
     layers = (host.causal_conv1d_fn, host.causal_conv1d_update, host.mamba_selective_scan)
@@ -133,16 +133,16 @@ with torch.no_grad():
     mode = Mode.INFERENCE | Mode.TORCH_COMPILE
     with use_kernel_mapping(kernel_mapping()):
         kernelize(model, mode=mode, device="cpu")
-    assert made_by() == {"eventide_mamba.hub_kernels"}
+    assert made_by() == {"evenfall_mamba.hub_kernels"}
     torch.testing.assert_close(model(ids).logits, before, **close)
     kernelize(model, mode=mode, device="cpu")
-    assert "eventide_mamba.hub_kernels" not in made_by()
-    with eventide.patch("mamba", ["transformers"]):
+    assert "evenfall_mamba.hub_kernels" not in made_by()
+    with evenfall.patch("mamba", ["transformers"]):
         kernelize(model, mode=mode, device="cpu")
         torch.testing.assert_close(model(ids).logits, before, **close)
-    assert made_by() == {"eventide_mamba.hub_kernels"}, "kernelize does not bind for good"
+    assert made_by() == {"evenfall_mamba.hub_kernels"}, "kernelize does not bind for good"
     torch.testing.assert_close(model(ids).logits, before, **close)
-    with eventide.patch("mamba", ["transformers"]):
+    with evenfall.patch("mamba", ["transformers"]):
         torch.testing.assert_close(model(ids).logits, before, **close)
 """
 

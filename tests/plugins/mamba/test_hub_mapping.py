@@ -20,11 +20,11 @@ import pytest
 from packaging.version import Version
 from transformers.utils import import_utils
 
-import eventide
-from eventide.errors import PatchError
-from eventide_mamba import FAMILIES, check, hub_mapping
-from eventide_mamba.hub_kernels import DEVICES, OPERATIONS, Repository
-from eventide_mamba.hub_mapping import REGISTRATION
+import evenfall
+from evenfall.errors import PatchError
+from evenfall_mamba import FAMILIES, check, hub_mapping
+from evenfall_mamba.hub_kernels import DEVICES, OPERATIONS, Repository
+from evenfall_mamba.hub_mapping import REGISTRATION
 
 STAND_IN = Path(__file__).parent / "kernels_standin.py"
 
@@ -120,7 +120,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Package:
 
 
 def patch() -> Any:
-    return eventide.patch("mamba", targets=["transformers"])
+    return evenfall.patch("mamba", targets=["transformers"])
 
 
 def ours(package: Package) -> dict[str, Any]:
@@ -201,7 +201,7 @@ def test_strangers_entries_stay_as_if_we_had_not_been_there(
         assert inside["causal_conv1d_fn", "cpu", 80] != ours(package)["causal_conv1d_fn"]
         assert inside["causal_conv1d_update", "cpu", 80] == ours(package)["causal_conv1d_update"]
     assert package.look() == expected
-    assert not any("eventide" in str(type(entries)) for entries in package.objects().values())
+    assert not any("evenfall" in str(type(entries)) for entries in package.objects().values())
 
 
 def test_stranger_who_starts_afresh_is_left_alone(package: Package) -> None:
@@ -299,7 +299,7 @@ def test_without_a_fitting_version_the_package_is_not_imported(
         "version",
         lambda name: version(name) if name != "kernels" else found or not_installed(name),
     )
-    with caplog.at_level(logging.INFO, logger="eventide_mamba"), patch() as handle:
+    with caplog.at_level(logging.INFO, logger="evenfall_mamba"), patch() as handle:
         assert handle.applied and re.match(reason, str(REGISTRATION.reason))
     start = "patch 'mamba', target 'transformers': not registered with kernels: "
     (said,) = caplog.messages

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 from typer.testing import CliRunner
 
-import eventide
-from eventide import patches, registry
-from eventide.cli.app import app
-from eventide.errors import PatchError
-from eventide_mamba.ssm import convolution, scan, step
+import evenfall
+from evenfall import patches, registry
+from evenfall.cli.app import app
+from evenfall.errors import PatchError
+from evenfall_mamba.ssm import convolution, scan, step
 
 CLOSE: dict[str, float] = {"rtol": 1e-4, "atol": 1e-6}
 ROOTS = ("mamba_ssm", "causal_conv1d", "causal_conv1d_cuda", "selective_scan_cuda")
@@ -39,7 +39,7 @@ def modules() -> dict[str, ModuleType]:
 @pytest.fixture
 def host() -> Iterator[ModuleType]:
     """mamba_ssm, patched."""
-    with eventide.patch("mamba", targets=["mamba_ssm"]):
+    with evenfall.patch("mamba", targets=["mamba_ssm"]):
         yield importlib.import_module("mamba_ssm")
 
 
@@ -60,7 +60,7 @@ def test_not_installed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     without_host(monkeypatch)
     before = modules()
     with pytest.raises(PatchError, match="target 'mamba_ssm': mamba-ssm is not installed"):
-        eventide.patch("mamba", targets=["transformers", "mamba_ssm"]).apply()
+        evenfall.patch("mamba", targets=["transformers", "mamba_ssm"]).apply()
     assert modules() == before and patches.applied() == []
 
 
@@ -68,36 +68,36 @@ def test_untested_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patches, "version", lambda name: "2.2.4")
     before = modules()
     with pytest.raises(PatchError, match=r"mamba-ssm 2\.2\.4 is installed, tested is mamba-ssm>=2"):
-        eventide.patch("mamba", targets=["mamba_ssm"]).apply()
+        evenfall.patch("mamba", targets=["mamba_ssm"]).apply()
     assert modules() == before
 
 
 def test_default_targets_are_the_installed_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
     without_host(monkeypatch)
-    alone = eventide.patch("mamba")
+    alone = evenfall.patch("mamba")
     assert alone.targets == ("transformers",)
     assert repr(alone) == "<patch 'mamba' of transformers: not applied>"
     monkeypatch.setattr(patches, "version", lambda name: "1")
-    assert eventide.patch("mamba").targets == ("transformers", "mamba_ssm")
+    assert evenfall.patch("mamba").targets == ("transformers", "mamba_ssm")
 
 
 @needs_host
 def test_both_targets_together_leave_no_trace() -> None:
     before = modules()
-    with eventide.patch("mamba") as handle:
+    with evenfall.patch("mamba") as handle:
         assert handle.targets == ("transformers", "mamba_ssm")
         first = importlib.import_module("mamba_ssm")
         interface = importlib.import_module("mamba_ssm.ops.selective_scan_interface")
         simple = importlib.import_module("mamba_ssm.modules.mamba_simple")
         inside = interface.selective_scan_fn
         for name in handle.stand_ins:
-            assert importlib.util.find_spec(name).name.startswith("eventide_mamba.")
+            assert importlib.util.find_spec(name).name.startswith("evenfall_mamba.")
     assert modules() == before
     for owner in (first, interface, simple):
         assert owner.selective_scan_fn.__module__ == "mamba_ssm.ops.selective_scan_interface"
         assert owner.mamba_inner_fn.__module__ == "mamba_ssm.ops.selective_scan_interface"
     assert simple.selective_state_update.__module__.startswith("mamba_ssm.")
-    with eventide.patch("mamba", targets=["mamba_ssm"]):
+    with evenfall.patch("mamba", targets=["mamba_ssm"]):
         again = importlib.import_module("mamba_ssm")
         assert again.selective_scan_fn is inside
         assert again.Mamba is first.Mamba
@@ -113,7 +113,7 @@ def test_functions_are_ours(host: ModuleType) -> None:
     assert simple.selective_state_update is step.selective_state_update
     for name in ("causal_conv1d_fn", "causal_conv1d_update"):
         assert getattr(simple, name) is getattr(convolution, name)
-        if conv.__name__.startswith("eventide_mamba."):
+        if conv.__name__.startswith("evenfall_mamba."):
             assert getattr(conv, name) is getattr(convolution, name)
 
 
@@ -209,7 +209,7 @@ def test_language_model_learns(language_model: Any) -> None:
 @needs_host
 def test_generation_without_cuda_events(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: False)
-    with eventide.patch("mamba", targets=["mamba_ssm"]):
+    with evenfall.patch("mamba", targets=["mamba_ssm"]):
         generation = importlib.import_module("mamba_ssm.utils.generation")
         assert generation.torch is not torch
         config = importlib.import_module("mamba_ssm.models.config_mamba")
@@ -225,15 +225,15 @@ def test_host_that_was_imported_before_stays_imported() -> None:
 import sys, types
 sys.modules["selective_scan_cuda"] = theirs = types.ModuleType("selective_scan_cuda")
 import mamba_ssm, mamba_ssm.modules.mamba_simple as simple
-import eventide
+import evenfall
 names = ("causal_conv1d_fn", "selective_scan_fn", "selective_state_update", "mamba_inner_fn")
 modules = lambda: {n: m for n, m in sys.modules.items() if n.startswith(("mamba_ssm", "causal"))}
 before, held = [getattr(simple, name) for name in names], modules()
-assert before[0] is None or "eventide" not in before[0].__module__
-with eventide.patch("mamba", targets=["mamba_ssm"]) as handle:
+assert before[0] is None or "evenfall" not in before[0].__module__
+with evenfall.patch("mamba", targets=["mamba_ssm"]) as handle:
     assert sys.modules["selective_scan_cuda"] is theirs
     assert "selective_scan_cuda" not in handle.stand_ins
-    assert all(getattr(simple, name).__module__.startswith("eventide_mamba") for name in names)
+    assert all(getattr(simple, name).__module__.startswith("evenfall_mamba") for name in names)
 assert [getattr(simple, name) for name in names] == before and modules() == held
 """
     found = subprocess.run(

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-import eventide
+import evenfall
 
 CLOSE: dict[str, float] = {"rtol": 0, "atol": 1e-5}
 
@@ -25,7 +25,7 @@ def gradients(model: Any, ids: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
 @torch.no_grad()
 def test_logits_are_the_same(model: Any, ids: Tensor) -> None:
     want = model(ids).logits
-    with eventide.patch("mamba"):
+    with evenfall.patch("mamba"):
         torch.testing.assert_close(model(ids).logits, want, **CLOSE)
 
 
@@ -34,7 +34,7 @@ def test_logits_are_the_same_with_left_padding(model: Any, ids: Tensor) -> None:
     mask = torch.ones_like(ids)
     mask[0, :3] = 0
     want = model(ids, attention_mask=mask).logits
-    with eventide.patch("mamba"):
+    with evenfall.patch("mamba"):
         got = model(ids, attention_mask=mask).logits
     torch.testing.assert_close(got[0, 3:], want[0, 3:], **CLOSE)
     torch.testing.assert_close(got[1], want[1], **CLOSE)
@@ -46,7 +46,7 @@ def test_state_is_carried_over_calls_of_several_tokens(
 ) -> None:
     whole = model(ids).logits
     assert (cached(model, ids, [8, 4]) - whole).abs().max() > 1e-3, "the host has mended it"
-    with eventide.patch("mamba"):
+    with evenfall.patch("mamba"):
         one_by_one = cached(model, ids, [8, 1, 1, 1, 1])
         chunk = cached(model, ids, [8, 4])
         pieces = cached(model, ids, [1, 2, 1, 5, 3])
@@ -58,7 +58,7 @@ def test_state_is_carried_over_calls_of_several_tokens(
 def test_state_is_carried_where_gradients_are_recorded(
     model: Any, ids: Tensor, cached: Callable[..., Tensor]
 ) -> None:
-    with eventide.patch("mamba"):
+    with evenfall.patch("mamba"):
         logits = cached(model, ids, [8, 3, 1])
         want = model(ids).logits
     torch.testing.assert_close(logits, want, **CLOSE)
@@ -75,7 +75,7 @@ def test_generation(model: Any, ids: Tensor, options: dict[str, int]) -> None:
     }  # fmt: skip
     beams = {"num_beams": options.get("num_beams", 1)}
     want = model.generate(ids, use_cache=False, **settings, **beams)
-    with eventide.patch("mamba"):
+    with evenfall.patch("mamba"):
         got = model.generate(ids, use_cache=True, **settings, **options)
     assert torch.equal(got, want)
 
@@ -84,7 +84,7 @@ def test_generation(model: Any, ids: Tensor, options: dict[str, int]) -> None:
 def test_gradients_are_the_same(model: Any, ids: Tensor, training: bool) -> None:
     model.train(training)
     want_loss, want = gradients(model, ids)
-    with eventide.patch("mamba"):
+    with evenfall.patch("mamba"):
         loss, got = gradients(model, ids)
     torch.testing.assert_close(loss, want_loss, **CLOSE)
     assert got.keys() == want.keys()
@@ -99,7 +99,7 @@ def test_gradient_checkpointing(
     make_model: Callable[[str], Any], ids: Tensor, checkpoint_activations: Callable[[Any], None]
 ) -> None:
     model = make_model("Mamba").train()
-    with eventide.patch("mamba"):
+    with evenfall.patch("mamba"):
         _, want = gradients(model, ids)
         checkpoint_activations(model)
         _, got = gradients(model, ids)
@@ -120,7 +120,7 @@ def test_training_curves_coincide(make_model: Callable[[str], Any], ids: Tensor)
         return losses
 
     want = train()
-    with eventide.patch("mamba"):
+    with evenfall.patch("mamba"):
         got = train()
     assert want[-1] < 0.5 * want[0]
     assert got == pytest.approx(want, rel=1e-3)
@@ -130,7 +130,7 @@ def test_training_curves_coincide(make_model: Callable[[str], Any], ids: Tensor)
 def test_bfloat16(make_model: Callable[[str], Any], ids: Tensor) -> None:
     model = make_model("Mamba")
     want = model(ids).logits
-    with eventide.patch("mamba"):
+    with evenfall.patch("mamba"):
         got = model.bfloat16()(ids).logits
     assert (got.float() - want).abs().max() < 0.05 * want.abs().max()
 
@@ -139,7 +139,7 @@ def test_bfloat16(make_model: Callable[[str], Any], ids: Tensor) -> None:
 def test_compiles_without_a_graph_break(make_model: Callable[[str], Any], ids: Tensor) -> None:
     model = make_model("Mamba")
     want = model(ids, use_cache=False).logits
-    with eventide.patch("mamba"):
+    with evenfall.patch("mamba"):
         compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
         got = compiled(ids, use_cache=False).logits
     torch.compiler.reset()

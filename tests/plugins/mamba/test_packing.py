@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-import eventide
-from eventide_mamba.packing import packing
+import evenfall
+from evenfall_mamba.packing import packing
 
 CLOSE: dict[str, float] = {"rtol": 0, "atol": 1e-5}
 SEQ_IDX = torch.tensor([[0] * 5 + [1] + [2] * 6], dtype=torch.int32)
@@ -34,7 +34,7 @@ def test_packed_equals_separate(
     make_model: Callable[[str], Any], hidden: Tensor, name: str
 ) -> None:
     mixer = mixer_of(make_model(name))
-    with eventide.patch("mamba"):
+    with evenfall.patch("mamba"):
         packed = mixer(hidden, seq_idx=SEQ_IDX)
         separate = [mixer(piece) for piece in hidden.split([5, 1, 6], dim=1)]
     torch.testing.assert_close(packed, torch.cat(separate, dim=1), **CLOSE)
@@ -45,7 +45,7 @@ def test_several_packed_rows(make_model: Callable[[str], Any]) -> None:
     mixer = mixer_of(make_model("Mamba"))
     rows = torch.randn(2, 12, 32)
     seq_idx = torch.cat([SEQ_IDX, torch.zeros_like(SEQ_IDX)])
-    with eventide.patch("mamba"):
+    with evenfall.patch("mamba"):
         together = mixer(rows, seq_idx=seq_idx)
         alone = [mixer(rows[:1], seq_idx=SEQ_IDX), mixer(rows[1:])]
     torch.testing.assert_close(together, torch.cat(alone), **CLOSE)
@@ -57,7 +57,7 @@ def test_zamba_hands_packing_down(make_model: Callable[[str], Any], ids: Tensor)
     mixer_of(model).register_forward_pre_hook(
         lambda module, args, kwargs: seen.append(kwargs.get("seq_idx")), with_kwargs=True
     )
-    with eventide.patch("mamba"):
+    with evenfall.patch("mamba"):
         logits = model(row, seq_idx=SEQ_IDX).logits
     assert seen[-1] is SEQ_IDX
     assert logits.isfinite().all()
@@ -67,7 +67,7 @@ def test_zamba_hands_packing_down(make_model: Callable[[str], Any], ids: Tensor)
 def test_packed_chunk_continues_the_cache(make_model: Callable[[str], Any], hidden: Tensor) -> None:
     model = make_model("Mamba")
     mixer = mixer_of(model)
-    with eventide.patch("mamba"):
+    with evenfall.patch("mamba"):
         cache = DynamicCache(config=model.config)
         parts = [
             mixer(hidden[:, :4], cache),

@@ -15,10 +15,10 @@ import torch
 import transformers
 from transformers.cache_utils import Cache
 
-import eventide
-from eventide import patches, registry
-from eventide.errors import PatchError
-from eventide_mamba import FAMILIES
+import evenfall
+from evenfall import patches, registry
+from evenfall.errors import PatchError
+from evenfall_mamba import FAMILIES
 
 MODULES = [importlib.import_module(family.module) for family in FAMILIES]
 
@@ -39,7 +39,7 @@ def test_every_mamba_1_model_of_the_host_is_covered() -> None:
 
 def test_reverting_restores_the_originals() -> None:
     before = snapshot()
-    with eventide.patch("mamba"):
+    with evenfall.patch("mamba"):
         inside = snapshot()
         changed = [
             sum(new[name] is not old for name, old in old_names.items())
@@ -51,15 +51,15 @@ def test_reverting_restores_the_originals() -> None:
 
 
 def test_patching_twice_is_refused() -> None:
-    with eventide.patch("mamba"), pytest.raises(PatchError, match="applied already to transf"):
-        eventide.patch("mamba", targets=["transformers"]).apply()
+    with evenfall.patch("mamba"), pytest.raises(PatchError, match="applied already to transf"):
+        evenfall.patch("mamba", targets=["transformers"]).apply()
 
 
 def test_untested_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     before = snapshot()
     monkeypatch.setattr(patches, "version", lambda name: "5.99.0")
     with pytest.raises(PatchError, match=r"transformers 5\.99\.0 is installed, tested is"):
-        eventide.patch("mamba").apply()
+        evenfall.patch("mamba").apply()
     assert [set(map(id, names.values())) for names in snapshot()] == [
         set(map(id, names.values())) for names in before
     ]
@@ -69,19 +69,19 @@ def test_other_signature_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MODULES[-1], "mamba_selective_scan", lambda u, initial_state: u)
     before = snapshot()
     with pytest.raises(PatchError, match=r"zamba\.mamba_selective_scan takes \(u, initial_state\)"):
-        eventide.patch("mamba").apply()
+        evenfall.patch("mamba").apply()
     for after, old in zip(snapshot(), before, strict=True):
         assert all(after[name] is old[name] for name in old)
 
 
 def test_it_is_registered() -> None:
     entry = registry.patches.provenance("mamba")
-    assert entry.owner.distribution == "eventide-mamba"
+    assert entry.owner.distribution == "evenfall-mamba"
     assert entry.metadata["targets"] == list(registry.patches.get("mamba").targets)
 
 
 def test_plugin_imports_no_framework() -> None:
-    code = "import eventide_mamba.plugin, sys; sys.exit('torch' in sys.modules)"
+    code = "import evenfall_mamba.plugin, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
 
 
@@ -98,6 +98,6 @@ def test_fallback_warnings_are_gone(
     if not any("selective_scan_fn" in text for text in said):
         pytest.skip("transformers before 5.17 falls back without a word")
     said.clear()
-    with eventide.patch("mamba"):
+    with evenfall.patch("mamba"):
         model.generate(ids, max_new_tokens=2, attention_mask=torch.ones_like(ids))
     assert said == []

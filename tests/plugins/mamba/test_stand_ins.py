@@ -9,14 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from eventide_mamba.ssm.convolution import causal_conv1d_fn, causal_conv1d_update
-from eventide_mamba.ssm.events import IdleEvent, with_events
-from eventide_mamba.ssm.norm import off_cuda
-from eventide_mamba.ssm.scan import mamba_inner_fn, selective_scan_fn
-from eventide_mamba.ssm.step import selective_state_update
-from eventide_mamba.standins import causal_conv1d_cuda, selective_scan_cuda
-from eventide_mamba.standins.causal_conv1d import cpp_functions
-from eventide_mamba.standins.causal_conv1d.causal_conv1d_varlen import causal_conv1d_varlen_states
+from evenfall_mamba.ssm.convolution import causal_conv1d_fn, causal_conv1d_update
+from evenfall_mamba.ssm.events import IdleEvent, with_events
+from evenfall_mamba.ssm.norm import off_cuda
+from evenfall_mamba.ssm.scan import mamba_inner_fn, selective_scan_fn
+from evenfall_mamba.ssm.step import selective_state_update
+from evenfall_mamba.standins import causal_conv1d_cuda, selective_scan_cuda
+from evenfall_mamba.standins.causal_conv1d import cpp_functions
+from evenfall_mamba.standins.causal_conv1d.causal_conv1d_varlen import causal_conv1d_varlen_states
 
 CLOSE: dict[str, float] = {"rtol": 1e-4, "atol": 1e-5}
 BATCH, DIM, STATES, LENGTH, WIDTH = 2, 6, 4, 9, 4

@@ -45,7 +45,7 @@ def shapes(monkeypatch: pytest.MonkeyPatch) -> type[Any]:
     """The data set, known to recipes as `shapes`."""
     pytest.importorskip("accelerate")
     pytest.importorskip("timm")
-    from eventide_stream.training import data
+    from evenfall_stream.training import data
 
     made = make_shapes()
     monkeypatch.setattr(data, "DATASETS", dict(data.DATASETS))

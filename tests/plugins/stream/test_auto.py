@@ -17,14 +17,14 @@ transformers = pytest.importorskip("transformers")
 
 from torch_geometric.data import Data  # noqa: E402
 
-from eventide_stream import (  # noqa: E402
+from evenfall_stream import (  # noqa: E402
     EventStreamClassifier,
     StreamClassifier,
     StreamSegmenter,
     auto,
 )
-from eventide_stream.configuration_stream import StreamClassifierConfig  # noqa: E402
-from eventide_stream.modeling_stream import (  # noqa: E402
+from evenfall_stream.configuration_stream import StreamClassifierConfig  # noqa: E402
+from evenfall_stream.modeling_stream import (  # noqa: E402
     StreamForPointCloudClassification,
     collate,
 )
@@ -142,7 +142,7 @@ def test_labels_and_classes_stay_in_step() -> None:
 
 def test_a_module_replaced_in_the_wrapper_is_the_one_that_runs() -> None:
     model, inputs = models()[1]
-    config = auto.import_module("eventide_stream.configuration_stream")
+    config = auto.import_module("evenfall_stream.configuration_stream")
     wrapper = transformers.AutoModel.from_config(
         config.EventStreamClassifierConfig(**model._hub_mixin_config)
     )
@@ -209,7 +209,7 @@ class Block:
             raise ModuleNotFoundError(name, name=name)
 sys.meta_path.insert(0, Block())
 import torch
-from eventide_stream import StreamClassifier
+from evenfall_stream import StreamClassifier
 StreamClassifier(2, head=(8,), **{SMALL}).save_pretrained({str(tmp_path / "a")!r})
 model = StreamClassifier.from_pretrained({str(tmp_path / "a")!r})
 sys.stdout.write(f"{{tuple(model(torch.randn(20, 3)).shape)}} {{'transformers' in sys.modules}}")

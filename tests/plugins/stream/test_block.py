@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 
-from eventide_stream import StreamBlock, StreamConv
+from evenfall_stream import StreamBlock, StreamConv
 
 X, POS = torch.randn(9, 6), torch.rand(9, 3)
 BATCH = torch.tensor([0] * 4 + [2] * 5)

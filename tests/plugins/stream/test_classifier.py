@@ -13,8 +13,8 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
-from eventide_stream import StreamClassifier
-from eventide_stream.grouping import PointTokens
+from evenfall_stream import StreamClassifier
+from evenfall_stream.grouping import PointTokens
 
 SMALL: dict[str, Any] = {"width": 12, "depth": 2, "groups": 6, "neighbors": 4, "d_state": 4}
 KINDS: list[dict[str, Any]] = [

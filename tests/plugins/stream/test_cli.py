@@ -1,4 +1,4 @@
-"""`eventide stream`, from training to predictions, on a few small clouds."""
+"""`evenfall stream`, from training to predictions, on a few small clouds."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ pytest.importorskip("torch_geometric")
 pytest.importorskip("accelerate")
 pytest.importorskip("timm")
 
-from eventide_stream import EventStreamClassifier  # noqa: E402
-from eventide_stream.card import make_card  # noqa: E402
-from eventide_stream.cli import app  # noqa: E402
-from eventide_stream.loading import checkpoint_recipe, load_checkpoint  # noqa: E402
-from eventide_stream.training import evaluate  # noqa: E402
+from evenfall_stream import EventStreamClassifier  # noqa: E402
+from evenfall_stream.card import make_card  # noqa: E402
+from evenfall_stream.cli import app  # noqa: E402
+from evenfall_stream.loading import checkpoint_recipe, load_checkpoint  # noqa: E402
+from evenfall_stream.training import evaluate  # noqa: E402
 
 RECIPE = {
     "dataset": "shapes",
@@ -37,13 +37,13 @@ RECIPE = {
 pytestmark = pytest.mark.usefixtures("shapes")
 
 
-def _eventide(*arguments: object) -> Result:
+def _evenfall(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(a) for a in arguments])
 
 
 def _fails(*arguments: object) -> str:
     """The one line on stderr of a command that must fail."""
-    result = _eventide(*arguments)
+    result = _evenfall(*arguments)
     assert result.exit_code == 1, result.output
     assert isinstance(result.exception, SystemExit)
     (line,) = [line for line in result.stderr.splitlines() if line.strip()]
@@ -55,25 +55,25 @@ def _fails(*arguments: object) -> str:
 def run(tmp_path: Path) -> Path:
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(RECIPE))
     output = tmp_path / "run"
-    result = _eventide("train", tmp_path / "recipe.yaml", "--data", tmp_path, "--output", output)
+    result = _evenfall("train", tmp_path / "recipe.yaml", "--data", tmp_path, "--output", output)
     assert result.exit_code == 0, result.output
     assert "best model: " in result.stdout
     return output
 
 
 def test_help_names_every_command() -> None:
-    listed = _eventide("--help").output
+    listed = _evenfall("--help").output
     for name in ("train", "evaluate", "predict", "pack"):
         assert name in listed
-        assert "Usage" in _eventide(name, "--help").output
+        assert "Usage" in _evenfall(name, "--help").output
 
 
 def test_train_again_and_with_other_choices(run: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     assert "holds a run already" in _fails("train", recipe, "--data", ".", "--output", run)
-    again = _eventide("train", recipe, "--data", ".", "--output", run, "--resume")
+    again = _evenfall("train", recipe, "--data", ".", "--output", run, "--resume")
     assert again.exit_code == 0
-    short = _eventide(
+    short = _evenfall(
         "train", recipe, "--data", ".", "--output", tmp_path / "b", "--epochs", 1, "--seed", 7
     )
     assert short.exit_code == 0
@@ -92,7 +92,7 @@ def test_a_line_an_epoch_is_the_message_alone(
     monkeypatch.setattr(logging.root, "handlers", [])  # pytest's own, beside which ours is not set
     monkeypatch.setattr(logging.root, "level", logging.root.level)
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({**RECIPE, "epochs": 1}))
-    result = _eventide(
+    result = _evenfall(
         "train", tmp_path / "recipe.yaml", "--data", tmp_path, "--output", tmp_path / "run"
     )
     lines = [line for line in result.stderr.splitlines() if "epoch 1" in line]
@@ -102,7 +102,7 @@ def test_a_line_an_epoch_is_the_message_alone(
 def test_an_interrupted_run_says_how_to_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from eventide_stream.training import run as module
+    from evenfall_stream.training import run as module
 
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt
@@ -111,16 +111,16 @@ def test_an_interrupted_run_says_how_to_go_on(
     arguments = ("train", tmp_path / "recipe.yaml", "--data", tmp_path, "--output", tmp_path / "r")
     with monkeypatch.context() as patch:
         patch.setattr(module._Run, "_descend", interrupted)
-        stopped = _eventide(*arguments)
+        stopped = _evenfall(*arguments)
     assert stopped.exit_code == 130 and "go on with --resume" in stopped.stderr
-    assert _eventide(*arguments, "--resume").exit_code == 0
+    assert _evenfall(*arguments, "--resume").exit_code == 0
 
 
 def test_evaluate_in_a_table_and_as_json(run: Path, tmp_path: Path, shapes: type[Any]) -> None:
-    shown = _eventide("evaluate", run / "best", "--data", tmp_path, "--split", "valid")
+    shown = _evenfall("evaluate", run / "best", "--data", tmp_path, "--split", "valid")
     assert shown.exit_code == 0, shown.output
     assert "segment" in shown.stdout and "accuracy" in shown.stdout
-    told = _eventide(
+    told = _evenfall(
         "evaluate", run / "best", "--data", tmp_path, "--json", "--pictures", tmp_path / "p"
     )
     assert told.exit_code == 0, told.output
@@ -137,7 +137,7 @@ def test_missing_matplotlib_is_said_before_the_work(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("evaluated before it was known that nothing can be drawn")
 
-    monkeypatch.setattr("eventide_stream.training.evaluation.evaluate_recipe", never)
+    monkeypatch.setattr("evenfall_stream.training.evaluation.evaluate_recipe", never)
     monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
     line = _fails("evaluate", run / "best", "--data", tmp_path, "--pictures", tmp_path / "drawn")
     assert line == "Error: pictures need matplotlib: pip install matplotlib"
@@ -150,7 +150,7 @@ def test_what_cannot_be_evaluated(run: Path, tmp_path: Path) -> None:
     assert "is neither a folder nor" in _fails("evaluate", tmp_path / "no", *data)
     (run / "best" / "recipe.yaml").unlink()
     assert "has no recipe.yaml" in _fails("evaluate", run / "best", *data)
-    named = _eventide("evaluate", run / "best", *data, "--recipe", run / "recipe.yaml")
+    named = _evenfall("evaluate", run / "best", *data, "--recipe", run / "recipe.yaml")
     assert named.exit_code == 0
     (run / "best" / "model.safetensors").unlink()
     assert "has no model.safetensors" in _fails("evaluate", run / "best", *data)
@@ -174,14 +174,14 @@ def test_predict_reads_clouds_of_many_kinds(run: Path, tmp_path: Path) -> None:
     np.savetxt(tmp_path / "c.xyz", points)
     np.savetxt(tmp_path / "d.csv", points, delimiter=",")
     names = ["a.npy", "b.npz", "c.xyz", "d.csv"]
-    result = _eventide("predict", run / "best", *(tmp_path / n for n in names), "--json")
+    result = _evenfall("predict", run / "best", *(tmp_path / n for n in names), "--json")
     assert result.exit_code == 0, result.output
     rows = json.loads(result.stdout)
     assert [Path(row["input"]).name for row in rows] == names
     for row in rows:
         assert row["probabilities"] == pytest.approx(rows[0]["probabilities"], abs=1e-5)
         assert sum(row["probabilities"].values()) == pytest.approx(1)
-    shown = _eventide("predict", run / "best", tmp_path / "a.npy", "--top", 9)
+    shown = _evenfall("predict", run / "best", tmp_path / "a.npy", "--top", 9)
     assert "segment" in shown.stdout and "ball" in shown.stdout
 
 
@@ -196,7 +196,7 @@ def test_predict_reads_recordings(tmp_path: Path) -> None:
     model.save_pretrained(tmp_path / "m")
     events = {name: np.arange(20) for name in "txy"}
     np.savez(tmp_path / "r.npz", **events, p=np.arange(20) % 2)
-    result = _eventide("predict", tmp_path / "m", tmp_path / "r.npz", "--json")
+    result = _evenfall("predict", tmp_path / "m", tmp_path / "r.npz", "--json")
     assert result.exit_code == 0, result.output
     assert set(json.loads(result.stdout)[0]["probabilities"]) == {"0", "1"}
     np.savez(tmp_path / "r.npz", **{**events, "t": -events["t"]}, p=np.arange(20) % 2)
@@ -208,7 +208,7 @@ def test_pack_makes_a_folder_that_evaluates_to_its_figures(
 ) -> None:
     folder = tmp_path / "shapes-tiny"
     arguments = ("pack", run / "best", "--data", tmp_path, "--output", folder)
-    made = _eventide(*arguments, "--split", "valid", "--split", "test")
+    made = _evenfall(*arguments, "--split", "valid", "--split", "test")
     assert made.exit_code == 0, made.output
     assert sorted(p.name for p in folder.iterdir()) == [
         "README.md", "classes.png", "config.json", "confusion.png", "influence.png", "log.jsonl",
@@ -227,7 +227,7 @@ def test_pack_makes_a_folder_that_evaluates_to_its_figures(
     assert str(make_card(results)).strip() == (folder / "README.md").read_text().strip()
     assert "exists already" in _fails(*arguments)
     assert "NAME=RUN" in _fails(*arguments, "--replace", "--baseline", "nothing")
-    again = _eventide(*arguments, "--replace", "--baseline", f"the same={run}")
+    again = _evenfall(*arguments, "--replace", "--baseline", f"the same={run}")
     assert again.exit_code == 0, again.output
     results = json.loads((folder / "results.json").read_text())
     assert [row["model"] for row in results["summary"]] == ["this model"] * 2 + ["the same"] * 2
@@ -239,21 +239,21 @@ def test_test_chooses_nothing(run: Path, tmp_path: Path) -> None:
     pack = ("pack", "--data", tmp_path, "--output", tmp_path / "p", "--split", "test")
     assert "chooses among the runs, which test must not" in _fails(*pack, run, run)
     assert not (tmp_path / "p").exists()
-    assert _eventide(*pack, run).exit_code == 0
+    assert _evenfall(*pack, run).exit_code == 0
 
 
 def test_a_pack_that_fails_leaves_the_folder_as_it_was(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pack = ("pack", run, "--data", tmp_path, "--output", tmp_path / "p", "--replace")
-    assert _eventide(*pack).exit_code == 0
+    assert _evenfall(*pack).exit_code == 0
     before = {file.name: file.read_bytes() for file in (tmp_path / "p").iterdir()}
 
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("eventide_stream.pack.write_card", interrupted)
-    assert _eventide(*pack).exit_code != 0
+    monkeypatch.setattr("evenfall_stream.pack.write_card", interrupted)
+    assert _evenfall(*pack).exit_code != 0
     assert {file.name: file.read_bytes() for file in (tmp_path / "p").iterdir()} == before
     assert not list(tmp_path.glob(".p-*"))
 
@@ -263,7 +263,7 @@ def test_one_rank_tells_the_result(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: str, lines: bool
 ) -> None:
     monkeypatch.setenv("RANK", rank)
-    found = _eventide(
+    found = _evenfall(
         "evaluate", run / "best", "--data", tmp_path, "--pictures", tmp_path / "pictures"
     )
     assert found.exit_code == 0 and bool(found.stdout) == lines
@@ -273,10 +273,10 @@ def test_one_rank_tells_the_result(
 def test_runs_may_differ_in_seed_and_fold_alone(run: Path, tmp_path: Path) -> None:
     arguments = ("train", tmp_path / "recipe.yaml", "--data", tmp_path, "--seed", 1, "--fold", 2)
     for name, more in (("other", ()), ("longer", ("--epochs", 3))):
-        assert _eventide(*arguments, "--output", tmp_path / name, *more).exit_code == 0
+        assert _evenfall(*arguments, "--output", tmp_path / name, *more).exit_code == 0
     assert checkpoint_recipe(tmp_path / "other" / "best").dataset_options == {"fold": 2}
     pack = ("pack", run, tmp_path / "other", "--data", tmp_path, "--output", tmp_path / "both")
-    made = _eventide(*pack, "--baseline", f"longer={tmp_path / 'longer'}")
+    made = _evenfall(*pack, "--baseline", f"longer={tmp_path / 'longer'}")
     assert made.exit_code == 0, made.output
     results = json.loads((tmp_path / "both" / "results.json").read_text())
     assert results["summary"][0]["seeds"] == [0, 1]

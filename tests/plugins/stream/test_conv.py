@@ -14,9 +14,9 @@ from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 from torch_geometric.nn import GCNConv, Sequential, global_mean_pool
 
-from eventide import use_backend
-from eventide_stream import StreamConv
-from eventide_stream.oracle import all_pairs, influence
+from evenfall import use_backend
+from evenfall_stream import StreamConv
+from evenfall_stream.oracle import all_pairs, influence
 
 BATCH = torch.tensor([0] * 7 + [2] + [3] * 6)  # graph 1 is empty, graph 2 a single point
 

@@ -10,7 +10,7 @@ from torch import nn
 from torch_geometric.data import Data, Dataset
 from torch_geometric.loader import DataLoader
 
-from eventide_stream.datasets import CutMix
+from evenfall_stream.datasets import CutMix
 
 
 class Recordings(Dataset):

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from eventide_stream import EventStreamClassifier
-from eventide_stream.event_embedding import EventEmbedding, event_ids
+from evenfall_stream import EventStreamClassifier
+from evenfall_stream.event_embedding import EventEmbedding, event_ids
 
 SENSOR = (5, 4)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch_geometric.data import Batch, Data
 from torch_geometric.transforms import BaseTransform, Compose
 
-from eventide_stream.transforms import (
+from evenfall_stream.transforms import (
     AddNoiseEvents,
     DropEventChunk,
     DropEvents,

@@ -16,13 +16,13 @@ pytest.importorskip("timm")
 
 from safetensors.torch import load_file, save_file  # noqa: E402
 
-from eventide_stream import (  # noqa: E402
+from evenfall_stream import (  # noqa: E402
     EventStreamClassifier,
     StreamClassifier,
     StreamConv,
     StreamSegmenter,
 )
-from eventide_stream.arguments import argument_names, plain, taken  # noqa: E402
+from evenfall_stream.arguments import argument_names, plain, taken  # noqa: E402
 
 SMALL = {"width": 16, "depth": 1, "groups": 8, "neighbors": 4, "head": (8,)}
 
@@ -54,7 +54,7 @@ def test_a_folder_holds_config_weights_and_card(tmp_path: Path) -> None:
     )
     config = config_of(tmp_path / "model")
     assert config["model_type"] == "stream-classifier"
-    assert config["eventide_stream_version"] == "0.1.0"
+    assert config["evenfall_stream_version"] == "0.1.0"
     assert config["class_names"] == ["a", "b", "c"]
     assert config["num_classes"] == 3 and config["head"] == [8]
     assert config["mlp_ratio"] == 2.0 and config["axes"] == [0, 2]

@@ -10,8 +10,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("torch_geometric")
 
-from eventide_stream.inputs import read_cloud, read_events  # noqa: E402
-from eventide_stream.off import read_off  # noqa: E402
+from evenfall_stream.inputs import read_cloud, read_events  # noqa: E402
+from evenfall_stream.off import read_off  # noqa: E402
 
 TETRAHEDRON = np.array([[0, 0, 0], [4, 0, 0], [0, 4, 0], [0, 0, 4]], float)
 FACES = [[0, 1, 2], [0, 1, 3], [0, 2, 3], [1, 2, 3]]

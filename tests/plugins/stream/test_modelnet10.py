@@ -13,8 +13,8 @@ from torch_geometric.datasets import ModelNet
 from torch_geometric.loader import DataLoader
 from torch_geometric.transforms import Compose
 
-from eventide_stream.datasets import ModelNet10Clouds, modelnet
-from eventide_stream.transforms import FarthestPoints, RandomShift
+from evenfall_stream.datasets import ModelNet10Clouds, modelnet
+from evenfall_stream.transforms import FarthestPoints, RandomShift
 
 CLASSES = [
     "bathtub", "bed", "chair", "desk", "dresser", "monitor", "night_stand", "sofa", "table",

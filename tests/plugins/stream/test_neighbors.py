@@ -11,9 +11,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from eventide_stream import farthest_cpu, nearest, nearest_cpu
-from eventide_stream.farthest import choose_side_by_side, farthest_points
-from eventide_stream.neighbors import fps, knn
+from evenfall_stream import farthest_cpu, nearest, nearest_cpu
+from evenfall_stream.farthest import choose_side_by_side, farthest_points
+from evenfall_stream.neighbors import fps, knn
 
 SIZES = st.lists(st.integers(0, 30), min_size=1, max_size=4)
 NAN = float("nan")

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch_geometric.loader import DataLoader
 
-from eventide_stream.datasets import NMNIST
+from evenfall_stream.datasets import NMNIST
 
 LABELS = [d for d in range(10) for _ in range(10)]
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from eventide_stream import EventStreamClassifier, OnlineClassifier, online
-from eventide_stream.online_state import pack, zero_state
+from evenfall_stream import EventStreamClassifier, OnlineClassifier, online
+from evenfall_stream.online_state import pack, zero_state
 
 SENSOR = (5, 4)
 Options = dict[str, Any]

@@ -15,8 +15,8 @@ pytest.importorskip("matplotlib")
 from PIL import Image  # noqa: E402
 from torch_geometric.data import Data  # noqa: E402
 
-from eventide_stream import StreamClassifier  # noqa: E402
-from eventide_stream.pictures import (  # noqa: E402
+from evenfall_stream import StreamClassifier  # noqa: E402
+from evenfall_stream.pictures import (  # noqa: E402
     class_influence,
     draw_classes,
     draw_confusion,
@@ -104,8 +104,8 @@ def test_no_such_class_or_point() -> None:
 
 
 def test_all_of_an_evaluation(tmp_path: Path, shapes: type[Any]) -> None:
-    from eventide_stream.training import Recipe
-    from eventide_stream.training.evaluation import evaluate_recipe
+    from evenfall_stream.training import Recipe
+    from evenfall_stream.training.evaluation import evaluate_recipe
 
     recipe = Recipe(dataset="shapes")
     model = StreamClassifier(2, width=8, depth=1, groups=4, neighbors=3)

@@ -14,7 +14,7 @@ from torch_geometric.data import Batch, Data
 from torch_geometric.loader import DataLoader
 from torch_geometric.transforms import BaseTransform
 
-from eventide_stream.transforms import (
+from evenfall_stream.transforms import (
     CoordinateDifferences,
     FarthestPoints,
     NearestNeighborGraph,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from eventide_stream.event_pooling import window_means, windows
-from eventide_stream.pooling import pool, weighted_mean
+from evenfall_stream.event_pooling import window_means, windows
+from evenfall_stream.pooling import pool, weighted_mean
 
 X = torch.tensor([[1.0, -4.0], [3.0, -2.0], [-5.0, 6.0]])
 BATCH = torch.tensor([0, 0, 2])

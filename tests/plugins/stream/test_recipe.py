@@ -11,15 +11,15 @@ pytest.importorskip("torch_geometric")
 pytest.importorskip("accelerate")
 pytest.importorskip("timm")
 
-from eventide_stream.training import (  # noqa: E402
+from evenfall_stream.training import (  # noqa: E402
     Recipe,
     dump_recipe,
     load_recipe,
     shipped_recipes,
 )
-from eventide_stream.training.build import MODELS, make_model, make_transforms  # noqa: E402
-from eventide_stream.training.data import DATASETS, class_names, open_dataset  # noqa: E402
-from eventide_stream.training.optimizer import make_optimizer, make_schedule  # noqa: E402
+from evenfall_stream.training.build import MODELS, make_model, make_transforms  # noqa: E402
+from evenfall_stream.training.data import DATASETS, class_names, open_dataset  # noqa: E402
+from evenfall_stream.training.optimizer import make_optimizer, make_schedule  # noqa: E402
 
 TINY = {"width": 8, "depth": 1, "groups": 4, "neighbors": 2}
 

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventide_stream.recordings import (
+from evenfall_stream.recordings import (
     AEDAT2_CLOCK,
     DVS128_SIZE,
     NMNIST_CLOCK,

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch_geometric.loader import DataLoader
 
-from eventide_stream.datasets import ScanObjectNN
-from eventide_stream.transforms import FarthestPoints
+from evenfall_stream.datasets import ScanObjectNN
+from evenfall_stream.transforms import FarthestPoints
 
 h5py = pytest.importorskip("h5py")
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from eventide_stream import StreamSegmenter
-from eventide_stream.grouping import Tokens
-from eventide_stream.segmentation import interpolate
+from evenfall_stream import StreamSegmenter
+from evenfall_stream.grouping import Tokens
+from evenfall_stream.segmentation import interpolate
 
 SMALL: dict[str, Any] = {"width": 12, "depth": 2, "groups": 6, "neighbors": 4, "head": (8,)}
 KINDS: list[dict[str, Any]] = [

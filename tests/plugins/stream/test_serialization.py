@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eventide_stream.serialization import end_to_end, serialize
+from evenfall_stream.serialization import end_to_end, serialize
 
 POS = torch.tensor([[1.0, 0.0], [0.0, 2.0], [0.0, 1.0], [5.0, 3.0], [4.0, 3.0]])
 BATCH = torch.tensor([0, 0, 0, 2, 2])  # graph 1 is empty

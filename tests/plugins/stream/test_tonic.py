@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from torch_geometric.loader import DataLoader
 
-from eventide_stream.datasets import from_tonic, tonic_split
-from eventide_stream.transforms import DropEvents
+from evenfall_stream.datasets import from_tonic, tonic_split
+from evenfall_stream.transforms import DropEvents
 
 CAMERA = np.dtype([("x", np.int16), ("y", np.int16), ("p", bool), ("t", np.int64)])
 AUDIO = np.dtype([("t", int), ("x", int), ("p", int)])

@@ -20,8 +20,8 @@ from safetensors import SafetensorError  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 from torch_geometric.data import Data  # noqa: E402
 
-from eventide_stream import EventStreamClassifier, StreamClassifier  # noqa: E402
-from eventide_stream.training import (  # noqa: E402
+from evenfall_stream import EventStreamClassifier, StreamClassifier  # noqa: E402
+from evenfall_stream.training import (  # noqa: E402
     Recipe,
     data,
     evaluate,
@@ -30,7 +30,7 @@ from eventide_stream.training import (  # noqa: E402
     run,
     train,
 )
-from eventide_stream.training.evaluation import evaluate_recipe, main_first  # noqa: E402
+from evenfall_stream.training.evaluation import evaluate_recipe, main_first  # noqa: E402
 
 SMALL = {"width": 16, "depth": 1, "groups": 8, "neighbors": 4, "head": [8], "drop_path": 0.1}
 
@@ -157,7 +157,7 @@ def test_a_full_disk_is_one_error_that_leaves_no_half_checkpoint(
         raise error("No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(f"eventide_stream.training.checkpoints.{writer}", full)
+        patch.setattr(f"evenfall_stream.training.checkpoints.{writer}", full)
         with pytest.raises(OSError, match="checkpoint-1 cannot be written: No space left"):
             train(recipe(), tmp_path, tmp_path / "run")
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == [
@@ -182,7 +182,7 @@ def test_without_validation_the_last_epoch_is_kept(tmp_path: Path) -> None:
 
 
 def test_examples_do_not_depend_on_who_reads_them(tmp_path: Path, shapes: type[Any]) -> None:
-    from eventide_stream.training.build import make_transforms
+    from evenfall_stream.training.build import make_transforms
 
     jitter = make_transforms([{"RandomJitter": {"translate": 0.1}}])
     examples = data.Examples(shapes(tmp_path), jitter, seed=1)
@@ -266,7 +266,7 @@ def test_evaluation_counts(tmp_path: Path, shapes: type[Any]) -> None:
 
 
 def test_votes_average_probabilities(tmp_path: Path, shapes: type[Any]) -> None:
-    from eventide_stream.training.build import make_transforms
+    from evenfall_stream.training.build import make_transforms
 
     class Height(torch.nn.Module):
         def forward(self, pos: Any, batch: Any = None, x: Any = None) -> Any:

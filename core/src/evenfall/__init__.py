@@ -1,0 +1,57 @@
+"""Evenfall: event-based and sparse sequence models for the frameworks that people already use.
+
+This package is the core: it finds plugins, keeps what they register and picks kernels. Every name
+below is imported on first use, so that `import evenfall` stays cheap and pulls in no framework.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from evenfall import registry
+    from evenfall.backends import use_backend
+    from evenfall.hookspecs import hookimpl
+    from evenfall.manager import load_plugins, plugins
+    from evenfall.patches import patch
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "__version__",
+    "hookimpl",
+    "load_plugins",
+    "patch",
+    "plugins",
+    "registry",
+    "use_backend",
+]
+
+_HOME = {
+    "hookimpl": "evenfall.hookspecs:hookimpl",
+    "load_plugins": "evenfall.manager:load_plugins",
+    "patch": "evenfall.patches:patch",
+    "plugins": "evenfall.manager:plugins",
+    "registry": "evenfall.registry:",
+    "use_backend": "evenfall.backends:use_backend",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from the module that defines it.
+
+    Raises:
+        AttributeError: `name` is not part of the public face.
+    """
+    if name not in _HOME:
+        raise AttributeError(f"module 'evenfall' has no attribute {name!r}; it has {__all__}")
+    module_name, _, attribute = _HOME[name].partition(":")
+    module = importlib.import_module(module_name)
+    value = getattr(module, attribute) if attribute else module
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

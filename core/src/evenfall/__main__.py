@@ -1,0 +1,5 @@
+"""`python -m evenfall` is the `evenfall` command."""
+
+from evenfall.cli import main
+
+main()

@@ -1,0 +1,274 @@
+"""Which backend serves an operation: reference, cpu, triton or a third party's.
+
+A backend fits when it serves the device type and the dtype and can be imported. Of those that fit,
+the one with the highest priority is taken, the fast ones first. `use_backend` and EVENFALL_BACKEND
+force one instead:
+
+    with use_backend("reference"): ...                          every operation, in this block
+    EVENFALL_BACKEND=egru_scan=reference,event_matmul=cpu       these operations, in this process
+
+The innermost `use_backend` that concerns an operation wins, then the environment. A forced backend
+that cannot serve the call is an error, never a silent change. Select in the forward pass: autograd
+runs some backward passes in threads of its own, which do not see the block.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from evenfall import registry
+from evenfall.errors import BackendError, BackendWarning, ReferenceImportError, closest
+
+VARIABLE = "EVENFALL_BACKEND"
+
+_Forced = tuple[tuple[str | None, str], ...]
+
+_forced: ContextVar[_Forced] = ContextVar("evenfall_forced_backends", default=())
+_cache: dict[tuple[Any, ...], Kernel] = {}
+_said: set[tuple[str, str, str, str]] = set()
+_lock = threading.RLock()
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A backend of an operation; `devices` are torch device types, "*" among them or the dtypes
+    means any."""
+
+    operation: str
+    backend: str
+    reference: str
+    devices: tuple[str, ...] = ("cpu",)
+    dtypes: tuple[str, ...] = ("float32",)
+    priority: int = 0
+    slow: bool = False
+    owner: str = "unknown"
+
+    def load(self) -> Any:
+        """Import the function or module that `reference` names; later calls cost nothing.
+
+        Raises:
+            ReferenceImportError: it cannot be imported; the cause is chained.
+        """
+        return self._target
+
+    def fits(self, device: str, dtype: str) -> bool:
+        """Whether it serves this device type and dtype, by their torch names such as "cuda",
+        "bfloat16"."""
+        return bool({device, "*"} & set(self.devices)) and bool({dtype, "*"} & set(self.dtypes))
+
+    def problem(self) -> str | None:
+        """Why it cannot be imported, or None when it can."""
+        return self._problem
+
+    @cached_property
+    def _target(self) -> object:
+        what = f"backend {self.backend!r} of {self.operation!r} (plugin {self.owner!r})"
+        return registry.import_reference(self.reference, what)
+
+    @cached_property
+    def _problem(self) -> str | None:
+        try:
+            self.load()
+        except ReferenceImportError as error:
+            return str(error)
+        return None
+
+    def __str__(self) -> str:
+        return f"{self.backend} ({'/'.join(self.devices)}; {'/'.join(self.dtypes)})"
+
+
+def operations() -> list[str]:
+    """Every operation that has a backend, sorted."""
+    return sorted(_table())
+
+
+def candidates(operation: str) -> list[Kernel]:
+    """The backends of `operation` in the order in which they are tried.
+
+    Raises:
+        BackendError: no plugin registers the operation.
+    """
+    table = _table()
+    if operation not in table:
+        none = "" if table else " No kernel is registered: is evenfall-kernels installed?"
+        raise BackendError(f"unknown operation {operation!r}.{closest(operation, table)}{none}")
+    return list(table[operation])
+
+
+def select(operation: str, *, device: Any = "cpu", dtype: Any = "float32") -> Kernel:
+    """The backend that serves `operation`; a repeated question is answered from a cache.
+
+    Args:
+        operation: such as "egru_scan".
+        device: a torch.device or its name; only the type counts, "cuda:1" is "cuda".
+        dtype: a torch.dtype or its name, "float32" or "torch.float32".
+
+    Raises:
+        BackendError: the operation is unknown, or no backend (or not the forced one) serves the
+            call; the
+            message names the operation, the device, the dtype and what is available.
+
+    Warns:
+        BackendWarning: once a case, when a backend marked slow is taken without being forced.
+    """
+    environment = os.environ.get(VARIABLE, "")
+    key = (operation, device, dtype, _forced.get(), environment, registry.kernels.generation)
+    kernel = _cache.get(key)
+    if kernel is None:
+        kernel = _choose(
+            operation, str(device).partition(":")[0], str(dtype).removeprefix("torch.")
+        )
+        key = (*key[:-1], registry.kernels.generation)  # loading plugins has moved it on
+        _cache[key] = kernel
+    return kernel
+
+
+@contextmanager
+def use_backend(name: str, operation: str | None = None) -> Iterator[None]:
+    """Force the backend `name` for `operation`, or for every operation, in this thread or task.
+
+    Raises:
+        BackendError: no operation (or not this one) has a backend of that name.
+    """
+    _check_known(name, operation, "use_backend")
+    token = _forced.set((*_forced.get(), (operation, name)))
+    try:
+        yield
+    finally:
+        _forced.reset(token)
+
+
+def _choose(operation: str, device: str, dtype: str) -> Kernel:
+    kernels = candidates(operation)
+    forced = _forced_for(operation)
+    if forced is not None:
+        return _take_forced(kernels, *forced, device, dtype)
+    fitting = [kernel for kernel in kernels if kernel.fits(device, dtype)]
+    passed: list[str] = []
+    for kernel in fitting:
+        problem = kernel.problem()
+        if problem is None:
+            if kernel.slow:
+                _say_slow(kernel, device, dtype, passed)
+            return kernel
+        passed.append(problem)
+    raise BackendError(_nothing_fits(kernels, device, dtype, passed))
+
+
+def _take_forced(kernels: list[Kernel], name: str, by: str, device: str, dtype: str) -> Kernel:
+    operation = kernels[0].operation
+    named = [kernel for kernel in kernels if kernel.backend == name]
+    if not named:
+        near = closest(name, [kernel.backend for kernel in kernels])
+        raise BackendError(f"{operation} has no backend {name!r}, which {by} asks for.{near}")
+    kernel = named[0]
+    if not kernel.fits(device, dtype):
+        raise BackendError(
+            f"{operation}: {by} asks for {kernel}, which does not serve {device} {dtype}. "
+            + _available(kernels)
+        )
+    kernel.load()
+    return kernel
+
+
+def _forced_for(operation: str) -> tuple[str, str] | None:
+    """The forced backend and who forces it."""
+    for target, name in reversed(_forced.get()):
+        if target is None or target == operation:
+            return name, "use_backend"
+    by_operation = dict(_parse(os.environ.get(VARIABLE, "")))
+    name = by_operation.get(operation, by_operation.get(None, ""))
+    return (name, VARIABLE) if name else None
+
+
+def _parse(text: str) -> _Forced:
+    """Read "reference" or "egru_scan=reference,event_matmul=cpu"; None stands for every
+    operation."""
+    pairs: list[tuple[str | None, str]] = []
+    for item in filter(None, (word.strip() for word in text.split(","))):
+        left, equals, right = (part.strip() for part in item.partition("="))
+        if equals and not (left and right):
+            raise BackendError(f"{VARIABLE}: got {item!r}, want a backend or operation=backend")
+        pairs.append((left, right) if equals else (None, left))
+    for target, name in pairs:
+        _check_known(name, target, VARIABLE)
+    return tuple(pairs)
+
+
+def _check_known(name: str, operation: str | None, by: str) -> None:
+    kernels = [kernel for found in _table().values() for kernel in found]
+    if operation is not None:
+        kernels = candidates(operation)
+    names = {kernel.backend for kernel in kernels}
+    if name not in names:
+        whose = f"{operation} has" if operation is not None else "there is"
+        raise BackendError(f"{by}: {whose} no backend {name!r}.{closest(name, names)}")
+
+
+def _say_slow(kernel: Kernel, device: str, dtype: str, passed: list[str]) -> None:
+    case = (kernel.operation, kernel.backend, device, dtype)
+    with _lock:
+        if case in _said:
+            return
+        _said.add(case)
+    why = " ".join(passed) if passed else f"No faster backend serves {device} {dtype}."
+    warnings.warn(
+        f"{kernel.operation} on {device} {dtype} uses the slow backend {kernel.backend!r}. {why}",
+        BackendWarning,
+        stacklevel=4,
+    )
+
+
+def _nothing_fits(kernels: list[Kernel], device: str, dtype: str, passed: list[str]) -> str:
+    failed = f" Those that do cannot be imported: {' '.join(passed)}" if passed else ""
+    return (
+        f"{kernels[0].operation}: no backend serves {device} {dtype}. {_available(kernels)}{failed}"
+    )
+
+
+def _available(kernels: list[Kernel]) -> str:
+    return f"Available: {', '.join(str(kernel) for kernel in kernels)}."
+
+
+_tables: dict[int, dict[str, list[Kernel]]] = {}
+
+
+def _table() -> dict[str, list[Kernel]]:
+    """The kernels by operation, each list in the order in which it is tried; rebuilt when plugins
+    change."""
+    entries = registry.kernels.entries()
+    generation = registry.kernels.generation
+    with _lock:
+        if generation not in _tables:
+            _tables.clear()
+            _cache.clear()
+            _tables[generation] = _build(entries)
+        return _tables[generation]
+
+
+def _build(entries: list[registry.Entry]) -> dict[str, list[Kernel]]:
+    table: dict[str, list[Kernel]] = {}
+    for entry in entries:
+        about = dict(entry.metadata)
+        kernel = Kernel(
+            operation=about["operation"],
+            backend=about["backend"],
+            reference=entry.reference,
+            devices=tuple(about["devices"]),
+            dtypes=tuple(about["dtypes"]),
+            priority=about["priority"],
+            slow=about["slow"],
+            owner=entry.owner.name,
+        )
+        table.setdefault(kernel.operation, []).append(kernel)
+    for kernels in table.values():
+        kernels.sort(key=lambda kernel: (kernel.slow, -kernel.priority, kernel.backend))
+    return table

@@ -1,0 +1,114 @@
+"""The built-in commands: what is installed, and whether it works."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from evenfall import __version__, registry
+from evenfall.cli.group import EvenfallGroup
+
+app = typer.Typer(
+    name="evenfall",
+    cls=EvenfallGroup,
+    help="Event-based and sparse sequence models: what is installed, and the plugins' commands.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Write JSON instead of a table.")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"evenfall-core {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Take the options that come before a command."""
+
+
+@app.command()
+def plugins(as_json: Json = False) -> None:
+    """List the plugins, and why any is broken."""
+    from evenfall.cli import output
+    from evenfall.manager import plugins as statuses
+
+    rows = statuses()
+    if as_json:
+        output.write_json([row.as_dict() for row in rows])
+    else:
+        output.show_plugins(rows)
+
+
+@app.command()
+def models(as_json: Json = False) -> None:
+    """List the registered models."""
+    _list(registry.models, as_json)
+
+
+@app.command()
+def layers(as_json: Json = False) -> None:
+    """List the registered layers."""
+    _list(registry.layers, as_json)
+
+
+@app.command()
+def patches(as_json: Json = False) -> None:
+    """List the patches of other packages."""
+    _list(registry.patches, as_json)
+
+
+@app.command()
+def checkpoints(as_json: Json = False) -> None:
+    """List the registered checkpoints."""
+    _list(registry.checkpoints, as_json)
+
+
+@app.command()
+def kernels(as_json: Json = False) -> None:
+    """List the kernels: backends by operation. They stand in the order in which they are tried."""
+    from evenfall import backends
+    from evenfall.cli import output
+
+    if as_json:
+        output.write_json([entry.as_dict() for entry in registry.kernels.entries()])
+    else:
+        output.show_kernels(
+            [kernel for name in backends.operations() for kernel in backends.candidates(name)]
+        )
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Examine the installation. Exits with 1 when something is broken; findings have advice."""
+    from evenfall.cli import output
+    from evenfall.cli.doctor import examine
+
+    findings = examine()
+    if as_json:
+        output.write_json([finding.as_dict() for finding in findings])
+    else:
+        output.show_findings(findings)
+    if any(finding.level == "broken" for finding in findings):
+        raise typer.Exit(1)
+
+
+def _list(entries: registry.Registry[Any], as_json: bool) -> None:
+    from evenfall.cli import output
+
+    if as_json:
+        output.write_json([entry.as_dict() for entry in entries.entries()])
+    else:
+        output.show_entries(entries)

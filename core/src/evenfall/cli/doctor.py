@@ -1,0 +1,116 @@
+"""What `evenfall doctor` looks at: the machine, the plugins, the hosts and the backends."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Literal
+
+from evenfall import __version__, backends
+from evenfall.manager import plugins
+
+HOSTS = ("torch", "transformers", "torch-geometric", "mamba-ssm", "timm", "triton", "numba")
+"""Distributions whose versions are listed; none is imported for it."""
+
+INSTALL = {
+    "mamba-ssm": "MAMBA_FORCE_BUILD=TRUE MAMBA_SKIP_CUDA_BUILD=TRUE "
+    "pip install --no-build-isolation --no-deps mamba-ssm einops"
+}
+"""How to install a host where `pip install HOST` alone would want a compiler."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report; `advice` says what to do, and is empty when all is well."""
+
+    level: Literal["ok", "warning", "broken"]
+    subject: str
+    detail: str
+    advice: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The finding as JSON-able values."""
+        return asdict(self)
+
+
+def examine() -> list[Finding]:
+    """Look at everything, the machine first."""
+    return [*_machine(), *_accelerator(), *_plugins(), *_hosts(), *_operations()]
+
+
+def _machine() -> Iterator[Finding]:
+    yield Finding("ok", "python", f"{platform.python_version()} on {platform.platform()}")
+    usable = getattr(os, "sched_getaffinity", None)
+    cores = len(usable(0)) if usable else os.cpu_count() or 1
+    yield Finding("ok", "cores", f"{cores} usable of {os.cpu_count()}")
+    yield Finding("ok", "evenfall-core", __version__)
+
+
+def _accelerator() -> Iterator[Finding]:
+    try:
+        import torch
+    except Exception as error:
+        detail = f"torch cannot be imported: {type(error).__name__}: {error}"
+        yield Finding("warning", "accelerator", detail, "pip install torch; models need it.")
+        return
+    if torch.cuda.is_available():
+        names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+        yield Finding("ok", "accelerator", ", ".join(names))
+    else:
+        yield Finding(
+            "ok",
+            "accelerator",
+            "none that torch can use",
+            "The CPU backends serve; for a GPU install a torch build that matches its driver.",
+        )
+
+
+def _plugins() -> Iterator[Finding]:
+    rows = plugins()
+    if not rows:
+        advice = "From a checkout: pip install ./core ./kernels ./plugins/egru"
+        yield Finding("warning", "plugins", "none installed", advice)
+    for row in rows:
+        subject = f"plugin {row.name}"
+        if row.status == "ok":
+            yield Finding("ok", subject, f"{row.distribution} {row.version}")
+        elif row.status == "blocked":
+            advice = "Change EVENFALL_BLOCK or EVENFALL_PLUGINS to load it."
+            yield Finding("warning", subject, row.message, advice)
+        else:
+            advice = (
+                f"Upgrade or uninstall {row.distribution}. For the traceback: EVENFALL_STRICT=1 "
+                'python -c "import evenfall; evenfall.plugins()"'
+            )
+            if row.distribution == "not installed":
+                advice = "Install it, or take its name out of EVENFALL_PLUGINS."
+            yield Finding("broken", subject, row.message, advice)
+
+
+def _hosts() -> Iterator[Finding]:
+    for host in HOSTS:
+        try:
+            yield Finding("ok", host, version(host))
+        except PackageNotFoundError:
+            command = INSTALL.get(host, f"pip install {host}")
+            yield Finding("ok", host, "not installed", f"Only if you need it: {command}")
+
+
+def _operations() -> Iterator[Finding]:
+    for operation in backends.operations():
+        kernels = backends.candidates(operation)
+        problems = {kernel.backend: kernel.problem() for kernel in kernels}
+        working = [name for name, problem in problems.items() if problem is None]
+        for name, problem in problems.items():
+            if problem is not None:
+                advice = "Install what it lacks, or go on with the others."
+                yield Finding("warning", f"{operation}/{name}", problem, advice)
+        if working:
+            yield Finding("ok", operation, ", ".join(working))
+        else:
+            owners = ", ".join(sorted({kernel.owner for kernel in kernels}))
+            advice = f"Reinstall the plugin {owners}, or install the packages named above."
+            yield Finding("broken", operation, "no backend can be imported", advice)

@@ -1,0 +1,83 @@
+"""A command group whose plugin commands are imported only when one is run or its help is asked
+for."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from evenfall import registry
+from evenfall.errors import EvenfallError, RegistryError, closest
+
+
+class PluginCommand(TyperCommand):
+    """Stands in for a registered command: it knows the help line, and imports the rest when
+    needed."""
+
+    def __init__(self, entry: registry.Entry) -> None:
+        summary = str(entry.metadata.get("summary") or f"A command of {entry.owner.distribution}.")
+        super().__init__(name=entry.name, help=summary)
+        self.entry = entry
+
+    def make_context(
+        self, info_name: Any, args: list[str], parent: Any = None, **extra: Any
+    ) -> Any:
+        """Hand over to the real command.
+
+        Raises:
+            ReferenceImportError: the plugin's command cannot be imported.
+            RegistryError: what was registered is no command.
+        """
+        return self._import().make_context(info_name, args, parent=parent, **extra)
+
+    def _import(self) -> Any:
+        command = registry.commands.get(self.entry.name)
+        if isinstance(command, typer.Typer):
+            return typer.main.get_command(command)
+        if hasattr(command, "make_context"):
+            return command
+        raise RegistryError(
+            f"command {self.entry.name!r} of {self.entry.owner}: {self.entry.reference!r} is a "
+            f"{type(command).__name__}, want a typer.Typer or a click command"
+        )
+
+
+class EvenfallGroup(TyperGroup):
+    """The built-in commands, then those that plugins register."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Every command name, the built-in ones first."""
+        return [*super().list_commands(ctx), *registry.commands.names()]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command, or None when there is none of that name."""
+        built_in = super().get_command(ctx, cmd_name)
+        if built_in is not None or cmd_name not in registry.commands:
+            return built_in
+        return PluginCommand(registry.commands.provenance(cmd_name))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that `args` begin with, and the rest of them.
+
+        Raises:
+            UsageError: there is none of that name; the message has the closest ones, those of
+                plugins included, and the broken or blocked plugin that would bring it.
+        """
+        name = args[0]
+        if not name.startswith("-") and self.get_command(ctx, name) is None:
+            hint = closest(name, self.list_commands(ctx)) + registry.commands.blame(name)
+            hint = hint or " Plugins bring commands: `evenfall plugins` lists what is installed."
+            ctx.fail(f"No such command {name!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run; an error that Evenfall raises on purpose is one line and exit code 1, no
+        traceback."""
+        try:
+            return super().main(*args, **kwargs)
+        except EvenfallError as error:
+            typer.echo(f"Error: {error}", err=True)
+            sys.exit(1)

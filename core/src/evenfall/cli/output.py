@@ -1,0 +1,118 @@
+"""How the built-in commands write: JSON for programs, rich tables for people."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from evenfall.registry import ALL, Registry
+
+if TYPE_CHECKING:
+    from evenfall.backends import Kernel
+    from evenfall.cli.doctor import Finding
+    from evenfall.manager import PluginStatus
+
+_SHORT = {"float64": "fp64", "float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
+_COLOUR = {"ok": "green", "blocked": "yellow", "warning": "yellow", "broken": "red"}
+
+
+def write_json(rows: object) -> None:
+    """Write `rows` as indented JSON on standard output."""
+    typer.echo(json.dumps(rows, indent=2))
+
+
+def show_plugins(rows: Sequence[PluginStatus]) -> None:
+    """A table of plugins, and below it why any is broken or blocked."""
+    if not rows:
+        _say("No plugin is installed. From a checkout: pip install ./core ./kernels ./plugins/egru")
+        return
+    cells = [
+        (row.name, row.distribution, row.version, _coloured(row.status), _provided(row.provides))
+        for row in rows
+    ]
+    _table(("plugin", "distribution", "version", "status", "provides"), cells)
+    for row in rows:
+        if row.message:
+            _say(f"[bold]{escape(row.name)}[/] {_coloured(row.status)}: {escape(row.message)}")
+
+
+def show_entries(entries: Registry[Any]) -> None:
+    """A table of one registry."""
+    rows = entries.entries()
+    if not rows:
+        _say(f"No {entries.kind} is registered. `evenfall plugins` shows which plugins work.")
+        return
+    cells = [
+        (
+            escape(row.name),
+            escape(str(row.metadata.get("host", ""))),
+            escape(str(row.metadata.get("summary", ""))),
+            escape(row.owner.name),
+        )
+        for row in rows
+    ]
+    _table((entries.kind, "host", "summary", "plugin"), cells)
+
+
+def show_kernels(kernels: Sequence[Kernel]) -> None:
+    """A table of kernels, grouped by operation."""
+    if not kernels:
+        _say("No kernel is registered. From a checkout: pip install ./core ./kernels")
+        return
+    cells = [
+        (
+            kernel.operation,
+            kernel.backend,
+            " ".join(kernel.devices),
+            " ".join(_SHORT.get(dtype, dtype) for dtype in kernel.dtypes),
+            "slow" if kernel.slow else str(kernel.priority),
+            kernel.owner,
+        )
+        for kernel in kernels
+    ]
+    headings = ("operation", "backend", "devices", "dtypes", "priority", "plugin")
+    _table(headings, [tuple(escape(cell) for cell in row) for row in cells])
+
+
+def show_findings(findings: Sequence[Finding]) -> None:
+    """One line a finding, with its advice below."""
+    for finding in findings:
+        indent = " " * (9 - len(finding.level))
+        mark = _coloured(finding.level) + indent
+        _say(f"{mark}[bold]{escape(finding.subject)}[/]: {escape(finding.detail)}")
+        if finding.advice:
+            _say(f"{' ' * 9}{escape(finding.advice)}")
+
+
+def _provided(provides: Any) -> str:
+    return ", ".join(
+        f"{len(names)} {ALL[kind].kind if len(names) == 1 else kind}"
+        for kind, names in provides.items()
+    )
+
+
+def _coloured(status: str) -> str:
+    return f"[{_COLOUR[status]}]{status}[/]"
+
+
+def _table(headings: Iterable[str], rows: Iterable[Sequence[str]]) -> None:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for number, heading in enumerate(headings):
+        table.add_column(heading, overflow="fold", no_wrap=number == 0)
+    for row in rows:
+        table.add_row(*row)
+    console = Console(highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = 1000  # for other programs, such as grep: one row is one line
+    console.print(table)
+
+
+def _say(text: str) -> None:
+    Console(soft_wrap=True, highlight=False).print(text)

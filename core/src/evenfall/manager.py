@@ -1,0 +1,205 @@
+"""Load every plugin alone: a broken one is rolled back, recorded and listed, and the others never
+notice."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+import pluggy
+
+from evenfall import hookspecs, switches
+from evenfall.discovery import Candidate, discover
+from evenfall.errors import EvenfallError, PluginError
+from evenfall.light import load_light
+from evenfall.registration import check_api, check_hooks, register_with
+from evenfall.registry import ALL, Owner, Registry
+
+logger = logging.getLogger("evenfall")
+
+
+@dataclass(frozen=True, slots=True)
+class PluginStatus:
+    """What became of one plugin.
+
+    `message` says why it is broken or blocked, and how to turn it off; `provides` maps a registry,
+    such as "models", to the names that the plugin registered there.
+    """
+
+    name: str
+    distribution: str
+    version: str
+    status: Literal["ok", "broken", "blocked"]
+    message: str = ""
+    provides: Mapping[str, list[str]] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The row as JSON-able values."""
+        return asdict(self)
+
+
+class PluginManager:
+    """Loads plugins once and keeps a status row for each.
+
+    Args:
+        registries: where plugins register, by the plural that the hook's name carries.
+        find: lists the installed plugins of an entry-point group.
+    """
+
+    def __init__(
+        self,
+        registries: Mapping[str, Registry[Any]] = MappingProxyType(ALL),
+        find: Callable[[str], list[Candidate]] = discover,
+    ) -> None:
+        self._registries = registries
+        self._find = find
+        self._lock = threading.RLock()
+        self._loading = False
+        self._loaded = False
+        self._forget()
+
+    def load(self) -> None:
+        """Load every installed plugin; a second call does nothing. Safe from several threads.
+
+        Raises:
+            PluginError: EVENFALL_STRICT is set and a plugin is broken; the first one's cause is
+                chained.
+        """
+        if not self._loaded:
+            with self._lock:
+                if self._loading:
+                    return  # a plugin that reads a registry while it registers
+                if not self._loaded:
+                    self._load_all()
+        if switches.is_strict():
+            self._raise_if_broken()
+
+    def statuses(self) -> list[PluginStatus]:
+        """A row for each plugin, sorted by name; loads them first."""
+        self.load()
+        return sorted(self._rows, key=lambda row: (row.name, row.distribution))
+
+    def reset(self) -> None:
+        """Undo everything, so that the next `load` starts afresh with the environment of then."""
+        with self._lock:
+            for owner in self._owners:
+                self._remove(owner)
+            self._forget()
+
+    def _forget(self) -> None:
+        self._pluggy = pluggy.PluginManager(hookspecs.PROJECT)
+        self._pluggy.add_hookspecs(hookspecs)
+        self._rows: list[PluginStatus] = []
+        self._owners: list[Owner] = []
+        self._first_error: BaseException | None = None
+        self._loaded = False
+
+    def _load_all(self) -> None:
+        self._loading = True
+        try:
+            asked = switches.Switches.read()
+            candidates = self._find(hookspecs.PROJECT)
+            for candidate in candidates:
+                self._owners.append(candidate.owner)
+                self._decide(candidate, asked.refusal(candidate.owner.name))
+            installed = [candidate.owner.name for candidate in candidates]
+            for variable, name, message in asked.not_installed(installed):
+                status: Literal["broken", "blocked"] = (
+                    "broken" if variable == switches.ALLOW else "blocked"
+                )
+                self._rows.append(PluginStatus(name, "not installed", "", status, message))
+                logger.warning("%s", message)
+            self._loaded = True
+        except BaseException:
+            self.reset()
+            raise
+        finally:
+            self._loading = False
+
+    def _decide(self, candidate: Candidate, refusal: str | None) -> None:
+        owner = candidate.owner
+        if refusal is not None:
+            self._record(owner, "blocked", refusal)
+            return
+        try:
+            provides = self._load_one(candidate)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            self._first_error = self._first_error or error
+            reason = f"{_describe(error)} ({switches.BLOCK}={owner.name} turns it off)"
+            self._record(owner, "broken", reason, self._remove(owner))
+            logger.warning("%s is broken and was left out: %s", owner, reason)
+        else:
+            self._rows.append(
+                PluginStatus(owner.name, owner.distribution, owner.version, "ok", "", provides)
+            )
+
+    def _load_one(self, candidate: Candidate) -> dict[str, list[str]]:
+        if candidate.entry_point is None:
+            raise PluginError(candidate.problem)
+        owner = candidate.owner
+        plugin = load_light(candidate.entry_point)
+        check_api(plugin, owner)
+        self._pluggy.register(plugin, name=owner.name)
+        check_hooks(self._pluggy, plugin)
+        return register_with(self._pluggy, plugin, owner, self._registries)
+
+    def _record(
+        self,
+        owner: Owner,
+        status: Literal["broken", "blocked"],
+        reason: str,
+        attempted: Mapping[str, list[str]] = MappingProxyType({}),
+    ) -> None:
+        self._rows.append(
+            PluginStatus(owner.name, owner.distribution, owner.version, status, reason)
+        )
+        for kind, registry in self._registries.items():
+            registry.lose(owner, f"it is {status}: {reason}", attempted.get(kind, []))
+
+    def _remove(self, owner: Owner) -> dict[str, list[str]]:
+        """Take back all that `owner` registered and return it by registry."""
+        if self._pluggy.has_plugin(owner.name):
+            self._pluggy.unregister(name=owner.name)
+        return {kind: registry.remove_owner(owner) for kind, registry in self._registries.items()}
+
+    def _raise_if_broken(self) -> None:
+        broken = [row for row in self._rows if row.status == "broken"]
+        if broken:
+            lines = "".join(f"\n  {row.name} ({row.distribution}): {row.message}" for row in broken)
+            raise PluginError(
+                f"{len(broken)} plugin(s) broken, and {switches.STRICT} is set:{lines}"
+            ) from self._first_error
+
+
+def _describe(error: BaseException) -> str:
+    if isinstance(error, EvenfallError):
+        return str(error)
+    return " ".join("".join(traceback.format_exception_only(error)).split())
+
+
+_manager = PluginManager()
+
+
+def load_plugins() -> None:
+    """Load every installed plugin, once. Reading a registry or picking a backend does it for you.
+
+    Raises:
+        PluginError: EVENFALL_STRICT is set and a plugin is broken.
+    """
+    _manager.load()
+
+
+def plugins() -> list[PluginStatus]:
+    """A status row for each installed plugin, sorted by name; loads them first.
+
+    Raises:
+        PluginError: EVENFALL_STRICT is set and a plugin is broken.
+    """
+    return _manager.statuses()

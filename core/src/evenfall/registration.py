@@ -1,0 +1,136 @@
+"""What happens to one plugin: check its API number and its hooks, then let each hook register."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pluggy
+
+from evenfall.errors import PluginError, RegistryError
+from evenfall.hookspecs import API_VERSION, Register, RegisterKernel
+from evenfall.registry import Owner, Registry
+
+_PREFIX = "evenfall_register_"
+
+
+def check_api(plugin: object, owner: Owner) -> None:
+    """Compare the plugin's EVENFALL_API with the core's.
+
+    Raises:
+        PluginError: it is missing, not an integer, or another number; the message says what to
+            upgrade.
+    """
+    stated = getattr(plugin, "EVENFALL_API", None)
+    if type(stated) is not int:
+        got = "nothing" if stated is None else repr(stated)
+        raise PluginError(
+            f"EVENFALL_API: got {got}, want an integer such as EVENFALL_API = {API_VERSION}"
+        )
+    if stated > API_VERSION:
+        raise PluginError(
+            f"needs core API {stated}, this core has {API_VERSION}: upgrade evenfall-core"
+        )
+    if stated < API_VERSION:
+        raise PluginError(
+            f"was written for core API {stated}, this core has {API_VERSION}: "
+            f"upgrade {owner.distribution}"
+        )
+
+
+def check_hooks(manager: pluggy.PluginManager, plugin: object) -> None:
+    """Find hooks that would silently never be called.
+
+    Raises:
+        PluginError: a marked function is no hook (the closest names follow), or a hook lacks its
+            marker.
+    """
+    hooks = [name for name in vars(manager.hook) if name.startswith(_PREFIX)]
+    specified = [name for name in hooks if getattr(manager.hook, name).has_spec()]
+    try:
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        stray = [
+            caller.name for caller in manager.get_hookcallers(plugin) or [] if not caller.has_spec()
+        ]
+        near = [
+            match for name in stray for match in difflib.get_close_matches(name, specified, n=1)
+        ]
+        hint = f"; closest: {', '.join(near)}" if near else ""
+        raise PluginError(f"no such hook: {', '.join(stray)}{hint}") from error
+    implemented = {caller.name for caller in manager.get_hookcallers(plugin) or []}
+    for name in specified:
+        if name not in implemented and callable(getattr(plugin, name, None)):
+            raise PluginError(f"{name} lacks the decorator @evenfall.hookimpl")
+
+
+def register_with(
+    manager: pluggy.PluginManager,
+    plugin: object,
+    owner: Owner,
+    registries: Mapping[str, Registry[Any]],
+) -> dict[str, list[str]]:
+    """Call the hooks of this plugin alone and return the names it registered, by registry.
+
+    Raises:
+        Exception: whatever the plugin raises; what it registered before is still there, to be taken
+            back.
+    """
+    others = [other for other in manager.get_plugins() if other is not plugin]
+    for kind, registry in registries.items():
+        hook = manager.subset_hook_caller(_PREFIX + kind, others)
+        hook(
+            register=_kernel_callback(registry, owner)
+            if kind == "kernels"
+            else _callback(registry, owner)
+        )
+    provided = {kind: registry.owned_by(owner) for kind, registry in registries.items()}
+    return {kind: names for kind, names in provided.items() if names}
+
+
+def _callback(registry: Registry[Any], owner: Owner) -> Register:
+    def register(name: str, reference: str, **metadata: Any) -> None:
+        registry.add(name, reference, owner, **metadata)
+
+    return register
+
+
+def _kernel_callback(registry: Registry[Callable[..., Any]], owner: Owner) -> RegisterKernel:
+    def register(
+        operation: str,
+        backend: str,
+        reference: str,
+        *,
+        devices: tuple[str, ...] = ("cpu",),
+        dtypes: tuple[str, ...] = ("float32",),
+        priority: int = 0,
+        slow: bool = False,
+    ) -> None:
+        name = f"{operation}/{backend}"
+        if name.count("/") != 1 or name.startswith("/") or name.endswith("/"):
+            raise RegistryError(
+                f"operation and backend: got {operation!r} and {backend!r}, "
+                "want two names without '/'"
+            )
+        if type(priority) is not int:
+            raise RegistryError(f"priority of kernel {name!r}: got {priority!r}, want an int")
+        registry.add(
+            name,
+            reference,
+            owner,
+            operation=operation,
+            backend=backend,
+            devices=_words("devices", name, devices),
+            dtypes=_words("dtypes", name, dtypes),
+            priority=priority,
+            slow=bool(slow),
+        )
+
+    return register
+
+
+def _words(argument: str, kernel: str, value: object) -> list[str]:
+    if isinstance(value, tuple | list) and value and all(isinstance(word, str) for word in value):
+        return list(value)
+    raise RegistryError(f"{argument} of kernel {kernel!r}: got {value!r}, want a tuple of names")

@@ -1,0 +1,60 @@
+"""The environment variables that decide which plugins load.
+
+`EVENFALL_PLUGINS=egru,kernels` loads these alone, `EVENFALL_BLOCK=mamba` never loads that one, and
+`EVENFALL_STRICT=1` makes a broken plugin fatal. A variable that is set but empty counts as unset.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+from evenfall.errors import closest
+
+ALLOW = "EVENFALL_PLUGINS"
+BLOCK = "EVENFALL_BLOCK"
+STRICT = "EVENFALL_STRICT"
+
+_OFF = frozenset({"", "0", "false", "no", "off"})
+
+
+def is_strict(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether EVENFALL_STRICT asks that a broken plugin be fatal."""
+    return environment.get(STRICT, "").strip().casefold() not in _OFF
+
+
+@dataclass(frozen=True, slots=True)
+class Switches:
+    """The plugins to allow (all when None) and those to block, by entry-point name."""
+
+    allow: frozenset[str] | None = None
+    block: frozenset[str] = frozenset()
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] = os.environ) -> Switches:
+        """The switches that the environment sets."""
+        return cls(_names(environment, ALLOW) or None, _names(environment, BLOCK))
+
+    def refusal(self, name: str) -> str | None:
+        """Why the plugin `name` is not to be loaded, or None when it is."""
+        if name in self.block:
+            return f"{BLOCK} names it"
+        if self.allow is not None and name not in self.allow:
+            return f"{ALLOW} does not name it"
+        return None
+
+    def not_installed(self, installed: Collection[str]) -> Iterator[tuple[str, str, str]]:
+        """The names that the variables mention and nobody installed: (variable, name, message)."""
+        for variable, names in ((ALLOW, self.allow or ()), (BLOCK, self.block)):
+            for name in sorted(set(names) - set(installed)):
+                yield (
+                    variable,
+                    name,
+                    f"{variable} names {name!r}, which is not installed.{closest(name, installed)}",
+                )
+
+
+def _names(environment: Mapping[str, str], variable: str) -> frozenset[str]:
+    words = environment.get(variable, "").split(",")
+    return frozenset(word.strip() for word in words if word.strip())

@@ -1,5 +1,0 @@
-"""`python -m eventide` is the `eventide` command."""
-
-from eventide.cli import main
-
-main()

@@ -1,0 +1,21 @@
+"""The operations under Evenfall's models: PyTorch reference, Numba on CPU, Triton on GPU."""
+
+from .causal_conv1d import causal_conv1d
+from .egru_scan import EgruScan, egru_scan
+from .event_matmul import CompressedRows, compress_rows, event_matmul, quantize_rows
+from .selective_scan import selective_scan
+from .selective_state_update import selective_state_update
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CompressedRows",
+    "EgruScan",
+    "causal_conv1d",
+    "compress_rows",
+    "egru_scan",
+    "event_matmul",
+    "quantize_rows",
+    "selective_scan",
+    "selective_state_update",
+]

@@ -1,0 +1,95 @@
+"""causal_conv1d as a torch.library custom op: eager, autograd and torch.compile see one operation.
+
+Bias and initial state are optional; an empty tensor stands for the gradient of one that is absent.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from evenfall.backends import select
+
+
+def load_backend(x: Tensor) -> Any:
+    """The backend module that serves the device and the dtype of x."""
+    return select("causal_conv1d", device=x.device.type, dtype=x.dtype).load()
+
+
+@torch.library.custom_op("evenfall::causal_conv1d", mutates_args=())
+def causal_conv1d_op(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    initial_state: Tensor | None,
+    cu_seqlens: Tensor | None,
+    silu: bool,
+) -> tuple[Tensor, Tensor]:
+    """out (B, D, L) and final state (S, D, W - 1)."""
+    out, final = load_backend(x).forward(x, weight, bias, initial_state, cu_seqlens, silu)
+    return _laid_as(x, out), final.contiguous()
+
+
+def _laid_as(x: Tensor, out: Tensor) -> Tensor:
+    """With the memory laid out as that of x, which compiled code relies on."""
+    like = torch.empty_like(x)
+    return out if out.stride() == like.stride() else like.copy_(out)
+
+
+@causal_conv1d_op.register_fake
+def _(
+    x: Tensor, weight: Tensor, bias: Tensor | None, initial_state: Tensor | None,
+    cu_seqlens: Tensor | None, silu: bool,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    sequences = x.shape[0] if cu_seqlens is None else cu_seqlens.shape[0] - 1
+    return torch.empty_like(x), x.new_empty(sequences, x.shape[1], weight.shape[1] - 1)
+
+
+@torch.library.custom_op("evenfall::causal_conv1d_backward", mutates_args=())
+def causal_conv1d_backward_op(
+    grad_out: Tensor,
+    grad_final: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    initial_state: Tensor | None,
+    cu_seqlens: Tensor | None,
+    silu: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of x, weight, bias, initial state."""
+    d_x, *others = load_backend(x).backward(
+        grad_out, grad_final, x, weight, bias, initial_state, cu_seqlens, silu
+    )
+    return _laid_as(x, d_x), *others
+
+
+@causal_conv1d_backward_op.register_fake
+def _(
+    grad_out: Tensor, grad_final: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None,
+    initial_state: Tensor | None, cu_seqlens: Tensor | None, silu: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    optional = (
+        x.new_empty(0) if given is None else given.new_empty(given.shape)
+        for given in (bias, initial_state)
+    )
+    return torch.empty_like(x), weight.new_empty(weight.shape), *optional
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    *tensors, ctx.silu = inputs
+    ctx.save_for_backward(*tensors)
+
+
+def _backward(ctx: Any, grad_out: Tensor, grad_final: Tensor) -> tuple[Tensor | None, ...]:
+    saved = ctx.saved_tensors  # once: a checkpoint gives each of them out only once
+    _, _, bias, initial_state, _ = saved
+    d_x, d_weight, d_bias, d_state = causal_conv1d_backward_op(
+        grad_out, grad_final, *saved, ctx.silu
+    )
+    optional = (None if bias is None else d_bias, None if initial_state is None else d_state)
+    return d_x, d_weight, *optional, None, None
+
+
+causal_conv1d_op.register_autograd(_backward, setup_context=_save)

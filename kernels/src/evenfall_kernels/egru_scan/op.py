@@ -1,0 +1,134 @@
+"""egru_scan as a torch.library custom op: eager, autograd and torch.compile see one operation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from evenfall import registry
+
+from .steps import empty_outputs
+
+
+def load_backend(name: str) -> Any:
+    """The module of this backend.
+
+    An operator gets the name as an argument, so that the backward pass, which autograd may run
+    outside of `use_backend`, reads what was saved as the same backend saved it.
+    """
+    return registry.kernels.get(f"egru_scan/{name}")
+
+
+@torch.library.custom_op("evenfall::egru_scan", mutates_args=())
+def egru_scan_op(
+    gates_x: Tensor,
+    recurrent_kernel: Tensor,
+    recurrent_bias: Tensor,
+    threshold: Tensor,
+    y0: Tensor,
+    h0: Tensor,
+    keep: Tensor | None,
+    keep_rate: float,
+    batch_sizes: list[int],
+    dampening: float,
+    support: float,
+    save: bool,
+    event_driven: bool,
+    backend: str,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """y (N, H), c (N, H), last h (B, H), and what the backward pass needs.
+
+    Raises:
+        ValueError: batch_sizes rise, exceed the sequences of y0 or do not add up to N.
+    """
+    _check_sizes(batch_sizes, len(gates_x), len(y0))
+    return load_backend(backend).forward(
+        gates_x, recurrent_kernel, recurrent_bias, threshold, y0, h0, keep, keep_rate,
+        batch_sizes, dampening, support, save, event_driven,
+    )  # fmt: skip
+
+
+def _check_sizes(batch_sizes: list[int], rows: int, sequences: int) -> None:
+    """A recorded graph can meet other rows than it was made for; the loops trust the sizes."""
+    bounds = [sequences, *batch_sizes, 0]
+    if sum(batch_sizes) != rows or bounds != sorted(bounds, reverse=True):
+        raise ValueError(
+            f"egru_scan: batch_sizes must never rise from the {sequences} sequences on and add up "
+            f"to {rows} rows, got {batch_sizes}"
+        )
+
+
+@egru_scan_op.register_fake
+def _(
+    gates_x: Tensor, recurrent_kernel: Tensor, recurrent_bias: Tensor, threshold: Tensor,
+    y0: Tensor, h0: Tensor, keep: Tensor | None, keep_rate: float, batch_sizes: list[int],
+    dampening: float, support: float, save: bool, event_driven: bool, backend: str,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    return empty_outputs(gates_x, h0, batch_sizes, save)
+
+
+@torch.library.custom_op("evenfall::egru_scan_backward", mutates_args=())
+def egru_scan_backward_op(
+    grad_y: Tensor,
+    grad_c: Tensor,
+    grad_h: Tensor,
+    gates: Tensor,
+    candidate: Tensor,
+    y: Tensor,
+    c: Tensor,
+    recurrent_kernel: Tensor,
+    recurrent_bias: Tensor,
+    threshold: Tensor,
+    y0: Tensor,
+    h0: Tensor,
+    keep: Tensor | None,
+    keep_rate: float,
+    batch_sizes: list[int],
+    dampening: float,
+    support: float,
+    backend: str,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of gates_x, recurrent_kernel, recurrent_bias, threshold, y0, h0."""
+    return load_backend(backend).backward(
+        grad_y, grad_c, grad_h, gates, candidate, y, c, recurrent_kernel, recurrent_bias,
+        threshold, y0, h0, keep, keep_rate, batch_sizes, dampening, support,
+    )  # fmt: skip
+
+
+@egru_scan_backward_op.register_fake
+def _(
+    grad_y: Tensor, grad_c: Tensor, grad_h: Tensor, gates: Tensor, candidate: Tensor, y: Tensor,
+    c: Tensor, recurrent_kernel: Tensor, recurrent_bias: Tensor, threshold: Tensor, y0: Tensor,
+    h0: Tensor, keep: Tensor | None, keep_rate: float, batch_sizes: list[int],
+    dampening: float, support: float, backend: str,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    return (
+        y.new_empty(y.shape[0], 3 * y.shape[1]), torch.empty_like(recurrent_kernel),
+        torch.empty_like(recurrent_bias), torch.empty_like(threshold), torch.empty_like(y0),
+        torch.empty_like(h0),
+    )  # fmt: skip
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    _, recurrent_kernel, recurrent_bias, threshold, y0, h0, keep, *rest = inputs
+    y, c, _, gates, candidate = output
+    ctx.mark_non_differentiable(gates, candidate)
+    ctx.save_for_backward(
+        gates, candidate, y, c, recurrent_kernel, recurrent_bias, threshold, y0, h0, keep
+    )
+    ctx.keep_rate, ctx.batch_sizes, ctx.dampening, ctx.support, _, _, ctx.backend = rest
+
+
+def _backward(ctx: Any, grad_y: Tensor, grad_c: Tensor, grad_h: Tensor, *_: Any) -> Any:
+    gates, candidate, y, c, *weights, y0, h0, keep = ctx.saved_tensors
+    grads = egru_scan_backward_op(
+        grad_y.contiguous(), grad_c.contiguous(), grad_h.contiguous(), gates, candidate, y, c,
+        *weights, y0, h0, keep, ctx.keep_rate, ctx.batch_sizes, ctx.dampening, ctx.support,
+        ctx.backend,
+    )  # fmt: skip
+    return *grads, *[None] * 8
+
+
+egru_scan_op.register_autograd(_backward, setup_context=_setup_context)

@@ -1,0 +1,46 @@
+"""Entry point: names the kernels' backends without importing any of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from evenfall import hookimpl
+
+EVENFALL_API = 1
+
+_FLOATS = ("float32", "bfloat16", "float16")
+_OPERATIONS = (
+    "causal_conv1d",
+    "egru_scan",
+    "event_matmul",
+    "selective_scan",
+    "selective_state_update",
+)
+
+
+@hookimpl
+def evenfall_register_kernels(register: Callable[..., Any]) -> None:
+    """Register reference, cpu and triton for every operation of this distribution."""
+    interpreted = os.environ.get("TRITON_INTERPRET") == "1"  # then Triton also runs on the CPU
+    for operation in _OPERATIONS:
+        module = f"evenfall_kernels.{operation}"
+        register(
+            operation,
+            "reference",
+            f"{module}.reference",
+            devices=("cpu", "cuda", "xpu", "mps"),
+            dtypes=("float64", *_FLOATS),
+            priority=0,
+            slow=True,
+        )
+        register(operation, "cpu", f"{module}.cpu", devices=("cpu",), dtypes=_FLOATS, priority=100)
+        register(
+            operation,
+            "triton",
+            f"{module}.triton",
+            devices=("cuda", "xpu", "cpu") if interpreted else ("cuda", "xpu"),
+            dtypes=_FLOATS,
+            priority=50,
+        )

@@ -1,0 +1,80 @@
+"""`evenfall egru evaluate`."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evenfall.cli.tools import clear_errors, console, progress_bar
+
+from .common import quiet_loading, show_evaluation
+
+
+class Split(StrEnum):
+    """The splits that a model may be evaluated on."""
+
+    valid = "valid"
+    test = "test"
+
+
+class Carry(StrEnum):
+    """What passes from one window to the next."""
+
+    full = "full"
+    output = "output"
+    none = "none"
+
+
+def evaluate(
+    checkpoint: Annotated[str, typer.Argument(help="Folder, or model on the Hugging Face hub.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Folder or zip archive with valid and test.")
+    ] = None,
+    text: Annotated[Path | None, typer.Option(help="A text file, instead of --data.")] = None,
+    split: Annotated[Split, typer.Option(help="Which split of --data.")] = Split.valid,
+    window: Annotated[int, typer.Option(min=1, help="Tokens a call.")] = 70,
+    carry: Annotated[
+        Carry,
+        typer.Option(help="full: y and h; output: y alone, the published protocol; none: nothing."),
+    ] = Carry.full,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for results.json and raster.png.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="Such as cpu or cuda:0.")] = None,
+) -> None:
+    """Perplexity, activity and operation counts."""
+    from evenfall.files import write_text
+
+    from ..corpus import encode, read_split
+    from ..evaluation import evaluate_tokens
+    from ..loading import load_checkpoint
+    from ..pack import draw_sample
+
+    quiet_loading()
+    with clear_errors():
+        if (data is None) == (text is None):
+            raise ValueError("give exactly one of --data and --text")
+        content = read_split(data, split) if data else _read(text)
+        model, tokenizer = load_checkpoint(checkpoint, device)
+        with progress_bar("evaluating") as report:
+            result = evaluate_tokens(
+                model, encode(tokenizer, content), window=window, carry=carry.value, progress=report
+            )
+        source = f"{split} split" if data else text.name
+        show_evaluation(result, model.config.hidden_sizes, f"{checkpoint} on {source}")
+        if output is not None:
+            saved = {"checkpoint": checkpoint, "text": source, **result}
+            write_text(output / "results.json", json.dumps(saved, indent=2) + "\n")
+            draw_sample(model, tokenizer, output / "raster.png", content)
+            console.print(f"results.json and raster.png are in {output}", soft_wrap=True)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"text {path} is not UTF-8: {error}") from None

@@ -1,0 +1,40 @@
+"""Entry point: names the plugin's models, checkpoint and command without importing a framework."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from evenfall import hookimpl
+
+EVENFALL_API = 1
+
+_MODELS = {
+    "EgruModel": "base model",
+    "EgruForCausalLM": "language model",
+    "EgruForSequenceClassification": "sequence classifier",
+}
+
+
+@hookimpl
+def evenfall_register_models(register: Callable[..., Any]) -> None:
+    """Register the three transformers models."""
+    for name, task in _MODELS.items():
+        register(name, f"evenfall_egru:{name}", host="transformers", summary=f"EGRU {task}")
+
+
+@hookimpl
+def evenfall_register_checkpoints(register: Callable[..., Any]) -> None:
+    """Register the published checkpoint."""
+    register(
+        "egru-ptb-small",
+        "evenfall_egru:EgruForCausalLM",
+        folder="hub_cards/egru-ptb-small",
+        summary="Penn Treebank words, loads with AutoModelForCausalLM",
+    )
+
+
+@hookimpl
+def evenfall_register_commands(register: Callable[..., Any]) -> None:
+    """Register `evenfall egru`."""
+    register("egru", "evenfall_egru.cli:app", summary="EGRU language models: train, write, pack.")

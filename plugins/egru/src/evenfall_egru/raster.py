@@ -1,0 +1,133 @@
+"""A raster of events: which unit fired at which token.
+
+Dimensions: T tokens, H units of a layer, L layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+from evenfall.files import file_aside
+
+# Okabe and Ito's colours, told apart with any kind of colour vision.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_MOST_LABELS = 60
+_MOST_ROWS = 300  # more rows than pixels would show some units and hide others
+
+
+def draw_raster(
+    events: Sequence[Any],
+    path: str | Path,
+    *,
+    words: Sequence[str] | None = None,
+    title: str | None = None,
+) -> Path:
+    """Draw tokens along x and, layer by layer, units along y, the busiest at the top.
+
+    Beyond 300 units, neighbours in that order share a row.
+
+    Beneath stand the share of each layer's units that fired over time, and the number of events
+    each token caused, stacked by layer.
+
+    Args:
+        events: per layer (T, H) arrays or tensors, 0 or 1.
+        path: the PNG file; written aside, then renamed.
+        words: T tokens, shown below where there are at most 60.
+        title: stands above the picture.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: no layer, no token, layers of different length, or words of another number.
+    """
+    layers = [np.asarray(layer) != 0 for layer in events]
+    steps = _steps(layers, words)
+    heights = [*(0.6 + min(layer.shape[1], _MOST_ROWS) / 110 for layer in layers), 0.5, 1.0]
+    width = min(max(6.0, 0.24 * steps + 1.8), 14.0)
+    figure = Figure(figsize=(width, float(sum(heights)) + 1.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
+    for index, layer in enumerate(layers):
+        _units(axes[index], layer, index)
+    _activity(axes[-2], layers)
+    _events(axes[-1], layers)
+    if words is not None and steps <= _MOST_LABELS:
+        axes[-1].set_xticks(range(steps), words, rotation=90, fontsize=8)
+    else:
+        axes[-1].set_xlabel("token")
+    axes[-1].set_xlim(-0.5, steps - 0.5)
+    if title:
+        figure.suptitle(title, fontsize=11)
+    with file_aside(path) as aside:
+        figure.savefig(aside, dpi=150, metadata={"Software": None})
+    return Path(path)
+
+
+def _steps(layers: list[np.ndarray], words: Sequence[str] | None) -> int:
+    shapes = [layer.shape for layer in layers]
+    if not layers or any(len(shape) != 2 or 0 in shape for shape in shapes):
+        raise ValueError(f"events must be (tokens, units) for each layer, none empty, got {shapes}")
+    if len({shape[0] for shape in shapes}) > 1:
+        raise ValueError(f"events must have as many tokens in every layer, got {shapes}")
+    if words is not None and len(words) != shapes[0][0]:
+        raise ValueError(f"words must be {shapes[0][0]}, one a token, got {len(words)}")
+    return shapes[0][0]
+
+
+def _colour(index: int) -> str:
+    return _COLOURS[index % len(_COLOURS)]
+
+
+def _units(axis: Any, layer: np.ndarray, index: int) -> None:
+    rate = layer.mean(0)
+    units = layer[:, np.argsort(-rate, kind="stable")].T.astype(float)
+    together = -(-len(units) // _MOST_ROWS)
+    if together > 1:
+        units = np.add.reduceat(units, np.arange(0, len(units), together)) / together
+    colours = LinearSegmentedColormap.from_list("events", ["#FFFFFF", _colour(index)])
+    extent = (-0.5, len(layer) - 0.5, layer.shape[1], 0)
+    axis.imshow(
+        units, aspect="auto", cmap=colours, vmin=0, vmax=1, interpolation="nearest", extent=extent
+    )
+    axis.set_ylabel(f"layer {index + 1}\nunit, by rate", fontsize=9)
+    axis.tick_params(labelsize=8)
+    title = (
+        f"{layer.shape[1]} units, {100 * rate.mean():.1f} % active, "
+        f"{int((rate == 0).sum())} silent throughout"
+    )
+    if together > 1:
+        title += f"; a row is {together} units, darker where more of them fired"
+    axis.set_title(title, fontsize=9, loc="left")
+
+
+def _activity(axis: Any, layers: list[np.ndarray]) -> None:
+    share = np.stack([layer.mean(1) for layer in layers])
+    axis.imshow(
+        share,
+        aspect="auto",
+        interpolation="nearest",
+        cmap="cividis",
+        vmin=0,
+        vmax=max(share.max(), 1e-9),
+    )
+    axis.set_yticks(range(len(layers)), [f"layer {i + 1}" for i in range(len(layers))], fontsize=8)
+    title = f"share of units active, 0 (dark) to {100 * share.max():.0f} %"
+    axis.set_title(title, fontsize=9, loc="left")
+
+
+def _events(axis: Any, layers: list[np.ndarray]) -> None:
+    bottom = np.zeros(len(layers[0]))
+    for index, layer in enumerate(layers):
+        count = layer.sum(1)
+        axis.bar(np.arange(len(count)), count, bottom=bottom, color=_colour(index), width=0.9)
+        bottom += count
+    axis.set_ylabel("events\nper token", fontsize=9)
+    axis.tick_params(labelsize=8)

@@ -1,0 +1,75 @@
+"""A training recipe: every choice of a run in one YAML file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from evenfall.recipes import read_recipe
+
+from ..configuration_egru import EgruConfig
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What `evenfall egru train` needs to know.
+
+    Attributes:
+        model: keyword arguments of EgruConfig; vocab_size is filled in from the tokenizer.
+        tokenizer: "word" (vocabulary from the training split) or "byte".
+        epochs: passes over the training split.
+        lanes: contiguous pieces of the stream trained side by side, over all ranks.
+        window: tokens of truncated backpropagation through time.
+        learning_rate, weight_decay, betas: of AdamW; decay acts on matrices only.
+        warmup_steps: linear warm-up before the cosine to 0.
+        max_grad_norm: gradient clipping.
+        seed: of initialisation, dropout and window offsets.
+        bf16: mixed precision where the device has it.
+    """
+
+    model: dict[str, Any] = field(default_factory=dict)
+    tokenizer: str = "word"
+    epochs: int = 20
+    lanes: int = 20
+    window: int = 35
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.999)
+    warmup_steps: int = 0
+    max_grad_norm: float = 1.0
+    seed: int = 0
+    bf16: bool = False
+
+    def __post_init__(self) -> None:
+        if self.tokenizer not in ("word", "byte"):
+            raise ValueError(f"tokenizer must be 'word' or 'byte', got {self.tokenizer!r}")
+        for name in ("epochs", "lanes", "window"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise ValueError(f"{name} must be a positive integer, got {getattr(self, name)!r}")
+        for name in ("seed", "warmup_steps"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 0:
+                raise ValueError(
+                    f"{name} must be 0 or a positive integer, got {getattr(self, name)!r}"
+                )
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
+        known = [f.name for f in fields(EgruConfig)]
+        unknown = sorted(set(self.model) - set(known))
+        if unknown:
+            raise ValueError(f"model has unknown keys {unknown}; known are {known}")
+        EgruConfig(**self.model)
+
+    def config(self, **overrides: Any) -> EgruConfig:
+        """The model's configuration."""
+        return EgruConfig(**{**self.model, **overrides})
+
+
+def load_recipe(path: str | Path) -> Recipe:
+    """Read a recipe.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not YAML, an unknown key (the known ones are named), or a value out of range.
+    """
+    return read_recipe(path, Recipe)

@@ -1,0 +1,103 @@
+"""transformers' Trainer with the state carried from window to window."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch.utils.data import Dataset, SequentialSampler
+from transformers import DynamicCache, Trainer
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+
+from evenfall.files import file_aside
+
+from ..evaluation import evaluate_tokens
+from .checkpoints import carry_file
+
+_DECAYED = ("kernel", "embed_tokens.weight", "projection.weight", "lm_head.weight")
+
+
+class EgruTrainer(Trainer):
+    """Truncated backpropagation through time over a LaneDataset.
+
+    The state of the last window enters the next one without gradient, restarts with each epoch,
+    and is part of a checkpoint, so that a resumed run goes on as if it had not stopped.
+    """
+
+    def __init__(self, *args: Any, valid_tokens: torch.Tensor, **kwargs: Any) -> None:
+        super().__init__(*args, eval_dataset=_Tokens(valid_tokens), **kwargs)
+        self.valid_tokens = valid_tokens
+        self.carried: DynamicCache | None = None
+
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> SequentialSampler:
+        return SequentialSampler(self.train_dataset if train_dataset is None else train_dataset)
+
+    def get_decay_parameter_names(self, model: torch.nn.Module) -> list[str]:
+        """Weight decay acts on matrices, not on biases and thresholds."""
+        return [name for name, _ in model.named_parameters() if name.endswith(_DECAYED)]
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any
+    ) -> Any:
+        inputs = dict(inputs)
+        window = inputs.pop("window")
+        if int(window[0]) == 0 or self.carried is None:
+            self.carried = DynamicCache(config=self.accelerator.unwrap_model(model).config)
+        inputs |= {"past_key_values": self.carried, "use_cache": True, "skip_logits": True}
+        result = super().compute_loss(model, inputs, return_outputs, **kwargs)
+        for layer in self.carried.layers:
+            layer.detach()
+        return result
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """Perplexity and activity on the validation stream, full carry, 16 lanes side by side."""
+        model = self.accelerator.unwrap_model(self.model)
+        result = evaluate_tokens(model, self.valid_tokens, lanes=16, window=256)
+        metrics = {
+            f"{metric_key_prefix}_loss": result["loss"],
+            f"{metric_key_prefix}_perplexity": result["perplexity"],
+            f"{metric_key_prefix}_activity": result["mean_activity"],
+        }
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, metrics
+        )
+        model.train()
+        return metrics
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        folder = Path(self.args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        if self.carried is not None and folder.is_dir():
+            tensors = {}
+            for index, layer in enumerate(self.carried.layers):
+                if layer.is_initialized:
+                    tensors[f"{index}.y"] = layer.keys.contiguous()
+                    tensors[f"{index}.h"] = layer.values.contiguous()
+            with file_aside(carry_file(folder, self.args.process_index)) as aside:
+                save_file(tensors, aside)
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        super()._load_rng_state(checkpoint)
+        if checkpoint is None:
+            return
+        file = carry_file(Path(checkpoint), self.args.process_index)
+        tensors = load_file(file, device=str(self.args.device))
+        self.carried = DynamicCache(config=self.model.config)
+        for index, layer in enumerate(self.carried.layers):
+            if f"{index}.y" in tensors:
+                layer.update(tensors[f"{index}.y"], tensors[f"{index}.h"])
+
+
+class _Tokens(Dataset):
+    """Stands for the validation stream where Trainer asks for a dataset."""
+
+    def __init__(self, tokens: torch.Tensor) -> None:
+        self.tokens = tokens
+
+    def __len__(self) -> int:
+        return len(self.tokens)

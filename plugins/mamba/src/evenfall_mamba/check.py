@@ -1,0 +1,164 @@
+"""What `evenfall mamba check` finds out: versions, coverage, and the gain on this machine."""
+
+from __future__ import annotations
+
+import importlib.util
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+
+import evenfall
+from evenfall.backends import select
+
+from .families import FAMILIES, TESTED_MAMBA_SSM, TESTED_TRANSFORMERS
+from .hub_mapping import REGISTRATION
+
+_HOSTS = ("transformers", "mamba-ssm", "causal-conv1d", "kernels", "torch", "triton", "numba")
+_EXTENSIONS = ("selective_scan_cuda", "causal_conv1d", "causal_conv1d_cuda")
+_OPERATIONS = ("selective_scan", "selective_state_update", "causal_conv1d")
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Median milliseconds of one task, unpatched and patched; None where it does not run."""
+
+    task: str
+    before: float | None
+    after: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """The row as JSON-able values, with the gain."""
+        gain = None if self.before is None else self.before / self.after
+        return {**asdict(self), "gain": gain}
+
+
+def installed() -> dict[str, str | None]:
+    """The version of each package that matters, None where it is not installed."""
+    found: dict[str, str | None] = {}
+    for host in _HOSTS:
+        try:
+            found[host] = version(host)
+        except PackageNotFoundError:
+            found[host] = None
+    return found
+
+
+def coverage(device: str) -> dict[str, Any]:
+    """What the patch covers and where it would apply, and the backend of each operation."""
+    return {
+        "families": [family.name for family in FAMILIES],
+        "transformers": TESTED_TRANSFORMERS,
+        "mamba_ssm": TESTED_MAMBA_SSM,
+        "targets": list(evenfall.patch("mamba").targets),
+        "absent_extensions": [name for name in _EXTENSIONS if not _is_there(name)],
+        "applied": [list(handle.targets) for handle in _handles()],
+        "backends": {name: select(name, device=device).backend for name in _OPERATIONS},
+    }
+
+
+def unregistered() -> str | None:
+    """Why the patch does not register with `kernels`, or None where it does.
+
+    Raises:
+        PatchError: the patch cannot be applied to what is installed.
+    """
+    if any("transformers" in handle.targets for handle in _handles()):
+        return REGISTRATION.reason
+    with evenfall.patch("mamba", targets=["transformers"]):
+        return REGISTRATION.reason
+
+
+def _is_there(package: str) -> bool:
+    return package in sys.modules or importlib.util.find_spec(package) is not None
+
+
+def _handles() -> list[Any]:
+    from evenfall.patches import applied
+
+    return [handle for handle in applied() if handle.name == "mamba"]
+
+
+def measure(device: str, length: int, repeats: int) -> list[Speed]:
+    """Time a small Mamba (2 layers of 256) with the patch and without; mamba_ssm's if installed.
+
+    Raises:
+        PatchError: the patch cannot be applied to what is installed.
+    """
+    tasks = _tasks(device, length)
+    before = {name: _median(task, device, repeats) for name, task in tasks.items()}
+    handle = evenfall.patch("mamba")
+    block = "mamba_ssm" in handle.targets
+    block_before = _unpatched_block(device, length, repeats) if block else None
+    with handle:
+        after = {name: _median(task, device, repeats) for name, task in tasks.items()}
+        rows = [Speed(name, before[name], after[name]) for name in tasks]
+        if block:
+            task = _block(device, length)
+            rows.append(
+                Speed("mamba_ssm: train one layer", block_before, _median(task, device, repeats))
+            )
+    return rows
+
+
+def _unpatched_block(device: str, length: int, repeats: int) -> float | None:
+    try:
+        return _median(_block(device, length), device, repeats)
+    except Exception:  # what a package without its extensions raises is its own affair
+        return None
+
+
+def _block(device: str, length: int) -> Callable[[], object]:
+    layer = importlib.import_module("mamba_ssm").Mamba(256).to(device)
+    x = torch.randn(1, length, 256, device=device)
+    return lambda: layer(x).sum().backward()
+
+
+def _tasks(device: str, length: int) -> dict[str, Callable[[], object]]:
+    from transformers import DynamicCache, MambaConfig, MambaForCausalLM
+
+    config = MambaConfig(vocab_size=100, hidden_size=256, num_hidden_layers=2)
+    model = MambaForCausalLM(config).to(device)
+    ids = torch.randint(100, (1, length), device=device)
+
+    @torch.no_grad()
+    def prefill() -> None:
+        model.eval()(ids)
+
+    @torch.no_grad()
+    def generate() -> None:
+        cache = DynamicCache(config=config)
+        for piece in [ids[:, :8]] + 16 * [ids[:, :1]]:
+            model.eval()(piece, None, None, cache, use_cache=True)  # its name depends on the host
+
+    def train() -> None:
+        model.train()(ids, labels=ids).loss.backward()
+        model.zero_grad()
+
+    return {
+        f"forward of {length} tokens": prefill,
+        "16 tokens one by one": generate,
+        f"forward and backward of {length} tokens": train,
+    }
+
+
+def _median(task: Callable[[], object], device: str, repeats: int) -> float:
+    task()  # compiles, and fills caches
+    times = []
+    for _ in range(repeats):
+        _wait(device)
+        start = time.perf_counter()
+        task()
+        _wait(device)
+        times.append(1e3 * (time.perf_counter() - start))
+    return statistics.median(times)
+
+
+def _wait(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()

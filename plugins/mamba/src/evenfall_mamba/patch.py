@@ -1,0 +1,58 @@
+"""The patch "mamba": its two targets, and which attributes of transformers change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from evenfall.patches import Change, Patch, Target
+
+from . import operations
+from .carried import noting_state
+from .families import FAMILIES, TESTED_TRANSFORMERS, Family
+from .hub_mapping import REGISTRATION
+from .ssm.target import TARGET
+
+_INNER = (
+    "xz conv1d_weight conv1d_bias x_proj_weight delta_proj_weight out_proj_weight out_proj_bias "
+    "A B C D delta_bias delta_softplus b_rms_weight c_rms_weight dt_rms_weight b_c_dt_rms_eps "
+    "kwargs"
+)
+_SIGNATURES = {
+    "causal_conv1d_fn": "hidden_states weight bias activation kwargs",
+    "causal_conv1d_update": "hidden_states conv_state weight bias activation",
+    "mamba_inner_fn": _INNER,
+    "mamba_selective_scan": "hidden_states dt A B C D z delta_bias delta_softplus "
+    "return_last_state use_mambapy use_associative_scan kwargs",
+    "mamba_selective_state_update": "state hidden_states dt A B C D dt_bias dt_softplus z kwargs",
+}
+_CACHE = Change(
+    "transformers.cache_utils:Cache",
+    "update_conv_state",
+    noting_state,
+    ("self", "conv_states", "layer_idx", "state_idx", "kwargs"),
+)
+
+
+def _always(replacement: Callable[..., Any]) -> Callable[[Any], Any]:
+    return lambda original: replacement
+
+
+def _changes(family: Family) -> Iterator[Change]:
+    for name, parameters in _SIGNATURES.items():
+        if name != "mamba_inner_fn" or family.fused:
+            make = _always(getattr(operations, name))
+            yield Change(family.module, name, make, tuple(parameters.split()))
+
+
+PATCH = Patch(
+    {
+        "transformers": Target(
+            "transformers",
+            TESTED_TRANSFORMERS,
+            (_CACHE, *(change for family in FAMILIES for change in _changes(family))),
+            registration=REGISTRATION,
+        ),
+        "mamba_ssm": TARGET,
+    }
+)

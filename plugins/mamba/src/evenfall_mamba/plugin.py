@@ -1,0 +1,36 @@
+"""Entry point: names the patch and the command without importing a framework."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from evenfall import hookimpl
+
+EVENFALL_API = 1
+
+
+@hookimpl
+def evenfall_register_patches(register: Callable[..., Any]) -> None:
+    """Register the patch "mamba"."""
+    register(
+        "mamba",
+        "evenfall_mamba.patch:PATCH",
+        host="transformers",
+        targets=["transformers", "mamba_ssm"],
+        summary="Mamba-1 of transformers and mamba_ssm, fast without a compiler",
+    )
+
+
+@hookimpl
+def evenfall_register_models(register: Callable[..., Any]) -> None:
+    """Register the Mamba that knows the time of its tokens."""
+    for name, task in (("GeometricMambaModel", "base"), ("GeometricMambaForCausalLM", "language")):
+        summary = f"Mamba with coordinates, {task} model"
+        register(name, f"evenfall_mamba.models:{name}", host="transformers", summary=summary)
+
+
+@hookimpl
+def evenfall_register_commands(register: Callable[..., Any]) -> None:
+    """Register `evenfall mamba`."""
+    register("mamba", "evenfall_mamba.cli:app", summary="What the Mamba patch covers and gains.")

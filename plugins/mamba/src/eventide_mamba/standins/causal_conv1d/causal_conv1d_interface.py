@@ -1,7 +1,0 @@
-"""Takes the place of `causal_conv1d.causal_conv1d_interface`."""
-
-from __future__ import annotations
-
-from eventide_mamba.ssm.convolution import causal_conv1d_fn, causal_conv1d_update
-
-__all__ = ["causal_conv1d_fn", "causal_conv1d_update"]

@@ -1,0 +1,21 @@
+"""The command `evenfall stream`. What a command needs is imported when it runs."""
+
+from __future__ import annotations
+
+import warnings
+
+from evenfall.cli.tools import make_group
+
+from .evaluate import evaluate
+from .pack import pack
+from .predict import predict
+from .train import train
+
+# Said by PyTorch of one of the hosts whenever they are imported; nothing a user can mend.
+warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
+
+app = make_group(
+    "stream",
+    "STREAM on point clouds and event streams: train, evaluate, predict, publish.",
+    train, evaluate, predict, pack,
+)  # fmt: skip

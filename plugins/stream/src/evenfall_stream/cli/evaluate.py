@@ -1,0 +1,68 @@
+"""`evenfall stream evaluate`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evenfall.cli.tools import console, progress_bar
+
+from .common import clear_errors, first_rank, show_evaluation
+
+
+def evaluate(
+    checkpoint: Annotated[str, typer.Argument(help="Folder, or model on the Hugging Face hub.")],
+    data: Annotated[Path, typer.Option(help="Folder or file of the data set.")],
+    split: Annotated[str, typer.Option(help="Which split of it.")] = "test",
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="Where the data set is stated; the checkpoint's recipe.yaml if absent."),
+    ] = None,
+    votes: Annotated[
+        int | None, typer.Option(min=1, help="Augmented copies to average; the recipe's if absent.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Examples a call.")] = 32,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read examples.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON instead of tables.")] = False,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Folder for confusion.png, classes.png, influence.png.")
+    ] = None,
+) -> None:
+    """Accuracy, confusion matrix and speed. On one split, with the accuracy of each class."""
+    from dataclasses import replace
+
+    from ..loading import checkpoint_recipe, load_checkpoint
+    from ..training import load_recipe
+    from ..training.evaluation import evaluate_recipe
+
+    with clear_errors():
+        if pictures is not None:
+            from ..pictures import draw_evaluation
+            from ..pictures.canvas import make_figure
+
+            make_figure(1, 1)  # a missing matplotlib is said now, not after the work
+        model = load_checkpoint(checkpoint)
+        choices = load_recipe(recipe) if recipe else checkpoint_recipe(checkpoint)
+        if votes is not None:
+            choices = replace(choices, votes=votes)
+        with progress_bar("evaluating") as report:
+            result = evaluate_recipe(
+                model, choices, data, split, batch_size=batch_size, num_workers=workers,
+                progress=report,
+            )  # fmt: skip
+        if not first_rank():
+            return
+        result = {"checkpoint": checkpoint, "dataset": choices.dataset, "split": split, **result}
+        if as_json:
+            typer.echo(json.dumps(result, indent=2))
+        else:
+            points = "points" if choices.task == "points" else "events"
+            show_evaluation(result, f"{checkpoint} on {choices.dataset}, {split}", points)
+        if pictures is not None:
+            files = draw_evaluation(result, model, choices, data, split, pictures)
+            if not as_json:
+                names = ", ".join(file.name for file in files)
+                console.print(f"{names} are in {pictures}", soft_wrap=True)

@@ -1,0 +1,56 @@
+"""`evenfall stream predict`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .common import clear_errors, show_predictions
+
+
+def predict(
+    checkpoint: Annotated[str, typer.Argument(help="Folder, or model on the Hugging Face hub.")],
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Clouds: .off .ply .npy .npz .xyz .txt .csv; recordings: .bs2 .bin .aedat .npz."
+        ),
+    ],
+    points: Annotated[int, typer.Option(min=1, help="Points to draw from a mesh.")] = 1024,
+    top: Annotated[int, typer.Option(min=1, help="Classes to show.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON instead of a table.")] = False,
+) -> None:
+    """The likeliest classes of clouds or recordings."""
+    import torch
+    from torch_geometric.data import Batch
+
+    from ..event_classifier import EventStreamClassifier
+    from ..inputs import read_cloud, read_events
+    from ..loading import load_checkpoint
+    from ..training import logits
+
+    with clear_errors():
+        model = load_checkpoint(checkpoint)
+        device = next(model.parameters()).device
+        classes = model.class_names or [str(index) for index in range(model.num_classes)]
+        chances = []
+        for path in inputs:
+            if isinstance(model, EventStreamClassifier):
+                data = read_events(path, model.sensor_size)
+            else:
+                data = read_cloud(path, points)
+            with torch.no_grad():
+                out = logits(model, Batch.from_data_list([data]).to(device))
+            chances.append(out[0].double().softmax(0).tolist())
+        names = [str(path) for path in inputs]
+        if as_json:
+            rows = [
+                {"input": name, "probabilities": dict(zip(classes, row, strict=True))}
+                for name, row in zip(names, chances, strict=True)
+            ]
+            typer.echo(json.dumps(rows, indent=2))
+        else:
+            show_predictions(names, chances, classes, min(top, len(classes)))

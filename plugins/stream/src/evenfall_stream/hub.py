@@ -1,0 +1,307 @@
+"""Saving and loading through huggingface_hub: safetensors and config.json."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Collection, Mapping
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from huggingface_hub import ModelCard, PyTorchModelHubMixin, constants, hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from evenfall.files import file_aside, write_text, written_aside
+from evenfall.hub import CARD, card_text
+
+from .arguments import check_arguments, completed, plain, taken
+
+CONFIG, WEIGHTS = constants.CONFIG_NAME, constants.SAFETENSORS_SINGLE_FILE
+MODELS = {
+    "stream-classifier": ("classifier", "StreamClassifier"),
+    "event-stream-classifier": ("event_classifier", "EventStreamClassifier"),
+    "stream-segmenter": ("segmentation", "StreamSegmenter"),
+}
+"""Model type to the module and the name of its class."""
+_TEXT = (Path(__file__).parent / "data" / "generated_card.md").read_text(encoding="utf-8")
+
+
+class StreamHubMixin(
+    PyTorchModelHubMixin,
+    library_name="evenfall",
+    tags=["stream", "state-space-model", "torch_geometric"],
+    license="apache-2.0",
+):
+    """`save_pretrained`, `push_to_hub` and `from_pretrained` of the plugin's models.
+
+    A folder holds model.safetensors, config.json with every argument that the model was made with,
+    `model_type` and the library's version, and a card. Options of the layers are stated there too
+    where they were left at their defaults, so that a folder means the same when a default changes;
+    one that lacks some, as older folders do, loads with the defaults of today. A subclass names its
+    model type:
+    `class Model(nn.Module, StreamHubMixin, model_type="model")`.
+    """
+
+    model_type: ClassVar[str]
+
+    def __init_subclass__(cls, model_type: str = "", **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if model_type:
+            cls.model_type = model_type
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Record the arguments; huggingface_hub's own record drops what JSON does not know."""
+        instance = super().__new__(cls, *args, **kwargs)
+        instance._hub_mixin_config = taken(cls, args, kwargs)
+        return instance
+
+    def keep_options(
+        self, of: type[StreamHubMixin], block: Mapping[str, Any], own: Collection[str] = ()
+    ) -> None:
+        """Have config.json state every option of the blocks and layers; for `__init__` of a model.
+
+        Args:
+            of: the class whose `__init__` this is. A subclass that has another one states the
+                arguments of that one, and nothing is done.
+            block: the options that are not at their defaults.
+            own: names of those that the model sets by itself, which are not stated.
+        """
+        if type(self).__init__ is of.__init__:
+            self._hub_mixin_config = completed(of, self._hub_mixin_config, block, own)
+
+    def save_pretrained(
+        self,
+        save_directory: str | Path,
+        *,
+        config: Mapping[str, Any] | None = None,
+        repo_id: str | None = None,
+        push_to_hub: bool = False,
+        model_card_kwargs: dict[str, Any] | None = None,
+        state_dict: Mapping[str, Tensor] | None = None,
+        **push_to_hub_kwargs: Any,
+    ) -> str | None:
+        """Write the model to a folder; a new folder appears whole or not at all.
+
+        In a folder that exists, each file is replaced in one step; a card and all other files
+        stay as they are.
+
+        Args:
+            save_directory: the folder.
+            config: arguments written in place of the model's own.
+            repo_id: on the Hub; the folder's name where None.
+            push_to_hub: whether to upload as well.
+            model_card_kwargs: of `generate_model_card`.
+            state_dict: weights written in place of the model's own.
+            **push_to_hub_kwargs: of `push_to_hub`.
+
+        Returns:
+            The address of the commit where it was uploaded, else None.
+        """
+        folder = Path(save_directory)
+        card = {"name": repo_id or folder.name, **(model_card_kwargs or {})}
+        if folder.exists():
+            self._write(folder, card, config, state_dict)
+        else:
+            with written_aside(folder) as aside:
+                self._write(aside, card, config, state_dict)
+        if push_to_hub:
+            return self.push_to_hub(repo_id or folder.name, config=config, **push_to_hub_kwargs)
+        return None
+
+    def _write(
+        self,
+        folder: Path,
+        card: Mapping[str, Any],
+        config: Mapping[str, Any] | None,
+        state_dict: Mapping[str, Tensor] | None,
+    ) -> None:
+        weights = self.state_dict() if state_dict is None else state_dict
+        with file_aside(folder / WEIGHTS) as file:
+            # Clones: safetensors refuses tensors that share memory.
+            save_file(
+                {key: value.detach().clone().contiguous() for key, value in weights.items()},
+                file,
+                {"format": "pt"},
+            )
+        values = {
+            **(self._hub_mixin_config if config is None else plain("config", dict(config))),
+            "model_type": self.model_type,
+            "evenfall_stream_version": version("evenfall-stream"),
+        }
+        write_text(folder / CONFIG, json.dumps(values, indent=2, sort_keys=True) + "\n")
+        if not (folder / CARD).exists():
+            write_text(folder / CARD, str(self.generate_model_card(**card)))
+
+    def push_to_hub(self, repo_id: str, **kwargs: Any) -> str:
+        """Upload the model; `kwargs` are huggingface_hub's. The card names the model by `repo_id`.
+
+        Returns:
+            The address of the commit.
+        """
+        card = {"name": repo_id, **(kwargs.pop("model_card_kwargs", None) or {})}
+        return super().push_to_hub(repo_id, model_card_kwargs=card, **kwargs)
+
+    def generate_model_card(self, name: str = "model", **_: Any) -> ModelCard:
+        """A short card that says how to load the model and what its configuration is."""
+        classes = getattr(self, "class_names", None)
+        text = _TEXT.format(
+            name=name,
+            kind=type(self).__name__,
+            parameters=f"{sum(p.numel() for p in self.parameters()):,}",
+            classes=", ".join(classes) if classes else "not named",
+            config=json.dumps(self._hub_mixin_config, indent=2, sort_keys=True),
+        )
+        return ModelCard(card_text(self._hub_mixin_info.model_card_data.to_yaml(), text))
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        force_download: bool = False,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        revision: str | None = None,
+        map_location: str | torch.device = "cpu",
+        ignore_mismatched_sizes: bool = False,
+        **arguments: Any,
+    ) -> Self:
+        """The model of a folder or of the Hub, in evaluation mode, in the dtype of its weights.
+
+        For other classes, keep all but the last layer, which is drawn anew:
+        `from_pretrained(name, num_classes=7, ignore_mismatched_sizes=True)`.
+
+        Args:
+            pretrained_model_name_or_path: a folder, or a model on the Hub.
+            force_download, token, cache_dir, local_files_only, revision: of `hf_hub_download`.
+            map_location: the device.
+            ignore_mismatched_sizes: whether weights of another shape than the model's are left out,
+                with a warning; otherwise they are an error.
+            **arguments: of the model, in place of those in config.json. Another num_classes leaves
+                out its class_names.
+
+        Raises:
+            FileNotFoundError: no such folder or model, or it lacks config.json or the weights.
+            ValueError: the configuration cannot be read, is of another class, or has unknown keys;
+                or the weights are damaged or do not fit it.
+        """
+        name = pretrained_model_name_or_path
+        download = {
+            "force_download": force_download, "token": token, "cache_dir": cache_dir,
+            "local_files_only": local_files_only, "revision": revision,
+        }  # fmt: skip
+        config = read_config(cls, find_file(name, CONFIG, **download), name)
+        if arguments.get("num_classes", config["num_classes"]) != config["num_classes"]:
+            config.pop("class_names", None)
+        model = cls(**{**config, **arguments})
+        weights = find_file(name, WEIGHTS, **download)
+        load_weights(model, weights, map_location, ignore_mismatched_sizes)
+        return model.eval()
+
+
+def find_file(name: str | Path, file: str, **download: Any) -> Path:
+    """A file of a folder, or of a model on the Hub, downloaded.
+
+    Raises:
+        FileNotFoundError: it is not there.
+    """
+    folder = Path(name, download.get("subfolder") or "")
+    if folder.is_dir():
+        if not (folder / file).is_file():
+            raise FileNotFoundError(f"checkpoint {name} has no {file}")
+        return folder / file
+    try:
+        return Path(hf_hub_download(str(name), file, **download))
+    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise FileNotFoundError(
+            f"checkpoint {name} is neither a folder nor a model within reach on the hub "
+            f"that has {file}"
+        ) from error
+
+
+def model_class(model_type: str) -> type[StreamHubMixin]:
+    """The class of a model type.
+
+    Raises:
+        KeyError: there is none.
+    """
+    module, name = MODELS[model_type]
+    return getattr(import_module(f"{__package__}.{module}"), name)
+
+
+def read_config(cls: type[StreamHubMixin], file: Path, name: str | Path) -> dict[str, Any]:
+    """The arguments in config.json, for this class.
+
+    Raises:
+        ValueError: not JSON, of another class, or with keys that the class does not take.
+    """
+    config = read_object(file, name)
+    kind = config.get("model_type", cls.model_type)
+    if kind != cls.model_type:
+        right = MODELS.get(kind)
+        hint = f"; load it with {right[1]}.from_pretrained" if right else ""
+        raise ValueError(f"checkpoint {name} is a {kind!r}, want {cls.model_type!r}{hint}")
+    return check_arguments(cls, config, f"checkpoint {name}: {CONFIG}")
+
+
+def read_object(file: Path, name: str | Path) -> dict[str, Any]:
+    """What config.json of the checkpoint `name` holds.
+
+    Raises:
+        ValueError: not JSON, or no object.
+    """
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"checkpoint {name}: {CONFIG} cannot be read: {error}") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"checkpoint {name}: {CONFIG} must hold an object, got {config!r}")
+    return config
+
+
+def load_weights(
+    model: torch.nn.Module,
+    file: Path,
+    device: str | torch.device = "cpu",
+    ignore_mismatched_sizes: bool = False,
+) -> None:
+    """Put the weights of a safetensors file into a model, which takes their dtype and the device.
+
+    With `ignore_mismatched_sizes`, those of another shape are left out, and a warning names them.
+
+    Raises:
+        ValueError: the file is damaged, or its weights are not those of the model.
+    """
+    try:
+        state = load_file(file)
+        if ignore_mismatched_sizes:
+            _keep_mismatched(model, state, file)
+        model.load_state_dict(state, assign=True)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"weights {file} cannot be read: {error}") from error
+    except RuntimeError as error:
+        raise ValueError(f"weights {file} do not fit the model: {error}") from error
+    dtypes = {parameter.dtype for parameter in model.parameters()}
+    model.to(device)
+    if len(dtypes) == 1:
+        model.to(dtypes.pop())  # buffers that are not in the file
+
+
+def _keep_mismatched(model: torch.nn.Module, state: dict[str, Tensor], file: Path) -> None:
+    """Put the model's own tensors in place of those of another shape."""
+    own = model.state_dict()
+    names = [name for name in state if name in own and state[name].shape != own[name].shape]
+    for name in names:
+        state[name] = own[name].to(state[name].dtype)
+    if names:
+        warnings.warn(
+            f"weights {file} do not fit {names}, which stay as they were drawn; train them",
+            stacklevel=4,
+        )

@@ -1,0 +1,52 @@
+"""Entry point: names the layers, models, checkpoints and command without importing a framework."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from evenfall import hookimpl
+
+EVENFALL_API = 1
+
+
+@hookimpl
+def evenfall_register_layers(register: Callable[..., Any]) -> None:
+    """Register the layer and the block around it."""
+    for name, what in (
+        ("StreamConv", "all points interact, in linear time"),
+        ("StreamBlock", "StreamConv with norm, residual and drop path"),
+    ):
+        register(name, f"evenfall_stream:{name}", host="torch_geometric", summary=what)
+
+
+@hookimpl
+def evenfall_register_models(register: Callable[..., Any]) -> None:
+    """Register the models."""
+    for name, what in (
+        ("StreamClassifier", "point clouds to classes"),
+        ("EventStreamClassifier", "event streams and spiking audio to classes"),
+        ("StreamSegmenter", "point clouds to a class for each point"),
+    ):
+        register(name, f"evenfall_stream:{name}", host="torch_geometric", summary=what)
+
+
+@hookimpl
+def evenfall_register_checkpoints(register: Callable[..., Any]) -> None:
+    """Register the published checkpoints."""
+    for name, model, what in (
+        ("stream-modelnet10-small", "StreamClassifier", "ModelNet10, 1024 points"),
+        ("stream-nmnist-small", "EventStreamClassifier", "N-MNIST recordings"),
+    ):
+        register(
+            name,
+            f"evenfall_stream:{model}",
+            folder=f"hub_cards/{name}",
+            summary=f"{what}; loads with {model}.from_pretrained",
+        )
+
+
+@hookimpl
+def evenfall_register_commands(register: Callable[..., Any]) -> None:
+    """Register `evenfall stream`."""
+    register("stream", "evenfall_stream.cli:app", summary="STREAM on clouds and event streams.")

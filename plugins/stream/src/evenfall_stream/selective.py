@@ -1,0 +1,121 @@
+"""The selective state-space model of one or several views: Mamba's, its decay over the step.
+
+Letters: E inner channels, K states, R rank of delta, W filter taps, L places.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from evenfall_kernels import causal_conv1d, selective_scan
+
+
+class SelectiveState(NamedTuple):
+    """What a view must remember to go on: (1, E, W - 1) past inputs and (1, E, K) states."""
+
+    conv: Tensor | None
+    ssm: Tensor
+
+
+class SelectiveView(nn.Module):
+    r"""Convolution, projections and scan along one order.
+
+    .. math::
+        \bar u &= \mathrm{silu}(\mathrm{conv}(u)), \qquad (\delta, B, C) = W_x \bar u \\
+        h_k &= e^{s\,x_k A} \, h_{k-1} + \Delta_k B_k \bar u_k,
+            \qquad \Delta_k = \mathrm{softplus}(W_\Delta \delta_k + b_\Delta) \\
+        y_k &= C_k \cdot h_k + D \bar u_k
+
+    with the step :math:`x_k`, its scale :math:`s = \mathrm{softplus}(a)` per channel and
+    :math:`A = -e^{A_{log}}`. Without a step, :math:`\Delta_k` stands in its place: plain Mamba.
+
+    Source: arXiv 2411.12603; all but the decay is arXiv 2312.00752.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        d_state: int,
+        d_conv: int,
+        dt_rank: int,
+        length_scale: tuple[float, float] | None,
+        discretization: str,
+    ) -> None:
+        super().__init__()
+        self.channels, self.d_state, self.d_conv, self.dt_rank = channels, d_state, d_conv, dt_rank
+        self.length_scale, self.discretization = length_scale, discretization
+        if d_conv:
+            self.conv1d = nn.Conv1d(channels, channels, d_conv, groups=channels)
+        self.x_proj = nn.Linear(channels, dt_rank + 2 * d_state, bias=False)
+        self.dt_proj = nn.Linear(dt_rank, channels)
+        self.A_log = nn.Parameter(torch.empty(channels, d_state))
+        self.D = nn.Parameter(torch.empty(channels))
+        if length_scale is not None:
+            self.a_bias = nn.Parameter(torch.empty(channels))
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Mamba's initialisation; memory lengths log-uniform in `length_scale`."""
+        if self.d_conv:
+            self.conv1d.reset_parameters()
+        self.x_proj.reset_parameters()
+        nn.init.uniform_(self.dt_proj.weight, -(self.dt_rank**-0.5), self.dt_rank**-0.5)
+        self.dt_proj.bias.copy_(inverse_softplus(_log_uniform(self.channels, 1e-3, 1e-1)))
+        self.A_log.copy_(torch.arange(1, self.d_state + 1).log().expand(self.channels, -1))
+        self.D.fill_(1)
+        if self.length_scale is not None:
+            self.a_bias.copy_(inverse_softplus(1 / _log_uniform(self.channels, *self.length_scale)))
+
+    def forward(
+        self,
+        u: Tensor,
+        step: Tensor | None,
+        cu_seqlens: Tensor | None = None,
+        state: SelectiveState | None = None,
+        keep: bool = False,
+    ) -> Tensor | tuple[Tensor, SelectiveState]:
+        """(E, L) inputs and (L,) steps to (E, L) outputs; with `keep` also the state after them."""
+        past = None if state is None else state.conv
+        conv_state = None
+        if self.d_conv:
+            u, conv_state = causal_conv1d(
+                u[None], self.conv1d.weight[:, 0].to(u.dtype), self.conv1d.bias.to(u.dtype),
+                initial_state=past, return_final_state=True, activation="silu",
+                cu_seqlens=cu_seqlens,
+            )  # fmt: skip
+            u = u[0]
+        else:
+            u = F.silu(u)
+        sizes = [self.dt_rank, self.d_state, self.d_state]
+        delta, B, C = self.x_proj(u.T).split(sizes, 1)
+        delta = F.linear(delta, self.dt_proj.weight)  # the scan adds the bias
+        out, last = selective_scan(
+            u[None], delta.T[None], -_wide(self.A_log).exp(),
+            B.T[None], C.T[None], _wide(self.D), delta_bias=_wide(self.dt_proj.bias),
+            delta_softplus=True, return_last_state=True,
+            step=None if step is None else step[None],
+            step_scale=None if step is None else F.softplus(_wide(self.a_bias)),
+            discretization=self.discretization,
+            initial_state=None if state is None else state.ssm, cu_seqlens=cu_seqlens,
+        )  # fmt: skip
+        return (out[0], SelectiveState(conv_state, last)) if keep else out[0]
+
+
+def inverse_softplus(values: Tensor) -> Tensor:
+    """The x of softplus(x) = values > 0, exact for small and for large values."""
+    return values + torch.log(-torch.expm1(-values))
+
+
+def _wide(parameter: Tensor) -> Tensor:
+    """In float32 at least: rates and skips lose too much in half precision."""
+    return parameter if parameter.dtype == torch.float64 else parameter.float()
+
+
+def _log_uniform(count: int, low: float, high: float) -> Tensor:
+    return torch.empty(count).uniform_(math.log(low), math.log(high)).exp()

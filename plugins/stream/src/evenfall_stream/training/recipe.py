@@ -1,0 +1,163 @@
+"""A training recipe: every choice of a run in one YAML file."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from torch_geometric.transforms import Compose
+
+from evenfall.recipes import read_recipe
+
+from .build import MODELS, TASKS, make_transforms
+
+PRECISIONS = ("no", "bf16", "fp16")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What `evenfall stream train` needs to know.
+
+    Attributes:
+        task: "points" or "events".
+        dataset: name of a data set, see evenfall_stream.training.data.DATASETS.
+        dataset_options: its further keyword arguments.
+        train_split: the split that is trained on.
+        valid_split: the split that chooses the best epoch; with None the last epoch is kept.
+        model: class name of the model; that of the task where None.
+        model_options: its keyword arguments; classes are filled in from the data.
+        preparation: transforms of every example, at training and evaluation.
+        augmentation: transforms of training examples, after the preparation.
+        cut_mix: chance that a training recording is mixed from two, see CutMix; before the
+            transforms, for events only.
+        votes: augmented copies of an example whose probabilities are averaged at evaluation; 1
+            evaluates the example itself.
+        epochs: passes over the training split.
+        batch_size: examples a step, over all ranks.
+        optimizer: name that timm's create_optimizer_v2 knows.
+        optimizer_options: its further keyword arguments.
+        learning_rate: at the top of the schedule.
+        weight_decay: of parameters with two or more dimensions that set no time scale.
+        warmup_epochs: linear rise from warmup_learning_rate.
+        warmup_learning_rate: where that rise begins.
+        min_learning_rate: where the cosine ends.
+        max_grad_norm: gradient clipping; None for none.
+        label_smoothing: of the training loss.
+        ema_decay: of the average of the weights that is evaluated and kept; None for none.
+        mixed_precision: "no", "bf16" or "fp16".
+        seed: of initialisation, shuffling, augmentation and dropout.
+    """
+
+    task: str = "points"
+    dataset: str = "modelnet10"
+    dataset_options: dict[str, Any] = field(default_factory=dict)
+    train_split: str = "train"
+    valid_split: str | None = "valid"
+    model: str | None = None
+    model_options: dict[str, Any] = field(default_factory=dict)
+    preparation: list[Any] = field(default_factory=list)
+    augmentation: list[Any] = field(default_factory=list)
+    cut_mix: float = 0.0
+    votes: int = 1
+    epochs: int = 50
+    batch_size: int = 32
+    optimizer: str = "adamw"
+    optimizer_options: dict[str, Any] = field(default_factory=dict)
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.05
+    warmup_epochs: int = 0
+    warmup_learning_rate: float = 1e-6
+    min_learning_rate: float = 1e-6
+    max_grad_norm: float | None = 10.0
+    label_smoothing: float = 0.0
+    ema_decay: float | None = None
+    mixed_precision: str = "no"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.task not in TASKS:
+            raise ValueError(f"task must be one of {list(TASKS)}, got {self.task!r}")
+        if self.model is None:
+            object.__setattr__(self, "model", TASKS[self.task])
+        if self.model not in MODELS:
+            raise ValueError(f"model must be one of {sorted(MODELS)}, got {self.model!r}")
+        for name in ("dataset_options", "model_options", "optimizer_options"):
+            _kind(name, getattr(self, name), dict, "a mapping")
+        for name in ("preparation", "augmentation"):
+            _kind(name, getattr(self, name), list, "a list")
+        for name in ("dataset", "train_split", "optimizer"):
+            _kind(name, getattr(self, name), str, "a name")
+        for name in ("epochs", "batch_size", "votes"):
+            _whole(name, getattr(self, name), 1)
+        for name in ("seed", "warmup_epochs"):
+            _whole(name, getattr(self, name), 0)
+        for name in ("weight_decay", "warmup_learning_rate", "min_learning_rate"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
+        if self.max_grad_norm is not None and not self.max_grad_norm > 0:
+            raise ValueError(f"max_grad_norm must be positive or null, got {self.max_grad_norm}")
+        for name in ("label_smoothing", "ema_decay"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < 1:
+                raise ValueError(f"{name} must be in [0, 1), got {value}")
+        if self.mixed_precision not in PRECISIONS:
+            raise ValueError(
+                f"mixed_precision must be one of {PRECISIONS}, got {self.mixed_precision!r}"
+            )
+        if not 0 <= self.cut_mix <= 1 or self.cut_mix and self.task != "events":
+            raise ValueError(f"cut_mix must be in [0, 1], and 0 for points, got {self.cut_mix}")
+        self.at_training()
+        self.at_evaluation()
+
+    def at_training(self) -> Compose:
+        """The transforms of a training example."""
+        steps = [
+            *make_transforms(self.preparation, "preparation").transforms,
+            *make_transforms(self.augmentation, "augmentation").transforms,
+        ]
+        return Compose(steps)
+
+    def at_evaluation(self) -> Compose:
+        """The transforms of an example that is evaluated: augmented too where copies vote."""
+        if self.votes > 1:
+            return self.at_training()
+        return make_transforms(self.preparation, "preparation")
+
+
+def _kind(name: str, value: Any, kind: type, want: str) -> None:
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} must be {want}, got {value!r}")
+
+
+def _whole(name: str, value: Any, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+
+
+def load_recipe(source: str | Path) -> Recipe:
+    """Read a recipe from a file, or one that ships with the package by its name alone.
+
+    Raises:
+        FileNotFoundError: neither a file nor the name of a recipe of the package.
+        ValueError: not YAML, an unknown key (the known ones are named), or a value out of range.
+    """
+    path = Path(source)
+    if path.exists():
+        return read_recipe(path, Recipe)
+    shipped = shipped_recipes()
+    if str(source) not in shipped:
+        raise FileNotFoundError(
+            f"recipe {source} is no file, and the package has only {sorted(shipped)}"
+        )
+    return read_recipe(shipped[str(source)], Recipe)
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """The recipes that ship with the package: name and file."""
+    folder = Path(str(files("evenfall_stream"))) / "configs"
+    return {file.stem: file for file in sorted(folder.glob("*.yaml"))}

@@ -1,0 +1,288 @@
+"""One training run: data, model, epochs, the best model kept, a checkpoint after each epoch."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from timm.utils import ModelEmaV3
+from torch import nn
+from torch.utils.data import Dataset
+from torch_geometric.loader import DataLoader
+
+from evenfall.files import file_aside
+from evenfall.recipes import dump_recipe
+
+from ..datasets import CutMix
+from .build import make_model
+from .checkpoints import (
+    Progress,
+    found_checkpoints,
+    load_checkpoint,
+    save_checkpoint,
+    written_whole,
+)
+from .data import Examples, ShuffledBatches, class_names
+from .evaluation import evaluate, logits, make_accelerator, open_split
+from .optimizer import make_optimizer, make_schedule
+from .recipe import Recipe, load_recipe
+from .seeds import derived_seed
+
+logger = logging.getLogger(__name__)
+Report = Callable[[str, int, int], None]
+
+
+def train(
+    recipe: Recipe,
+    data: str | Path,
+    output: str | Path,
+    *,
+    resume: bool = False,
+    num_workers: int = 0,
+    progress: Report | None = None,
+) -> Path:
+    """Train a classifier; keep the one with the best validation accuracy, or else the last one.
+
+    The folder of the run holds recipe.yaml, log.jsonl (a line an epoch), best/ and one
+    checkpoint-N. All that is random in an epoch follows from the seed and the epoch, so an
+    interrupted run goes on as if it had not stopped. Under torchrun every rank takes its slice of
+    each batch.
+
+    Args:
+        recipe: the choices of the run.
+        data: folder or file of the data set.
+        output: folder of the run.
+        resume: go on from the last epoch in `output`; begin there when it is empty.
+        num_workers: processes that read and transform.
+        progress: called with (what, steps done, steps in all).
+
+    Returns:
+        The folder of the best model, for `from_pretrained`.
+
+    Raises:
+        FileExistsError: `output` holds a run and resume is off, or is a file.
+        ValueError: the run in `output` has another recipe or a checkpoint that cannot be read, or
+            the data does not fit the recipe.
+        FloatingPointError: the loss is no longer finite.
+    """
+    output = Path(output)
+    _check_output(recipe, output, resume)
+    accelerator = make_accelerator(recipe.mixed_precision)
+    accelerator.wait_for_everyone()
+    run = _Run(recipe, Path(data), output, accelerator, num_workers, progress)
+    if accelerator.is_main_process:
+        _write(output / "recipe.yaml", dump_recipe(recipe))
+    run.restore()
+    while run.progress.epoch < recipe.epochs:
+        run.epoch()
+    return output / "best"
+
+
+def _check_output(recipe: Recipe, output: Path, resume: bool) -> None:
+    if output.exists() and not output.is_dir():
+        raise FileExistsError(f"output {output} must be a folder, and is a file")
+    file = output / "recipe.yaml"
+    if not file.exists():
+        return
+    if not resume:
+        raise FileExistsError(f"output {output} holds a run already; pass resume to go on with it")
+    old, new = asdict(load_recipe(file)), asdict(recipe)
+    changed = [name for name in new if json.dumps(new[name]) != json.dumps(old[name])]
+    if changed:
+        raise ValueError(f"output {output} holds a run whose recipe differs in {changed}")
+
+
+def _write(path: Path, text: str) -> None:
+    with file_aside(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+class _Run:
+    """The moving parts of a run and one method for each thing that happens to them."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: Path,
+        output: Path,
+        accelerator: Accelerator,
+        num_workers: int,
+        report: Report | None,
+    ) -> None:
+        self.recipe, self.output, self.accelerator = recipe, output, accelerator
+        self.num_workers, self.report = num_workers, report
+        self.progress = Progress()
+        training = self._open(data, recipe.train_split)
+        self.valid = None if recipe.valid_split is None else self._open(data, recipe.valid_split)
+        self.classes = class_names(training)
+        self._make_model()
+        self._make_loader(training)
+        self.schedule = make_schedule(recipe, self.optimizer, len(self.sampler))
+
+    def _open(self, data: Path, split: str) -> Dataset:
+        return open_split(self.recipe, data, split, self.accelerator)
+
+    def _make_model(self) -> None:
+        recipe = self.recipe
+        torch.manual_seed(derived_seed(recipe.seed))
+        self.bare = make_model(str(recipe.model), recipe.model_options, self.classes)
+        self.bare.to(self.accelerator.device)
+        logger.info("%d parameters", sum(p.numel() for p in self.bare.parameters()))
+        self.average = (
+            None
+            if recipe.ema_decay is None
+            else ModelEmaV3(self.bare, decay=recipe.ema_decay, use_warmup=True)
+        )
+        self.model, self.optimizer = self.accelerator.prepare(
+            self.bare, make_optimizer(recipe, self.bare)
+        )
+
+    def _make_loader(self, training: Dataset) -> None:
+        if self.recipe.cut_mix:
+            training = CutMix(training, len(self.classes), self.recipe.cut_mix)
+        examples = Examples(training, self.recipe.at_training(), self.recipe.seed)
+        self.sampler = ShuffledBatches(
+            len(examples), self.recipe.batch_size, self.recipe.seed,
+            self.accelerator.process_index, self.accelerator.num_processes,
+        )  # fmt: skip
+        # A forked worker inherits locks of the kernels' threads, which it could wait for for ever.
+        workers = {"multiprocessing_context": "spawn", "persistent_workers": True}
+        self.loader = DataLoader(
+            examples,
+            batch_sampler=self.sampler,
+            num_workers=self.num_workers,
+            pin_memory=self.accelerator.device.type == "cuda",
+            **(workers if self.num_workers else {}),
+        )
+
+    @property
+    def kept(self) -> nn.Module:
+        """The model that is evaluated and published: the average of the weights, where kept."""
+        return self.bare if self.average is None else self.average.module
+
+    def epoch(self) -> None:
+        """Train one epoch, validate, keep the model when it is the best, write all that down."""
+        begun = time.perf_counter()
+        number = self.progress.epoch
+        torch.manual_seed(derived_seed(self.recipe.seed, number, self.accelerator.process_index, 1))
+        line: dict[str, Any] = {"epoch": number + 1, **self._train_epoch(number)}
+        accuracy = None
+        if self.valid is not None:
+            found = self._validate()
+            accuracy = found["accuracy"]
+            line |= {"valid_accuracy": accuracy, "valid_loss": found["loss"]}
+        line["seconds"] = round(time.perf_counter() - begun, 2)
+        logger.info("  ".join(f"{name} {_short(value)}" for name, value in line.items()))
+        self.progress.epoch = number + 1
+        best = self.progress.best_accuracy
+        better = accuracy is None or best is None or accuracy > best
+        if better:
+            self.progress.best_accuracy, self.progress.best_epoch = accuracy, number + 1
+        if self.accelerator.is_main_process:
+            self._save(line, better)
+        self.accelerator.wait_for_everyone()
+
+    def _train_epoch(self, number: int) -> dict[str, float]:
+        self.model.train()
+        self.sampler.epoch = number
+        steps, device = len(self.sampler), self.accelerator.device
+        seen, loss_sum, correct = 0, torch.zeros((), device=device), torch.zeros((), device=device)
+        for step, data in enumerate(self.loader):
+            data = data.to(device)
+            self.schedule.step_update(number * steps + step)
+            out = logits(self.model, data).float()
+            loss = F.cross_entropy(out, data.y, label_smoothing=self.recipe.label_smoothing)
+            self._descend(loss, number * steps + step)
+            seen += len(data.y)
+            loss_sum += loss.detach() * len(data.y)
+            correct += (out.detach().argmax(1) == _label(data.y)).sum()
+            if self.report is not None:
+                self.report(f"epoch {number + 1} of {self.recipe.epochs}", step + 1, steps)
+        totals = torch.stack([loss_sum, correct, torch.full_like(correct, seen)])
+        mean_loss, accuracy = self._shares(self.accelerator.reduce(totals, "sum"))
+        if not torch.isfinite(torch.tensor(mean_loss)):
+            raise FloatingPointError(
+                f"loss is {mean_loss} in epoch {number + 1}; the learning rate may be too high"
+            )
+        rate = max(group["lr"] for group in self.optimizer.param_groups)
+        return {"loss": mean_loss, "accuracy": accuracy, "learning_rate": rate}
+
+    @staticmethod
+    def _shares(totals: torch.Tensor) -> tuple[float, float]:
+        loss, correct, seen = totals.tolist()
+        return loss / seen, correct / seen
+
+    def _descend(self, loss: torch.Tensor, step: int) -> None:
+        self.accelerator.backward(loss)
+        if self.recipe.max_grad_norm is not None:
+            self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.max_grad_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if self.average is not None:
+            self.average.update(self.bare, step=step)
+
+    def _validate(self) -> dict[str, Any]:
+        return evaluate(
+            self.kept,
+            self.valid,
+            batch_size=self.recipe.batch_size,
+            transform=self.recipe.at_evaluation(),
+            votes=self.recipe.votes,
+            seed=self.recipe.seed,
+            classes=self.classes,
+            accelerator=self.accelerator,
+        )
+
+    def _save(self, line: dict[str, Any], better: bool) -> None:
+        with (self.output / "log.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        if better:
+            with written_whole(self.output / "best") as folder:
+                self.kept.save_pretrained(folder)
+                (folder / "recipe.yaml").write_text(dump_recipe(self.recipe), encoding="utf-8")
+        states = {name: part.state_dict() for name, part in self._stateful().items()}
+        save_checkpoint(self.output, self.progress, self._models(), states)
+
+    def _stateful(self) -> dict[str, Any]:
+        """What beside the models has a state to go on from."""
+        scaler = self.accelerator.scaler
+        return {"optimizer": self.optimizer, **({} if scaler is None else {"scaler": scaler})}
+
+    def _models(self) -> dict[str, nn.Module]:
+        models = {"model": self.bare}
+        return models if self.average is None else {**models, "average": self.average.module}
+
+    def restore(self) -> None:
+        """Go on from the newest checkpoint, where there is one."""
+        found = found_checkpoints(self.output)
+        if found:
+            parts = self._stateful()
+            self.progress, states = load_checkpoint(
+                found[-1], self._models(), list(parts), self.accelerator.device
+            )
+            for name, part in parts.items():
+                part.load_state_dict(states[name])
+            logger.info("going on after epoch %d", self.progress.epoch)
+        log = self.output / "log.jsonl"
+        if self.accelerator.is_main_process and log.exists():
+            lines = log.read_text(encoding="utf-8").splitlines()
+            # A line without its checkpoint is of an epoch that will be run again.
+            done = self.progress.epoch
+            _write(log, "".join(f"{line}\n" for line in lines[:done]))
+
+
+def _label(y: torch.Tensor) -> torch.Tensor:
+    """(B,) classes, of mixed examples those with the greatest share."""
+    return y.argmax(1) if y.dim() == 2 else y
+
+
+def _short(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.4g}"
