@@ -17,7 +17,7 @@ from record import save, table
 from timing import medians
 
 from evenfall_kernels import egru_scan
-from evenfall_kernels.dense import DenseProduct
+from evenfall_kernels.common.dense import DenseProduct
 
 # batch, steps, inputs, units, rounds
 SIZES = [

@@ -32,9 +32,9 @@ from record import save, table
 from torch import Tensor
 
 from evenfall_kernels import CompressedRows, compress_rows, event_matmul, quantize_rows
-from evenfall_kernels.dense import DenseProduct
-from evenfall_kernels.event_matmul.cpu import event_product
-from evenfall_kernels.event_matmul.lanes import as_stored
+from evenfall_kernels.common.dense import DenseProduct
+from evenfall_kernels.cpu.stored_dtypes import as_stored
+from evenfall_kernels.ops.event_matmul.cpu import event_product
 
 UNITS, OUTPUTS = 1350, 3 * 1350
 ACTIVITIES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 1.0)

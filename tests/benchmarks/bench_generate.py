@@ -21,8 +21,6 @@ from record import save, table
 from timing import medians
 from transformers import AutoModelForCausalLM
 
-import evenfall_egru  # noqa: F401  registers the classes
-
 CHECKPOINT = Path(__file__).parents[2] / "hub_cards" / "egru-ptb-small"
 PROMPT, TOKENS = 16, 100
 NAME = "generate"

@@ -100,9 +100,7 @@ def check_events(device: str, large: bool) -> Iterator[dict[str, Any]]:
                 yield tried(f"event_matmul {name}", allowed, partial(dense_error, *case))
                 for columns in COLUMNS:
                     call = partial(rows_error, *case, columns)
-                    yield tried(
-                        f"event_matmul compressed ({_name(columns)}) {name}", allowed, call
-                    )
+                    yield tried(f"event_matmul compressed ({_name(columns)}) {name}", allowed, call)
     yield tried("event_matmul gradients", 1e-5, partial(gradient_error, device))
     yield tried("event_matmul NaN", 0.0, partial(nan_error, device))
 

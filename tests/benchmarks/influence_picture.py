@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from evenfall_stream import StreamConv
-from evenfall_stream.oracle import influence
+from evenfall_stream.nn.oracle import influence
 from evenfall_stream.pictures import draw_influence
 from evenfall_stream.transforms.normalize_sphere import unit_sphere
 

@@ -16,9 +16,9 @@ from torch import Tensor
 from transformers.models.mamba.modeling_mamba import mamba_selective_scan
 
 from evenfall_kernels import selective_scan
-from evenfall_kernels.lane_math import exp2
-from evenfall_kernels.lanes import WIDTH, load, store
-from evenfall_kernels.threads import run_split
+from evenfall_kernels.cpu.simd import WIDTH, load, store
+from evenfall_kernels.cpu.simd_math import exp2
+from evenfall_kernels.cpu.threads import run_split
 
 Size = tuple[int, int, int, int]  # batch, channels, length, states
 OURS, TORCH, PSCAN = "evenfall", "transformers", "mamba.py"

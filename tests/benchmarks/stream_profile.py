@@ -12,9 +12,10 @@ import torch
 from stream_throughput import Task, inference, training
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from evenfall_stream import conv, event_classifier, selective
-from evenfall_stream.event_embedding import EventEmbedding
-from evenfall_stream.grouping import PointTokens
+from evenfall_stream.models import event_classifier
+from evenfall_stream.models.grouping import PointTokens
+from evenfall_stream.nn import conv, selective
+from evenfall_stream.nn.event_embedding import EventEmbedding
 
 BACKWARD = {
     "evenfall::selective_scan_backward": "scan", "evenfall::causal_conv1d_backward": "convolution",

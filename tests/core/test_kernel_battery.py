@@ -8,8 +8,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from evenfall.testing.kernels import KernelBattery  # noqa: E402
-from evenfall.testing.memory import poisoned_memory  # noqa: E402
+from evenfall.testing.kernels import KernelBattery
+from evenfall.testing.memory import poisoned_memory
 
 MODULE = """
 import torch

@@ -9,13 +9,12 @@ import pytest
 
 pytest.importorskip("transformers")
 
-from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
-import evenfall_egru  # noqa: E402, F401  registers the classes
-from evenfall_egru.card import make_card  # noqa: E402
-from evenfall_egru.corpus import encode, read_split  # noqa: E402
-from evenfall_egru.evaluation import evaluate_tokens  # noqa: E402
-from evenfall_egru.hub import copy_code  # noqa: E402
+from evenfall_egru.evaluation.perplexity import evaluate_tokens
+from evenfall_egru.publish.card import make_card
+from evenfall_egru.publish.folder import copy_code
+from evenfall_egru.text.corpus import encode, read_split
 
 FOLDER = Path(__file__).parents[2] / "hub_cards" / "egru-ptb-small"
 

@@ -11,9 +11,9 @@ import pytest
 pytest.importorskip("torch_geometric")
 pytest.importorskip("timm")
 
-from evenfall_stream.card import make_card  # noqa: E402
-from evenfall_stream.loading import checkpoint_recipe, load_checkpoint  # noqa: E402
-from evenfall_stream.training.evaluation import evaluate_recipe  # noqa: E402
+from evenfall_stream.models.loading import checkpoint_recipe, load_checkpoint
+from evenfall_stream.publish.card import make_card
+from evenfall_stream.training.evaluation import evaluate_recipe
 
 CARDS = Path(__file__).parents[2] / "hub_cards"
 NAMES = {"stream-modelnet10-small": "modelnet10_1024pts", "stream-nmnist-small": "nmnist_small"}

@@ -17,11 +17,11 @@ import torch
 from launches import TARGETS, Launch, local_bytes, machine_code, recorded
 from torch import Tensor
 
-from evenfall_kernels.causal_conv1d import triton as convolution
-from evenfall_kernels.egru_scan import triton as egru
-from evenfall_kernels.event_matmul import triton as event
-from evenfall_kernels.selective_scan import triton as scan
-from evenfall_kernels.selective_state_update import triton as update
+from evenfall_kernels.ops.causal_conv1d import triton as convolution
+from evenfall_kernels.ops.egru_scan import triton as egru
+from evenfall_kernels.ops.event_matmul import triton as event
+from evenfall_kernels.ops.selective_scan import triton as scan
+from evenfall_kernels.ops.selective_state_update import triton as update
 
 BF16, FP16, FP32 = torch.bfloat16, torch.float16, torch.float32
 Call = Callable[[], object]

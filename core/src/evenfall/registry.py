@@ -4,7 +4,7 @@
     >>> registry.models.names()
     ['egru']
     >>> registry.models.get("egru")
-    <class 'evenfall_egru.modeling_egru.EgruForCausalLM'>
+    <class 'evenfall_egru.models.modeling_egru.EgruForCausalLM'>
 
 Reading a registry loads the plugins first, once.
 """

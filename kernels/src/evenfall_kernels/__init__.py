@@ -1,10 +1,10 @@
 """The operations under Evenfall's models: PyTorch reference, Numba on CPU, Triton on GPU."""
 
-from .causal_conv1d import causal_conv1d
-from .egru_scan import EgruScan, egru_scan
-from .event_matmul import CompressedRows, compress_rows, event_matmul, quantize_rows
-from .selective_scan import selective_scan
-from .selective_state_update import selective_state_update
+from .ops.causal_conv1d import causal_conv1d
+from .ops.egru_scan import EgruScan, egru_scan
+from .ops.event_matmul import CompressedRows, compress_rows, event_matmul, quantize_rows
+from .ops.selective_scan import selective_scan
+from .ops.selective_state_update import selective_state_update
 
 __version__ = "0.1.0"
 

@@ -25,7 +25,7 @@ def evenfall_register_kernels(register: Callable[..., Any]) -> None:
     """Register reference, cpu and triton for every operation of this distribution."""
     interpreted = os.environ.get("TRITON_INTERPRET") == "1"  # then Triton also runs on the CPU
     for operation in _OPERATIONS:
-        module = f"evenfall_kernels.{operation}"
+        module = f"evenfall_kernels.ops.{operation}"
         register(
             operation,
             "reference",

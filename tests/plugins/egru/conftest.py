@@ -12,7 +12,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from evenfall_egru import EgruConfig, EgruForCausalLM  # noqa: E402
+from evenfall_egru import EgruConfig, EgruForCausalLM
 
 SIZES = {"vocab_size": 41, "embedding_size": 12, "hidden_sizes": [20, 12]}
 NOUNS = ("cat", "dog", "bird", "fish", "horse")

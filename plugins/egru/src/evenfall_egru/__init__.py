@@ -7,9 +7,9 @@ from transformers import (
     AutoModelForSequenceClassification,
 )
 
-from .cache_egru import EgruCacheLayer
-from .configuration_egru import EgruConfig
-from .modeling_egru import EgruForCausalLM, EgruForSequenceClassification, EgruModel
+from .models.cache_egru import EgruCacheLayer
+from .models.configuration_egru import EgruConfig
+from .models.modeling_egru import EgruForCausalLM, EgruForSequenceClassification, EgruModel
 
 __version__ = "0.1.0"
 

@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
-from .modeling_egru import EgruForCausalLM
+from .models.modeling_egru import EgruForCausalLM
 
 
 def load_checkpoint(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
-from .configuration_geometric_mamba import GeometricMambaConfig
-from .modeling_geometric_mamba import GeometricMambaForCausalLM, GeometricMambaModel
+from .geometric.configuration_geometric_mamba import GeometricMambaConfig
+from .geometric.modeling_geometric_mamba import GeometricMambaForCausalLM, GeometricMambaModel
 
 AutoConfig.register("geometric_mamba", GeometricMambaConfig, exist_ok=True)
 AutoModel.register(GeometricMambaConfig, GeometricMambaModel, exist_ok=True)

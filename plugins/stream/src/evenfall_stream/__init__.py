@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from .auto import watch_transformers
 
 if TYPE_CHECKING:
-    from .block import StreamBlock
-    from .classifier import StreamClassifier
-    from .conv import StreamConv
-    from .event_classifier import EventStreamClassifier
-    from .online import OnlineClassifier
-    from .segmentation import StreamSegmenter
+    from .models.classifier import StreamClassifier
+    from .models.event_classifier import EventStreamClassifier
+    from .models.segmentation import StreamSegmenter
+    from .nn.block import StreamBlock
+    from .nn.conv import StreamConv
+    from .online.classifier import OnlineClassifier
 
 __all__ = [
     "EventStreamClassifier",
@@ -25,12 +25,12 @@ __all__ = [
 ]
 
 _HOME = {
-    "EventStreamClassifier": "event_classifier",
-    "OnlineClassifier": "online",
-    "StreamBlock": "block",
-    "StreamClassifier": "classifier",
-    "StreamConv": "conv",
-    "StreamSegmenter": "segmentation",
+    "EventStreamClassifier": "models.event_classifier",
+    "OnlineClassifier": "online.classifier",
+    "StreamBlock": "nn.block",
+    "StreamClassifier": "models.classifier",
+    "StreamConv": "nn.conv",
+    "StreamSegmenter": "models.segmentation",
 }
 
 watch_transformers()

@@ -29,8 +29,8 @@ _MODELS = "transformers.models.auto.modeling_auto"
 
 def watch_transformers() -> None:
     """Register the configurations and the models, now or when transformers is imported."""
-    after_import(_CONFIGURATIONS, lambda: _register("configuration_stream"))
-    after_import(_MODELS, lambda: _register("modeling_stream"))
+    after_import(_CONFIGURATIONS, lambda: _register("huggingface.configuration_stream"))
+    after_import(_MODELS, lambda: _register("huggingface.modeling_stream"))
 
 
 def after_import(name: str, action: Callable[[], None]) -> None:

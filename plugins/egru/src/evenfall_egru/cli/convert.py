@@ -32,7 +32,7 @@ def convert(
     ] = Carry.full,
 ) -> None:
     """Convert a checkpoint of the EvNN library."""
-    from ..convert import convert as run
+    from ..publish.released import convert as run
 
     quiet_loading()
     with clear_errors():

@@ -23,13 +23,13 @@ def demo(
     """Show a model at work. Writes text, counts events, times what they save; offline, on CPU."""
     console.print(f"[bold]1. Loading {checkpoint}[/]")
     quiet_loading()
-    from ..corpus import encode
-    from ..demo_text import DEMO_TEXT
-    from ..evaluation import evaluate_tokens
+    from ..evaluation.perplexity import evaluate_tokens
+    from ..generation.speed import compare
+    from ..generation.writing import write_on
     from ..loading import load_checkpoint
-    from ..pack import draw_sample
-    from ..speed import compare
-    from ..writing import write_on
+    from ..publish.pack import draw_sample
+    from ..text.corpus import encode
+    from ..text.demo_text import DEMO_TEXT
 
     with clear_errors():
         if not checkpoint.is_dir():

@@ -49,10 +49,10 @@ def evaluate(
     """Perplexity, activity and operation counts."""
     from evenfall.files import write_text
 
-    from ..corpus import encode, read_split
-    from ..evaluation import evaluate_tokens
+    from ..evaluation.perplexity import evaluate_tokens
     from ..loading import load_checkpoint
-    from ..pack import draw_sample
+    from ..publish.pack import draw_sample
+    from ..text.corpus import encode, read_split
 
     quiet_loading()
     with clear_errors():

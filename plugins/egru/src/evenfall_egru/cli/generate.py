@@ -22,8 +22,8 @@ def generate(
     device: Annotated[str | None, typer.Option(help="Such as cpu or cuda:0.")] = None,
 ) -> None:
     """Continue a prompt. Goes on over line ends, word by word as they come; never with <unk>."""
+    from ..generation.writing import unknown_words, write_on
     from ..loading import load_checkpoint
-    from ..writing import unknown_words, write_on
 
     quiet_loading()
     with clear_errors():

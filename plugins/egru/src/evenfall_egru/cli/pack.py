@@ -21,7 +21,7 @@ def pack(
     replace: Annotated[bool, typer.Option("--replace", help="Replace the folder.")] = False,
 ) -> None:
     """Make the folder to publish. It holds weights, code, results, card and picture."""
-    from ..pack import pack as run
+    from ..publish.pack import pack as run
 
     quiet_loading()
     with clear_errors(), progress_bars() as report:

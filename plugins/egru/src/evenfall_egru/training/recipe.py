@@ -8,7 +8,7 @@ from typing import Any
 
 from evenfall.recipes import read_recipe
 
-from ..configuration_egru import EgruConfig
+from ..models.configuration_egru import EgruConfig
 
 
 @dataclass(frozen=True)

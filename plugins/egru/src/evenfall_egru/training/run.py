@@ -14,9 +14,9 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from evenfall.files import written_aside
 from evenfall.recipes import dump_recipe
 
-from ..corpus import encode, read_split
-from ..modeling_egru import EgruForCausalLM
-from ..tokenization import byte_tokenizer, vocabulary, word_tokenizer
+from ..models.modeling_egru import EgruForCausalLM
+from ..text.corpus import encode, read_split
+from ..text.tokenization import byte_tokenizer, vocabulary, word_tokenizer
 from .checkpoints import last_whole_checkpoint
 from .lanes import LaneDataset
 from .recipe import Recipe

@@ -13,7 +13,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from evenfall.files import file_aside
 
-from ..evaluation import evaluate_tokens
+from ..evaluation.perplexity import evaluate_tokens
 from .checkpoints import carry_file
 
 _DECAYED = ("kernel", "embed_tokens.weight", "projection.weight", "lm_head.weight")

@@ -34,7 +34,7 @@ def evaluate(
     """Accuracy, confusion matrix and speed. On one split, with the accuracy of each class."""
     from dataclasses import replace
 
-    from ..loading import checkpoint_recipe, load_checkpoint
+    from ..models.loading import checkpoint_recipe, load_checkpoint
     from ..training import load_recipe
     from ..training.evaluation import evaluate_recipe
 

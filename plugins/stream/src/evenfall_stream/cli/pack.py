@@ -29,7 +29,7 @@ def pack(
     replace: Annotated[bool, typer.Option("--replace", help="Replace the folder.")] = False,
 ) -> None:
     """Make the folder to publish. It has the run best on the first split, results and a card."""
-    from ..pack import pack as run
+    from ..publish.pack import pack as run
 
     with clear_errors(), progress_bars() as report:
         folder = run(

@@ -27,9 +27,9 @@ def predict(
     import torch
     from torch_geometric.data import Batch
 
-    from ..event_classifier import EventStreamClassifier
-    from ..inputs import read_cloud, read_events
-    from ..loading import load_checkpoint
+    from ..datasets.readers.inputs import read_cloud, read_events
+    from ..models.event_classifier import EventStreamClassifier
+    from ..models.loading import load_checkpoint
     from ..training import logits
 
     with clear_errors():

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data, Dataset
 
-from ..recordings import check_recording, read_nmnist
 from .archives import read_files
+from .readers import check_recording, read_nmnist
 
 SPLITS = ("train", "valid", "test", "train+valid")
 SUBSET = "NMNISTsmall.tar.gz"

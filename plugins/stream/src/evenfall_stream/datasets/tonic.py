@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch_geometric.data import Data, Dataset
 
-from ..recordings import Recording, check_recording
+from .readers import Recording, check_recording
 
 _HELD_OUT = 10
 """One training recording in so many belongs to `valid` where the data set has no such split."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from ..classifier import StreamClassifier
+from ..models.classifier import StreamClassifier
 from ..training.data import Examples, open_dataset
 from ..training.recipe import Recipe
 from .charts import draw_classes, draw_confusion

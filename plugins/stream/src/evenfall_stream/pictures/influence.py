@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from ..classifier import StreamClassifier
+from ..models.classifier import StreamClassifier
 from .canvas import make_figure, save_figure
 
 
@@ -105,7 +105,11 @@ def draw_influence(
         values = np.sqrt(values)
         top = float(np.quantile(values, 0.98)) or 1.0
         axes = figure.add_subplot(
-            1, len(panels), place, projection="3d", computed_zorder=False  # the mark stays in front
+            1,
+            len(panels),
+            place,
+            projection="3d",
+            computed_zorder=False,  # the mark stays in front
         )
         order = np.argsort(values)
         axes.scatter(

@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import Dataset, Sampler
 from torch_geometric.data import Data
 
-from .seeds import derived_seed, seeded
+from ..seeds import derived_seed, seeded
 
 
 class _Source(NamedTuple):

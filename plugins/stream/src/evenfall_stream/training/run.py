@@ -22,6 +22,7 @@ from evenfall.files import file_aside
 from evenfall.recipes import dump_recipe
 
 from ..datasets import CutMix
+from ..seeds import derived_seed
 from .build import make_model
 from .checkpoints import (
     Progress,
@@ -34,7 +35,6 @@ from .data import Examples, ShuffledBatches, class_names
 from .evaluation import evaluate, logits, make_accelerator, open_split
 from .optimizer import make_optimizer, make_schedule
 from .recipe import Recipe, load_recipe
-from .seeds import derived_seed
 
 logger = logging.getLogger(__name__)
 Report = Callable[[str, int, int], None]

@@ -1,0 +1,1 @@
+"""What all backends share: dispatch, packed sequences, dense products, gradients, devices."""

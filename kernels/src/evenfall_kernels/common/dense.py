@@ -1,0 +1,77 @@
+"""Dense products that PyTorch's CPU path leaves slow: float32 through oneDNN instead of MKL.
+
+torch.mm sends float32 to MKL, which runs without AVX-512 on processors of other makers; oneDNN,
+which PyTorch also carries, does not. Where oneDNN is missing everything falls back to torch.mm.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from .dispatch import is_unwatched
+
+_ENOUGH_ROWS = 32  # in all; fewer do not repay laying the matrix out
+
+
+def has_onednn() -> bool:
+    """Whether this PyTorch can multiply float32 on the CPU through oneDNN."""
+    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
+class DenseProduct:
+    """a @ matrix for many a in turn; the matrix is laid out once.
+
+    Args:
+        matrix: (K, N).
+        rows: how many rows all the a will have together.
+    """
+
+    def __init__(self, matrix: Tensor, rows: int) -> None:
+        self.matrix = matrix
+        self.packed: Tensor | None = None
+        fits = matrix.is_cpu and matrix.dtype == torch.float32 and matrix.numel() > 0
+        if fits and rows >= _ENOUGH_ROWS and has_onednn():
+            self.packed = matrix.detach().t().contiguous().to_mkldnn()
+
+    def __call__(self, a: Tensor) -> Tensor:
+        """(M, K) -> (M, N), in the matrix's precision."""
+        if self.packed is None or a.dtype != torch.float32 or len(a) == 0:
+            return a.to(self.matrix.dtype) @ self.matrix
+        return torch.ops.mkldnn._linear_pointwise(a.contiguous(), self.packed, None, "none", [], "")
+
+    def into(self, a: Tensor, out: Tensor) -> None:
+        """out = a @ matrix."""
+        if self.packed is None and a.dtype == self.matrix.dtype:
+            torch.mm(a, self.matrix, out=out)
+        else:
+            out.copy_(self(a))
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, matrix: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(x, matrix)
+        return DenseProduct(matrix, len(x))(x).add_(bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        x, matrix = ctx.saved_tensors
+        wants_x, wants_matrix, wants_bias = ctx.needs_input_grad
+        d_x = DenseProduct(matrix.t(), len(grad))(grad) if wants_x else None
+        d_matrix = x.t() @ grad if wants_matrix else None
+        return d_x, d_matrix, grad.sum(0) if wants_bias else None
+
+
+def linear(x: Tensor, matrix: Tensor, bias: Tensor) -> Tensor:
+    """x @ matrix + bias, (M, K) and (K, N) -> (M, N); differentiable once in float32 on the CPU."""
+    low = torch.is_autocast_enabled(x.device.type)
+    fits = x.is_cpu and x.dtype == torch.float32 and not low
+    if not (fits and is_unwatched((x, matrix, bias))):
+        return F.linear(x, matrix.t(), bias)
+    return _Linear.apply(x, matrix, bias)

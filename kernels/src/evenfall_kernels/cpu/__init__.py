@@ -1,0 +1,1 @@
+"""What the Numba kernels share: compilation, threads, SIMD vectors, tiles, stored dtypes."""

@@ -1,0 +1,77 @@
+"""Elementary functions of Lanes: exp2, softplus, sigmoid, the ZOH factor.
+
+Relative errors stay below 2e-7 for results of at least 2^-126. exp2(0) is exactly 1, so that a step
+of 0 leaves the state as it was. The polynomials are minimax fits on the reduced argument.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from .simd import add_to_exponent, spread, where_less
+
+_ROUNDER = np.float32(12582912.0)  # 1.5 * 2^23: adding it rounds to a whole number
+_LOW, _HIGH = np.float32(-127.0), np.float32(128.0)  # here the result is 0, and infinite
+_LOG2_E = np.float32(1.4426950408889634)
+_ZERO, _HALF, _ONE, _TWO = np.float32(0), np.float32(0.5), np.float32(1), np.float32(2)
+_E1, _E2, _E3 = np.float32(0.69314698), np.float32(0.24022242), np.float32(0.055507337)
+_E4, _E5 = np.float32(0.0096715126), np.float32(0.0013264727)
+_L0, _L1, _L2 = np.float32(2.0), np.float32(0.66666315), np.float32(0.40024910)
+_L3, _L4 = np.float32(0.27960603), np.float32(0.28178334)
+_SMALL = np.float32(0.35)
+_P3, _P4, _P5 = np.float32(1 / 6), np.float32(1 / 24), np.float32(1 / 120)
+_P6 = np.float32(1 / 720)
+_Q1, _Q2, _Q3 = np.float32(1 / 3), np.float32(1 / 8), np.float32(1 / 30)
+_Q4, _Q5 = np.float32(1 / 144), np.float32(1 / 840)
+
+
+@njit(error_model="numpy", nogil=True)
+def exp2(x: Any) -> Any:
+    """2^x, 0 from -127 downwards and infinite from 128 upwards."""
+    low, high = spread(_LOW), spread(_HIGH)
+    x = where_less(x, low, low, x)
+    x = where_less(high, x, high, x)
+    rounder = x + _ROUNDER
+    f = x - (rounder - _ROUNDER)
+    series = _ONE + f * (_E1 + f * (_E2 + f * (_E3 + f * (_E4 + f * _E5))))
+    return add_to_exponent(series, rounder)
+
+
+@njit(error_model="numpy", nogil=True)
+def sigmoid(x: Any) -> Any:
+    """1 / (1 + e^-x)."""
+    return _ONE / (_ONE + exp2(x * -_LOG2_E))
+
+
+@njit(error_model="numpy", nogil=True)
+def softplus(x: Any) -> Any:
+    """log(1 + e^x) = max(x, 0) + 2 atanh(e / (2 + e)) with e = e^-|x|."""
+    zero = spread(_ZERO)
+    e = exp2(where_less(zero, x, zero - x, x) * _LOG2_E)
+    s = e / (_TWO + e)
+    square = s * s
+    series = _L0 + square * (_L1 + square * (_L2 + square * (_L3 + square * _L4)))
+    return where_less(x, zero, zero, x) + s * series
+
+
+@njit(error_model="numpy", nogil=True)
+def zoh_factor(t: Any, rate: Any, power: Any) -> Any:
+    """(e^(t rate) - 1) / rate for power = e^(t rate), and t where t rate vanishes."""
+    x = t * rate
+    near = t * (_ONE + x * (_HALF + x * (_P3 + x * (_P4 + x * (_P5 + x * _P6)))))
+    small = where_less(x * x, spread(_SMALL * _SMALL), spread(_ONE), spread(_ZERO))
+    safe = where_less(spread(_HALF), small, spread(_ONE), rate)
+    return where_less(spread(_HALF), small, near, (power - _ONE) / safe)
+
+
+@njit(error_model="numpy", nogil=True)
+def zoh_rate_derivative(t: Any, rate: Any, power: Any, factor: Any) -> Any:
+    """The derivative of the ZOH factor by the rate: (t e^(t rate) - factor) / rate."""
+    x = t * rate
+    near = t * t * (_HALF + x * (_Q1 + x * (_Q2 + x * (_Q3 + x * (_Q4 + x * _Q5)))))
+    small = where_less(x * x, spread(_SMALL * _SMALL), spread(_ONE), spread(_ZERO))
+    safe = where_less(spread(_HALF), small, spread(_ONE), rate)
+    return where_less(spread(_HALF), small, near, (t * power - factor) / safe)

@@ -1,0 +1,73 @@
+"""egru_scan on the CPU: matrix products by torch, the pointwise pass by Numba."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...cpu.stored_dtypes import as_stored
+from .cpu_events import MOST_SEQUENCES, event_steps
+from .cpu_passes import backward_pass, forward_pass
+from .steps import backward_steps, empty_outputs, forward_steps
+
+_NO_MASK = np.empty((0, 0), np.uint8)
+
+
+def _numpy(arrays: tuple[Any, ...]) -> list[Any]:
+    views = []
+    for a in arrays:
+        if isinstance(a, Tensor):
+            a = a.detach()
+            a = (a.view(torch.uint8) if a.dtype == torch.bool else a).numpy()
+        elif isinstance(a, float):
+            a = np.float32(a)
+        views.append(_NO_MASK if a is None else a)
+    return views
+
+
+def _bind_forward(*arrays: Any) -> Callable[[int, int, int], None]:
+    views = _numpy(arrays)
+    return lambda first, size, saved: forward_pass(*views, first, size, saved)
+
+
+def _bind_backward(*arrays: Any) -> Callable[[int, int, int], None]:
+    *views, damp, support = _numpy(arrays)
+    return lambda first, size, before: backward_pass(*views, first, size, before, damp, support)
+
+
+def forward(
+    gates_x: Tensor, recurrent_kernel: Tensor, recurrent_bias: Tensor, threshold: Tensor,
+    y0: Tensor, h0: Tensor, keep: Tensor | None, keep_rate: float, batch_sizes: list[int],
+    dampening: float, support: float, save: bool, event_driven: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    """Backend interface, see steps.forward_steps."""
+    if event_driven and 0 < len(y0) <= MOST_SEQUENCES:
+        y, c, h, gates, candidate = empty_outputs(gates_x, h0, batch_sizes, save)
+        product = gates_x.new_empty(len(y0), 3 * h0.shape[1])
+        event_steps(
+            as_stored(recurrent_kernel), np.array(batch_sizes, np.int64), as_stored(y0), save,
+            *_numpy((gates_x, product, recurrent_bias, threshold, h, keep, keep_rate, gates,
+                     candidate, y, c)),
+        )  # fmt: skip
+        return y, c, h, gates, candidate
+    return forward_steps(
+        _bind_forward, gates_x, recurrent_kernel, recurrent_bias, threshold, y0, h0, keep,
+        keep_rate, batch_sizes, save,
+    )  # fmt: skip
+
+
+def backward(
+    grad_y: Tensor, grad_c: Tensor, grad_h: Tensor, gates: Tensor, candidate: Tensor, y: Tensor,
+    c: Tensor, recurrent_kernel: Tensor, recurrent_bias: Tensor, threshold: Tensor, y0: Tensor,
+    h0: Tensor, keep: Tensor | None, keep_rate: float, batch_sizes: list[int],
+    dampening: float, support: float,
+) -> tuple[Tensor, ...]:  # fmt: skip
+    """Backend interface, see steps.backward_steps."""
+    return backward_steps(
+        _bind_backward, grad_y, grad_c, grad_h, gates, candidate, y, c, recurrent_kernel,
+        threshold, y0, h0, keep, keep_rate, batch_sizes, dampening, support,
+    )  # fmt: skip

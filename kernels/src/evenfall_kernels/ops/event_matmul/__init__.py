@@ -1,0 +1,168 @@
+"""event_matmul: the product of an event vector with a matrix, reading only rows that fired."""
+
+from math import isfinite
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...common.dispatch import can_be_read, is_unwatched, refuse_transforms
+from . import reference
+from .op import event_matmul_dense, event_matmul_rows, load_backend
+from .rows import CompressedRows, compress_rows, quantize_rows
+
+__all__ = ["CompressedRows", "compress_rows", "event_matmul", "quantize_rows"]
+
+_EVENTS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+
+
+def event_matmul(
+    events: Tensor,
+    weight: Tensor | CompressedRows,
+    *,
+    scale: Tensor | None = None,
+    bias: Tensor | None = None,
+) -> Tensor:
+    """Add up the rows of a matrix that belong to units that fired.
+
+    out[..., o] = bias[o] + sum_{i: events[..., i] != 0} events[..., i] * scale[i] * weight[i, o]
+
+    Work and memory traffic are in proportion to the activity of `events`; weights of silent units
+    are not read (the reference backend does read them). Sums are kept in float32, in float64 where
+    events are. A NaN or an infinity among the events reaches the output; weights are taken to be
+    finite.
+
+    Gradients are exact and dense: a silent unit has the derivative of its row. Compressed and int8
+    weights are constants and receive none.
+
+    Args:
+        events: (..., I) float32, float64, bfloat16 or float16, mostly zero.
+        weight: (I, O) float32, bfloat16, float16, int8, or float64 (with float64 events only), or
+            `CompressedRows` of that shape. Keep it contiguous: a transposed view is copied in full
+            on every call.
+        scale: (I,) floating point and finite, one factor a row; required for int8. That it is
+            finite is checked in eager mode on the CPU, where looking costs no synchronisation.
+            `CompressedRows` bring their own.
+        bias: (O,) floating point.
+
+    Returns:
+        (..., O) in the dtype of events.
+
+    Raises:
+        TypeError: an argument is not a tensor, or its dtype is not one of those above.
+        ValueError: shapes or devices do not match, scale is missing, given twice or not finite.
+        BackendError: one of torch.func's transforms or a forward-mode tangent on a fast backend;
+            the reference takes them.
+    """
+    compressed = isinstance(weight, CompressedRows)
+    _check_dtypes(events, weight, scale, bias)
+    _check_shapes(events, weight, scale, bias)
+    flat = _as_batch(events)
+    if compressed:
+        matrix = weight.values, weight.columns, weight.row_starts, weight.scale, weight.shape[1]
+    else:
+        matrix = weight, scale
+    out = _run(flat, matrix, compressed)
+    if bias is not None:
+        out = out + bias
+        out = out if out.dtype == events.dtype else out.to(events.dtype)
+    if events.ndim == 1:
+        return out.squeeze(0)
+    return out if events.ndim == 2 else out.reshape(*events.shape[:-1], weight.shape[1])
+
+
+def _as_batch(events: Tensor) -> Tensor:
+    """(..., I) -> (N, I); also where I is 0, of which reshape could not infer N."""
+    if events.ndim == 1:
+        return events.unsqueeze(0)
+    return events if events.ndim == 2 else events.flatten(0, -2)
+
+
+def _run(events: Tensor, matrix: tuple[Any, ...], compressed: bool) -> Tensor:
+    operator = event_matmul_rows if compressed else event_matmul_dense
+    tensors = events, *(matrix[:1] if matrix[1] is None else matrix[:2])
+    unwatched = is_unwatched(tensors)
+    if not unwatched and (
+        torch.compiler.is_compiling() or torch.jit.is_tracing() or events.is_meta
+    ):
+        return operator(events, *matrix)
+    backend = load_backend(events)
+    forward = backend.forward_rows if compressed else backend.forward
+    # The reference is differentiable in any order and mode.
+    if backend is reference:
+        return forward(events, *matrix)
+    refuse_transforms("event_matmul", backend.__name__.rpartition(".")[2], tensors)
+    differentiates = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+    # PyTorch's dispatcher costs as much as a token.
+    if unwatched and events.is_cpu and not differentiates:
+        return forward(events, *matrix)
+    return operator(events, *matrix)
+
+
+def _check_dtypes(
+    events: Tensor, weight: Tensor | CompressedRows, scale: Tensor | None, bias: Tensor | None
+) -> None:
+    if not isinstance(weight, Tensor | CompressedRows):
+        raise TypeError(
+            f"event_matmul: weight is {type(weight).__name__}, want a Tensor or CompressedRows"
+        )
+    for name, tensor in (("events", events), ("scale", scale), ("bias", bias)):
+        if tensor is None and name != "events":
+            continue
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"event_matmul: {name} is {type(tensor).__name__}, want a Tensor")
+        if tensor.dtype not in _EVENTS:
+            raise TypeError(f"event_matmul: {name} is {tensor.dtype}, want one of {_EVENTS}")
+    if isinstance(weight, CompressedRows):
+        return
+    if weight.dtype == torch.float64 and events.dtype != torch.float64:
+        raise TypeError(f"event_matmul: a float64 weight wants float64 events, got {events.dtype}")
+    if weight.dtype not in _EVENTS and weight.dtype != torch.int8:
+        raise TypeError(
+            f"event_matmul: weight is {weight.dtype}, want one of {(*_EVENTS, torch.int8)}"
+        )
+
+
+def _check_shapes(
+    events: Tensor, weight: Tensor | CompressedRows, scale: Tensor | None, bias: Tensor | None
+) -> None:
+    if len(weight.shape) != 2:
+        raise ValueError(f"event_matmul: weight has shape {tuple(weight.shape)}, want (I, O)")
+    n_units, n_out = weight.shape
+    if events.ndim == 0 or events.shape[-1] != n_units:
+        raise ValueError(
+            f"event_matmul: events have shape {tuple(events.shape)}, want (..., {n_units}) to "
+            f"match weight of shape {(n_units, n_out)}"
+        )
+    if weight.device != events.device:
+        raise ValueError(f"event_matmul: weight is on {weight.device}, events on {events.device}")
+    for name, tensor, size in (("scale", scale, n_units), ("bias", bias, n_out)):
+        if tensor is None:
+            continue
+        if tuple(tensor.shape) != (size,):
+            raise ValueError(
+                f"event_matmul: {name} has shape {tuple(tensor.shape)}, want ({size},)"
+            )
+        if tensor.device != events.device:
+            raise ValueError(
+                f"event_matmul: {name} is on {tensor.device}, events on {events.device}"
+            )
+    _check_scale(weight, scale)
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    # Both are NaN where any is; isfinite().all() takes four passes for it.
+    return not tensor.numel() or all(isfinite(float(end)) for end in torch.aminmax(tensor))
+
+
+def _check_scale(weight: Tensor | CompressedRows, scale: Tensor | None) -> None:
+    if isinstance(weight, CompressedRows):
+        if scale is not None:
+            raise ValueError("event_matmul: CompressedRows hold their scale, pass scale=None")
+        return
+    if scale is None:
+        if weight.dtype == torch.int8:
+            raise ValueError("event_matmul: an int8 weight wants a scale of shape (I,), got None")
+        return
+    if can_be_read(scale) and not _is_finite(scale.detach()):
+        raise ValueError("event_matmul: scale holds NaN or infinity, want finite values")

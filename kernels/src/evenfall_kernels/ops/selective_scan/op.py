@@ -1,0 +1,122 @@
+"""selective_scan as a torch.library custom op: eager, autograd and torch.compile see one operation.
+
+B batch   D channels   L steps   N state size   G groups   S sequences
+
+u, delta, z (B, D, L)   A, weight (D, N)   B, C (B, G, N, L)   D, delta_bias, step_scale (D,)
+step (B, L)             initial_state (S, D, N) float32         cu_seqlens (S + 1,)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from evenfall.backends import candidates
+
+from .outputs import empty_gradients, empty_outputs
+
+
+def load_backend(name: str) -> Any:
+    """The module of this backend: forward, backward, and CHUNK, the steps between kept states.
+
+    An operator gets the name as an argument, so that the backward pass, which autograd may run
+    outside of `use_backend`, reads the states as the same backend kept them.
+    """
+    kernel = next(k for k in candidates("selective_scan") if k.backend == name)
+    return kernel.load()
+
+
+@torch.library.custom_op("evenfall::selective_scan", mutates_args=())
+def selective_scan_op(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor,
+    z: Tensor | None,
+    delta_bias: Tensor,
+    step: Tensor | None,
+    step_scale: Tensor,
+    weight: Tensor | None,
+    initial_state: Tensor,
+    cu_seqlens: Tensor | None,
+    delta_softplus: bool,
+    zoh: bool,
+    backend: str,
+    save: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """y (B, D, L), the last state (S, D, N), and with `save` the states before each chunk."""
+    return load_backend(backend).forward(
+        u, delta, A, B, C, D, z, delta_bias, step, step_scale, weight, initial_state, cu_seqlens,
+        delta_softplus, zoh, save,
+    )  # fmt: skip
+
+
+@selective_scan_op.register_fake
+def _(
+    u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, z: Tensor | None,
+    delta_bias: Tensor, step: Tensor | None, step_scale: Tensor, weight: Tensor | None,
+    initial_state: Tensor, cu_seqlens: Tensor | None, delta_softplus: bool, zoh: bool,
+    backend: str, save: bool,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    return empty_outputs(u, B, initial_state, save, load_backend(backend).CHUNK)
+
+
+@torch.library.custom_op("evenfall::selective_scan_backward", mutates_args=())
+def selective_scan_backward_op(
+    grad_y: Tensor,
+    grad_last: Tensor,
+    kept: Tensor,
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor,
+    z: Tensor | None,
+    delta_bias: Tensor,
+    step: Tensor | None,
+    step_scale: Tensor,
+    weight: Tensor | None,
+    initial_state: Tensor,
+    cu_seqlens: Tensor | None,
+    delta_softplus: bool,
+    zoh: bool,
+    backend: str,
+) -> tuple[
+    Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor
+]:
+    """Gradients of u to initial_state, in the order of the arguments; an empty one for None."""
+    return load_backend(backend).backward(
+        grad_y, grad_last, kept, u, delta, A, B, C, D, z, delta_bias, step, step_scale, weight,
+        initial_state, cu_seqlens, delta_softplus, zoh,
+    )  # fmt: skip
+
+
+@selective_scan_backward_op.register_fake
+def _(
+    grad_y: Tensor, grad_last: Tensor, kept: Tensor, *inputs: Any
+) -> tuple[Tensor, ...]:  # fmt: skip
+    return empty_gradients(*inputs[:12])
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    tensors, ctx.options = inputs[:13], inputs[13:16]
+    ctx.mark_non_differentiable(output[2])
+    ctx.save_for_backward(output[2], *tensors)
+
+
+def _backward(ctx: Any, grad_y: Tensor, grad_last: Tensor, _: Any) -> Any:
+    kept, *tensors = ctx.saved_tensors
+    grads = selective_scan_backward_op(grad_y, grad_last, kept, *tensors, *ctx.options)
+    wanted = (
+        None if tensor is None else grad
+        for grad, tensor in zip(grads, tensors[:12], strict=True)
+    )  # fmt: skip
+    return *wanted, None, None, None, None, None
+
+
+selective_scan_op.register_autograd(_backward, setup_context=_setup_context)

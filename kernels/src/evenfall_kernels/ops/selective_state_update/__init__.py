@@ -1,0 +1,111 @@
+"""selective_state_update: one token of a selective scan, the state changed in place."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ...common.dispatch import is_unwatched, refuse_transforms
+from . import reference
+from .op import load_backend, selective_state_update_op
+
+__all__ = ["selective_state_update"]
+
+
+def selective_state_update(
+    state: Tensor,
+    x: Tensor,
+    dt: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None = None,
+    z: Tensor | None = None,
+    dt_bias: Tensor | None = None,
+    dt_softplus: bool = False,
+) -> Tensor:
+    """Advance a Mamba state by one token and read it out.
+
+        delta = dt + dt_bias, through softplus where dt_softplus
+        state[d, n] <- exp(delta[d] A[d, n]) state[d, n] + delta[d] B[n] x[d]
+        out[d] = (sum_n C[n] state[d, n] + D[d] x[d]) * silu(z[d])
+
+    It equals one step of `selective_scan` with that initial state. Sums are kept in float32, in
+    float64 where x or state are. The state is changed in place, whatever its strides; where a
+    gradient is asked for, the change is recorded, and the step runs in plain PyTorch.
+
+    Args:
+        state: (batch, dim, n) floating point; receives the new state.
+        x: (batch, dim) floating point.
+        dt: (batch, dim) step before bias and softplus.
+        A: (dim, n), negative for a state that decays.
+        B: (batch, n) or, in groups of dim / groups neighbouring channels, (batch, groups, n).
+        C: as B.
+        D: (dim,) skip connection.
+        z: (batch, dim) gate.
+        dt_bias: (dim,).
+        dt_softplus: whether delta goes through softplus.
+
+    Returns:
+        (batch, dim) in the dtype of x.
+
+    Raises:
+        TypeError: an argument is not a floating-point tensor.
+        ValueError: shapes or devices do not match.
+
+    Source: Gu and Dao, "Mamba: Linear-Time Sequence Modeling with Selective State Spaces",
+    arXiv 2312.00752, equation 2; the signature is that of the mamba_ssm package.
+    """
+    named = {
+        "state": state, "x": x, "dt": dt, "A": A, "B": B, "C": C, "D": D, "z": z,
+        "dt_bias": dt_bias,
+    }  # fmt: skip
+    tensors = {name: tensor for name, tensor in named.items() if tensor is not None}
+    _check(tensors)
+    if B.dim() == 2:
+        B, C = B.unsqueeze(1), C.unsqueeze(1)
+    arguments = state, x, dt, A, B, C, D, z, dt_bias, dt_softplus
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors.values()):
+        before = state.clone()  # autograd keeps it, while the state itself changes
+        advanced, out = reference.advance(before, *arguments[1:])
+        state.copy_(advanced)
+        return out
+    if torch.compiler.is_compiling() or x.is_meta:
+        return selective_state_update_op(*arguments)
+    backend = load_backend(x, state)
+    if backend is not reference:
+        name = backend.__name__.rpartition(".")[2]
+        refuse_transforms("selective_state_update", name, tensors.values())
+    if x.is_cpu and is_unwatched(tensors.values()):
+        return backend.step(*arguments)
+    return selective_state_update_op(*arguments)
+
+
+def _check(tensors: dict[str, Tensor]) -> None:
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"{name} must be a Tensor, got {type(tensor).__name__}")
+        if not tensor.is_floating_point():
+            raise TypeError(f"{name} must be floating point, got {tensor.dtype}")
+    state, B = tensors["state"], tensors["B"]
+    if state.dim() != 3:
+        raise ValueError(f"state must have shape (batch, dim, n), got {tuple(state.shape)}")
+    batch, dim, n = state.shape
+    projections = (batch, n)
+    if B.dim() == 3:
+        groups = B.shape[1]
+        if groups == 0 or dim % groups:
+            raise ValueError(f"B must have groups that divide dim = {dim}, got {groups}")
+        projections = (batch, groups, n)
+    shapes = {
+        "x": (batch, dim), "dt": (batch, dim), "A": (dim, n), "B": projections, "C": projections,
+        "D": (dim,), "z": (batch, dim), "dt_bias": (dim,),
+    }  # fmt: skip
+    for name, shape in shapes.items():
+        if name not in tensors:
+            continue
+        if tuple(tensors[name].shape) != shape:
+            got = tuple(tensors[name].shape)
+            raise ValueError(f"{name} must have shape {shape} to match state, got {got}")
+        if tensors[name].device != state.device:
+            raise ValueError(f"{name} is on {tensors[name].device}, but state is on {state.device}")

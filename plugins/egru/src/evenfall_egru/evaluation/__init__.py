@@ -1,0 +1,5 @@
+"""Perplexity, activity and operation counts."""
+
+from .perplexity import evaluate_tokens
+
+__all__ = ["evaluate_tokens"]

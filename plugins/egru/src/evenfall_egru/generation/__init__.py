@@ -1,0 +1,1 @@
+"""Text as it is generated, and how fast."""

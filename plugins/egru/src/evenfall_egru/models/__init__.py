@@ -1,0 +1,1 @@
+"""The EGRU models for transformers; these files also travel with published checkpoints."""

@@ -1,0 +1,1 @@
+"""Checkpoint folders to publish."""

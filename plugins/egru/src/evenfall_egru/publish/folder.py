@@ -1,0 +1,111 @@
+"""A checkpoint folder that carries its own code, for machines without Evenfall."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from evenfall.files import written_aside
+
+from ..models.modeling_egru import EgruForCausalLM
+
+_HERE = Path(__file__).parent
+_MODELS = _HERE.parent / "models"
+_SCAN = {
+    "reference_egru.py": "__init__.py",
+    "checks.py": "checks.py",
+    "packing.py": "packing.py",
+    "reference.py": "reference.py",
+}
+_AUTO_MAP = {
+    "AutoConfig": "configuration_egru.EgruConfig",
+    "AutoModel": "modeling_egru.EgruModel",
+    "AutoModelForCausalLM": "modeling_egru.EgruForCausalLM",
+    "AutoModelForSequenceClassification": "modeling_egru.EgruForSequenceClassification",
+}
+_RELATIVE = re.compile(r"^\s*from\s+\.(\S+)\s+import", re.MULTILINE)
+
+
+def save_for_hub(
+    model: EgruForCausalLM,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: str | Path,
+    *,
+    dtype: torch.dtype | None = None,
+    replace: bool = False,
+) -> Path:
+    """Save model, tokenizer and code, so that the folder needs torch and transformers alone.
+
+    `AutoModelForCausalLM.from_pretrained(folder)` takes the classes of evenfall-egru where it is
+    installed; elsewhere, with `trust_remote_code=True`, those in the folder, which compute the
+    same with plain PyTorch.
+
+    Args:
+        model: what to save; left as it is.
+        tokenizer: its tokenizer.
+        folder: appears whole or not at all.
+        dtype: of the weights in the file; loading still gives the model's own dtype.
+        replace: whether an existing folder may be replaced.
+
+    Returns:
+        The folder.
+
+    Raises:
+        FileExistsError: the folder exists and may not be replaced.
+    """
+    with written_aside(folder, replace=replace) as aside:
+        fill_hub_folder(model, tokenizer, aside, dtype=dtype)
+    return Path(folder)
+
+
+def fill_hub_folder(
+    model: EgruForCausalLM,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    *,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """As save_for_hub, into a folder that is there already."""
+    model.save_pretrained(folder, state_dict=_cast(model, dtype))
+    tokenizer.save_pretrained(folder)
+    config = folder / "config.json"
+    values = json.loads(config.read_text(encoding="utf-8"))
+    text = json.dumps({**values, "auto_map": _AUTO_MAP}, indent=2, sort_keys=True)
+    config.write_text(text + "\n", encoding="utf-8")
+    copy_code(folder)
+
+
+def copy_code(folder: Path) -> None:
+    """Copy the model's modules and the plain scan, flat, as transformers' remote code wants them.
+
+    Raises:
+        RuntimeError: a copied module imports one that is not copied.
+    """
+    for source in sorted(_MODELS.glob("*_egru.py")):
+        shutil.copyfile(source, folder / source.name)
+    scan = find_spec("evenfall_kernels.ops.egru_scan")
+    if scan is None or scan.origin is None:
+        raise RuntimeError("evenfall-kernels is not installed: its egru_scan cannot be copied")
+    for name, source_name in _SCAN.items():
+        shutil.copyfile(Path(scan.origin).with_name(source_name), folder / name)
+    for source in sorted((_HERE / "hub_code").glob("*.py")):
+        shutil.copyfile(source, folder / source.name)
+    for module in sorted(folder.glob("*.py")):
+        for wanted in _RELATIVE.findall(module.read_text(encoding="utf-8")):
+            if not (folder / f"{wanted}.py").is_file():
+                raise RuntimeError(f"{module.name} imports .{wanted}, which is not copied")
+
+
+def _cast(model: EgruForCausalLM, dtype: torch.dtype | None) -> dict[str, torch.Tensor] | None:
+    """The weights in another dtype, those that share memory still sharing it."""
+    if dtype is None:
+        return None
+    cast: dict[int, torch.Tensor] = {}
+    state = model.state_dict()
+    return {n: cast.setdefault(t.data_ptr(), t.to(dtype, copy=True)) for n, t in state.items()}

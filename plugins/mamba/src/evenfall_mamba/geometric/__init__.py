@@ -1,0 +1,1 @@
+"""Mamba that takes the time or place of each token."""

@@ -1,0 +1,1 @@
+"""The models as transformers models. Importing this registers them with the Auto classes."""

@@ -1,0 +1,80 @@
+"""The configurations of the plugin's models for transformers; importing this registers them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from huggingface_hub.dataclasses import strict
+from transformers import AutoConfig, PreTrainedConfig
+
+from ..models.arguments import argument_names
+from ..models.hub import StreamHubMixin, model_class
+
+
+class StreamConfig(PreTrainedConfig):
+    """The arguments of the model class named by `model_type`, as attributes of their names.
+
+    `num_labels` and `id2label` are the same as num_classes and class_names: set either.
+    """
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        count = kwargs.pop("num_labels", None)
+        super().__post_init__(**kwargs)
+        if count is not None:
+            self.num_labels = count
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Keep num_classes and class_names in step with id2label, whichever of them is set."""
+        super().__setattr__(name, value)
+        own = vars(self)
+        if name == "id2label" and value and "num_classes" in own:
+            names = [value[index] for index in sorted(value)]
+            own["num_classes"] = len(names)
+            own["class_names"] = None if names == _unnamed(len(names)) else names
+        elif name in ("num_classes", "class_names") and own.get("num_classes") is not None:
+            count, names = own["num_classes"], own.get("class_names")
+            if name == "num_classes" and names is not None and len(names) != count:
+                names = own["class_names"] = None
+            names = names or _unnamed(count)
+            own["id2label"] = dict(enumerate(names))
+            own["label2id"] = {label: index for index, label in enumerate(names)}
+
+    @classmethod
+    def network(cls) -> type[StreamHubMixin]:
+        """The plugin's model class."""
+        return model_class(cls.model_type)
+
+    def arguments(self) -> dict[str, Any]:
+        """What the model class is made with."""
+        known = argument_names(self.network())
+        return {name: value for name, value in vars(self).items() if name in known}
+
+
+def _unnamed(count: int) -> list[str]:
+    """transformers' names of classes that have none."""
+    return [f"LABEL_{index}" for index in range(count)]
+
+
+@strict
+class StreamClassifierConfig(StreamConfig):
+    """Of StreamClassifier."""
+
+    model_type = "stream-classifier"
+
+
+@strict
+class EventStreamClassifierConfig(StreamConfig):
+    """Of EventStreamClassifier."""
+
+    model_type = "event-stream-classifier"
+
+
+@strict
+class StreamSegmenterConfig(StreamConfig):
+    """Of StreamSegmenter."""
+
+    model_type = "stream-segmenter"
+
+
+for _config in (StreamClassifierConfig, EventStreamClassifierConfig, StreamSegmenterConfig):
+    AutoConfig.register(_config.model_type, _config, exist_ok=True)

@@ -1,0 +1,203 @@
+"""The plugin's models as transformers models: for AutoModel and Trainer, same folder, same names.
+
+A wrapper has the very modules of the plugin's model, under the same names, so that weights and
+folders pass between the two without any renaming. Importing this module registers the wrappers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch_geometric.data import Batch, Data
+from transformers import AutoModel, PreTrainedModel
+from transformers.utils import ModelOutput
+
+from ..models.hub import CONFIG, WEIGHTS, find_file, load_weights, read_config
+from .configuration_stream import (
+    EventStreamClassifierConfig,
+    StreamClassifierConfig,
+    StreamConfig,
+    StreamSegmenterConfig,
+)
+
+_DOWNLOAD = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
+_WITHOUT_EFFECT = (
+    "_from_auto", "_commit_hash", "adapter_kwargs", "code_revision", "trust_remote_code",
+    "low_cpu_mem_usage", "use_safetensors", "weights_only",
+)  # fmt: skip
+_PLACED_BY_ACCELERATE = ("auto", "balanced", "balanced_low_0", "sequential")
+
+
+@dataclass
+class StreamOutput(ModelOutput):
+    """`logits`, (B, classes) or for segmentation (N, classes); `loss` where labels were given."""
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+
+
+class StreamPreTrainedModel(PreTrainedModel):
+    """What the wrappers share."""
+
+    config_class = StreamConfig
+    base_model_prefix = ""
+    main_input_name = "pos"
+
+    def __init__(self, config: StreamConfig) -> None:
+        super().__init__(config)
+        network = config.network()(**config.arguments())
+        # The same dictionaries: a module or parameter replaced in one is replaced in the other.
+        for name in ("_parameters", "_buffers", "_modules"):
+            self.__dict__[name] = network.__dict__[name]
+        self.__dict__["network"] = network
+        self.post_init()
+
+    def _init_weights(self, module: torch.nn.Module) -> None:
+        """Nothing: the modules drew their parameters when they were made."""
+
+    def forward(
+        self,
+        pos: Tensor,
+        batch: Tensor | None = None,
+        x: Tensor | None = None,
+        labels: Tensor | None = None,
+        batch_size: int | None = None,
+        return_dict: bool | None = None,
+    ) -> StreamOutput | tuple[Tensor, ...]:
+        """Run the plugin's model; see its forward for shapes and errors.
+
+        Args:
+            pos: (N, D) positions; for events time and sensor coordinates.
+            batch: (N,) the graph of each point.
+            x: (N, F) features; for events the polarity.
+            labels: (B,) classes, for segmentation (N,); the loss is their mean cross-entropy.
+            batch_size: how many graphs there are, where the last ones may be empty; not for
+                segmentation.
+            return_dict: False for a tuple.
+        """
+        self.network.training = self.training
+        sizes = {} if batch_size is None else {"batch_size": batch_size}
+        logits = self.network(pos=pos, batch=batch, x=x, **sizes)
+        loss = None if labels is None else F.cross_entropy(logits.float(), labels)
+        output = StreamOutput(loss=loss, logits=logits)
+        return output.to_tuple() if return_dict is False else output
+
+    def save_pretrained(
+        self,
+        save_directory: str | Path,
+        is_main_process: bool = True,
+        state_dict: Mapping[str, Tensor] | None = None,
+        push_to_hub: bool = False,
+        **push_to_hub_kwargs: Any,
+    ) -> None:
+        """Write the folder that the plugin's own class reads; see StreamHubMixin."""
+        if is_main_process:
+            push_to_hub_kwargs.pop("max_shard_size", None)
+            self.network.save_pretrained(
+                save_directory, state_dict=state_dict, push_to_hub=push_to_hub, **push_to_hub_kwargs
+            )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        config: StreamConfig | None = None,
+        dtype: str | torch.dtype | None = None,
+        device_map: str | int | torch.device | Mapping[str, Any] | None = None,
+        ignore_mismatched_sizes: bool = False,
+        **kwargs: Any,
+    ) -> StreamPreTrainedModel:
+        """Load a folder or a model of the Hub, in evaluation mode.
+
+        Args:
+            pretrained_model_name_or_path: a folder, or a model on the Hub.
+            config: in place of its config.json.
+            dtype: of the weights; that of the file where None or "auto".
+            device_map: one device for the whole model; "auto" is a GPU where there is one.
+            ignore_mismatched_sizes: whether weights of another shape, as with another num_labels,
+                are left out, with a warning; otherwise they are an error.
+            **kwargs: of `hf_hub_download`, and arguments of the model in place of the file's.
+
+        Raises:
+            FileNotFoundError: no such folder or model, or it lacks a file.
+            ValueError: the configuration or the weights are damaged or of another model.
+            TypeError: an argument that neither the model nor its loading takes.
+        """
+        name = pretrained_model_name_or_path
+        download = {key: kwargs.pop(key) for key in _DOWNLOAD if key in kwargs}
+        dtype = kwargs.pop("torch_dtype", dtype)  # its name in older code
+        for key in _WITHOUT_EFFECT:
+            kwargs.pop(key, None)
+        if config is None:
+            arguments = read_config(
+                cls.config_class.network(), find_file(name, CONFIG, **download), name
+            )
+            config, kwargs = cls.config_class.from_dict(
+                {**arguments, "name_or_path": str(name)}, return_unused_kwargs=True, **kwargs
+            )
+        if kwargs:
+            raise TypeError(f"from_pretrained of {cls.__name__} does not take {sorted(kwargs)}")
+        model = cls(config)
+        weights = find_file(name, WEIGHTS, **download)
+        load_weights(model, weights, _device(device_map), ignore_mismatched_sizes)
+        if dtype not in (None, "auto"):
+            model.to(getattr(torch, dtype) if isinstance(dtype, str) else dtype)
+        return model.eval()
+
+
+class StreamForPointCloudClassification(StreamPreTrainedModel):
+    """StreamClassifier."""
+
+    config_class = StreamClassifierConfig
+
+
+class StreamForEventClassification(StreamPreTrainedModel):
+    """EventStreamClassifier."""
+
+    config_class = EventStreamClassifierConfig
+
+
+class StreamForPointCloudSegmentation(StreamPreTrainedModel):
+    """StreamSegmenter."""
+
+    config_class = StreamSegmenterConfig
+
+
+def _device(device_map: str | int | torch.device | Mapping[str, Any] | None) -> Any:
+    """The device of a device_map that names one.
+
+    Raises:
+        ValueError: it spreads the model over several.
+    """
+    if isinstance(device_map, Mapping):
+        if len(set(device_map.values())) != 1:
+            raise ValueError(f"device_map must name one device for the whole model: {device_map}")
+        device_map = next(iter(device_map.values()))
+    if device_map in _PLACED_BY_ACCELERATE:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return "cpu" if device_map is None else device_map
+
+
+def collate(examples: Sequence[Data]) -> dict[str, Tensor]:
+    """Data with pos, y and perhaps x to the keyword arguments of forward; Trainer's data_collator.
+
+    The labels come first: Trainer takes the first tensor's length for the number of examples.
+    """
+    batch = Batch.from_data_list(list(examples))
+    arguments = {"labels": batch.y, "pos": batch.pos, "batch": batch.batch}
+    return arguments if batch.x is None else {**arguments, "x": batch.x}
+
+
+for _model in (
+    StreamForPointCloudClassification,
+    StreamForEventClassification,
+    StreamForPointCloudSegmentation,
+):
+    AutoModel.register(_model.config_class, _model, exist_ok=True)

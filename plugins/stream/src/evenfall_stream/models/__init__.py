@@ -1,0 +1,1 @@
+"""Whole networks, and how they are saved and loaded."""

@@ -1,0 +1,160 @@
+"""StreamClassifier: point clouds to classes, with its baselines by one switch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from ..checks import check_batch, check_features, check_pos, check_rows, check_sizes
+from ..nn.pooling import POOLS, pool
+from .backbone import SET_BY_LAYOUT, PointBackbone
+from .hub import StreamHubMixin
+from .pointnet import PointNet
+
+ARCHITECTURES = ("stream", "pointmamba", "pointnet")
+
+
+class StreamClassifier(nn.Module, StreamHubMixin, model_type="stream-classifier"):
+    """Classify point clouds.
+
+    The points are grouped to tokens (farthest point sampling, nearest neighbours, a small
+    PointNet), which pass STREAM blocks, are pooled and classified by a perceptron: the network of
+    PointMamba with STREAM's step in place of Mamba's.
+
+    Args:
+        num_classes: classes.
+        class_names: their names, kept with the checkpoint.
+        architecture: "stream"; "pointmamba", the same with Mamba's learned step and, in the
+            sequence layout, with one state along all axes; or "pointnet", a perceptron per point
+            and their maximum, without attention to any neighbour.
+        in_channels: features per point besides the position.
+        dimensions: columns of pos.
+        width: channels.
+        depth: blocks.
+        groups: tokens per cloud, or None for a token a point.
+        neighbors: points per token.
+        layout: "parallel" or "sequence", see PointBackbone.
+        pooling: "mean", "max" or "meanmax".
+        head: hidden units of the classifying perceptron.
+        dropout: in that perceptron.
+        drop_path: of the last block.
+        position_embedding: whether tokens are given their position, see PointBackbone.
+        **block: keyword arguments of StreamBlock and StreamConv.
+
+    Raises:
+        ValueError: an unknown option, or a size out of range.
+
+    Shapes:
+        - **input:** positions :math:`(|\\mathcal{V}|, D)`, batch vector
+          :math:`(|\\mathcal{V}|)` *(optional)*, node features :math:`(|\\mathcal{V}|, F)`
+          *(optional)*
+        - **output:** logits :math:`(B, classes)`
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        class_names: Sequence[str] | None = None,
+        architecture: Literal["stream", "pointmamba", "pointnet"] = "stream",
+        in_channels: int = 0,
+        dimensions: int = 3,
+        width: int = 384,
+        depth: int = 12,
+        groups: int | None = 64,
+        neighbors: int = 32,
+        layout: Literal["parallel", "sequence"] = "parallel",
+        pooling: Literal["mean", "max", "meanmax"] = "mean",
+        head: Sequence[int] = (256, 256),
+        dropout: float = 0.5,
+        drop_path: float = 0.0,
+        position_embedding: bool = True,
+        **block: Any,
+    ) -> None:
+        super().__init__()
+        if architecture not in ARCHITECTURES:
+            raise ValueError(f"architecture must be one of {ARCHITECTURES}, got {architecture!r}")
+        if pooling not in POOLS:
+            raise ValueError(f"pooling must be one of {POOLS}, got {pooling!r}")
+        if class_names is not None and len(class_names) != num_classes:
+            raise ValueError(
+                f"class_names must hold num_classes = {num_classes} names, got {len(class_names)}"
+            )
+        self.num_classes = num_classes
+        self.class_names = None if class_names is None else list(class_names)
+        self.in_channels, self.dimensions = in_channels, dimensions
+        self.pooling = "max" if architecture == "pointnet" else pooling
+        if architecture == "pointnet":
+            self.backbone: nn.Module = PointNet(width, in_channels, dimensions)
+        else:
+            if architecture == "pointmamba":
+                block = {"step": "learned", **block}
+            self.backbone = PointBackbone(
+                width, depth, groups, neighbors, in_channels, dimensions, layout, drop_path,
+                position_embedding, **block,
+            )  # fmt: skip
+            self.keep_options(StreamClassifier, block, SET_BY_LAYOUT[layout])
+        self.head = classifying_head(
+            width * (2 if self.pooling == "meanmax" else 1), head, num_classes, dropout
+        )
+
+    def forward(
+        self,
+        pos: Tensor,
+        batch: Tensor | None = None,
+        x: Tensor | None = None,
+        batch_size: int | None = None,
+    ) -> Tensor:
+        """(N, D) positions, (N,) graphs, (N, in_channels) features to (B, classes) logits.
+
+        An empty cloud among others gets the logits of no evidence; `batch_size` says how many
+        clouds there are where the last ones may be empty.
+
+        Raises:
+            ValueError: shapes that do not fit, positions that are not finite, a batch vector that
+                is unsorted or negative, no points at all, a single cloud in training, where
+                BatchNorm has no variance to take.
+            TypeError: pos not floating point, batch not integer.
+        """
+        graph_of, graphs = check_cloud(pos, batch, x, self.dimensions, self.in_channels, batch_size)
+        if self.training and len(self.head) > 1:
+            check_rows(graphs, "clouds")
+        tokens = self.backbone(pos, graph_of, x)
+        return self.head(pool(tokens.x, tokens.batch, graphs, self.pooling))
+
+
+def check_cloud(
+    pos: Tensor,
+    batch: Tensor | None,
+    x: Tensor | None,
+    dimensions: int,
+    in_channels: int,
+    batch_size: int | None = None,
+) -> tuple[Tensor, int]:
+    """The graph of each point and the number of graphs; at least one point."""
+    check_pos(pos)
+    if pos.shape[1] != dimensions:
+        raise ValueError(f"pos must have shape (points, {dimensions}), got {tuple(pos.shape)}")
+    if not pos.shape[0]:
+        raise ValueError("pos must hold at least one point, got none")
+    if in_channels and x is None:
+        raise ValueError(f"x must hold {in_channels} features per point, got None")
+    if x is not None:
+        check_features(x, pos, in_channels)
+    return check_batch(batch, pos, batch_size)
+
+
+def classifying_head(
+    width: int, hidden: Sequence[int], classes: int, dropout: float
+) -> nn.Sequential:
+    """Linear, BatchNorm, ReLU and dropout for each hidden size, then a linear layer."""
+    check_sizes(num_classes=classes, **{f"head[{i}]": size for i, size in enumerate(hidden)})
+    layers: list[nn.Module] = []
+    for size in hidden:
+        layers += [
+            nn.Linear(width, size, bias=False), nn.BatchNorm1d(size), nn.ReLU(), nn.Dropout(dropout)
+        ]  # fmt: skip
+        width = size
+    return nn.Sequential(*layers, nn.Linear(width, classes))

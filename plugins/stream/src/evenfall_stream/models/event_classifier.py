@@ -1,0 +1,188 @@
+"""EventStreamClassifier: recordings of an event camera, or of an audio sensor, to classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ..checks import check_batch, check_features, check_pos, check_sizes
+from ..nn.block import StreamBlock
+from ..nn.event_embedding import EventEmbedding
+from ..nn.event_pooling import window_means, windows
+from ..nn.pooling import pool, weighted_mean
+from ..nn.serialization import serialize
+from .hub import StreamHubMixin
+
+
+class EventStage(nn.Module):
+    r"""STREAM blocks at one rate, the first of which pools.
+
+    The pooling block reads its layer at the last of every `stride` events and adds it to the mean
+    of the inputs over them, which a linear layer brings to the new width:
+
+    .. math::
+        x'_w = W \, \tfrac{1}{|w|} \textstyle\sum_{i \in w} x_i
+            + W \, \mathrm{StreamConv}(\mathrm{LN}(x))_{\mathrm{last}(w)}
+
+    A token's time is that of its last event, so that the step between tokens is the sum of the
+    steps of its events.
+    """
+
+    def __init__(
+        self, before: int, width: int, stride: int, rates: list[float], **block: Any
+    ) -> None:
+        super().__init__()
+        self.stride = stride
+        self.pooling = StreamBlock(before, drop_path=rates[0], **block)
+        self.widen = nn.Linear(before, width) if width != before else nn.Identity()
+        self.blocks = nn.ModuleList(
+            StreamBlock(width, drop_path=rate, **block) for rate in rates[1:]
+        )
+
+    def forward(
+        self, x: Tensor, time: Tensor, batch: Tensor, graphs: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """(N, before) events at (N, 1) times to (T, width) tokens, their times and recordings."""
+        block = self.pooling
+        cut = windows(batch, graphs, self.stride)
+        branch = block.conv(block.norm(x), time, batch)
+        branch = block.kept(branch.index_select(0, cut.last), cut.batch)
+        x = block.mixed(window_means(x, cut) + branch, cut.batch)
+        x, time, batch = self.widen(x), time[cut.last], cut.batch
+        if len(self.blocks):
+            order = self.blocks[0].conv.serialize(time, batch)
+            for block in self.blocks:
+                x = block(x, time, batch, order)
+        return x, time, batch
+
+
+class EventStreamClassifier(nn.Module, StreamHubMixin, model_type="event-stream-classifier"):
+    """Classify streams of events, one token an event, by STREAM layers along time.
+
+    Events pass an embedding of their pixel and polarity and then stages of STREAM blocks; the
+    first block of each stage keeps one token of every `stride`. The tokens of the last stage are
+    averaged and classified. Everything runs forward in time: `evenfall_stream.OnlineClassifier`
+    gives the same result from events as they come.
+
+    Args:
+        num_classes: classes.
+        sensor_size: (width, height) in pixels, or (channels,) for audio.
+        class_names: their names, kept with the checkpoint.
+        polarities: values of the event's feature, 0 to polarities - 1.
+        frequencies: None for a free embedding of every pixel; else see EventEmbedding.
+        widths: channels of each stage.
+        depths: blocks of each stage, 1 or more.
+        strides: of each stage, 1 for no pooling.
+        head: "mean", or "time", the mean weighted with the time that each token stands for.
+        dropout: before the last linear layer.
+        drop_path: of the last block, rising linearly from 0 at the first.
+        length_scale: shortest and longest memory at the start, in milliseconds.
+        **block: keyword arguments of StreamBlock and StreamConv.
+
+    Raises:
+        ValueError: stages that do not match, an unknown head, sizes out of range.
+
+    Shapes:
+        - **input:** polarities :math:`(|\\mathcal{V}|, 1)`, positions
+          :math:`(|\\mathcal{V}|, 1 + k)` of time in milliseconds and k sensor coordinates, batch
+          vector :math:`(|\\mathcal{V}|)` *(optional)*
+        - **output:** logits :math:`(B, classes)`
+
+    Source: the stages are those of Event-SSM (arXiv 2404.18508), the layer is STREAM's.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        sensor_size: Sequence[int],
+        *,
+        class_names: Sequence[str] | None = None,
+        polarities: int = 2,
+        frequencies: int | None = None,
+        widths: Sequence[int] = (64, 128),
+        depths: Sequence[int] = (1, 2),
+        strides: Sequence[int] = (8, 8),
+        head: Literal["mean", "time"] = "mean",
+        dropout: float = 0.0,
+        drop_path: float = 0.0,
+        length_scale: tuple[float, float] = (20.0, 2000.0),
+        **block: Any,
+    ) -> None:
+        super().__init__()
+        if not len(widths) == len(depths) == len(strides) or not widths:
+            raise ValueError(
+                "widths, depths and strides must have one entry a stage, "
+                f"got {len(widths)}, {len(depths)} and {len(strides)}"
+            )
+        if min(depths) < 1 or min(strides) < 1:
+            raise ValueError(f"depths and strides must be positive, got {depths} and {strides}")
+        if head not in ("mean", "time"):
+            raise ValueError(f"head must be 'mean' or 'time', got {head!r}")
+        if class_names is not None and len(class_names) != num_classes:
+            raise ValueError(
+                f"class_names must hold num_classes = {num_classes} names, got {len(class_names)}"
+            )
+        check_sizes(num_classes=num_classes)
+        self.num_classes = num_classes
+        self.class_names = None if class_names is None else list(class_names)
+        self.sensor_size, self.polarities, self.head = tuple(sensor_size), polarities, head
+        self.embedding = EventEmbedding(widths[0], sensor_size, polarities, frequencies)
+        rates = iter(torch.linspace(0, drop_path, sum(depths)).tolist())
+        along_time = {"dimensions": 1, "presorted": True}
+        settings = {**block, **along_time, "length_scale": tuple(length_scale)}
+        self.stages = nn.ModuleList(
+            EventStage(before, width, stride, [next(rates) for _ in range(depth)], **settings)
+            for before, width, stride, depth in zip(
+                [widths[0], *widths], widths, strides, depths, strict=False
+            )
+        )
+        self.keep_options(EventStreamClassifier, block, along_time)
+        self.norm = nn.LayerNorm(widths[-1])
+        self.dropout = nn.Dropout(dropout)
+        self.classify = nn.Linear(widths[-1], num_classes)
+
+    def forward(
+        self,
+        x: Tensor,
+        pos: Tensor,
+        batch: Tensor | None = None,
+        batch_size: int | None = None,
+    ) -> Tensor:
+        """(N, 1) polarities, (N, 1 + k) times and coordinates, (N,) recordings to (B, classes).
+
+        A recording without events gets the logits of no evidence; `batch_size` says how many
+        recordings there are where the last ones may be empty. No events at all are one recording.
+
+        Raises:
+            ValueError: shapes that do not fit, positions that are not finite, times that run
+                backwards, events outside the sensor, a batch vector that is unsorted or negative.
+            TypeError: x or pos not floating point, batch not integer.
+        """
+        tokens, time, batch, graphs = self.embed(x, pos, batch, batch_size)
+        for stage in self.stages:
+            tokens, time, batch = stage(tokens, time, batch, graphs)
+        tokens = self.norm(tokens)
+        if self.head == "mean":
+            pooled = pool(tokens, batch, graphs, "mean")
+        else:
+            step = serialize(time, batch, presorted=True).step
+            pooled = weighted_mean(tokens, step, batch, graphs)
+        return self.classify(self.dropout(pooled))
+
+    def embed(
+        self, x: Tensor, pos: Tensor, batch: Tensor | None, batch_size: int | None = None
+    ) -> tuple[Tensor, Tensor, Tensor, int]:
+        """Checked events as vectors, with (N, 1) times, recordings and how many those are."""
+        check_pos(pos)
+        columns = 1 + len(self.sensor_size)
+        if pos.shape[1] != columns:
+            raise ValueError(
+                f"pos must have shape (events, {columns}): time and {columns - 1} sensor "
+                f"coordinates, got {tuple(pos.shape)}"
+            )
+        check_features(x, pos, 1)
+        graph_of, graphs = check_batch(batch, pos, batch_size)
+        return self.embedding(pos[:, 1:], x[:, 0]), pos[:, :1], graph_of, max(graphs, 1)

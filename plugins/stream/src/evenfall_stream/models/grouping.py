@@ -1,0 +1,134 @@
+"""Points to tokens: a small PointNet over the neighbours of centres spread far apart.
+
+Letters: N points, T tokens (centres), k neighbours, E = edges, about T k, W width.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch_geometric.utils import scatter
+
+from ..checks import check_rows
+from ..neighbors import fps, knn
+from ..nn.serialization import serialize
+
+
+class Tokens(NamedTuple):
+    """(T, W) features, (T, D) positions and (T,) graph of each token."""
+
+    x: Tensor
+    pos: Tensor
+    batch: Tensor
+
+
+class PointMlp(nn.Sequential):
+    """Linear layers with BatchNorm and ReLU after all but the last."""
+
+    def __init__(self, *sizes: int) -> None:
+        layers: list[nn.Module] = []
+        for number, (before, after) in enumerate(zip(sizes, sizes[1:], strict=False), 2):
+            layers.append(nn.Linear(before, after, bias=number == len(sizes)))
+            if number < len(sizes):
+                layers += [nn.BatchNorm1d(after), nn.ReLU()]
+        super().__init__(*layers)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """(R, sizes[0]) of any floating point to (R, sizes[-1]) in that of the weights.
+
+        Raises:
+            ValueError: one row in training, over which BatchNorm has no variance.
+        """
+        if self.training and len(self) > 1:
+            check_rows(rows.shape[0], "points")
+        return super().forward(rows.to(self[0].weight.dtype))
+
+
+class PointTokens(nn.Module):
+    """Centres by farthest point sampling, a token from each centre's nearest neighbours.
+
+    The token is PointMamba's mini-PointNet of the neighbours' offsets d: with m the maximum of
+    f(d) over a centre's neighbours, it is the maximum of g(m, f(d)), where f and g are two-layer
+    perceptrons of W/3, 2W/3 and 4W/3, W units. In training the first centre is random, else it is
+    the point of the least first coordinate, whatever the order of the points.
+
+    Args:
+        width: W.
+        in_channels: features that points bring besides their position.
+        groups: centres per cloud, fewer where a cloud has fewer points.
+        neighbors: k, fewer where a cloud has fewer points.
+        dimensions: D.
+
+    Raises:
+        ValueError: width below 3, groups or neighbors below 1.
+    """
+
+    def __init__(
+        self, width: int, in_channels: int, groups: int, neighbors: int, dimensions: int
+    ) -> None:
+        super().__init__()
+        if width < 3 or groups < 1 or neighbors < 1:
+            raise ValueError(
+                "width must be at least 3, groups and neighbors at least 1, "
+                f"got {width}, {groups} and {neighbors}"
+            )
+        self.groups, self.neighbors = groups, neighbors
+        local = 2 * width // 3
+        self.first = PointMlp(dimensions + in_channels, width // 3, local)
+        self.second = PointMlp(2 * local, 2 * local, width)
+
+    def forward(self, pos: Tensor, batch: Tensor, x: Tensor | None = None) -> Tokens:
+        """(N, D) positions, (N,) graphs and (N, in_channels) features to tokens."""
+        if not self.training:  # the same tokens whatever the order of the points
+            order = serialize(pos.detach(), batch, [0]).order
+            pos, x = pos[order], None if x is None else x[order]
+        centres = fps(pos, batch, count=self.groups, random_start=self.training)
+        graph_of = batch[centres]
+        token, point = knn(pos, pos[centres], self.neighbors, batch, graph_of)
+        local = pos[point] - pos[centres][token]
+        features = self.first(joined(local, None if x is None else x[point]))
+        most = self._maximum(features, token, len(centres))
+        features = self._second(most, features, token)
+        return Tokens(self._maximum(features, token, len(centres)), pos[centres], graph_of)
+
+    def _second(self, most: Tensor, features: Tensor, token: Tensor) -> Tensor:
+        """g(m, f), where g's first matrix meets the m of a token once, not once for each point."""
+        linear, *others = self.second
+        of_most, of_point = linear.weight.split(most.shape[1], 1)
+        hidden, shared = F.linear(features, of_point), F.linear(most, of_most)
+        if self._regular(token, len(most)):
+            hidden = (hidden.view(len(most), self.neighbors, -1) + shared[:, None]).flatten(0, 1)
+        else:
+            hidden = hidden + shared.index_select(0, token)
+        for layer in others:
+            hidden = layer(hidden)
+        return hidden
+
+    def _regular(self, token: Tensor, tokens: int) -> bool:
+        """Whether no token has fewer points than it may."""
+        return token.numel() == tokens * self.neighbors
+
+    def _maximum(self, features: Tensor, token: Tensor, tokens: int) -> Tensor:
+        if self._regular(token, tokens):
+            return features.view(tokens, self.neighbors, -1).amax(1)
+        return scatter(features, token, 0, tokens, reduce="max")
+
+
+class EveryPoint(nn.Module):
+    """No groups: every point is a token, a perceptron of its position and features."""
+
+    def __init__(self, width: int, in_channels: int, dimensions: int) -> None:
+        super().__init__()
+        self.mlp = PointMlp(dimensions + in_channels, width, width)
+
+    def forward(self, pos: Tensor, batch: Tensor, x: Tensor | None = None) -> Tokens:
+        """As PointTokens.forward, with T = N."""
+        return Tokens(self.mlp(joined(pos, x)), pos, batch)
+
+
+def joined(pos: Tensor, x: Tensor | None) -> Tensor:
+    """Positions and features side by side."""
+    return pos if x is None else torch.cat([pos, x], 1)

@@ -1,0 +1,127 @@
+"""StreamSegmenter: a class for each point of a cloud."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.utils import scatter
+
+from ..checks import check_rows
+from ..neighbors import knn
+from .backbone import SET_BY_LAYOUT, PointBackbone
+from .classifier import check_cloud, classifying_head
+from .grouping import PointMlp, Tokens, joined
+from .hub import StreamHubMixin
+
+ARCHITECTURES = ("stream", "pointmamba")
+NEAREST = 3
+
+
+class StreamSegmenter(nn.Module, StreamHubMixin, model_type="stream-segmenter"):
+    r"""Classify each point of point clouds.
+
+    The tokens of StreamClassifier's trunk are interpolated to the points, between the three
+    nearest of the same cloud:
+
+    .. math::
+        \mathbf f_i = \frac{\sum_{t} w_{it} \mathbf f_t}{\sum_{t} w_{it}}, \qquad
+        w_{it} = \lVert \mathbf p_i - \mathbf p_t \rVert^{-2}
+
+    and classified by a perceptron together with features of the point alone.
+
+    Args:
+        num_classes: classes.
+        class_names: their names, kept with the checkpoint.
+        architecture: "stream", or "pointmamba", the same with Mamba's learned step.
+        in_channels: features per point besides the position.
+        dimensions: columns of pos.
+        width: channels.
+        depth: blocks.
+        groups: tokens per cloud, or None for a token a point, with nothing to interpolate.
+        neighbors: points per token.
+        layout: "parallel" or "sequence", see PointBackbone; the repeats of a token in the sequence
+            are averaged.
+        head: hidden units of the classifying perceptron.
+        dropout: in that perceptron.
+        drop_path: of the last block.
+        position_embedding: whether tokens are given their position, see PointBackbone.
+        **block: keyword arguments of StreamBlock and StreamConv.
+
+    Shapes:
+        - **input:** positions :math:`(|\mathcal{V}|, D)`, batch vector :math:`(|\mathcal{V}|)`
+          *(optional)*, node features :math:`(|\mathcal{V}|, F)` *(optional)*
+        - **output:** logits :math:`(|\mathcal{V}|, classes)`
+
+    Raises:
+        ValueError: an unknown option, or a size out of range.
+
+    Source: the interpolation is PointNet++'s, arXiv 1706.02413.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        class_names: Sequence[str] | None = None,
+        architecture: Literal["stream", "pointmamba"] = "stream",
+        in_channels: int = 0,
+        dimensions: int = 3,
+        width: int = 384,
+        depth: int = 12,
+        groups: int | None = 128,
+        neighbors: int = 32,
+        layout: Literal["parallel", "sequence"] = "parallel",
+        head: Sequence[int] = (256,),
+        dropout: float = 0.5,
+        drop_path: float = 0.0,
+        position_embedding: bool = True,
+        **block: Any,
+    ) -> None:
+        super().__init__()
+        if architecture not in ARCHITECTURES:
+            raise ValueError(f"architecture must be one of {ARCHITECTURES}, got {architecture!r}")
+        if class_names is not None and len(class_names) != num_classes:
+            raise ValueError(
+                f"class_names must hold num_classes = {num_classes} names, got {len(class_names)}"
+            )
+        self.num_classes = num_classes
+        self.class_names = None if class_names is None else list(class_names)
+        self.in_channels, self.dimensions, self.groups = in_channels, dimensions, groups
+        if architecture == "pointmamba":
+            block = {"step": "learned", **block}
+        self.backbone = PointBackbone(
+            width, depth, groups, neighbors, in_channels, dimensions, layout, drop_path,
+            position_embedding, **block,
+        )  # fmt: skip
+        self.keep_options(StreamSegmenter, block, SET_BY_LAYOUT[layout])
+        self.skip = PointMlp(dimensions + in_channels, width, width)
+        self.head = classifying_head(2 * width, head, num_classes, dropout)
+
+    def forward(self, pos: Tensor, batch: Tensor | None = None, x: Tensor | None = None) -> Tensor:
+        """(N, D) positions, (N,) graphs, (N, in_channels) features to (N, classes) logits.
+
+        Raises:
+            ValueError: shapes that do not fit, positions that are not finite, a batch vector that
+                is unsorted or negative, no points at all, a single point in training.
+            TypeError: pos not floating point, batch not integer.
+        """
+        graph_of, _ = check_cloud(pos, batch, x, self.dimensions, self.in_channels)
+        if self.training:
+            check_rows(pos.shape[0], "points")
+        tokens = self.backbone(pos, graph_of, x, once=True)
+        features = tokens.x if self.groups is None else interpolate(tokens, pos, graph_of)
+        return self.head(torch.cat([features, self.skip(joined(pos, x))], 1))
+
+
+def interpolate(tokens: Tokens, pos: Tensor, batch: Tensor) -> Tensor:
+    """(T, W) tokens to (N, W) points, each between the three nearest tokens of its cloud."""
+    point, token = knn(tokens.pos, pos, NEAREST, tokens.batch, batch)
+    apart = pos[point] - tokens.pos[token]
+    wide = torch.promote_types(apart.dtype, torch.float32)  # float16 has no room for squares
+    squared = apart.to(wide).square().sum(1)
+    weight = 1 / squared.clamp(min=torch.finfo(wide).eps ** 2)  # a point may be the token
+    weight = weight / scatter(weight, point, 0, len(pos))[point]
+    return scatter(tokens.x[token] * weight[:, None], point, 0, len(pos)).to(tokens.x.dtype)

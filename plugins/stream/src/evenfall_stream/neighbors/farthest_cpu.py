@@ -1,0 +1,78 @@
+"""Farthest point sampling on the CPU: a Numba loop over each graph, graphs shared out to threads.
+
+Every operation of PyTorch costs more than the thousand distances of a small cloud, and a choice
+takes a dozen of them. The same sums in the same order: the same points as farthest.py.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numba import njit
+from numpy.typing import NDArray
+from torch import Tensor
+
+from evenfall_kernels.cpu.compiled import compiled
+from evenfall_kernels.cpu.threads import run_split
+
+_BYTES_A_DISTANCE = 16
+
+
+@torch.compiler.disable  # it would trace into Numba
+def choose(x: Tensor, starts: Tensor, counts: Tensor, first: Tensor) -> Tensor:
+    """(N, D) float32 or float64 to indices, graph after graph; see farthest.farthest_points.
+
+    Args:
+        x: (N, D) finite positions.
+        starts: (B + 1,) where each graph begins, and the end.
+        counts: (B,) how many to choose of each.
+        first: (B,) the point of each graph to begin with.
+    """
+    ends = torch.nn.functional.pad(counts.cumsum(0), (1, 0)).numpy()
+    chosen = np.empty(ends[-1], np.int64)
+    axes = x.t().contiguous().numpy()
+    arrays = axes, starts.numpy(), ends, first.numpy(), chosen
+
+    def fill(begin: int, end: int) -> None:
+        _choose(*arrays, begin, end)
+
+    run_split(fill, len(counts), int((starts.diff() * counts).sum()) * _BYTES_A_DISTANCE)
+    return torch.from_numpy(chosen)
+
+
+@compiled()
+def _choose(
+    axes: NDArray[np.floating], starts: NDArray[np.int64], ends: NDArray[np.int64],
+    first: NDArray[np.int64], chosen: NDArray[np.int64], begin: int, end: int,
+) -> None:  # fmt: skip
+    for graph in range(begin, end):
+        here, there = starts[graph], starts[graph + 1]
+        distance = np.full(there - here, np.inf, axes.dtype)
+        total = np.empty_like(distance)
+        current = first[graph]
+        for place in range(ends[graph], ends[graph + 1]):
+            chosen[place] = here + current
+            total[:] = 0
+            for axis in range(len(axes)):
+                _add_squares(axes[axis][here:there], current, total)
+            current = _farthest(distance, total)
+
+
+@njit(error_model="numpy", nogil=True)
+def _add_squares(values: NDArray[np.floating], current: int, total: NDArray[np.floating]) -> None:
+    origin = values[current]
+    for point in range(len(total)):
+        gap = values[point] - origin
+        total[point] += gap * gap
+
+
+@njit(error_model="numpy", nogil=True)
+def _farthest(distance: NDArray[np.floating], total: NDArray[np.floating]) -> int:
+    """distance <- min(distance, total), and the first place of the greatest of those."""
+    for point in range(len(distance)):  # on its own, so that it is vectorised
+        distance[point] = total[point] if total[point] < distance[point] else distance[point]
+    farthest = 0
+    for point in range(len(distance)):
+        if distance[point] > distance[farthest]:
+            farthest = point
+    return farthest

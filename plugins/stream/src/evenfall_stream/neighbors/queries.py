@@ -1,0 +1,167 @@
+"""Farthest point sampling and nearest neighbours with torch_geometric's signatures and results.
+
+torch_geometric's own need pyg-lib, which is not on PyPI. These use it where it is installed, and
+PyTorch, scipy and Numba where it is not.
+
+N points   M queries   D coordinates   B graphs   E edges
+"""
+
+from __future__ import annotations
+
+import torch
+import torch_geometric.typing
+from torch import Tensor
+
+from ..graphs import graph_sizes, points, starts_of
+from .farthest import farthest_points
+from .nearest import nearest
+
+_CUDA_MOST = 100
+"""pyg-lib's CUDA kernel refuses more neighbours than this."""
+
+
+def fps(
+    x: Tensor,
+    batch: Tensor | None = None,
+    ratio: float = 0.5,
+    random_start: bool = True,
+    batch_size: int | None = None,
+    *,
+    count: int | Tensor | None = None,
+) -> Tensor:
+    r"""Farthest point sampling: each next point is the farthest from those chosen before.
+
+    .. math:: i_{m+1} = \arg\max_j \min_{l \le m} \lVert x_j - x_{i_l} \rVert
+
+    Of equally far points the lowest index is taken. As in torch_geometric, a point is taken again
+    only when all others of its graph lie where chosen ones do. Random starts are drawn from torch's
+    generator, with pyg-lib too, so that `torch.manual_seed` repeats them.
+
+    Args:
+        x: (N, D) positions; torch_geometric's (N, D1, D2) is read as (N, D1 * D2).
+        batch: (N,) the graph of each point, sorted; None for one graph.
+        ratio: part of each graph's points to choose, in (0, 1], rounded up.
+        random_start: begin at any point of the graph; False: at its first.
+        batch_size: number of graphs B, so that the last ones may be empty.
+        count: choose this many of each graph instead, or all where it has fewer: a number, or one
+            for each graph, (B,).
+
+    Returns:
+        (K,) int64 indices into x, graph after graph, each in the order of choice; empty graphs give
+        none.
+
+    Raises:
+        TypeError: x is not real floating point, or batch or count not of integers.
+        ValueError: x is not finite; batch is unsorted, negative or of another length; ratio or
+            count is out of range.
+
+    Source: Qi et al., PointNet++, 2017, https://arxiv.org/abs/1706.02413.
+    """
+    x = points(x)
+    sizes = graph_sizes(batch, x.shape[0], batch_size=batch_size)
+    counts = _counts(sizes, ratio, count)
+    if not x.numel():
+        return torch.empty(0, dtype=torch.int64, device=x.device)
+    first = torch.zeros_like(sizes)
+    if random_start:
+        first = (torch.rand(len(sizes), dtype=torch.float64) * sizes).long()
+    if count is None and torch_geometric.typing.WITH_FPS and int(sizes.min()) > 0:
+        return _fps_of_pyg(x, sizes, ratio, first)
+    return farthest_points(x, sizes, counts, first)
+
+
+def knn(
+    x: Tensor,
+    y: Tensor,
+    k: int,
+    batch_x: Tensor | None = None,
+    batch_y: Tensor | None = None,
+) -> Tensor:
+    """The k points of x nearest to each point of y, within its graph.
+
+    Exact: distances are compared in float64, and equal ones by index, lowest first (pyg-lib, where
+    it is installed, compares in the type of x and promises no order of equal ones).
+
+    Args:
+        x: (N, D) points to find.
+        y: (M, D) points to find them for.
+        k: neighbours of each, at least 1; all points of the graph where it has fewer.
+        batch_x: (N,) the graph of each point of x, sorted; None for one graph.
+        batch_y: (M,) the graph of each point of y, sorted; None for one graph.
+
+    Returns:
+        (2, E) int64: row 0 counts in y, row 1 in x; in the order of y, and nearest first for each.
+
+    Raises:
+        TypeError: x or y is not real floating point, or a batch not of integers.
+        ValueError: x or y is not finite; they differ in coordinates or device; k < 1; a batch is
+            unsorted, negative or of another length.
+    """
+    x, y = points(x), points(y, "y")
+    sizes_x = graph_sizes(batch_x, x.shape[0], "batch_x")
+    sizes_y = graph_sizes(batch_y, y.shape[0], "batch_y")
+    if k < 1:
+        raise ValueError(f"k must be at least 1, got {k}")
+    if x.device != y.device:
+        raise ValueError(f"y must be where x is, on {x.device}, got {y.device}")
+    if not x.numel() or not y.numel():
+        return torch.empty(2, 0, dtype=torch.int64, device=x.device)
+    if x.shape[1] != y.shape[1]:
+        raise ValueError(
+            f"y must have the {x.shape[1]} coordinates of x, got shape {tuple(y.shape)}"
+        )
+    graphs = max(len(sizes_x), len(sizes_y))
+    sizes_x = torch.nn.functional.pad(sizes_x, (0, graphs - len(sizes_x)))
+    sizes_y = torch.nn.functional.pad(sizes_y, (0, graphs - len(sizes_y)))
+    if torch_geometric.typing.WITH_KNN and (x.device.type == "cpu" or k <= _CUDA_MOST):
+        ends = (starts_of(sizes).to(x.device) for sizes in (sizes_x, sizes_y))
+        return torch.ops.pyg.knn(x, y.to(x.dtype), *ends, k, False, 1)
+    return _edges(x, y, k, sizes_x, sizes_y)
+
+
+def _counts(sizes: Tensor, ratio: float, count: int | Tensor | None) -> Tensor:
+    """How many points to choose of each graph, (B,)."""
+    if count is None:
+        if not 0 < ratio <= 1:
+            raise ValueError(f"ratio must be in (0, 1], got {ratio}")
+        return (sizes.float() * ratio).ceil().long()  # in float32, as pyg-lib rounds
+    wanted = torch.as_tensor(count)
+    if wanted.is_floating_point() or wanted.dtype == torch.bool:
+        raise TypeError(f"count must be an integer or integers, got {wanted.dtype}")
+    if wanted.dim() > 0 and wanted.shape != sizes.shape:
+        raise ValueError(
+            f"count must be a number or one for each of {len(sizes)} graphs, "
+            f"got shape {tuple(wanted.shape)}"
+        )
+    if wanted.numel() and int(wanted.min()) < 1:
+        raise ValueError(f"count must be at least 1, got {int(wanted.min())}")
+    return torch.minimum(wanted.cpu().long(), sizes)
+
+
+def _fps_of_pyg(x: Tensor, sizes: Tensor, ratio: float, first: Tensor) -> Tensor:
+    """pyg-lib draws starts from C's generator, so the drawn one changes places with the first."""
+    starts = starts_of(sizes)
+    order = torch.arange(x.shape[0])
+    order[starts[:-1] + first] = starts[:-1]
+    order[starts[:-1]] = starts[:-1] + first
+    order = order.to(x.device)
+    return order[torch.ops.pyg.fps(x[order], starts.to(x.device), ratio, False)]
+
+
+def _edges(x: Tensor, y: Tensor, k: int, sizes_x: Tensor, sizes_y: Tensor) -> Tensor:
+    """(2, E) for graphs of any sizes: together where all have one size, else one after another."""
+    (n, m), graphs = (sizes_x[0], sizes_y[0]), len(sizes_x)
+    if bool((sizes_x == n).all() and (sizes_y == m).all()):
+        found = nearest(x.view(graphs, int(n), -1), y.view(graphs, int(m), -1), min(k, int(n)))
+        found += starts_of(sizes_x)[:-1, None, None].to(x.device)
+        rows = torch.arange(y.shape[0], device=x.device).repeat_interleave(found.shape[-1])
+        return torch.stack([rows, found.flatten()])
+    parts = zip(x.split(sizes_x.tolist()), y.split(sizes_y.tolist()), strict=True)
+    starts = zip(starts_of(sizes_x).tolist(), starts_of(sizes_y).tolist(), strict=True)
+    edges = [torch.empty(2, 0, dtype=torch.int64, device=x.device)]
+    for (some, queries), (start_x, start_y) in zip(parts, starts, strict=False):
+        if len(some) and len(queries):
+            found = nearest(some[None], queries[None], min(k, len(some)))[0]
+            rows = torch.arange(len(queries), device=x.device).repeat_interleave(found.shape[-1])
+            edges.append(torch.stack([rows + start_y, found.flatten() + start_x]))
+    return torch.cat(edges, dim=1)

@@ -1,0 +1,1 @@
+"""Layers: STREAM itself, its blocks, the embedding of events, pooling."""

@@ -1,0 +1,109 @@
+"""Events to vectors: one integer for each pixel and polarity, and its embedding.
+
+Letters: N events, S sensor pixels (or audio channels), P polarities, W width.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+def event_ids(
+    coordinates: Tensor, polarity: Tensor, sensor_size: Sequence[int], polarities: int
+) -> Tensor:
+    """(N, k) whole coordinates and (N,) polarities to ids x + W (y + H p), all different.
+
+    Raises:
+        ValueError: an event outside the sensor, or of an unknown polarity.
+    """
+    ids = torch.zeros_like(polarity, dtype=torch.long)
+    size = 1
+    columns = [*coordinates.unbind(1), polarity]
+    for axis, (column, extent) in enumerate(zip(columns, [*sensor_size, polarities], strict=True)):
+        values = column.round().long()
+        outside = (values < 0) | (values >= extent)
+        if not torch.compiler.is_compiling() and bool(outside.any()):
+            at = int(outside.nonzero()[0])
+            name = "x" if axis == len(sensor_size) else f"pos column {axis + 1}"
+            raise ValueError(
+                f"{name} must lie in 0 to {extent - 1} ({tuple(sensor_size)} sensor, {polarities} "
+                f"polarities), got {float(column[at]):g} at event {at}"
+            )
+        ids += size * values
+        size *= extent
+    return ids
+
+
+class EventEmbedding(nn.Module):
+    r"""A vector for each pixel and polarity.
+
+    Args:
+        width: W.
+        sensor_size: extent along each coordinate, (width, height) or (channels,).
+        polarities: P.
+        frequencies: None for a free vector for each id. Otherwise the vectors are smooth over the
+            sensor: products of the cosines :math:`\cos(\pi f (c + 1/2) / S)` with
+            :math:`f < frequencies` along each coordinate, mixed by a matrix for each polarity.
+            Neighbours then start alike and learn from each other, which few recordings need.
+
+    Raises:
+        ValueError: no sensor, or a size that is not positive.
+    """
+
+    def __init__(
+        self, width: int, sensor_size: Sequence[int], polarities: int, frequencies: int | None
+    ) -> None:
+        super().__init__()
+        sizes = [*sensor_size, polarities, 1 if frequencies is None else frequencies]
+        if not sensor_size or min(sizes) < 1:
+            raise ValueError(
+                "sensor_size, polarities and frequencies must be positive, "
+                f"got {tuple(sensor_size)}, {polarities} and {frequencies}"
+            )
+        self.sensor_size, self.polarities = tuple(sensor_size), polarities
+        self.frequencies = frequencies
+        if frequencies is None:
+            self.table = nn.Parameter(torch.empty(math.prod(sensor_size) * polarities, width))
+        else:
+            self.register_buffer("cosines", _cosines(self.sensor_size, frequencies), False)
+            self.mix = nn.Parameter(torch.empty(polarities, self.cosines.shape[1], width))
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Unit variance of every entry of an embedded event."""
+        if self.frequencies is None:
+            self.table.normal_()
+        else:
+            self.mix.normal_(std=self.cosines.square().sum(1).mean().rsqrt().item())
+
+    def forward(self, coordinates: Tensor, polarity: Tensor) -> Tensor:
+        """(N, k) coordinates in pixels and (N,) polarities to (N, W)."""
+        ids = event_ids(coordinates, polarity, self.sensor_size, self.polarities)
+        return nn.functional.embedding(ids, self.vectors())
+
+    def vectors(self) -> Tensor:
+        """(S P, W) the vector of each id."""
+        if self.frequencies is None:
+            return self.table
+        return (self.cosines @ self.mix).flatten(0, 1)
+
+
+def _cosines(sensor_size: Sequence[int], frequencies: int) -> Tensor:
+    """(S, F^k) products of cosines, the first coordinate running fastest over the rows.
+
+    Amplitudes fall with the frequency, as those of natural images do.
+    """
+    axes = []
+    for extent in sensor_size:
+        places = (torch.arange(extent, dtype=torch.float64) + 0.5) / extent
+        waves = torch.arange(min(frequencies, extent), dtype=torch.float64)
+        axes.append(torch.cos(math.pi * places[:, None] * waves) / (1 + waves / 2))
+    table = axes[0]
+    for axis in axes[1:]:
+        table = torch.einsum("if,jg->jifg", table, axis).reshape(len(axis) * len(table), -1)
+    return table.float()

@@ -1,0 +1,5 @@
+"""Classification of an event stream while it arrives."""
+
+from .classifier import OnlineClassifier
+
+__all__ = ["OnlineClassifier"]

@@ -1,0 +1,90 @@
+"""run_split: every part once, on PyTorch's threads or Python's, errors handed on."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+import pytest
+import torch
+
+from evenfall_kernels.cpu import threads
+
+
+@pytest.fixture(params=["openmp", "python"], autouse=True)
+def pool(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param == "python":
+        monkeypatch.setattr(threads, "_process", -1)  # as in a forked process
+    elif threads._openmp() is None:
+        pytest.skip("PyTorch brings no OpenMP runtime along that can be called")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    return str(request.param)
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 100])
+def test_every_index_comes_once(size: int) -> None:
+    seen: list[int] = []
+    threads.run_split(lambda start, stop: seen.extend(range(start, stop)), size, 10**9)
+    assert sorted(seen) == list(range(size))
+
+
+def test_little_work_stays_in_this_thread() -> None:
+    calls: list[tuple[int, int, int]] = []
+
+    def fill(start: int, stop: int) -> None:
+        calls.append((start, stop, threading.get_ident()))
+
+    threads.run_split(fill, 100, 1)
+    assert calls == [(0, 100, threading.get_ident())]
+
+
+def test_parts_run_at_the_same_time() -> None:
+    together = threading.Barrier(3, timeout=20)  # broken unless all three arrive
+    threads.run_split(lambda start, stop: together.wait() and None, 3, 10**9)
+    assert not together.broken
+
+
+def test_an_error_reaches_the_caller() -> None:
+    def fill(start: int, stop: int) -> None:
+        if start:
+            raise KeyError(f"part from {start}")
+
+    with pytest.raises(KeyError, match="part from"):
+        threads.run_split(fill, 3, 10**9)
+    seen: list[int] = []
+    threads.run_split(lambda start, stop: seen.append(start), 3, 10**9)
+    assert sorted(seen) == [0, 1, 2]
+
+
+def test_several_callers_at_once() -> None:
+    counts = [0] * 4
+
+    def caller(which: int) -> None:
+        for _ in range(20):
+            sizes: list[int] = []
+
+            def fill(start: int, stop: int, sizes: list[int] = sizes) -> None:
+                time.sleep(1e-4)
+                sizes.append(stop - start)
+
+            threads.run_split(fill, 50, 10**9)
+            counts[which] += sum(sizes)
+
+    callers = [threading.Thread(target=caller, args=(i,)) for i in range(4)]
+    for one in callers:
+        one.start()
+    for one in callers:
+        one.join(60)
+    assert counts == [1000] * 4
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
+def test_pools_survive_a_fork() -> None:
+    threads.run_split(lambda start, stop: None, 3, 10**9)
+    child = os.fork()
+    if child == 0:
+        seen: list[int] = []
+        threads.run_split(lambda start, stop: seen.append(start), 3, 10**9)
+        os._exit(0 if sorted(seen) == [0, 1, 2] else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

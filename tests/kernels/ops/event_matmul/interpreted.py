@@ -1,0 +1,80 @@
+"""Run the Triton backend on the CPU and write its largest error, case by case, as JSON.
+
+A process of its own, because Triton reads TRITON_INTERPRET when it is first imported. Output
+buffers are poisoned with NaN, and so are the weights of units that are silent in the whole batch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+os.environ["TRITON_INTERPRET"] = "1"
+
+import torch
+from torch import Tensor
+
+from evenfall_kernels import compress_rows, quantize_rows
+from evenfall_kernels.ops.event_matmul import triton
+
+DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "int8": torch.int8,
+}
+new_empty = torch.Tensor.new_empty
+SHAPES = [(1, 1, 1), (3, 63, 100), (2, 100, 63), (17, 5, 3), (0, 5, 3), (2, 0, 3), (2, 5, 0)]
+
+
+def poisoned(tensor: Tensor, *shape: int, **options: Any) -> Tensor:
+    empty = new_empty(tensor, *shape, **options)
+    return empty.fill_(float("nan")) if empty.is_floating_point() else empty
+
+
+def largest(got: Tensor, wanted: Tensor) -> float:
+    difference = (got.double() - wanted.double()).abs()
+    worst = float(difference.max()) if difference.numel() else 0.0
+    return worst if worst == worst else float("inf")
+
+
+def dense_error(events: Tensor, weight: Tensor, dtype: torch.dtype) -> float:
+    stored, scale = (
+        quantize_rows(weight) if dtype == torch.int8 else (weight.to(dtype, copy=True), None)
+    )
+    exact = stored.double() if scale is None else stored.double() * scale.double()[:, None]
+    wanted = events.double() @ exact
+    if dtype != torch.int8:
+        stored[(events == 0).all(dim=0)] = float("nan")
+    return largest(triton.forward(events, stored, scale), wanted)
+
+
+def rows_error(events: Tensor, weight: Tensor, dtype: torch.dtype, index: torch.dtype) -> float:
+    sparse = weight * (torch.rand(weight.shape) < 0.3)
+    rows = compress_rows(sparse, dtype=dtype, index_dtype=index)
+    parts = rows.values, rows.columns, rows.row_starts, rows.scale
+    out = triton.forward_rows(events, *parts, weight.shape[1])
+    return largest(out, events.double() @ rows.dense().double())
+
+
+def main() -> None:
+    torch.manual_seed(0)
+    torch.Tensor.new_empty = poisoned
+    errors = {}
+    for n_batch, n_units, n_out in SHAPES:
+        events = torch.randn(n_batch, n_units) * (torch.rand(n_batch, n_units) < 0.3)
+        weight = torch.randn(n_units, n_out)
+        for name, dtype in DTYPES.items():
+            case = f"{name}-{n_batch}x{n_units}x{n_out}"
+            errors[f"dense-{case}"] = dense_error(events, weight, dtype)
+            errors[f"uint16-{case}"] = rows_error(events, weight, dtype, torch.uint16)
+            errors[f"int32-{case}"] = rows_error(events, weight, dtype, torch.int32)
+    events = torch.tensor([[float("nan"), 0.0], [0.0, 1.0]])
+    out = triton.forward(events, torch.ones(2, 3), None)
+    errors["nan"] = largest(out.isnan(), torch.tensor([[True] * 3, [False] * 3]))
+    json.dump(errors, sys.stdout)
+
+
+main()

@@ -1,0 +1,127 @@
+"""Run in a process of its own with TRITON_INTERPRET=1: prints the errors of Triton's scan."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+os.environ["TRITON_INTERPRET"] = "1"
+
+import torch
+from cases import EMPTY, Make, case
+
+from evenfall import use_backend
+from evenfall.testing import compare
+from evenfall.testing.memory import poisoned_memory
+from evenfall_kernels import selective_scan
+from evenfall_kernels.ops.selective_scan import triton
+
+triton._PROGRAMS = 1  # as with many channels: several in one program
+
+
+def without(make: Make, *names: str) -> Make:
+    """The same case, these arguments left out."""
+
+    def made(dtype: torch.dtype, device: str) -> dict[str, Any]:
+        return {name: value for name, value in make(dtype, device).items() if name not in names}
+
+    return made
+
+
+def laid(make: Make, lay: Callable[[torch.Tensor], torch.Tensor], *names: str) -> Make:
+    """The same case, these tensors laid out in memory another way."""
+
+    def made(dtype: torch.dtype, device: str) -> dict[str, Any]:
+        inputs = make(dtype, device)
+        return inputs | {name: lay(inputs[name]) for name in names}
+
+    return made
+
+
+def abreast(tensor: torch.Tensor) -> torch.Tensor:
+    """Its channels side by side, as linear layers leave them."""
+    return tensor.transpose(1, 2).contiguous().transpose(1, 2)
+
+
+def a_half(tensor: torch.Tensor) -> torch.Tensor:
+    """Half of the channels of a larger tensor."""
+    return torch.cat([tensor, tensor], 1)[:, : tensor.shape[1]]
+
+
+def far_apart(tensor: torch.Tensor) -> torch.Tensor:
+    """Its rows more than 2^31 elements apart. Memory in between is never touched and costs none."""
+    strides = (2**31 + 16, *tensor.stride()[1:])
+    return torch.empty_strided(tensor.shape, strides, dtype=tensor.dtype).copy_(tensor)
+
+
+SIGNALS = ("u", "delta", "z")
+CASES: dict[str, Make] = {
+    "one step": case(batch=2),
+    "two chunks": case(channels=6, length=150, states=3),
+    "groups": case(batch=2, channels=10, length=20, groups=2),
+    "plain": case(length=20, gate=False, delta_softplus=False),
+    "one state": case(channels=2, length=9, states=1),
+    "256 states": case(channels=2, length=2, states=256),
+    "step": case(batch=2, length=33, step=True),
+    "zoh": case(batch=2, length=33, discretization="zoh"),
+    "dirac, step": case(length=33, step=True, discretization="dirac"),
+    "async": case(length=33, step=True, discretization="async"),
+    "packed": case(channels=3, length=170, ends=[0, 7, 7, 140, 170]),
+    "packed, step": case(length=20, step=True, ends=[0, 13, 20], discretization="zoh"),
+    "packed, long": case(channels=3, length=290, states=2, ends=[0, 7, 7, 290], step=True),
+    "rows made whole": case(channels=3, length=257, states=2, step=True, groups=3),
+    "nothing optional": without(
+        case(batch=2, length=40), "D", "z", "delta_bias", "initial_state", "delta_softplus"
+    ),
+    "step, no scale": without(case(length=33, step=True), "step_scale"),
+    "channels side by side": laid(case(batch=2, length=33), abreast, *SIGNALS),
+    "the gate's alone": laid(case(batch=2, length=33), abreast, "z"),
+    "half a tensor": laid(case(batch=2, length=33), a_half, *SIGNALS),
+    **EMPTY,
+}
+FAR = {"far apart": laid(case(batch=2, channels=1, length=20, states=1), far_apart, "u")}
+LOW = ("groups", "packed, step", "async")
+
+
+def _error(got: torch.Tensor | None, want: torch.Tensor | None) -> float:
+    if want is None or not want.numel():
+        return float(got is not None and bool(got.any()))
+    found = torch.zeros_like(want) if got is None else got.double()
+    if found.shape != want.shape or not found.isfinite().all():
+        return float("inf")
+    return float((found - want).abs().max() / want.abs().max().clamp_min(1e-9))
+
+
+def _run(backend: str, inputs: compare.Inputs) -> compare.Result:
+    def call(**keywords: object) -> object:
+        with use_backend(backend):
+            return selective_scan(**keywords, return_last_state=True)
+
+    return compare.run(call, inputs)
+
+
+def main() -> None:
+    errors = {}
+    runs = [(name, make, torch.float32) for name, make in CASES.items()]
+    runs += [
+        (name, CASES[name], dtype) for name in LOW for dtype in (torch.bfloat16, torch.float16)
+    ]
+    runs += [(name, make, torch.bfloat16) for name, make in FAR.items()]
+    for name, make, dtype in runs:
+        inputs = make(dtype, "cpu")
+        if dtype != torch.float32:
+            name = f"{name}, {str(dtype).removeprefix('torch.')}"
+        with poisoned_memory():
+            got = _run("triton", inputs)
+        want = _run("reference", compare.to_reference(inputs))
+        pairs = [*zip(got.outputs, want.outputs, strict=True)]
+        pairs += [(got.gradients[k], v) for k, v in want.gradients.items()]
+        errors[name] = max(_error(one, other) for one, other in pairs)
+    json.dump(errors, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

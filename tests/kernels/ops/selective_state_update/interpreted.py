@@ -1,0 +1,60 @@
+"""Run the Triton backend on the CPU and write its largest error, case by case, as JSON.
+
+A process of its own, because Triton reads TRITON_INTERPRET when it is first imported. Buffers are
+poisoned with NaN.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+os.environ["TRITON_INTERPRET"] = "1"
+
+import torch
+from test_step import OPTIONAL, expected, make
+
+from evenfall.testing.memory import poisoned_memory
+from evenfall_kernels.ops.selective_state_update import triton
+
+SIZES = [(1, 1, 1, 1), (2, 63, 5, 1), (2, 6, 100, 3), (0, 3, 4, 1), (2, 3, 1, 3), (1, 33, 256, 1)]
+
+
+def error(
+    sizes: tuple[int, ...], left_out: tuple[str, ...], softplus: bool, strided: bool
+) -> float:
+    inputs = make(*sizes, dtype=torch.float32)
+    if softplus:
+        inputs["dt"] = inputs["dt"] * 20  # both of its branches
+    else:
+        inputs["dt"] = inputs["dt"].abs() + 5  # a negative step makes the state explode
+    given = {name: None if name in left_out else tensor for name, tensor in inputs.items()}
+    state, out = expected({n: t for n, t in given.items() if t is not None}, softplus)
+    held = torch.stack([inputs["state"]] * 2, dim=1)
+    given["state"] = held[:, 1] if strided else inputs["state"].clone()
+    with poisoned_memory():
+        got = triton.step(*given.values(), softplus)
+    return max(relative(got, out), relative(given["state"], state))
+
+
+def relative(got: torch.Tensor, want: torch.Tensor) -> float:
+    if not want.numel():
+        return 0.0
+    scale = want.abs().clamp(min=1)
+    return float(((got.double() - want).abs() / scale).max().nan_to_num(float("inf")))
+
+
+def main() -> None:
+    found = {
+        f"{sizes}, without {left_out}, softplus {softplus}": error(
+            sizes, left_out, softplus, strided=softplus
+        )
+        for sizes in SIZES
+        for left_out in ((), OPTIONAL)
+        for softplus in (True, False)
+    }
+    json.dump(found, sys.stdout)
+
+
+main()

@@ -1,0 +1,181 @@
+"""selective_state_update: every backend against float64, in place, differentiable, refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from evenfall import use_backend
+from evenfall_kernels import selective_state_update
+from evenfall_kernels.ops.selective_state_update.op import selective_state_update_op
+
+OPTIONAL = ("D", "z", "dt_bias")
+TOLERANCE = {torch.float32: 2e-6, torch.bfloat16: 1e-2, torch.float16: 2e-3, torch.float64: 1e-12}
+
+
+def make(
+    batch: int = 3, dim: int = 6, n: int = 16, groups: int | None = None, dtype: Any = torch.float64
+) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    projections = (batch, n) if groups is None else (batch, groups, n)
+    shapes = {
+        "state": (batch, dim, n), "x": (batch, dim), "dt": (batch, dim), "A": (dim, n),
+        "B": projections, "C": projections, "D": (dim,), "z": (batch, dim), "dt_bias": (dim,),
+    }  # fmt: skip
+    made = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+    made["A"] = -made["A"].abs()
+    return {name: tensor.to(dtype) for name, tensor in made.items()}
+
+
+def expected(inputs: dict[str, Tensor], softplus: bool) -> tuple[Tensor, Tensor]:
+    """The equation of the docstring, channel by channel, in float64."""
+    given = {name: tensor.double() for name, tensor in inputs.items()}
+    state, out = given["state"].clone(), torch.zeros_like(given["x"])
+    for d in range(state.shape[1]):
+        B, C = given["B"], given["C"]
+        if B.dim() == 3:
+            group = d // (state.shape[1] // B.shape[1])
+            B, C = B[:, group], C[:, group]
+        delta = given["dt"][:, d] + (given["dt_bias"][d] if "dt_bias" in given else 0)
+        delta = F.softplus(delta) if softplus else delta
+        decay = (delta[:, None] * given["A"][d]).exp()
+        state[:, d] = decay * state[:, d] + (delta * given["x"][:, d])[:, None] * B
+        out[:, d] = (state[:, d] * C).sum(-1)
+        if "D" in given:
+            out[:, d] += given["D"][d] * given["x"][:, d]
+        if "z" in given:
+            out[:, d] *= F.silu(given["z"][:, d])
+    return state, out
+
+
+def assert_near(got: Tensor, want: Tensor, dtype: torch.dtype) -> None:
+    tolerance = TOLERANCE[dtype] * max(1.0, float(want.abs().max())) if want.numel() else 1
+    torch.testing.assert_close(got.double(), want, rtol=0, atol=tolerance)
+
+
+@pytest.fixture(params=["cpu", "reference"])
+def backend(request: pytest.FixtureRequest) -> Any:
+    with use_backend(request.param, "selective_state_update"):
+        yield request.param
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("left_out", [(), ("D",), ("z",), ("dt_bias",), OPTIONAL])
+@pytest.mark.parametrize("softplus", [True, False])
+def test_equals_float64(backend: str, dtype: Any, left_out: Any, softplus: bool) -> None:
+    inputs = {name: t for name, t in make(dtype=dtype).items() if name not in left_out}
+    state, out = expected(inputs, softplus)
+    inputs["state"] = inputs["state"].float()
+    got = selective_state_update(**inputs, dt_softplus=softplus)
+    assert got.dtype == dtype
+    assert_near(got, out, dtype)
+    assert_near(inputs["state"], state, torch.float32)
+
+
+@pytest.mark.parametrize(
+    "sizes", [(1, 1, 1, None), (2, 63, 5, None), (2, 6, 100, 3), (1, 100, 256, 1), (0, 3, 4, None),
+              (2, 0, 4, None), (2, 3, 0, None)],
+)  # fmt: skip
+def test_sizes_and_groups(backend: str, sizes: Any) -> None:
+    inputs = make(*sizes, dtype=torch.float32)
+    state, out = expected(inputs, True)
+    got = selective_state_update(**inputs, dt_softplus=True)
+    assert got.shape == out.shape
+    assert_near(got, out, torch.float32)
+    assert_near(inputs["state"], state, torch.float32)
+
+
+@pytest.mark.parametrize("n", [5, 16])
+@pytest.mark.parametrize("value", [-1e4, -100.0, 100.0, 1e4, float("inf"), float("nan")])
+def test_overflow_is_infinite_not_large(n: int, value: float) -> None:
+    inputs = {name: tensor.abs() for name, tensor in make(n=n, dtype=torch.float32).items()}
+    inputs["A"] = torch.full_like(inputs["A"], value)
+    other = {name: tensor.clone() for name, tensor in inputs.items()}
+    got = selective_state_update(**inputs)
+    with use_backend("reference", "selective_state_update"):
+        want = selective_state_update(**other)
+    torch.testing.assert_close(got, want, equal_nan=True, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        inputs["state"], other["state"], equal_nan=True, rtol=1e-5, atol=1e-5
+    )
+
+
+def test_float64_is_exact() -> None:
+    inputs = make()
+    state, out = expected(inputs, True)
+    with use_backend("reference", "selective_state_update"):
+        assert_near(selective_state_update(**inputs, dt_softplus=True), out, torch.float64)
+    assert_near(inputs["state"], state, torch.float64)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_state_that_is_a_view_is_changed_where_it_lies(backend: str, dtype: torch.dtype) -> None:
+    inputs = make(dtype=torch.float32)
+    heads = torch.full((3, 2, 6, 16), 7.0, dtype=dtype)
+    heads[:, 1] = inputs["state"].to(dtype)
+    state, out = expected(inputs | {"state": heads[:, 1]}, False)
+    got = selective_state_update(**inputs | {"state": heads[:, 1]})
+    assert_near(got, out, torch.float32)
+    assert_near(heads[:, 1], state, dtype)
+    assert (heads[:, 0] == 7).all()
+
+
+def test_other_inputs_are_left_alone(backend: str) -> None:
+    inputs = make(dtype=torch.float32)
+    before = {name: tensor.clone() for name, tensor in inputs.items()}
+    selective_state_update(**inputs, dt_softplus=True)
+    assert [n for n in inputs if not torch.equal(inputs[n], before[n])] == ["state"]
+
+
+def test_gradients_pass_through_out_and_state() -> None:
+    inputs = {name: tensor.requires_grad_() for name, tensor in make(2, 3, 4).items()}
+
+    def call(*tensors: Tensor) -> tuple[Tensor, Tensor]:
+        state, *rest = tensors
+        state = state.clone()
+        with use_backend("reference", "selective_state_update"):
+            return selective_state_update(state, *rest, dt_softplus=True), state
+
+    assert torch.autograd.gradcheck(call, tuple(inputs.values()))
+
+
+@pytest.mark.parametrize("left_out", [(), OPTIONAL])
+def test_opcheck_knows_that_the_state_changes(left_out: Any) -> None:
+    inputs = make(dtype=torch.float32, groups=2)
+    values = [None if name in left_out else tensor for name, tensor in inputs.items()]
+    torch.library.opcheck(selective_state_update_op, (*values, True))
+    schema = str(torch.ops.evenfall.selective_state_update.default._schema)
+    assert "Tensor(a0!) state" in schema and schema.count("!") == 1
+
+
+def test_compiles_without_a_graph_break() -> None:
+    compiled = torch.compile(selective_state_update, backend="aot_eager", fullgraph=True)
+    inputs, others = make(dtype=torch.float32), make(dtype=torch.float32)
+    with torch.no_grad():
+        got, want = compiled(**inputs, dt_softplus=True), expected(others, True)
+    assert_near(got, want[1], torch.float32)
+    assert_near(inputs["state"], want[0], torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "words"),
+    [
+        ({"state": [1.0]}, TypeError, "state must be a Tensor, got list"),
+        ({"x": torch.ones(3, 6).int()}, TypeError, "x must be floating point, got torch.int32"),
+        ({"state": torch.ones(6, 16)}, ValueError, r"state must have shape \(batch, dim, n\)"),
+        ({"x": torch.ones(6)}, ValueError, r"x must have shape \(3, 6\).*got \(6,\)"),
+        ({"A": torch.ones(16)}, ValueError, r"A must have shape \(6, 16\)"),
+        ({"B": torch.ones(3, 4, 16)}, ValueError, "groups that divide dim = 6, got 4"),
+        ({"C": torch.ones(3, 2, 16)}, ValueError, r"C must have shape \(3, 16\)"),
+        ({"z": torch.ones(3, 5)}, ValueError, r"z must have shape \(3, 6\)"),
+        ({"dt_bias": torch.ones(1)}, ValueError, r"dt_bias must have shape \(6,\)"),
+        ({"D": torch.ones(6, device="meta")}, ValueError, "D is on meta, but state is on cpu"),
+    ],
+)
+def test_refused(changed: dict[str, Any], error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        selective_state_update(**make(dtype=torch.float32) | changed)

@@ -1,0 +1,213 @@
+"""`evenfall egru`, from training to the published folder, on a corpus of a few lines."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from huggingface_hub import ModelCard
+from typer.testing import CliRunner, Result
+
+from evenfall_egru.cli import app
+from evenfall_egru.evaluation.perplexity import evaluate_tokens
+from evenfall_egru.loading import load_checkpoint
+from evenfall_egru.text.corpus import encode
+
+LINES = [
+    "the company said it will sell <unk> shares",
+    "the bank fell N points",
+    "it will buy the bank",
+]
+RECIPE = {
+    "epochs": 1,
+    "lanes": 2,
+    "window": 8,
+    "model": {"embedding_size": 6, "hidden_sizes": [10, 6]},
+}
+
+
+def _evenfall(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+def _fails(*arguments: object) -> str:
+    """The one line on stderr of a command that must fail."""
+    result = _evenfall(*arguments)
+    assert result.exit_code == 1, result.output
+    assert isinstance(result.exception, SystemExit)
+    (line,) = result.stderr.strip().splitlines()
+    assert line.startswith("Error: ")
+    return line
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("corpus")
+    for split, times in (("train", 20), ("valid", 6), ("test", 5)):
+        (folder / f"{split}.txt").write_text("\n".join(LINES * times) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(RECIPE))
+    output = folder / "out"
+    result = _evenfall("train", folder / "recipe.yaml", "--data", corpus, "--output", output)
+    assert result.exit_code == 0, result.output
+    return output
+
+
+@pytest.fixture(scope="module")
+def packed(run: Path, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cards") / "egru-tiny"
+    picture = folder.parent / "images" / "raster.png"
+    result = _evenfall(
+        "pack", run / "best", "--data", corpus, "--output", folder, "--picture", picture
+    )
+    assert result.exit_code == 0, result.output
+    assert picture.read_bytes() == (folder / "raster.png").read_bytes()
+    return folder
+
+
+def test_help_names_every_command() -> None:
+    listed = _evenfall("--help").output
+    for name in ("train", "evaluate", "generate", "convert", "pack", "demo"):
+        assert name in listed
+        assert "Usage" in _evenfall(name, "--help").output
+
+
+def test_train_refuses_a_used_folder_and_bad_recipes(
+    run: Path, corpus: Path, tmp_path: Path
+) -> None:
+    recipe = run.parent / "recipe.yaml"
+    assert "holds a run already" in _fails("train", recipe, "--data", corpus, "--output", run)
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("epoch: 3\n")
+    message = _fails("train", bad, "--data", corpus, "--output", tmp_path / "out")
+    assert "unknown keys ['epoch']" in message
+    bad.write_text("betas: 3\n")
+    assert "wrong kind" in _fails("train", bad, "--data", corpus, "--output", tmp_path / "out")
+    message = _fails("train", recipe, "--data", tmp_path / "no", "--output", tmp_path / "out")
+    assert "does not exist" in message
+
+
+def test_evaluate_states_the_protocol_and_writes_results(
+    run: Path, corpus: Path, tmp_path: Path
+) -> None:
+    result = _evenfall(
+        "evaluate", run / "best", "--data", corpus, "--split", "test", "--window", 9,
+        "--carry", "output", "--output", tmp_path / "out", "--device", "cpu",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    saved = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert "window 9, carry output" in result.stdout
+    assert f"{saved['perplexity']:.2f}" in result.stdout
+    model, tokenizer = load_checkpoint(run / "best", "cpu")
+    tokens = encode(tokenizer, (corpus / "test.txt").read_text())
+    expected = evaluate_tokens(model, tokens, window=9, carry="output")
+    assert saved["perplexity"] == pytest.approx(expected["perplexity"], rel=1e-5)
+    assert saved["activity"] == pytest.approx(expected["activity"])
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["raster.png", "results.json"]
+
+
+def test_evaluate_reads_a_text_file(run: Path, tmp_path: Path) -> None:
+    text = tmp_path / "some.txt"
+    text.write_text("the bank fell\n")
+    result = _evenfall("evaluate", run / "best", "--text", text)
+    assert result.exit_code == 0, result.output
+    text.write_bytes(b"\xff\xfe")
+    assert "not UTF-8" in _fails("evaluate", run / "best", "--text", text)
+    assert "exactly one of --data and --text" in _fails("evaluate", run / "best")
+    archive = tmp_path / "corpus.zip"
+    archive.write_bytes(b"no archive")
+    assert "cannot be read" in _fails("evaluate", run / "best", "--data", archive)
+
+
+def test_checkpoints_that_cannot_be_loaded(run: Path, tmp_path: Path) -> None:
+    assert "neither a folder nor a model" in _fails("generate", tmp_path / "absent", "the")
+    (tmp_path / "empty").mkdir()
+    assert "cannot be loaded" in _fails("generate", tmp_path / "empty", "the")
+    cut = tmp_path / "cut"
+    cut.mkdir()
+    for file in (run / "best").iterdir():
+        (cut / file.name).write_bytes(file.read_bytes())
+    weights = cut / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-40])
+    assert "weights cannot be read" in _fails("generate", cut, "the")
+    assert "not available" in _fails("generate", run / "best", "the", "--device", "abacus")
+
+
+def test_generate_repeats_with_a_seed(run: Path) -> None:
+    def text(*options: object) -> str:
+        result = _evenfall(
+            "generate", run / "best", "the company", "--max-new-tokens", 12, *options
+        )
+        assert result.exit_code == 0, result.output
+        assert result.stdout.startswith("the company")
+        return result.stdout
+
+    assert text("--seed", 3) == text("--seed", 3)
+    assert text("--greedy") == text("--greedy", "--seed", 9)
+    result = _evenfall("generate", run / "best", "the Zebra")
+    assert "not in the vocabulary: Zebra" in result.stderr
+    assert "temperature must be positive" in _fails(
+        "generate", run / "best", "the", "--temperature", 0
+    )
+
+
+def test_convert_names_a_file_that_is_no_checkpoint(corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.pt").write_bytes(b"nothing")
+    message = _fails(
+        "convert", tmp_path / "model.pt", "--corpus", corpus, "--output", tmp_path / "out"
+    )
+    assert "cannot be read as a state_dict" in message
+
+
+def test_packed_folder_is_complete_and_its_results_hold(packed: Path, corpus: Path) -> None:
+    names = {p.name for p in packed.iterdir()}
+    assert names >= {
+        "README.md", "config.json", "model.safetensors", "modeling_egru.py", "raster.png",
+        "recipe.yaml", "reference_egru.py", "results.json", "tokenizer.json",
+    }  # fmt: skip
+    results = json.loads((packed / "results.json").read_text())
+    assert str(corpus) not in json.dumps(results)
+    model, tokenizer = load_checkpoint(packed, "cpu")
+    for evaluation in results["evaluations"]:
+        tokens = encode(tokenizer, (corpus / f"{evaluation['split']}.txt").read_text())
+        window, carry = evaluation["window"], evaluation["carry"]
+        again = evaluate_tokens(model, tokens, window=window, carry=carry)
+        assert evaluation["perplexity"] == pytest.approx(again["perplexity"], rel=1e-5)
+    assert {(e["split"], e["protocol"]) for e in results["evaluations"]} == {
+        (split, protocol)
+        for split in ("valid", "test")
+        for protocol in ("full carry", "window 70, output carry")
+    }
+    assert len(ModelCard.load(packed / "README.md").data.eval_results) == 4
+
+
+def test_pack_refuses_what_it_cannot_publish(
+    run: Path, packed: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ("pack", run / "best", "--data", corpus, "--output")
+    assert "exists already" in _fails(*arguments, packed)
+    assert "dtype must be one of" in _fails(*arguments, tmp_path / "new", "--dtype", "int3")
+    assert "no recipe.yaml" in _fails(
+        "pack", tmp_path, "--data", corpus, "--output", tmp_path / "new"
+    )
+    monkeypatch.setattr("evenfall_egru.publish.pack.MOST_BYTES", 10)
+    assert "want at most 10" in _fails(*arguments, tmp_path / "new")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_demo_runs_on_a_small_checkpoint(packed: Path, tmp_path: Path) -> None:
+    result = _evenfall(
+        "demo", "--checkpoint", packed, "--output", tmp_path / "demo_out", "--tokens", 5
+    )
+    assert result.exit_code == 0, result.output
+    for said in ("the company said it", "perplexity", "activity, layer 2", "tokens/s"):
+        assert said in result.stdout
+    assert [p.name for p in (tmp_path / "demo_out").iterdir()] == ["raster.png"]
+    assert "is no folder" in _fails("demo", "--checkpoint", tmp_path / "absent")

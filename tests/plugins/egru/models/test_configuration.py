@@ -1,0 +1,72 @@
+"""EgruConfig: what is impossible is refused by name, what is possible survives a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("transformers")
+
+from transformers import AutoConfig
+
+from evenfall_egru import EgruConfig
+
+IMPOSSIBLE = [
+    ({"vocab_size": 0}, "vocab_size must be an integer of at least 1, got 0"),
+    ({"embedding_size": -3}, "embedding_size must be an integer of at least 1, got -3"),
+    ({"hidden_sizes": []}, "hidden_sizes must name at least one layer"),
+    ({"hidden_sizes": [8, 0]}, r"each an integer of at least 1, got \[8, 0\]"),
+    ({"variant": "gru"}, "variant must be 'released' or 'paper', got 'gru'"),
+    ({"carry": "none"}, "carry must be 'full' or 'output', got 'none'"),
+    ({"threshold_mean": 1.0}, r"threshold_mean must lie in \(0, 1\), got 1.0"),
+    ({"zoneout": 1.0}, r"zoneout must lie in \[0, 1\), got 1.0"),
+    ({"dropconnect": -0.1}, r"dropconnect must lie in \[0, 1\), got -0.1"),
+    ({"word_dropout": 2.0}, r"word_dropout must lie in \[0, 1\), got 2.0"),
+    ({"vocab_size": "many"}, "vocab_size must be an integer of at least 1, got 'many'"),
+    ({"hidden_sizes": 20}, "hidden_sizes must name at least one layer.* got 20"),
+    ({"hidden_sizes": ["20"]}, r"hidden_sizes .* got \['20'\]"),
+    ({"zoneout": "none"}, r"zoneout must lie in \[0, 1\), got 'none'"),
+]
+
+
+@pytest.mark.parametrize(("settings", "words"), IMPOSSIBLE)
+def test_impossible_values_are_named(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        EgruConfig(**settings)
+
+
+def test_defaults_are_the_published_language_model() -> None:
+    config = EgruConfig()
+    assert (config.vocab_size, config.embedding_size) == (10000, 750)
+    assert config.hidden_sizes == [1350, 1350, 750]
+    assert (config.hidden_size, config.num_hidden_layers) == (750, 3)
+    assert EgruConfig().hidden_sizes is not config.hidden_sizes
+
+
+def test_json_round_trip(tmp_path: Path) -> None:
+    config = EgruConfig(
+        vocab_size=41,
+        hidden_sizes=[20, 12],
+        variant="paper",
+        carry="output",
+        dropconnect=0.3,
+        support=1.5,
+        eos_token_id=[1, 2],
+        threshold_trainable=False,
+        tie_word_embeddings=False,
+    )
+    config.save_pretrained(tmp_path)
+    for loaded in (EgruConfig.from_pretrained(tmp_path), AutoConfig.from_pretrained(tmp_path)):
+        assert type(loaded) is EgruConfig
+        assert loaded.to_diff_dict() == config.to_diff_dict()
+        assert loaded.layer_types == ["egru", "egru"]
+
+
+def test_a_broken_file_is_refused_on_loading(tmp_path: Path) -> None:
+    EgruConfig().save_pretrained(tmp_path)
+    file = tmp_path / "config.json"
+    file.write_text(file.read_text().replace('"released"', '"relased"'))
+    with pytest.raises(ValueError, match="variant must be .* got 'relased'"):
+        EgruConfig.from_pretrained(tmp_path)

@@ -1,0 +1,227 @@
+"""Whole runs on a tiny corpus: learning, stopping and going on, and two processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("accelerate")
+
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from evenfall_egru.evaluation.perplexity import evaluate_tokens
+from evenfall_egru.text.corpus import encode, read_split
+from evenfall_egru.training import Recipe, load_recipe, run, train
+from evenfall_egru.training.checkpoints import last_whole_checkpoint
+from evenfall_egru.training.trainer import EgruTrainer
+
+NOISE = {"hidden_dropout": 0.1, "word_dropout": 0.1, "dropconnect": 0.2, "zoneout": 0.1}
+STEPS_AN_EPOCH = 12  # 1320 tokens in 8 lanes of windows of 12
+
+
+def recipe(epochs: int = 2, learning_rate: float = 1e-2, **model: Any) -> Recipe:
+    model = {"embedding_size": 12, "hidden_sizes": [20, 12], **model}
+    return Recipe(
+        model=model, epochs=epochs, lanes=8, window=12, learning_rate=learning_rate, seed=5
+    )
+
+
+def log(output: Path, key: str) -> dict[int, float]:
+    """Step -> the last value that was logged for it."""
+    lines = map(json.loads, (output / "log.jsonl").read_text().splitlines())
+    return {line["step"]: line[key] for line in lines if key in line}
+
+
+@pytest.fixture
+def _every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Log the loss of each step."""
+    original = run._arguments
+
+    def arguments(*args: Any) -> Any:
+        made = original(*args)
+        made.logging_steps = 1
+        return made
+
+    monkeypatch.setattr(run, "_arguments", arguments)
+
+
+@pytest.mark.usefixtures("_every_step")
+def test_loss_falls_and_the_best_model_is_kept(corpus: Path, tmp_path: Path) -> None:
+    settings = recipe(epochs=6, learning_rate=4e-2)
+    best = train(settings, corpus, tmp_path / "run")
+    losses = log(tmp_path / "run", "loss")
+    assert sorted(losses) == list(range(1, 6 * STEPS_AN_EPOCH + 1))
+    assert losses[72] < 0.6 * losses[1]
+
+    perplexities = log(tmp_path / "run", "eval_perplexity")
+    assert sorted(perplexities) == [12, 24, 36, 48, 60, 72]
+    model = AutoModelForCausalLM.from_pretrained(best)
+    tokenizer = AutoTokenizer.from_pretrained(best)
+    valid = encode(tokenizer, read_split(corpus, "valid"))
+    result = evaluate_tokens(model, valid, lanes=16)
+    assert result["perplexity"] == pytest.approx(min(perplexities.values()), rel=1e-5)
+    assert load_recipe(best / "recipe.yaml") == settings
+    assert model.config.eos_token_id == tokenizer.convert_tokens_to_ids("<eos>")
+    assert not list(best.glob("*.bin")) and list(best.glob("*.safetensors"))
+
+
+@pytest.mark.usefixtures("_every_step")
+def test_the_loss_is_the_mean_over_all_tokens(corpus: Path, tmp_path: Path) -> None:
+    """The first logged loss is that of the first window under the initial weights."""
+    seen: list[float] = []
+    original = EgruTrainer.compute_loss
+
+    def compute_loss(self: Any, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        if not seen:
+            logits = model(inputs["input_ids"]).logits.flatten(0, 1)
+            targets = inputs["labels"].flatten()
+            seen.append(float(torch.nn.functional.cross_entropy(logits, targets).detach()))
+        return original(self, model, inputs, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EgruTrainer, "compute_loss", compute_loss)
+        train(recipe(epochs=1), corpus, tmp_path / "run")
+    assert log(tmp_path / "run", "loss")[1] == pytest.approx(seen[0], rel=1e-4)
+
+
+class Killed(BaseException):
+    pass
+
+
+# Killed within the first epoch, right after an epoch, and within a later one.
+@pytest.mark.usefixtures("_every_step")
+@pytest.mark.parametrize(("save_steps", "killed_at"), [(4, 7), (None, 13), (5, 18)])
+def test_a_resumed_run_goes_on_as_if_never_stopped(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save_steps: int, killed_at: int
+) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    train(recipe(**NOISE), corpus, whole, save_steps=save_steps)
+
+    original, calls = EgruTrainer.training_step, []
+
+    def training_step(self: Any, *args: Any, **kwargs: Any) -> Any:
+        calls.append(1)
+        if len(calls) == killed_at + 1:
+            raise Killed
+        return original(self, *args, **kwargs)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(EgruTrainer, "training_step", training_step)
+        train(recipe(**NOISE), corpus, broken, save_steps=save_steps)
+    best = train(recipe(**NOISE), corpus, broken, save_steps=save_steps, resume=True)
+
+    for key in ("loss", "eval_perplexity", "eval_activity"):
+        want, got = log(whole, key), log(broken, key)
+        assert sorted(got) == sorted(want)
+        for step, value in want.items():
+            assert got[step] == pytest.approx(value, abs=1e-6), f"{key} at step {step}"
+    for one, other in zip(
+        AutoModelForCausalLM.from_pretrained(best).parameters(),
+        AutoModelForCausalLM.from_pretrained(whole / "best").parameters(),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
+
+
+def test_saving_by_steps_also_saves_each_epoch(corpus: Path, tmp_path: Path) -> None:
+    train(recipe(), corpus, tmp_path / "run", save_steps=5)
+    assert sorted(log(tmp_path / "run", "eval_perplexity")) == [5, 10, 12, 15, 20, 24]
+
+
+def test_a_run_is_not_written_over(corpus: Path, tmp_path: Path) -> None:
+    train(recipe(epochs=1), corpus, tmp_path / "run")
+    before = (tmp_path / "run" / "log.jsonl").read_text()
+    with pytest.raises(FileExistsError, match="run holds a run already; pass resume"):
+        train(recipe(epochs=1), corpus, tmp_path / "run")
+    assert (tmp_path / "run" / "log.jsonl").read_text() == before
+
+
+def test_a_checkpoint_cut_short_is_passed_over(
+    corpus: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    output = tmp_path / "run"
+    train(recipe(), corpus, output)
+    first, last = (output / f"checkpoint-{n * STEPS_AN_EPOCH}" for n in (1, 2))
+    (last / "carry-0.safetensors").unlink()
+    assert last_whole_checkpoint(output, 1) == first
+    assert "checkpoint-24 is incomplete, it lacks ['carry-0.safetensors']" in caplog.text
+    (first / "trainer_state.json").unlink()
+    assert last_whole_checkpoint(output, 1) is None
+
+
+def test_too_little_text(tmp_path: Path) -> None:
+    for split in ("train", "valid"):
+        (tmp_path / f"{split}.txt").write_text("a b c\n")
+    with pytest.raises(ValueError, match="4 tokens are too few for 8 lanes and windows of 12"):
+        train(recipe(), tmp_path, tmp_path / "run")
+
+
+SCRIPT = """
+import sys
+from evenfall_egru.training import load_recipe, run
+original = run._arguments
+def arguments(*args):
+    made = original(*args)
+    made.logging_steps = 1
+    return made
+run._arguments = arguments
+run.train(load_recipe(sys.argv[1]), sys.argv[2], sys.argv[3], save_steps=4)
+"""
+
+
+def launch(folder: Path, corpus: Path, settings: Recipe) -> subprocess.CompletedProcess[str]:
+    """The run in two processes, as a user would start it."""
+    (folder / "script.py").write_text(SCRIPT)
+    (folder / "recipe.yaml").write_text(run.dump_recipe(settings))
+    return subprocess.run(
+        [
+            sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+            *(str(folder / name) for name in ("script.py", "recipe.yaml")),
+            str(corpus), str(folder / "two"),
+        ],
+        capture_output=True, text=True, timeout=300, check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_every_step")
+def test_two_processes_train_as_one(corpus: Path, tmp_path: Path) -> None:
+    """The same losses, which takes the same lanes, each with its own carried state."""
+    from safetensors.torch import load_file
+
+    ended = launch(tmp_path, corpus, recipe(epochs=1))
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CUDA_VISIBLE_DEVICES", "")
+        train(recipe(epochs=1), corpus, tmp_path / "one", save_steps=4)
+
+    for key in ("loss", "eval_perplexity"):
+        one, two = log(tmp_path / "one", key), log(tmp_path / "two", key)
+        assert list(two.values()) == pytest.approx(list(one.values()), rel=1e-4), key
+        assert sorted(two) == sorted(one)
+    whole = load_file(tmp_path / "one" / "checkpoint-8" / "carry-0.safetensors")
+    halves = [
+        load_file(tmp_path / "two" / "checkpoint-8" / f"carry-{rank}.safetensors")
+        for rank in range(2)
+    ]
+    for name, state in whole.items():
+        assert len(state) == 8
+        both = torch.cat([half[name] for half in halves])
+        assert float((both - state).abs().mean()) < 1e-3
+        assert float((both.flip(0) - state).abs().mean()) > 1e-2
+
+
+@pytest.mark.slow
+def test_lanes_that_two_processes_cannot_share(corpus: Path, tmp_path: Path) -> None:
+    odd = Recipe(model={"embedding_size": 4, "hidden_sizes": [4]}, lanes=3, window=4, epochs=1)
+    ended = launch(tmp_path, corpus, odd)
+    assert ended.returncode != 0
+    assert "lanes (3) must be a multiple of the 2 ranks" in ended.stderr

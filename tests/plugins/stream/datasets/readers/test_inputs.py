@@ -1,0 +1,163 @@
+"""Files of clouds and recordings: what is read, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("torch_geometric")
+
+from evenfall_stream.datasets.readers.inputs import read_cloud, read_events
+from evenfall_stream.datasets.readers.off import read_off
+
+TETRAHEDRON = np.array([[0, 0, 0], [4, 0, 0], [0, 4, 0], [0, 0, 4]], float)
+FACES = [[0, 1, 2], [0, 1, 3], [0, 2, 3], [1, 2, 3]]
+
+
+def write_off(path: Path) -> Path:
+    rows = [*TETRAHEDRON.tolist(), *([3, *face] for face in FACES)]
+    text = "\n".join(" ".join(map(str, row)) for row in rows)
+    path.write_text(f"OFF\n4 4 0\n{text}\n")
+    return path
+
+
+def test_a_mesh_is_sampled_the_same_way_each_time(tmp_path: Path) -> None:
+    path = write_off(tmp_path / "t.off")
+    state = torch.get_rng_state()
+    cloud = read_cloud(path, points=50)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert cloud.pos.shape == (50, 3) and cloud.pos.dtype == torch.float32
+    assert float(cloud.pos.norm(dim=1).max()) == pytest.approx(1)
+    assert torch.equal(read_cloud(path, points=50).pos, cloud.pos)
+    assert not torch.equal(read_cloud(path, points=50, seed=1).pos, cloud.pos)
+
+
+SQUARE = "0 0 0\n1 0 0\n1 1 0\n0 1 0\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"OFF\n4 2 0\n{SQUARE}3 0 1 2\n3 0 2 3\n",
+        f"OFF4 2 0\n{SQUARE}3 0 1 2\n3 0 2 3",
+        f"OFF 4 2 0\r\n{SQUARE}3 0 1 2\n3 0 2 3".replace("\n", "\r\n"),
+        f"OFF # a square\n\n# of two\n4 2\n{SQUARE}\n3 0 1 2 255 0 0\n3 0 2 3 # last\n",
+        "COFF\n4 1 0\n" + SQUARE.replace("\n", " 0.5 0.5 0.5 1\n") + "4 0 1 2 3\n",
+    ],
+)
+def test_every_way_to_write_a_square(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.off").write_text(text, newline="")
+    mesh = read_off(tmp_path / "a.off")
+    assert mesh.pos.tolist() == [[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]]
+    assert mesh.face.t().tolist() == [[0, 1, 2], [0, 2, 3]]
+    assert read_cloud(tmp_path / "a.off", 30).pos.shape == (30, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "want the header OFF"),
+        ("OFF BINARY\n4 2 0\n", "want the header OFF.* got 'OFF BINARY"),
+        ("4OFF\n4 2 0\n", "want the header OFF.* got '4OFF"),
+        ("OFF\n4\n", "want the numbers of vertices and faces"),
+        (f"OFF\n4 2 0\n{SQUARE}3 0 1 2\n", "4 vertices and 2 faces, a line each, got 5 lines"),
+        (f"OFF\n-1 2 0\n{SQUARE}", "want -1 vertices"),
+        (f"OFF\n4 1 0\n{SQUARE}3 0 1 4\n", "as many of 0 to 3, got '3 0 1 4'"),
+        (f"OFF\n4 1 0\n{SQUARE}3 0 1\n", "as many of 0 to 3, got '3 0 1'"),
+        (f"OFF\n5 0 0\n{SQUARE}2 1\n", "three coordinates of a vertex, got '2 1'"),
+        (f"OFF\n4 1 0\n{SQUARE}3 0 0 0\n", "a mesh whose faces have no area"),
+    ],
+)
+def test_meshes_that_are_none(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "a.off").write_text(text)
+    with pytest.raises(ValueError, match=f"a.off .*{words}"):
+        read_cloud(tmp_path / "a.off")
+
+
+def test_faces_of_fewer_than_three_corners_have_no_surface(tmp_path: Path) -> None:
+    (tmp_path / "a.off").write_text(f"OFF\n4 2 0\n{SQUARE}2 0 1\n1 3\n")
+    assert read_off(tmp_path / "a.off").face.shape == (3, 0)
+    assert len(read_cloud(tmp_path / "a.off", 30).pos) == 4
+
+
+@pytest.mark.parametrize("text", [True, False])
+def test_ply_clouds_and_meshes(tmp_path: Path, text: bool) -> None:
+    plyfile = pytest.importorskip("plyfile")
+    vertex = np.array([tuple(p) for p in TETRAHEDRON], [(a, "f4") for a in "xyz"])
+    face = np.array([(f,) for f in FACES], [("vertex_indices", "i4", (3,))])
+    elements = [plyfile.PlyElement.describe(vertex, "vertex")]
+    plyfile.PlyData(elements, text=text).write(str(tmp_path / "cloud.ply"))
+    elements.append(plyfile.PlyElement.describe(face, "face"))
+    plyfile.PlyData(elements, text=text).write(str(tmp_path / "mesh.ply"))
+    assert read_cloud(tmp_path / "cloud.ply").pos.shape == (4, 3)
+    mesh = read_cloud(tmp_path / "mesh.ply", points=40).pos
+    off = read_cloud(write_off(tmp_path / "t.off"), points=40).pos
+    torch.testing.assert_close(mesh, off)
+    face["vertex_indices"][1] = [0, 1, 9]
+    plyfile.PlyData(elements, text=text).write(str(tmp_path / "mesh.ply"))
+    with pytest.raises(ValueError, match="mesh.ply has faces of vertices that it does not have"):
+        read_cloud(tmp_path / "mesh.ply")
+
+
+def test_further_columns_are_left_out(tmp_path: Path) -> None:
+    np.savetxt(tmp_path / "a.txt", np.hstack([TETRAHEDRON, np.ones((4, 3))]))
+    np.save(tmp_path / "b.npy", TETRAHEDRON.astype(np.float32))
+    assert torch.equal(read_cloud(tmp_path / "a.txt").pos, read_cloud(tmp_path / "b.npy").pos)
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "words"),
+    [
+        ("a.npy", np.zeros((5, 2)), r"want an array of shape \(points, 3 or more\), got \(5, 2\)"),
+        ("a.npy", np.zeros((0, 3)), r"must hold points of 3 coordinates, got \(0, 3\)"),
+        ("a.npy", np.full((5, 3), np.nan), "holds points that are not finite"),
+        ("a.npy", np.array([None, "code"], object), "a.npy cannot be read"),
+    ],
+)
+def test_clouds_that_are_none(tmp_path: Path, name: str, array: np.ndarray, words: str) -> None:
+    np.save(tmp_path / name, array, allow_pickle=True)
+    with pytest.raises(ValueError, match=words):
+        read_cloud(tmp_path / name)
+
+
+@pytest.mark.parametrize("suffix", ["off", "ply", "npy", "npz", "xyz", "csv"])
+def test_rubbish(tmp_path: Path, suffix: str) -> None:
+    if suffix == "ply":
+        pytest.importorskip("plyfile")
+    path = tmp_path / f"a.{suffix}"
+    path.write_text("rubbish, of words\n")
+    with pytest.raises(ValueError, match=f"a.{suffix}"):
+        read_cloud(path)
+
+
+def test_which_array_is_ambiguous(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", one=TETRAHEDRON, two=TETRAHEDRON)
+    with pytest.raises(ValueError, match=r"want an array pos, points or a single one"):
+        read_cloud(tmp_path / "a.npz")
+
+
+def test_events(tmp_path: Path) -> None:
+    t = np.array([5000, 6000, 9000])
+    np.savez(tmp_path / "a.npz", t=t, x=[1, 2, 3], y=[0, 1, 0], p=[1, 0, 1])
+    data = read_events(tmp_path / "a.npz", (4, 2))
+    assert data.pos.tolist() == [[0, 1, 0], [1, 2, 1], [4, 3, 0]]
+    assert data.x.tolist() == [[1], [0], [1]]
+    np.savez(tmp_path / "b.npz", t=t, x=[1, 2, 699], p=[1, 1, 1])
+    assert read_events(tmp_path / "b.npz", (700,)).pos.shape == (3, 2)
+    with pytest.raises(ValueError, match="b.npz: events must lie on the sensor"):
+        read_events(tmp_path / "b.npz", (600,))
+    (tmp_path / "c.bs2").write_bytes(bytes([3, 4, 0x80, 0, 100]))
+    assert read_events(tmp_path / "c.bs2", (34, 34)).pos.tolist() == [[0, 3, 4]]
+    np.savez(tmp_path / "d.npz", t=t)
+    with pytest.raises(ValueError, match="d.npz cannot be read"):
+        read_events(tmp_path / "d.npz", (34, 34))
+
+
+def test_a_marked_overflow_may_pass_the_clock_s_period(tmp_path: Path) -> None:
+    marker, event = bytes([0, 240, 0, 0, 0]), bytes([1, 2, 128, 0, 5])
+    (tmp_path / "long.bin").write_bytes(event + marker * 1100 + event)
+    time = read_events(tmp_path / "long.bin", (34, 34)).pos[:, 0]
+    assert time.tolist() == pytest.approx([0, 1100 * 8.192])

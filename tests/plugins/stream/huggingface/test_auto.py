@@ -1,0 +1,236 @@
+"""The models through transformers: Auto classes, Trainer, and without transformers at all."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("torch_geometric")
+pytest.importorskip("timm")
+transformers = pytest.importorskip("transformers")
+
+from torch_geometric.data import Data
+
+from evenfall_stream import (
+    EventStreamClassifier,
+    StreamClassifier,
+    StreamSegmenter,
+    auto,
+)
+from evenfall_stream.huggingface.configuration_stream import StreamClassifierConfig
+from evenfall_stream.huggingface.modeling_stream import StreamForPointCloudClassification, collate
+
+SMALL = {"width": 16, "depth": 1, "groups": 8, "neighbors": 4}
+EVENTS = {"widths": (8,), "depths": (1,), "strides": (2,), "mlp_ratio": 1.0, "frequencies": 2}
+
+
+def models() -> list[tuple[torch.nn.Module, dict[str, Any]]]:
+    torch.manual_seed(0)
+    pos = torch.randn(24, 3)
+    events = torch.stack([torch.rand(6).cumsum(0), torch.arange(6.0) % 4], 1)
+    return [
+        (StreamClassifier(3, head=(8,), class_names=["a", "b", "c"], **SMALL), {"pos": pos}),
+        (EventStreamClassifier(3, (4,), **EVENTS), {"pos": events, "x": torch.ones(6, 1)}),
+        (StreamSegmenter(3, **SMALL), {"pos": pos}),
+    ]
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_auto_model_loads_the_folder_and_writes_it_back(tmp_path: Path, which: int) -> None:
+    model, inputs = models()[which]
+    model.eval().save_pretrained(tmp_path / "a")
+    wrapper = transformers.AutoModel.from_pretrained(tmp_path / "a")
+    assert list(wrapper.state_dict()) == list(model.state_dict()) and not wrapper.training
+    with torch.no_grad():
+        want = model(**inputs)
+        torch.testing.assert_close(wrapper(**inputs).logits, want, rtol=0, atol=1e-6)
+    labels = torch.zeros(want.shape[0], dtype=torch.long)
+    output = wrapper(**inputs, labels=labels)
+    torch.testing.assert_close(output.loss, torch.nn.functional.cross_entropy(want, labels))
+    assert len(wrapper(**inputs, labels=labels, return_dict=False)) == 2
+    wrapper.save_pretrained(tmp_path / "b")
+    for name in ("config.json", "model.safetensors"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    back = type(model).from_pretrained(tmp_path / "b")
+    assert all(torch.equal(a, b) for a, b in zip(
+        back.state_dict().values(), model.state_dict().values(), strict=True))  # fmt: skip
+
+
+def test_auto_config_knows_the_classes(tmp_path: Path) -> None:
+    models()[0][0].save_pretrained(tmp_path / "a")
+    config = transformers.AutoConfig.from_pretrained(tmp_path / "a")
+    assert config.model_type == "stream-classifier" and config.width == 16
+    assert config.id2label == {0: "a", 1: "b", 2: "c"} and config.num_labels == 3
+    config.save_pretrained(tmp_path / "a")
+    assert StreamClassifier.from_pretrained(tmp_path / "a").class_names == ["a", "b", "c"]
+    fresh = transformers.AutoModel.from_config(config)
+    assert fresh.head[0].weight.std() > 0 and fresh.config.width == 16
+
+
+def test_arguments_and_dtype(tmp_path: Path) -> None:
+    models()[0][0].save_pretrained(tmp_path / "a")
+    load = transformers.AutoModel.from_pretrained
+    assert load(tmp_path / "a", dropout=0.1).head[3].p == 0.1
+    assert load(tmp_path / "a", dtype=torch.float64).dtype == torch.float64
+    with pytest.raises(TypeError, match="nonsense"):
+        load(tmp_path / "a", nonsense=1)
+    (tmp_path / "a" / "model.safetensors").write_bytes(b"no weights")
+    with pytest.raises(ValueError, match="cannot be read"):
+        load(tmp_path / "a")
+
+
+def test_what_users_of_transformers_pass(tmp_path: Path) -> None:
+    models()[0][0].save_pretrained(tmp_path / "a" / "b")
+    load = transformers.AutoModel.from_pretrained
+    model = load(
+        tmp_path / "a", subfolder="b", torch_dtype=torch.bfloat16, device_map="auto",
+        use_safetensors=True, low_cpu_mem_usage=True, trust_remote_code=False,
+    )  # fmt: skip
+    assert model.dtype == torch.bfloat16
+    assert load(tmp_path / "a" / "b", device_map={"": "cpu"}).device.type == "cpu"
+    with pytest.raises(ValueError, match="device_map must name one device"):
+        load(tmp_path / "a" / "b", device_map={"head": "cpu", "backbone": 0})
+    clouds = {"pos": torch.randn(30, 3), "batch": torch.arange(30) // 15}
+    labels = torch.tensor([0, 1, 2])
+    assert load(tmp_path / "a" / "b")(**clouds, labels=labels, batch_size=3).logits.shape == (3, 3)
+
+
+@pytest.mark.parametrize("direct", [False, True])
+def test_other_labels(tmp_path: Path, direct: bool) -> None:
+    models()[0][0].save_pretrained(tmp_path / "a")
+    auto_class = transformers.AutoModel
+    load = (StreamForPointCloudClassification if direct else auto_class).from_pretrained
+    with pytest.raises(ValueError, match="do not fit the model"):
+        load(tmp_path / "a", num_labels=5)
+    names = {0: "left", 1: "right"}
+    for options, count, labels in (
+        ({"num_labels": 5}, 5, {i: f"LABEL_{i}" for i in range(5)}),
+        ({"num_classes": 5}, 5, {i: f"LABEL_{i}" for i in range(5)}),
+        ({"id2label": names, "label2id": {"left": 0, "right": 1}}, 2, names),
+    ):
+        with pytest.warns(UserWarning, match="do not fit"):
+            model = load(tmp_path / "a", **options, ignore_mismatched_sizes=True)
+        assert model(pos=torch.randn(24, 3)).logits.shape == (1, count)
+        assert model.config.num_labels == model.config.num_classes == count
+        assert model.config.id2label == labels
+        model.save_pretrained(tmp_path / "b")
+        assert auto_class.from_pretrained(tmp_path / "b").config.id2label == labels
+    assert StreamClassifier.from_pretrained(tmp_path / "b").class_names == ["left", "right"]
+
+
+def test_labels_and_classes_stay_in_step() -> None:
+    config = StreamClassifierConfig(num_classes=3, class_names=["a", "b", "c"])
+    assert config.label2id == {"a": 0, "b": 1, "c": 2}
+    config.class_names = ["d", "e", "f"]
+    assert config.id2label == {0: "d", 1: "e", 2: "f"}
+    config.num_labels = 2
+    assert (config.num_classes, config.class_names) == (2, None)
+    config.id2label = {1: "y", 0: "x"}
+    assert (config.num_classes, config.class_names) == (2, ["x", "y"])
+    config.num_classes = 4
+    assert config.class_names is None and config.num_labels == 4
+
+
+def test_a_module_replaced_in_the_wrapper_is_the_one_that_runs() -> None:
+    model, inputs = models()[1]
+    config = auto.import_module("evenfall_stream.huggingface.configuration_stream")
+    wrapper = transformers.AutoModel.from_config(
+        config.EventStreamClassifierConfig(**model._hub_mixin_config)
+    )
+    wrapper.classify = torch.nn.Linear(8, 5)
+    assert wrapper(**inputs).logits.shape == (1, 5)
+
+
+class Clouds(torch.utils.data.Dataset):
+    """Clouds on a segment (class 0) or in a ball (class 1)."""
+
+    def __len__(self) -> int:
+        return 16
+
+    def __getitem__(self, index: int) -> Data:
+        pos = torch.randn(16 + index % 3, 3, generator=torch.Generator().manual_seed(index))
+        pos[:, 1:] *= index % 2
+        return Data(pos=pos, y=torch.tensor([index % 2]))
+
+
+def test_trainer_trains_resumes_and_saves(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    StreamClassifier(2, head=(8,), **SMALL).save_pretrained(tmp_path / "start")
+    # Trainer's collator comes first, so that labels, not points, count the examples.
+    assert next(iter(collate([Clouds()[0]]))) == "labels"
+
+    def trainer(steps: int) -> Any:
+        return transformers.Trainer(
+            model=transformers.AutoModel.from_pretrained(tmp_path / "start"),
+            args=transformers.TrainingArguments(
+                str(tmp_path / "run"), max_steps=steps, per_device_train_batch_size=8,
+                save_steps=4, learning_rate=1e-2, report_to=[], disable_tqdm=True, use_cpu=True,
+                dataloader_pin_memory=False,
+            ),
+            train_dataset=Clouds(), eval_dataset=Clouds(), data_collator=collate,
+        )  # fmt: skip
+
+    first = trainer(4)
+    before = first.evaluate()["eval_loss"]
+    first.train()
+    kept = StreamClassifier.from_pretrained(tmp_path / "run" / "checkpoint-4")
+    assert all(torch.equal(a, b) for a, b in zip(
+        kept.state_dict().values(), first.model.state_dict().values(), strict=True))  # fmt: skip
+    second = trainer(12)
+    second.train(resume_from_checkpoint=str(tmp_path / "run" / "checkpoint-4"))
+    assert second.state.global_step == 12
+    assert second.evaluate()["eval_loss"] < before
+
+
+def child(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_plugin_works_where_transformers_is_not_installed(tmp_path: Path) -> None:
+    out = child(f"""
+import sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "transformers":
+            raise ModuleNotFoundError(name, name=name)
+sys.meta_path.insert(0, Block())
+import torch
+from evenfall_stream import StreamClassifier
+StreamClassifier(2, head=(8,), **{SMALL}).save_pretrained({str(tmp_path / "a")!r})
+model = StreamClassifier.from_pretrained({str(tmp_path / "a")!r})
+sys.stdout.write(f"{{tuple(model(torch.randn(20, 3)).shape)}} {{'transformers' in sys.modules}}")
+""")
+    assert out == "(1, 2) False"
+
+
+def test_a_watched_module_is_acted_upon_once_and_keeps_its_loader(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "watched_module.py").write_text("value = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    seen: list[int] = []
+    auto.after_import("watched_module", lambda: seen.append(sys.modules["watched_module"].value))
+    assert seen == []
+    import watched_module
+
+    assert seen == [1] and "value = 1" in watched_module.__loader__.get_source("watched_module")
+    assert not any(getattr(finder, "name", "") == "watched_module" for finder in sys.meta_path)
+    auto.after_import("watched_module", lambda: seen.append(2))
+    assert seen == [1, 2]
+    monkeypatch.delitem(sys.modules, "watched_module")
+
+
+def test_a_failing_registration_is_a_warning() -> None:
+    with pytest.warns(UserWarning, match="not registered with transformers"):
+        auto._register("no_such_module")
