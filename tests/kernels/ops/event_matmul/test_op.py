@@ -19,7 +19,7 @@ from evenfall_kernels.ops.event_matmul.op import event_matmul_dense, event_matmu
 FORKS = """
 import os, torch
 from evenfall_kernels import event_matmul
-from evenfall_kernels.event_matmul import cpu
+from evenfall_kernels.ops.event_matmul import cpu
 cpu._BYTES_WORTH_A_THREAD = 1
 torch.get_num_threads = lambda: 2
 call = lambda: event_matmul(torch.ones(1, 8), torch.ones(8, 64))
