@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from evenfall import manager as manager_module
+from evenfall import registry
 from evenfall.discovery import Candidate, discover
+from evenfall.entries import Registry
 from evenfall.manager import PluginManager
-from evenfall.registry import ALL, Registry
+from evenfall.registry import ALL
 
 
 class Site:
@@ -84,8 +85,8 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 @pytest.fixture
 def world(site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     """The same, and `evenfall` itself sees that folder alone."""
-    manager_module._manager.reset()
+    registry._manager.reset()
     own = PluginManager(ALL, site.find)
-    monkeypatch.setattr(manager_module, "_manager", own)
+    monkeypatch.setattr(registry, "_manager", own)
     yield site
     own.reset()

@@ -10,6 +10,7 @@ import pytest
 
 from evenfall import backends, registry, use_backend
 from evenfall.backends import candidates, operations, select
+from evenfall.entries import Owner
 from evenfall.errors import BackendError, BackendWarning, ReferenceImportError
 
 KERNELS = """
@@ -207,7 +208,7 @@ def test_nothing_that_fits_can_be_imported(world) -> None:
         with pytest.raises(BackendError, match="cannot be imported: .*site_absent"):
             select("lone")
     finally:
-        registry.kernels.remove_owner(registry.Owner("tests"))
+        registry.kernels.remove_owner(Owner("tests"))
     with pytest.raises(BackendError, match="unknown operation 'lone'"):
         select("lone")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from evenfall.entries import Registry
 from evenfall.errors import PluginError, UnknownNameError
 from evenfall.manager import PluginManager
-from evenfall.registry import Registry
 from evenfall.switches import is_strict
 
 TOUCH = "import pathlib\npathlib.Path(__file__).with_suffix('.ran').touch()\n"

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from evenfall import registry
     from evenfall.backends import use_backend
     from evenfall.hookspecs import hookimpl
-    from evenfall.manager import load_plugins, plugins
     from evenfall.patches import patch
+    from evenfall.registry import load_plugins, plugins
 
 __version__ = "0.1.0"
 
@@ -30,9 +30,9 @@ __all__ = [
 
 _HOME = {
     "hookimpl": "evenfall.hookspecs:hookimpl",
-    "load_plugins": "evenfall.manager:load_plugins",
+    "load_plugins": "evenfall.registry:load_plugins",
     "patch": "evenfall.patches:patch",
-    "plugins": "evenfall.manager:plugins",
+    "plugins": "evenfall.registry:plugins",
     "registry": "evenfall.registry:",
     "use_backend": "evenfall.backends:use_backend",
 }

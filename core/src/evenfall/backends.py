@@ -25,6 +25,7 @@ from functools import cached_property
 from typing import Any
 
 from evenfall import registry
+from evenfall.entries import Entry, import_reference
 from evenfall.errors import BackendError, BackendWarning, ReferenceImportError, closest
 
 VARIABLE = "EVENFALL_BACKEND"
@@ -71,7 +72,7 @@ class Kernel:
     @cached_property
     def _target(self) -> object:
         what = f"backend {self.backend!r} of {self.operation!r} (plugin {self.owner!r})"
-        return registry.import_reference(self.reference, what)
+        return import_reference(self.reference, what)
 
     @cached_property
     def _problem(self) -> str | None:
@@ -254,7 +255,7 @@ def _table() -> dict[str, list[Kernel]]:
         return _tables[generation]
 
 
-def _build(entries: list[registry.Entry]) -> dict[str, list[Kernel]]:
+def _build(entries: list[Entry]) -> dict[str, list[Kernel]]:
     table: dict[str, list[Kernel]] = {}
     for entry in entries:
         about = dict(entry.metadata)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import Distribution, EntryPoint, distributions
 
-from evenfall.registry import Owner
+from evenfall.entries import Owner
 
 
 @dataclass(frozen=True, slots=True)

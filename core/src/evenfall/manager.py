@@ -15,10 +15,10 @@ import pluggy
 
 from evenfall import hookspecs, switches
 from evenfall.discovery import Candidate, discover
+from evenfall.entries import Owner, Registry
 from evenfall.errors import EvenfallError, PluginError
 from evenfall.light import load_light
 from evenfall.registration import check_api, check_hooks, register_with
-from evenfall.registry import ALL, Owner, Registry
 
 logger = logging.getLogger("evenfall")
 
@@ -53,7 +53,7 @@ class PluginManager:
 
     def __init__(
         self,
-        registries: Mapping[str, Registry[Any]] = MappingProxyType(ALL),
+        registries: Mapping[str, Registry[Any]],
         find: Callable[[str], list[Candidate]] = discover,
     ) -> None:
         self._registries = registries
@@ -182,24 +182,3 @@ def _describe(error: BaseException) -> str:
     if isinstance(error, EvenfallError):
         return str(error)
     return " ".join("".join(traceback.format_exception_only(error)).split())
-
-
-_manager = PluginManager()
-
-
-def load_plugins() -> None:
-    """Load every installed plugin, once. Reading a registry or picking a backend does it for you.
-
-    Raises:
-        PluginError: EVENFALL_STRICT is set and a plugin is broken.
-    """
-    _manager.load()
-
-
-def plugins() -> list[PluginStatus]:
-    """A status row for each installed plugin, sorted by name; loads them first.
-
-    Raises:
-        PluginError: EVENFALL_STRICT is set and a plugin is broken.
-    """
-    return _manager.statuses()

@@ -23,8 +23,9 @@ from typing import Any, Protocol
 
 from packaging.specifiers import SpecifierSet
 
+from evenfall.entries import import_reference
 from evenfall.errors import PatchError, UnknownNameError, closest
-from evenfall.registry import import_reference, patches
+from evenfall.registry import patches
 from evenfall.standins import StandIns
 
 _ABSENT = object()

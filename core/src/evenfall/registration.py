@@ -8,9 +8,9 @@ from typing import Any
 
 import pluggy
 
+from evenfall.entries import Owner, Registry
 from evenfall.errors import PluginError, RegistryError
 from evenfall.hookspecs import API_VERSION, Register, RegisterKernel
-from evenfall.registry import Owner, Registry
 
 _PREFIX = "evenfall_register_"
 

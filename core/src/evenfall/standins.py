@@ -14,8 +14,8 @@ import sys
 from collections.abc import Mapping
 from types import ModuleType
 
+from evenfall.entries import import_reference
 from evenfall.errors import PatchError
-from evenfall.registry import import_reference
 
 
 class StandIns:

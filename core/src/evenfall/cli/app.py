@@ -8,6 +8,7 @@ import typer
 
 from evenfall import __version__, registry
 from evenfall.cli.group import EvenfallGroup
+from evenfall.entries import Registry
 
 app = typer.Typer(
     name="evenfall",
@@ -43,9 +44,8 @@ def options(
 def plugins(as_json: Json = False) -> None:
     """List the plugins, and why any is broken."""
     from evenfall.cli import output
-    from evenfall.manager import plugins as statuses
 
-    rows = statuses()
+    rows = registry.plugins()
     if as_json:
         output.write_json([row.as_dict() for row in rows])
     else:
@@ -105,7 +105,7 @@ def doctor(as_json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-def _list(entries: registry.Registry[Any], as_json: bool) -> None:
+def _list(entries: Registry[Any], as_json: bool) -> None:
     from evenfall.cli import output
 
     if as_json:

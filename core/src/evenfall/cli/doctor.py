@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
 from evenfall import __version__, backends
-from evenfall.manager import plugins
+from evenfall.registry import plugins
 
 HOSTS = ("torch", "transformers", "torch-geometric", "mamba-ssm", "timm", "triton", "numba")
 """Distributions whose versions are listed; none is imported for it."""

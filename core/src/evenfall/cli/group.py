@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from evenfall import registry
+from evenfall.entries import Entry
 from evenfall.errors import EvenfallError, RegistryError, closest
 
 
@@ -17,7 +18,7 @@ class PluginCommand(TyperCommand):
     """Stands in for a registered command: it knows the help line, and imports the rest when
     needed."""
 
-    def __init__(self, entry: registry.Entry) -> None:
+    def __init__(self, entry: Entry) -> None:
         summary = str(entry.metadata.get("summary") or f"A command of {entry.owner.distribution}.")
         super().__init__(name=entry.name, help=summary)
         self.entry = entry

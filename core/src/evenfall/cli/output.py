@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from evenfall.registry import ALL, Registry
+from evenfall.entries import Registry
+from evenfall.registry import ALL
 
 if TYPE_CHECKING:
     from evenfall.backends import Kernel

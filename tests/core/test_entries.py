@@ -1,4 +1,4 @@
-"""Registries: names, lazy references, provenance, and errors that help."""
+"""Entries: names, lazy references, provenance, and errors that help."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
+from evenfall.entries import Owner, Registry
 from evenfall.errors import ReferenceImportError, RegistryError, UnknownNameError
-from evenfall.registry import Owner, Registry
 
 EGRU = Owner("egru", "evenfall-egru", "0.1.0")
 OTHER = Owner("other", "dist-other", "2.0")
