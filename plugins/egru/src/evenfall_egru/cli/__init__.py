@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from evenfall.cli.tools import make_group
 
-from .convert import convert
-from .demo import demo
-from .evaluate import evaluate
-from .generate import generate
-from .pack import pack
-from .train import train
+from . import convert, demo, evaluate, generate, pack, train
 
 app = make_group(
     "egru",
     "EGRU language models: train, evaluate, generate, convert, publish.",
-    train, evaluate, generate, convert, pack, demo,
+    train.train, evaluate.evaluate, generate.generate, convert.convert, pack.pack, demo.demo,
 )  # fmt: skip

@@ -6,10 +6,7 @@ import warnings
 
 from evenfall.cli.tools import make_group
 
-from .evaluate import evaluate
-from .pack import pack
-from .predict import predict
-from .train import train
+from . import evaluate, pack, predict, train
 
 # Said by PyTorch of one of the hosts whenever they are imported; nothing a user can mend.
 warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
@@ -17,5 +14,5 @@ warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarn
 app = make_group(
     "stream",
     "STREAM on point clouds and event streams: train, evaluate, predict, publish.",
-    train, evaluate, predict, pack,
+    train.train, evaluate.evaluate, predict.predict, pack.pack,
 )  # fmt: skip

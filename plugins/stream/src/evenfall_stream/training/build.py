@@ -11,8 +11,9 @@ import torch_geometric.transforms as pyg_transforms
 from torch import nn
 from torch_geometric.transforms import BaseTransform, Compose
 
-from .. import EventStreamClassifier, StreamClassifier
 from .. import transforms as own_transforms
+from ..models.classifier import StreamClassifier
+from ..models.event_classifier import EventStreamClassifier
 
 MODELS: dict[str, type[nn.Module]] = {
     "StreamClassifier": StreamClassifier,
