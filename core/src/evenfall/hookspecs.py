@@ -89,3 +89,9 @@ def evenfall_register_checkpoints(register: Register) -> None:
 def evenfall_register_commands(register: Register) -> None:
     """Register commands: typer apps that become `evenfall <name>`; metadata `summary` is the help
     line."""
+
+
+@hookspec
+def evenfall_register_callbacks(register: Register) -> None:
+    """Register callbacks: `evenfall.runs.Callback` classes that recipes name, to work inside a
+    training loop."""

@@ -47,6 +47,7 @@ kernels: Registry[Callable[..., Any]] = Registry("kernel", load_plugins)
 patches: Registry[Any] = Registry("patch", load_plugins)
 checkpoints: Registry[Any] = Registry("checkpoint", load_plugins)
 commands: Registry[Any] = Registry("command", load_plugins, BUILT_IN_COMMANDS)
+callbacks: Registry[Any] = Registry("callback", load_plugins)
 
 ALL: dict[str, Registry[Any]] = {
     "layers": layers,
@@ -55,6 +56,7 @@ ALL: dict[str, Registry[Any]] = {
     "patches": patches,
     "checkpoints": checkpoints,
     "commands": commands,
+    "callbacks": callbacks,
 }
 """Every registry by the plural that its hook carries. A kernel is named "operation/backend"."""
 
