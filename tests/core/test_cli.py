@@ -33,6 +33,18 @@ FULL = """
         register("a-checkpoint", "json:loads", summary="weights")
 
     @hookimpl
+    def evenfall_register_callbacks(register):
+        register("a-callback", "json:loads", summary="prunes")
+
+    @hookimpl
+    def evenfall_register_datasets(register):
+        register("a-dataset", "json:loads", summary="digits", contents="events")
+
+    @hookimpl
+    def evenfall_register_trainers(register):
+        register("a-trainer", "json:loads", summary="trains a model", metric="accuracy")
+
+    @hookimpl
     def evenfall_register_kernels(register):
         register("scan", "reference", "json:loads", slow=True)
         register("scan", "triton", "site_absent:scan", devices=("cuda",), priority=3)
@@ -109,6 +121,9 @@ def test_no_plugin_tells_how_to_get_one(world) -> None:
         ("layers", "a-layer", "a layer"),
         ("patches", "a-patch", "a faster host"),
         ("checkpoints", "a-checkpoint", "weights"),
+        ("callbacks", "a-callback", "prunes"),
+        ("datasets", "a-dataset", "digits"),
+        ("trainers", "a-trainer", "trains a model"),
     ],
 )
 def test_listing(full, command: str, name: str, summary: str) -> None:

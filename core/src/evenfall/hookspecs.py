@@ -95,3 +95,22 @@ def evenfall_register_commands(register: Register) -> None:
 def evenfall_register_callbacks(register: Register) -> None:
     """Register callbacks: `evenfall.runs.Callback` classes that recipes name, to work inside a
     training loop."""
+
+
+@hookspec
+def evenfall_register_counters(register: Register) -> None:
+    """Register counters: the name is the public path of a class, "package.Class", and the reference
+    an `evenfall.counting.Counter`, which states that class's matrices and counts its operations."""
+
+
+@hookspec
+def evenfall_register_datasets(register: Register) -> None:
+    """Register datasets: references to an `evenfall.datasets.OpenDataset`, a function that opens
+    one split as NumPy arrays; metadata `contents` says which, such as "events"."""
+
+
+@hookspec
+def evenfall_register_trainers(register: Register) -> None:
+    """Register trainers: references to an `evenfall.trainers.Trainer`, which has the recipe, the
+    training and the evaluation of a plugin's models; metadata `metric` names the figure that ranks
+    them."""

@@ -14,8 +14,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from evenfall.datasets import OpenDataset
 from evenfall.entries import Registry
 from evenfall.manager import PluginManager, PluginStatus
+from evenfall.trainers import Trainer
 
 
 def load_plugins() -> None:
@@ -37,8 +39,11 @@ def plugins() -> list[PluginStatus]:
 
 
 BUILT_IN_COMMANDS = frozenset(
-    {"plugins", "models", "layers", "kernels", "patches", "checkpoints", "doctor"}
-)
+    {
+        "plugins", "models", "layers", "kernels", "patches", "checkpoints", "callbacks",
+        "counters", "datasets", "trainers", "doctor",
+    }
+)  # fmt: skip
 """The commands of `evenfall` itself."""
 
 layers: Registry[Any] = Registry("layer", load_plugins)
@@ -48,6 +53,9 @@ patches: Registry[Any] = Registry("patch", load_plugins)
 checkpoints: Registry[Any] = Registry("checkpoint", load_plugins)
 commands: Registry[Any] = Registry("command", load_plugins, BUILT_IN_COMMANDS)
 callbacks: Registry[Any] = Registry("callback", load_plugins)
+counters: Registry[Any] = Registry("counter", load_plugins)
+datasets: Registry[OpenDataset] = Registry("dataset", load_plugins)
+trainers: Registry[Trainer] = Registry("trainer", load_plugins)
 
 ALL: dict[str, Registry[Any]] = {
     "layers": layers,
@@ -57,6 +65,9 @@ ALL: dict[str, Registry[Any]] = {
     "checkpoints": checkpoints,
     "commands": commands,
     "callbacks": callbacks,
+    "counters": counters,
+    "datasets": datasets,
+    "trainers": trainers,
 }
 """Every registry by the plural that its hook carries. A kernel is named "operation/backend"."""
 

@@ -77,6 +77,30 @@ def checkpoints(as_json: Json = False) -> None:
 
 
 @app.command()
+def callbacks(as_json: Json = False) -> None:
+    """List the callbacks that recipes can name."""
+    _list(registry.callbacks, as_json)
+
+
+@app.command()
+def counters(as_json: Json = False) -> None:
+    """List the classes whose operations can be counted."""
+    _list(registry.counters, as_json)
+
+
+@app.command()
+def datasets(as_json: Json = False) -> None:
+    """List the registered datasets."""
+    _list(registry.datasets, as_json)
+
+
+@app.command()
+def trainers(as_json: Json = False) -> None:
+    """List the trainers of the plugins' models."""
+    _list(registry.trainers, as_json)
+
+
+@app.command()
 def kernels(as_json: Json = False) -> None:
     """List the kernels: backends by operation. They stand in the order in which they are tried."""
     from evenfall import backends

@@ -1,0 +1,66 @@
+"""What a plugin registers as a dataset: a function that opens one split as arrays.
+
+    >>> read = evenfall.registry.datasets.get("nmnist")
+    >>> examples = read("data/nmnist", "train")
+    >>> examples[0]["t"], examples.classes[int(examples[0]["label"])]
+
+Examples are NumPy arrays by name, of no framework's own types, so that the readers of one plugin
+serve the models of another. The metadata `contents` of the registration says which arrays there
+are:
+
+    contents     arrays of one example
+    "events"     t (N,) int64 microseconds, not decreasing; x (N,) int64 column or channel;
+                 y (N,) int64 row, absent for sensors of one dimension;
+                 p (N,) int64 polarity, 0 or 1
+    "points"     pos (N, D) float
+
+A labelled example also has `label`, int64 of shape (), the index of its name in `classes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+
+@runtime_checkable
+class ArrayDataset(Protocol):
+    """One split: a sequence of examples.
+
+    Attributes:
+        classes: the names of the classes, in the order of the labels; empty where there are none.
+    """
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """The names of the classes."""
+
+    def __len__(self) -> int:
+        """Number of examples."""
+
+    def __getitem__(self, index: int) -> Mapping[str, Any]:
+        """The arrays of one example, by name; the caller may change them.
+
+        Raises:
+            IndexError: `index` is not below the length.
+        """
+
+
+class OpenDataset(Protocol):
+    """What the hook `evenfall_register_datasets` registers a reference to."""
+
+    def __call__(self, path: str | Path, split: str, **options: Any) -> ArrayDataset:
+        """Open one split.
+
+        Args:
+            path: folder or file of the data.
+            split: "train", "valid" or "test", and whatever else the data set documents. "valid" is
+                never part of "train", nor "test" of either.
+            options: what the data set documents; it refuses others.
+
+        Raises:
+            FileNotFoundError: the data is not there.
+            ImportError: a package that this data set needs is not installed.
+            ValueError: no such split, or damaged data.
+        """

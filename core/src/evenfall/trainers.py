@@ -1,0 +1,68 @@
+"""What a plugin registers as a trainer: recipe, training and evaluation of its models.
+
+    >>> trainer = evenfall.registry.trainers.get("egru")
+    >>> recipe = dataclasses.replace(trainer.load_recipe("recipe.yaml"), epochs=1)
+    >>> best = trainer.train(recipe, "data/ptb", "runs/a")
+    >>> trainer.evaluate(best, "data/ptb", "valid")["perplexity"]
+
+So a study of one plugin trains the models of another one and imports neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+
+@runtime_checkable
+class Trainer(Protocol):
+    """What the hook `evenfall_register_trainers` registers a reference to.
+
+    An object or a module. The metadata `metric` of the registration names the figure of `evaluate`
+    that ranks models, and `greater_is_better` says which way.
+    """
+
+    @property
+    def Recipe(self) -> type[Any]:
+        """The recipe, a frozen dataclass: every choice of a run, `epochs`, `seed` and `callbacks`
+        among them; `dataclasses.replace` makes variants."""
+
+    def load_recipe(self, source: str | Path) -> Any:
+        """Read a recipe from a YAML file.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: an unknown key, or a value out of range.
+        """
+
+    def train(
+        self,
+        recipe: Any,
+        data: str | Path,
+        output: str | Path,
+        *,
+        resume: bool = False,
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> Path:
+        """Train a model and return the folder of the best one.
+
+        Args:
+            recipe: of `load_recipe` or `Recipe`.
+            data: folder or file of the data.
+            output: folder of the run.
+            resume: continue the run in `output`; start one where there is none.
+            progress: called with (what is under way, steps done, steps in all).
+
+        Raises:
+            FileExistsError: `output` already contains a run and resume is off.
+            ValueError: the run in `output` has another recipe, or the data does not fit.
+        """
+
+    def evaluate(self, folder: str | Path, data: str | Path, split: str) -> dict[str, Any]:
+        """The figures of the model in `folder` on one split, JSON-able.
+
+        Raises:
+            FileNotFoundError: no model, data or split of that name.
+            ValueError: the model does not fit the data.
+        """
