@@ -17,7 +17,6 @@ import evenfall
 from evenfall.backends import select
 
 from .families import FAMILIES, TESTED_MAMBA_SSM, TESTED_TRANSFORMERS
-from .hub_mapping import REGISTRATION
 
 _HOSTS = ("transformers", "mamba-ssm", "causal-conv1d", "kernels", "torch", "triton", "numba")
 _EXTENSIONS = ("selective_scan_cuda", "causal_conv1d", "causal_conv1d_cuda")
@@ -60,18 +59,6 @@ def coverage(device: str) -> dict[str, Any]:
         "applied": [list(handle.targets) for handle in _handles()],
         "backends": {name: select(name, device=device).backend for name in _OPERATIONS},
     }
-
-
-def unregistered() -> str | None:
-    """Why the patch does not register with `kernels`, or None where it does.
-
-    Raises:
-        PatchError: the patch cannot be applied to what is installed.
-    """
-    if any("transformers" in handle.targets for handle in _handles()):
-        return REGISTRATION.reason
-    with evenfall.patch("mamba", targets=["transformers"]):
-        return REGISTRATION.reason
 
 
 def _is_there(package: str) -> bool:

@@ -35,26 +35,20 @@ def check(
     import torch
     from transformers.utils import logging as host
 
-    from .check import coverage, installed, measure, unregistered
+    from .check import coverage, installed, measure
 
     host.set_verbosity_error()  # it warns of its slow path, which is what we time
     device = "cuda" if torch.cuda.is_available() else "cpu"
     report = {
         "device": device,
         "installed": installed(),
-        "patch": {**coverage(device), "unregistered": unregistered()},
+        "patch": coverage(device),
         "speed": [row.as_dict() for row in measure(device, length, repeats)],
     }
     if as_json:
         typer.echo(json.dumps(report, indent=2))
     else:
         _show(report)
-
-
-def _registered(why_not: str | None) -> str:
-    if why_not is None:
-        return "registered in its mapping while the patch is applied"
-    return f"not registered in its mapping: {why_not}"
 
 
 def _show(report: dict[str, Any]) -> None:
@@ -68,7 +62,6 @@ def _show(report: dict[str, Any]) -> None:
     console.print(f"tested with    {tested}")
     absent = ", ".join(patch["absent_extensions"]) or "none"
     console.print(f"not compiled   {absent}")
-    console.print(f"kernels        {_registered(patch['unregistered'])}")
     backends = ", ".join(f"{name}: {backend}" for name, backend in patch["backends"].items())
     console.print(f"on {report['device']:11} {backends}\n")
     table = Table("2 layers of 256", "before, ms", "after, ms", "gain", box=None, pad_edge=False)

@@ -10,7 +10,6 @@ from evenfall.patches import Change, Patch, Target
 from . import operations
 from .carried import noting_state
 from .families import FAMILIES, TESTED_TRANSFORMERS, Family
-from .hub_mapping import REGISTRATION
 from .ssm.target import TARGET
 
 _INNER = (
@@ -51,7 +50,6 @@ PATCH = Patch(
             "transformers",
             TESTED_TRANSFORMERS,
             (_CACHE, *(change for family in FAMILIES for change in _changes(family))),
-            registration=REGISTRATION,
         ),
         "mamba_ssm": TARGET,
     }
