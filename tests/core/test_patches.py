@@ -7,7 +7,6 @@ import sys
 import pytest
 
 import evenfall
-from evenfall import registry
 from evenfall.errors import PatchError, ReferenceImportError, UnknownNameError
 from evenfall.patches import applied
 
@@ -80,34 +79,10 @@ OTHER_LAYER = Patch({"host": Target("dist-host", ">=1", (
     Change("site_host", "operation", wrap("ours"), ("u",)),))})
 NOTHING = Patch({"gone": Target("dist-gone", ">=1", STEP)})
 WRONG = 3
-
-
-class Noting:  # its diary says what the host's scan was at the time
-    def __init__(self):
-        self.diary = []
-
-    def place(self, what):
-        self.diary.append(("place", what, site_host.scan(1, 2)))
-
-    def remove(self):
-        self.diary.append(("remove", site_host.scan(1, 2)))
-
-
-class Refusing(Noting):
-    def place(self, what):
-        super().place(what)
-        raise ValueError("no place")
-
-
-REGISTERS = Patch({"host": Target("dist-host", ">=1", GOOD, registration=Noting())})
-REGISTERS_AND_FAILS = Patch({"host": Target("dist-host", ">=1", GOOD + (
-    Change("builtins:int", "bit_length", wrap("ours")),), registration=Noting())})
-REGISTERS_NOT = Patch({"host": Target("dist-host", ">=1", GOOD, registration=Refusing())})
 """
 
 NAMES = ["PATCH", "TWO", "OTHER", "OVER", "OLD", "RENAMED", "MISSING", "NO_MODULE", "FAILS",
-         "LAYER", "OTHER_LAYER", "NOTHING", "WRONG", "REGISTERS", "REGISTERS_AND_FAILS",
-         "REGISTERS_NOT"]  # fmt: skip
+         "LAYER", "OTHER_LAYER", "NOTHING", "WRONG"]  # fmt: skip
 
 
 @pytest.fixture
@@ -235,28 +210,6 @@ def test_refusal_changes_nothing(host, name: str, error: type[Exception], words:
         handle.apply()
     assert snapshot(host) == before
     assert not handle.applied
-
-
-def test_registration_holds_while_the_patch_is_applied(host) -> None:
-    diary = registry.patches.get("registers").targets["host"].registration.diary
-    placed = ("place", "patch 'registers', target 'host'", "original")
-    with evenfall.patch("registers"):
-        assert diary == [placed]
-        with pytest.raises(PatchError, match="applied already"):
-            evenfall.patch("registers").apply()
-    assert diary == [placed, ("remove", "original")]
-
-
-@pytest.mark.parametrize(
-    ("name", "error"), [("registers_and_fails", TypeError), ("registers_not", ValueError)]
-)
-def test_registration_goes_when_a_patch_fails(host, name: str, error: type[Exception]) -> None:
-    before = snapshot(host)
-    with pytest.raises(error):
-        evenfall.patch(name).apply()
-    diary = registry.patches.get(name).targets["host"].registration.diary
-    assert [line[0] for line in diary] == ["place", "remove"]
-    assert snapshot(host) == before
 
 
 def test_hosts_that_are_not_installed(host) -> None:

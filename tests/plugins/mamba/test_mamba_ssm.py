@@ -49,7 +49,7 @@ def without_host(monkeypatch: pytest.MonkeyPatch) -> None:
             raise PackageNotFoundError(name)
         return version(name)
 
-    monkeypatch.setattr(patches, "version", found)
+    monkeypatch.setattr("evenfall.patches.steps.version", found)
 
 
 def test_it_is_registered() -> None:
@@ -65,7 +65,7 @@ def test_not_installed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_untested_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patches, "version", lambda name: "2.2.4")
+    monkeypatch.setattr("evenfall.patches.steps.version", lambda name: "2.2.4")
     before = modules()
     with pytest.raises(PatchError, match=r"mamba-ssm 2\.2\.4 is installed, tested is mamba-ssm>=2"):
         evenfall.patch("mamba", targets=["mamba_ssm"]).apply()
@@ -77,7 +77,7 @@ def test_default_targets_are_the_installed_hosts(monkeypatch: pytest.MonkeyPatch
     alone = evenfall.patch("mamba")
     assert alone.targets == ("transformers",)
     assert repr(alone) == "<patch 'mamba' of transformers: not applied>"
-    monkeypatch.setattr(patches, "version", lambda name: "1")
+    monkeypatch.setattr("evenfall.patches.steps.version", lambda name: "1")
     assert evenfall.patch("mamba").targets == ("transformers", "mamba_ssm")
 
 

@@ -16,7 +16,7 @@ import transformers
 from transformers.cache_utils import Cache
 
 import evenfall
-from evenfall import patches, registry
+from evenfall import registry
 from evenfall.errors import PatchError
 from evenfall_mamba import FAMILIES
 
@@ -57,7 +57,7 @@ def test_patching_twice_is_refused() -> None:
 
 def test_untested_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     before = snapshot()
-    monkeypatch.setattr(patches, "version", lambda name: "5.99.0")
+    monkeypatch.setattr("evenfall.patches.steps.version", lambda name: "5.99.0")
     with pytest.raises(PatchError, match=r"transformers 5\.99\.0 is installed, tested is"):
         evenfall.patch("mamba").apply()
     assert [set(map(id, names.values())) for names in snapshot()] == [
