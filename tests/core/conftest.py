@@ -25,12 +25,15 @@ class Site:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def install(self, name: str, body: str, *, api: str = "EVENFALL_API = 1") -> str:
-        """Install a distribution `dist-<name>` whose module is named by the entry point `name`."""
+    def install(
+        self, name: str, body: str, *, api: str = "EVENFALL_API = 1", distribution: str = ""
+    ) -> str:
+        """Install a distribution, `dist-<name>` unless it is given, whose module is named by the
+        entry point `name`."""
         module = f"site_{name.replace('-', '_')}"
         source = f"from evenfall import hookimpl\n{api}\n\n{textwrap.dedent(body)}"
         self.write_module(module, source)
-        self.write_metadata(f"dist-{name}", f"[evenfall]\n{name} = {module}\n")
+        self.write_metadata(distribution or f"dist-{name}", f"[evenfall]\n{name} = {module}\n")
         return module
 
     def write_module(self, module: str, source: str) -> None:

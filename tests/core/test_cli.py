@@ -240,8 +240,12 @@ def test_hosts_that_want_a_compiler_come_with_a_line_that_does_not(
 
 def test_plugin_cannot_take_a_built_in_command(world) -> None:
     hook = "@hookimpl\ndef evenfall_register_commands(register): register('doctor', 'json:loads')"
-    world.install("thief", hook)
+    world.install("thief", f"{hook}; register('steal', 'json:loads')")
     assert "command 'doctor' is built into evenfall-core" in run("plugins").output
+    (row,) = json.loads(run("plugins", "--json").output)
+    assert (row["status"], row["provides"]) == ("ok", {"commands": ["steal"]})
+    (found,) = [one for one in examine() if one.subject == "plugin thief"]
+    assert found.level == "warning" and "EVENFALL_BLOCK=thief" in found.detail
 
 
 def test_strict_is_one_line_and_exit_code_1(world, monkeypatch: pytest.MonkeyPatch) -> None:

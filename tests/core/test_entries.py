@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from evenfall.entries import Owner, Registry
+from evenfall.entries import CORE, Owner, Registry
 from evenfall.errors import ReferenceImportError, RegistryError, UnknownNameError
 
 EGRU = Owner("egru", "evenfall-egru", "0.1.0")
@@ -76,6 +76,25 @@ def test_duplicate_names_both_owners(registry: Registry[object]) -> None:
     for word in ("evenfall-egru 0.1.0", "dist-other 2.0", "fractions:Fraction", "json:loads"):
         assert word in str(caught.value)
     assert registry.provenance("egru").owner == EGRU
+
+
+def test_claim_of_a_taken_name_waits_behind_the_holder(registry: Registry[object]) -> None:
+    registry.claim("egru", "json:loads", OTHER)
+    assert registry.provenance("egru").owner == EGRU
+    assert (registry.owned_by(OTHER), len(registry.losses(OTHER))) == ([], 1)
+    assert registry.losses(EGRU) == []
+    registry.remove_owner(EGRU)
+    assert registry.provenance("egru").owner == OTHER
+    assert registry.losses(OTHER) == []
+    registry.claim("egru", "json:dumps", EGRU)
+    assert registry.provenance("egru").reference == "json:dumps"
+    assert registry.remove_owner(OTHER) == ["egru"]
+
+
+def test_claim_to_what_the_core_has_is_lost(registry: Registry[object]) -> None:
+    registry.add("other-thing", "json:loads", Owner("core", CORE, "0.1.0"))
+    registry.claim("other-thing", "json:dumps", OTHER)
+    assert registry.provenance("other-thing").owner.name == "core"
 
 
 def test_reserved_name_is_refused() -> None:

@@ -123,11 +123,78 @@ def test_other_api_number_is_broken(site, api: str, words: str) -> None:
     assert words in broken_message(site, "bad")
 
 
-def test_duplicate_name_breaks_the_second_plugin(site) -> None:
-    site.install("later", GOOD)
-    message = broken_message(site, "later")
-    assert "dist-good 1.2" in message
-    assert "dist-later 1.2" in message
+TWO = (
+    GOOD
+    + """
+        register("own-model", "json:loads")
+"""
+)
+
+
+def test_clashing_name_alone_is_dropped(site, caplog: pytest.LogCaptureFixture) -> None:
+    site.install("good", GOOD)
+    site.install("later", TWO)
+    manager = site.manager()
+    rows = manager.statuses()
+    assert [(one.name, one.status) for one in rows] == [("good", "ok"), ("later", "ok")]
+    assert row(rows, "good").provides == {"models": ["good-model"]}
+    assert row(rows, "good").message == ""
+    assert row(rows, "later").provides == {"models": ["own-model"]}
+    message = row(rows, "later").message
+    for word in ("'later' (dist-later 1.2)", "model 'good-model' belongs to plugin 'good'",
+                 "(dist-good 1.2)", "EVENFALL_BLOCK=later turns it off"):  # fmt: skip
+        assert word in message
+    assert caplog.messages == [message]
+
+
+@pytest.mark.parametrize(
+    ("plugins", "name", "holder"),
+    [
+        (("later", "sooner"), "thing", "later"),
+        (("sooner", "later"), "thing", "later"),
+        (("a", "zeta"), "zeta", "zeta"),
+        (("a", "zeta"), "zeta-small", "zeta"),
+        (("a", "zeta"), "ZetaModel", "zeta"),
+        (("a", "zeta"), "zeta_scan.Layer", "zeta"),
+        (("a", "zeta"), "zetas", "a"),
+        (("zeta", "zeta-x"), "zeta-x-small", "zeta-x"),
+        (("zeta", "zeta-x"), "zeta-small", "zeta"),
+    ],
+)
+def test_name_belongs_to_the_distribution_that_it_is_named_after(
+    site, plugins: tuple[str, str], name: str, holder: str
+) -> None:
+    for plugin in plugins:
+        hook = "@hookimpl\ndef evenfall_register_models(register): "
+        site.install(
+            plugin, f"{hook}register({name!r}, 'json:loads')", distribution=f"evenfall-{plugin}"
+        )
+    rows = site.manager().statuses()
+    assert {one.name: one.provides for one in rows if one.provides} == {holder: {"models": [name]}}
+    assert [one.name for one in rows if one.message] == [one for one in plugins if one != holder]
+
+
+def test_name_goes_back_when_the_better_claim_is_of_a_broken_plugin(site) -> None:
+    hook = "@hookimpl\ndef evenfall_register_models(register):\n    register('zeta', 'json:loads')"
+    site.install("a", hook)
+    site.install("zeta", f"{hook}\n    raise ValueError('no')", distribution="evenfall-zeta")
+    rows = site.manager().statuses()
+    assert [one.status for one in rows] == ["ok", "broken"]
+    assert (row(rows, "a").provides, row(rows, "a").message) == ({"models": ["zeta"]}, "")
+
+
+def test_plugin_that_registers_a_name_twice_is_broken(site) -> None:
+    site.install("bad", TWO.replace("own-model", "good-model"))
+    assert "is registered by plugin 'bad'" in broken_message(site, "bad")
+
+
+def test_clash_of_kernels_drops_one_backend(site) -> None:
+    hook = "@hookimpl\ndef evenfall_register_kernels(register):\n"
+    hook += "    register('op', 'cpu', 'json:loads')\n"
+    site.install("one", hook)
+    site.install("two", f"{hook}    register('op', 'fast', 'json:loads')")
+    rows = site.manager().statuses()
+    assert [one.provides for one in rows] == [{"kernels": ["op/cpu"]}, {"kernels": ["op/fast"]}]
 
 
 def test_half_registered_plugin_is_rolled_back(world) -> None:
@@ -154,12 +221,24 @@ def test_malformed_kernel_is_broken(site, call: str, words: str) -> None:
     assert words in broken_message(site, "bad")
 
 
-def test_two_distributions_with_one_plugin_name(site) -> None:
+@pytest.mark.parametrize(
+    ("others", "winner"), [("dist-copy", "dist-copy"), ("evenfall-good", "evenfall-good")]
+)
+def test_two_distributions_with_one_plugin_name(site, others: str, winner: str) -> None:
     site.install("good", GOOD)
-    site.write_metadata("dist-copy", "[evenfall]\ngood = site_good\n")
+    site.write_metadata(others, "[evenfall]\ngood = site_good\n")
     rows = site.manager().statuses()
-    assert sorted(one.status for one in rows) == ["broken", "ok"]
-    assert "the name 'good' is taken by" in "".join(one.message for one in rows)
+    assert {one.distribution: one.status for one in rows} == {winner: "ok", "dist-good": "broken"}
+    (message,) = [one.message for one in rows if one.message]
+    assert f"the name 'good' is taken by plugin 'good' ({winner} 1.2); uninstall one" in message
+    assert "EVENFALL_BLOCK" not in message  # it would block both
+
+
+def test_two_distributions_without_metadata_both_count(site) -> None:
+    for name in ("one", "two"):
+        site.install(name, "")
+        (site.folder / f"dist_{name}-1.2.dist-info" / "METADATA").unlink()
+    assert [one.name for one in site.manager().statuses()] == ["one", "two"]
 
 
 def test_distribution_found_twice_counts_once(site) -> None:

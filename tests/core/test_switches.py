@@ -100,6 +100,17 @@ def test_strict_raises_one_error_with_its_cause(site, monkeypatch: pytest.Monkey
         manager.load()
 
 
+def test_strict_raises_where_names_clash(site, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("one", "two"):
+        hook = "@hookimpl\ndef evenfall_register_models(register): "
+        site.install(name, f"{hook}register('m', 'json:loads')")
+    monkeypatch.setenv("EVENFALL_STRICT", "1")
+    with pytest.raises(PluginError) as caught:
+        site.manager().load()
+    for word in ("1 plugin(s) with names of others", "two (dist-two)", "belongs to plugin 'one'"):
+        assert word in str(caught.value)
+
+
 @pytest.mark.parametrize("value", ["", "0", "false", "No", " off "])
 def test_strict_can_be_said_to_be_off(value: str) -> None:
     assert not is_strict({"EVENFALL_STRICT": value})

@@ -11,43 +11,48 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import Distribution, EntryPoint, distributions
 
-from evenfall.entries import Owner
+from evenfall.entries import UNKNOWN, Owner
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An installed plugin that is not loaded yet, or the reason why it cannot be read."""
+    """An installed plugin that is not loaded yet, or the reason why it cannot be.
+
+    `rival` is the owner of the entry-point name where that is another distribution.
+    """
 
     owner: Owner
     entry_point: EntryPoint | None
     problem: str = ""
+    rival: Owner | None = None
 
 
 def discover(group: str, installed: Iterable[Distribution] | None = None) -> list[Candidate]:
     """Every entry point of `group`, sorted by name.
 
     A distribution that is found twice on the path counts once, the first time, as it does for
-    imports. Two distributions that use one entry-point name are both listed, the second with a
-    `problem`.
+    imports. Of several distributions that use one entry-point name, all but the one with the best
+    claim to it have a `problem`.
     """
-    found: dict[str, Candidate] = {}
-    doubles: list[Candidate] = []
+    found: dict[str, list[Candidate]] = {}
     seen: set[str] = set()
     for distribution in distributions() if installed is None else installed:
         candidates = _candidates(distribution, group)
         if candidates and candidates[0].owner.distribution in seen:
             continue
         for candidate in candidates:
-            owner = candidate.owner
-            seen.add(owner.distribution)
-            first = found.setdefault(owner.name, candidate)
-            if first is not candidate:
-                doubles.append(
-                    Candidate(owner, None, f"the name {owner.name!r} is taken by {first.owner}")
-                )
-    return sorted(
-        [*found.values(), *doubles], key=lambda one: (one.owner.name, one.owner.distribution)
-    )
+            if candidate.owner.distribution != UNKNOWN:  # two of them need not be the same
+                seen.add(candidate.owner.distribution)
+            found.setdefault(candidate.owner.name, []).append(candidate)
+    settled = [one for name, rivals in found.items() for one in _first_of(name, rivals)]
+    return sorted(settled, key=lambda one: (one.owner.name, one.owner.distribution))
+
+
+def _first_of(name: str, rivals: list[Candidate]) -> list[Candidate]:
+    """The candidates of one entry-point name, all but the best with a problem."""
+    first, *others = sorted(rivals, key=lambda one: one.owner.rank(name))
+    taken = f"the name {name!r} is taken by {first.owner}; uninstall one of the two"
+    return [first, *(Candidate(one.owner, None, taken, first.owner) for one in others)]
 
 
 def _candidates(distribution: Distribution, group: str) -> list[Candidate]:
@@ -71,7 +76,7 @@ def _identity(distribution: Distribution) -> Owner:
     "unknown"."""
     try:
         metadata = distribution.metadata
-        name, version = metadata["Name"] or "unknown", metadata["Version"] or "unknown"
+        name, version = metadata["Name"] or UNKNOWN, metadata["Version"] or UNKNOWN
     except Exception:
-        name, version = "unknown", "unknown"
+        name, version = UNKNOWN, UNKNOWN
     return Owner(name, name, version)

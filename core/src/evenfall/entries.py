@@ -6,6 +6,7 @@ import difflib
 import importlib
 import json
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,12 @@ from evenfall.errors import ReferenceImportError, RegistryError, UnknownNameErro
 
 T = TypeVar("T")
 
+CORE = "evenfall-core"
+"""The distribution of this package."""
+
+UNKNOWN = "unknown"
+"""The name and version of a distribution whose metadata is damaged."""
+
 _REFERENCE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:[^\W\d]\w*(\.[^\W\d]\w*)*)?")
 
 
@@ -24,11 +31,24 @@ class Owner:
     """Who registered something: a plugin and the distribution that ships it."""
 
     name: str
-    distribution: str = "unknown"
-    version: str = "unknown"
+    distribution: str = UNKNOWN
+    version: str = UNKNOWN
 
     def __str__(self) -> str:
         return f"plugin {self.name!r} ({self.distribution} {self.version})"
+
+    def rank(self, name: str) -> tuple[int, str, str]:
+        """Where the owner stands among several that claim `name`; the smallest rank wins.
+
+        The core comes first. A name that bears a distribution's prefix belongs to that
+        distribution: "egru", "egru-small" and "EgruModel" to evenfall-egru. Any other name belongs
+        to the plugin that comes first in the alphabet.
+        """
+        if self.distribution == CORE:
+            return (-sys.maxsize, self.name, self.distribution)
+        prefix = _words(self.distribution).removeprefix("evenfall-")
+        bears = f"{_words(name).removeprefix('evenfall-')}-".startswith(f"{prefix}-")
+        return (-len(prefix) if bears else 0, self.name, self.distribution)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +84,9 @@ class _Lost:
 class Registry(Generic[T]):
     """Named lazy references of one kind, safe to use from several threads.
 
+    A name has one holder. Where several plugins claim it, that is the one with the best claim,
+    whatever the order in which they register; when it goes, the next one holds the name.
+
     Args:
         kind: what one entry is called in messages, in the singular, such as "layer".
         prepare: called before every read; the module's own registries load the plugins here.
@@ -80,7 +103,8 @@ class Registry(Generic[T]):
         self.reserved = reserved
         self.generation = 0
         self._prepare = prepare
-        self._entries: dict[str, Entry] = {}
+        self._claims: dict[str, list[Entry]] = {}  # the holder's first
+        self._refused: list[Entry] = []  # claims to reserved names
         self._lost: list[_Lost] = []
         self._lock = threading.RLock()
 
@@ -91,28 +115,45 @@ class Registry(Generic[T]):
             RegistryError: the name is taken (both owners are named) or an argument is malformed.
         """
         owner = Owner(owner) if isinstance(owner, str) else owner
-        self._check(name, reference, metadata)
+        entry = self._entry(name, reference, owner, metadata)
+        if name in self.reserved:
+            raise RegistryError(f"{self._built_in(name)}; take another name")
         with self._lock:
-            taken = self._entries.get(name)
-            if taken is not None:
-                raise RegistryError(
-                    f"{self.kind} {name!r} is registered by {taken.owner} as {taken.reference!r}; "
-                    f"{owner} cannot register it again as {reference!r}"
-                )
-            self._entries[name] = Entry(name, reference, owner, MappingProxyType(dict(metadata)))
-            self.generation += 1
+            self._put(entry, self._claims.get(name, []))
+
+    def claim(self, name: str, reference: str, owner: Owner, **metadata: Any) -> None:
+        """As `add`, for a name that the core or another owner may hold or take over.
+
+        Raises:
+            RegistryError: `owner` has registered the name already, or an argument is malformed.
+        """
+        entry = self._entry(name, reference, owner, metadata)
+        with self._lock:
+            if name in self.reserved:
+                self._refused.append(entry)
+            else:
+                self._put(entry, [one for one in self._claims.get(name, []) if one.owner == owner])
+
+    def losses(self, owner: Owner) -> list[str]:
+        """For each name that `owner` claims and does not hold, a clause that says who does."""
+        with self._lock:
+            return [self._built_in(one.name) for one in self._refused if one.owner == owner] + [
+                f"{self.kind} {name!r} belongs to {claims[0].owner}"
+                for name, claims in sorted(self._claims.items())
+                if any(one.owner == owner for one in claims[1:])
+            ]
 
     def names(self) -> list[str]:
         """Every registered name, sorted."""
         self._prepare()
         with self._lock:
-            return sorted(self._entries)
+            return sorted(self._claims)
 
     def entries(self) -> list[Entry]:
         """Every registration, sorted by name."""
         self._prepare()
         with self._lock:
-            return [self._entries[name] for name in sorted(self._entries)]
+            return [self._claims[name][0] for name in sorted(self._claims)]
 
     def provenance(self, name: str) -> Entry:
         """The registration of `name`, nothing imported.
@@ -124,10 +165,9 @@ class Registry(Generic[T]):
         """
         self._prepare()
         with self._lock:
-            entry = self._entries.get(name)
-            if entry is None:
+            if name not in self._claims:
                 raise UnknownNameError(self._unknown(name))
-            return entry
+            return self._claims[name][0]
 
     def get(self, name: str) -> T:
         """Import what is registered under `name`.
@@ -143,16 +183,23 @@ class Registry(Generic[T]):
         """Forget everything about `owner` and return the names it had registered, sorted."""
         with self._lock:
             self._lost = [lost for lost in self._lost if lost.owner != owner]
-            names = self.owned_by(owner)
-            for name in names:
-                del self._entries[name]
+            self._refused = [entry for entry in self._refused if entry.owner != owner]
+            names = []
+            for name, claims in list(self._claims.items()):
+                left = [one for one in claims if one.owner != owner]
+                if len(left) < len(claims):
+                    names.append(name)
+                    self._claims[name] = left
+                if not left:
+                    del self._claims[name]
             self.generation += 1
-            return names
+            return sorted(names)
 
     def owned_by(self, owner: Owner) -> list[str]:
-        """The names that `owner` has registered so far, sorted; loads nothing."""
+        """The names that `owner` holds so far, sorted; loads nothing."""
         with self._lock:
-            return sorted(name for name, entry in self._entries.items() if entry.owner == owner)
+            held = (name for name, claims in self._claims.items() if claims[0].owner == owner)
+            return sorted(held)
 
     def lose(self, owner: Owner, reason: str, names: list[str]) -> None:
         """Remember a plugin that did not load, to name it when one of its names is asked for."""
@@ -180,7 +227,25 @@ class Registry(Generic[T]):
         return len(self.names())
 
     def __repr__(self) -> str:
-        return f"Registry({self.kind!r}, {sorted(self._entries)})"
+        return f"Registry({self.kind!r}, {sorted(self._claims)})"
+
+    def _put(self, entry: Entry, rivals: list[Entry]) -> None:
+        if rivals:
+            raise RegistryError(
+                f"{self.kind} {entry.name!r} is registered by {rivals[0].owner} as "
+                f"{rivals[0].reference!r}; {entry.owner} cannot register it again as "
+                f"{entry.reference!r}"
+            )
+        claims = [*self._claims.get(entry.name, []), entry]
+        self._claims[entry.name] = sorted(claims, key=lambda one: one.owner.rank(entry.name))
+        self.generation += 1
+
+    def _entry(self, name: str, reference: str, owner: Owner, metadata: dict[str, Any]) -> Entry:
+        self._check(name, reference, metadata)
+        return Entry(name, reference, owner, MappingProxyType(dict(metadata)))
+
+    def _built_in(self, name: str) -> str:
+        return f"{self.kind} {name!r} is built into {CORE}"
 
     def _check(self, name: object, reference: object, metadata: dict[str, Any]) -> None:
         if not isinstance(name, str) or not name.strip():
@@ -189,10 +254,6 @@ class Registry(Generic[T]):
             raise RegistryError(
                 f"reference of {self.kind} {name!r}: got {reference!r}, "
                 'want "package.module:Name" or "package.module"'
-            )
-        if name in self.reserved:
-            raise RegistryError(
-                f"{self.kind} {name!r} is built into evenfall-core; take another name"
             )
         try:
             json.dumps(metadata)
@@ -203,8 +264,8 @@ class Registry(Generic[T]):
             ) from error
 
     def _unknown(self, name: str) -> str:
-        message = f"unknown {self.kind} {name!r}.{closest(name, self._entries)}"
-        if not self._entries:
+        message = f"unknown {self.kind} {name!r}.{closest(name, self._claims)}"
+        if not self._claims:
             message += f" No {self.kind} is registered: is its plugin installed?"
         return message + self.blame(name)
 
@@ -232,6 +293,12 @@ def _module(name: str) -> object:
         return importlib.import_module(name)
     except SystemExit as error:
         raise ImportError(f"the module exits when it is imported (code {error.code!r})") from error
+
+
+def _words(name: str) -> str:
+    """The words of a name, in lower case with hyphens between: "EgruModel" is "egru-model"."""
+    apart = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name)
+    return re.sub(r"[\W_]+", "-", apart).strip("-").casefold()
 
 
 def _resembles(name: str, plugin: str) -> bool:

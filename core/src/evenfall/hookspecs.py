@@ -29,8 +29,12 @@ class Register(Protocol):
     def __call__(self, name: str, reference: str, **metadata: Any) -> None:
         """Register `reference`, "package.module:Name", under `name`; metadata must be JSON-able.
 
+        Where another plugin registers the name as well, it belongs to the one whose distribution
+        it is named after, or else to the first in the alphabet; the other works without it.
+
         Raises:
-            RegistryError: the name is taken, or an argument is malformed.
+            RegistryError: this plugin has registered the name already, or an argument is
+                malformed.
         """
 
 
@@ -54,7 +58,8 @@ class RegisterKernel(Protocol):
         The highest priority that fits is used; falling back to one marked `slow` is said once.
 
         Raises:
-            RegistryError: the operation has that backend already, or an argument is malformed.
+            RegistryError: this plugin has registered the backend already, or an argument is
+                malformed.
         """
 
 

@@ -27,8 +27,8 @@ logger = logging.getLogger("evenfall")
 class PluginStatus:
     """What became of one plugin.
 
-    `message` says why it is broken or blocked, and how to turn it off; `provides` maps a registry,
-    such as "models", to the names that the plugin registered there.
+    `message` says why it is broken or blocked, or which of its names belong to another plugin, and
+    how to turn it off; `provides` maps a registry, such as "models", to the plugin's names there.
     """
 
     name: str
@@ -67,8 +67,8 @@ class PluginManager:
         """Load every installed plugin; a second call does nothing. Safe from several threads.
 
         Raises:
-            PluginError: EVENFALL_STRICT is set and a plugin is broken; the first one's cause is
-                chained.
+            PluginError: EVENFALL_STRICT is set and a plugin is broken or claims a name that
+                belongs to another; the first one's cause is chained.
         """
         if not self._loaded:
             with self._lock:
@@ -77,7 +77,7 @@ class PluginManager:
                 if not self._loaded:
                     self._load_all()
         if switches.is_strict():
-            self._raise_if_broken()
+            self._raise_if_faulty()
 
     def statuses(self) -> list[PluginStatus]:
         """A row for each plugin, sorted by name; loads them first."""
@@ -106,7 +106,13 @@ class PluginManager:
             candidates = self._find(hookspecs.PROJECT)
             for candidate in candidates:
                 self._owners.append(candidate.owner)
-                self._decide(candidate, asked.refusal(candidate.owner.name))
+            # Who holds a name is certain once all have registered.
+            working = [
+                candidate.owner
+                for candidate in candidates
+                if self._works(candidate, asked.refusal(candidate.owner.name))
+            ]
+            self._rows += [self._ok_row(owner) for owner in working]
             installed = [candidate.owner.name for candidate in candidates]
             for variable, name, message in asked.not_installed(installed):
                 status: Literal["broken", "blocked"] = (
@@ -121,26 +127,40 @@ class PluginManager:
         finally:
             self._loading = False
 
-    def _decide(self, candidate: Candidate, refusal: str | None) -> None:
+    def _works(self, candidate: Candidate, refusal: str | None) -> bool:
+        """Load a plugin unless it is refused; where that fails, take back what it registered."""
         owner = candidate.owner
         if refusal is not None:
             self._record(owner, "blocked", refusal)
-            return
+            return False
         try:
-            provides = self._load_one(candidate)
+            self._load_one(candidate)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
             self._first_error = self._first_error or error
-            reason = f"{_describe(error)} ({switches.BLOCK}={owner.name} turns it off)"
+            reason = _describe(error)
+            if candidate.rival is None:  # otherwise the switch would turn that one off as well
+                reason += f" ({switches.BLOCK}={owner.name} turns it off)"
             self._record(owner, "broken", reason, self._remove(owner))
             logger.warning("%s is broken and was left out: %s", owner, reason)
-        else:
-            self._rows.append(
-                PluginStatus(owner.name, owner.distribution, owner.version, "ok", "", provides)
-            )
+            return False
+        return True
 
-    def _load_one(self, candidate: Candidate) -> dict[str, list[str]]:
+    def _ok_row(self, owner: Owner) -> PluginStatus:
+        held = {kind: registry.owned_by(owner) for kind, registry in self._registries.items()}
+        provides = {kind: names for kind, names in held.items() if names}
+        losses = [line for registry in self._registries.values() for line in registry.losses(owner)]
+        message = ""
+        if losses:
+            message = (
+                f"{owner} works without names that it registers: {'; '.join(losses)} "
+                f"({switches.BLOCK}={owner.name} turns it off)"
+            )
+            logger.warning("%s", message)
+        return PluginStatus(owner.name, owner.distribution, owner.version, "ok", message, provides)
+
+    def _load_one(self, candidate: Candidate) -> None:
         if candidate.entry_point is None:
             raise PluginError(candidate.problem)
         owner = candidate.owner
@@ -148,7 +168,7 @@ class PluginManager:
         check_api(plugin, owner)
         self._pluggy.register(plugin, name=owner.name)
         check_hooks(self._pluggy, plugin)
-        return register_with(self._pluggy, plugin, owner, self._registries)
+        register_with(self._pluggy, plugin, owner, self._registries)
 
     def _record(
         self,
@@ -169,13 +189,19 @@ class PluginManager:
             self._pluggy.unregister(name=owner.name)
         return {kind: registry.remove_owner(owner) for kind, registry in self._registries.items()}
 
-    def _raise_if_broken(self) -> None:
+    def _raise_if_faulty(self) -> None:
         broken = [row for row in self._rows if row.status == "broken"]
-        if broken:
-            lines = "".join(f"\n  {row.name} ({row.distribution}): {row.message}" for row in broken)
-            raise PluginError(
-                f"{len(broken)} plugin(s) broken, and {switches.STRICT} is set:{lines}"
-            ) from self._first_error
+        clashing = [row for row in self._rows if row.status == "ok" and row.message]
+        if not broken + clashing:
+            return
+        counts = [f"{len(broken)} plugin(s) broken"] if broken else []
+        counts += [f"{len(clashing)} plugin(s) with names of others"] if clashing else []
+        lines = "".join(
+            f"\n  {row.name} ({row.distribution}): {row.message}" for row in broken + clashing
+        )
+        raise PluginError(
+            f"{' and '.join(counts)}, and {switches.STRICT} is set:{lines}"
+        ) from self._first_error
 
 
 def _describe(error: BaseException) -> str:

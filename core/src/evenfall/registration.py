@@ -70,8 +70,8 @@ def register_with(
     plugin: object,
     owner: Owner,
     registries: Mapping[str, Registry[Any]],
-) -> dict[str, list[str]]:
-    """Call the hooks of this plugin alone and return the names it registered, by registry.
+) -> None:
+    """Call the hooks of this plugin alone.
 
     Raises:
         Exception: whatever the plugin raises; what it registered before is still there, to be taken
@@ -85,13 +85,11 @@ def register_with(
             if kind == "kernels"
             else _callback(registry, owner)
         )
-    provided = {kind: registry.owned_by(owner) for kind, registry in registries.items()}
-    return {kind: names for kind, names in provided.items() if names}
 
 
 def _callback(registry: Registry[Any], owner: Owner) -> Register:
     def register(name: str, reference: str, **metadata: Any) -> None:
-        registry.add(name, reference, owner, **metadata)
+        registry.claim(name, reference, owner, **metadata)
 
     return register
 
@@ -115,7 +113,7 @@ def _kernel_callback(registry: Registry[Callable[..., Any]], owner: Owner) -> Re
             )
         if type(priority) is not int:
             raise RegistryError(f"priority of kernel {name!r}: got {priority!r}, want an int")
-        registry.add(
+        registry.claim(
             name,
             reference,
             owner,

@@ -75,8 +75,11 @@ def _plugins() -> Iterator[Finding]:
         yield Finding("warning", "plugins", "none installed", advice)
     for row in rows:
         subject = f"plugin {row.name}"
-        if row.status == "ok":
+        if row.status == "ok" and not row.message:
             yield Finding("ok", subject, f"{row.distribution} {row.version}")
+        elif row.status == "ok":
+            advice = f"Block or uninstall it, or ask its authors for other names: {row.name}."
+            yield Finding("warning", subject, row.message, advice)
         elif row.status == "blocked":
             advice = "Change EVENFALL_BLOCK or EVENFALL_PLUGINS to load it."
             yield Finding("warning", subject, row.message, advice)
