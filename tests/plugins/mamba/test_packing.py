@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 import evenfall
+from evenfall_mamba.operations import causal_conv1d_fn
 from evenfall_mamba.packing import packing
 
 CLOSE: dict[str, float] = {"rtol": 0, "atol": 1e-5}
@@ -38,6 +39,19 @@ def test_packed_equals_separate(
         packed = mixer(hidden, seq_idx=SEQ_IDX)
         separate = [mixer(piece) for piece in hidden.split([5, 1, 6], dim=1)]
     torch.testing.assert_close(packed, torch.cat(separate, dim=1), **CLOSE)
+
+
+@torch.no_grad()
+def test_padding_is_zero_after_the_convolution() -> None:
+    """As in the package causal_conv1d, which transformers would call."""
+    x, weight = torch.randn(1, 4, 6), torch.randn(4, 3)
+    seq_idx = torch.tensor([[0, 0, 1, 1, -1, -1]], dtype=torch.int32)
+    for given in (seq_idx, seq_idx[:, 1:]):  # all inputs, or one of the call before first
+        out = causal_conv1d_fn(x, weight, activation="silu", seq_idx=given)
+        assert not out[..., 4:].any()
+        torch.testing.assert_close(
+            out[..., 2:4], causal_conv1d_fn(x[..., 2:4], weight, None, "silu")
+        )
 
 
 @torch.no_grad()

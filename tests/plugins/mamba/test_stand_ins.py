@@ -159,6 +159,64 @@ def test_causal_conv1d_update(ring: bool, pieces: list[int]) -> None:
     assert torch.equal(state[rows], x[..., order])
 
 
+@pytest.mark.parametrize("ring", [False, True])
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
+def test_padding_has_no_row_of_the_convolution(ring: bool, dtype: torch.dtype) -> None:
+    """A negative index is padding: its output is zero, and the last row is another sequence's."""
+    x, weight, bias = conv_inputs()
+    x = torch.cat([x, torch.full_like(x[:1], torch.nan)])
+    rows = torch.tensor([1, 0, -1], dtype=dtype)
+    state = torch.randn(3, DIM, WIDTH - 1)
+    before, seen = state.clone(), torch.tensor([0, 0, -1]) if ring else None
+    out = causal_conv1d_update(x, state, weight, bias, "silu", seen, rows)
+    torch.testing.assert_close(out[:2], conv_formula(x[:2], weight, bias, before[:2].flip(0)))
+    assert not out[2].any()
+    assert torch.equal(state[2], before[2])
+    assert torch.equal(state[:2].flip(0), x[:2, :, -3:])
+    out = torch.empty_like(x)
+    causal_conv1d_cuda.causal_conv1d_update(x, state, weight, bias, out, True, seen, rows)
+    assert not out[2].any() and torch.equal(state[2], before[2])
+
+
+def test_batch_of_padding_changes_no_row() -> None:
+    x, weight, bias = conv_inputs()
+    state = torch.randn(3, DIM, WIDTH - 1)
+    before = state.clone()
+    out = causal_conv1d_update(x, state, weight, bias, conv_state_indices=torch.tensor([-1, -7]))
+    assert not out.any() and torch.equal(state, before)
+
+
+def test_output_beside_padding_is_differentiable() -> None:
+    x, weight, bias = conv_inputs()
+    weight.requires_grad_()
+    rows, state = torch.tensor([1, -1]), torch.zeros(2, DIM, WIDTH - 1)
+    out = causal_conv1d_update(x, state, weight, bias, "silu", conv_state_indices=rows)
+    (got,) = torch.autograd.grad(out.sum(), weight)
+    (want,) = torch.autograd.grad(conv_formula(x[:1], weight, bias).sum(), weight)
+    torch.testing.assert_close(got, want, **CLOSE)
+
+
+@pytest.mark.parametrize(
+    ("indices", "error", "message"),
+    [
+        ([0, 1], TypeError, "conv_state_indices must be a Tensor of integers, got list"),
+        (torch.tensor([True, False]), TypeError, "Tensor of integers, got torch.bool"),
+        (torch.arange(3), ValueError, r"must have shape \(2,\) to match x, got \(3,\)"),
+        (torch.tensor([0, 4]), ValueError, "must be below 4, the rows of the state, got 4"),
+    ],
+)
+def test_conv_state_indices_refused(indices: Any, error: type[Exception], message: str) -> None:
+    x, weight, _ = conv_inputs()
+    with pytest.raises(error, match=message):
+        causal_conv1d_update(x, torch.zeros(4, DIM, WIDTH - 1), weight, conv_state_indices=indices)
+
+
+def test_conv_state_of_another_batch() -> None:
+    x, weight, _ = conv_inputs()
+    with pytest.raises(ValueError, match=r"conv_state must have shape \(2, 6\) .* got \(5, 6\)"):
+        causal_conv1d_update(x, torch.zeros(5, DIM, WIDTH - 1), weight)
+
+
 def test_conv_state_too_short() -> None:
     x, weight, _ = conv_inputs()
     with pytest.raises(ValueError, match="conv_state must keep at least 3 inputs, got 2"):
@@ -202,6 +260,9 @@ def test_varlen_states() -> None:
     assert torch.equal(states[0], F.pad(x[:2].T, (2, 0)))
     assert not states[1].any()
     assert torch.equal(states[2], x[3:].T)
+    x[1] = torch.inf
+    last = causal_conv1d_varlen_states(x, torch.tensor([0, 2, 7]), 6)[1]
+    assert torch.equal(last, F.pad(x[2:].T, (1, 0))), "another sequence's values leak"
 
 
 def test_mamba_inner_fn() -> None:
@@ -315,6 +376,7 @@ def test_one_head_may_be_left_out(names: str, with_heads: bool, indexed: bool) -
         ({"state_batch_indices": torch.ones(2)}, TypeError, "Tensor of integers, got torch.float"),
         ({"state_batch_indices": torch.tensor([True, False])}, TypeError, "got torch.bool"),
         ({"state_batch_indices": torch.arange(3)}, ValueError, r"must have shape \(2,\)"),
+        ({"state_batch_indices": torch.tensor([1, 2])}, ValueError, "must be below 2, .* got 2"),
     ],
 )
 def test_selective_state_update_refuses(

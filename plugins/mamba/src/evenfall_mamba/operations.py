@@ -41,7 +41,7 @@ def causal_conv1d_fn(
         return _convolve(hidden_states, weight, bias, activation)
     rows = packing(seq_idx, hidden_states.shape[2])
     out = _convolve(rows.join(hidden_states), weight, bias, activation, cu_seqlens=rows.cu_seqlens)
-    return rows.split(out)
+    return rows.without_padding(rows.split(out))
 
 
 def causal_conv1d_update(

@@ -21,12 +21,14 @@ class Packing:
         cu_seqlens: (S + 1,) int64, where they end.
         first: (B,) the first sequence of each row, which continues what came before.
         last: (B,) the last one, which the next call continues.
+        padding: (B, L) bool, steps with a negative number, which belong to no sequence.
     """
 
     batch: int
     cu_seqlens: Tensor
     first: Tensor
     last: Tensor
+    padding: Tensor
 
     def join(self, signal: Tensor) -> Tensor:
         """(B, D, L) -> (1, D, B * L)."""
@@ -35,6 +37,10 @@ class Packing:
     def split(self, signal: Tensor) -> Tensor:
         """(1, D, B * L) -> (B, D, L)."""
         return signal.reshape(signal.shape[1], self.batch, -1).transpose(0, 1)
+
+    def without_padding(self, signal: Tensor) -> Tensor:
+        """A signal (B, D, L), zero at padding, as `causal_conv1d` returns it."""
+        return signal.masked_fill(self.padding[:, None], 0)
 
     def spread(self, state: Tensor | None) -> Tensor | None:
         """A state of each row (B, ...) as one of each sequence (S, ...), zero for later ones."""
@@ -63,4 +69,4 @@ def packing(seq_idx: Tensor, length: int) -> Packing:
     cu_seqlens = torch.cat([ends, ends.new_full((1,), numbers.numel())])
     count = starts.sum(1).cumsum(0)  # sequences up to and with each row
     first = torch.cat([count.new_zeros(1), count[:-1]])
-    return Packing(batch, cu_seqlens, first, count - 1)
+    return Packing(batch, cu_seqlens, first, count - 1, numbers < 0)

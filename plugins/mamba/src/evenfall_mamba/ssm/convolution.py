@@ -11,6 +11,8 @@ from torch import Tensor
 from evenfall_kernels import causal_conv1d
 from evenfall_mamba.packing import packing
 
+from .slots import slots
+
 _SILU = ("silu", "swish")
 
 
@@ -31,7 +33,7 @@ def convolve(
         rows.join(x), weight, bias, initial_state=rows.spread(initial),
         cu_seqlens=rows.cu_seqlens, **more,
     )  # fmt: skip
-    return rows.split(out).masked_fill((seq_idx < 0)[:, None], 0), final[rows.last]
+    return rows.without_padding(rows.split(out)), final[rows.last]
 
 
 def causal_conv1d_fn(
@@ -86,17 +88,26 @@ def causal_conv1d_update(
         cache_seqlens: (B,) integers, inputs seen so far: conv_state is then a ring, whose next
             place is this number modulo K.
         conv_state_indices: (B,) integers, the rows of conv_state to use, which then may have more
-            of them than B.
+            of them than B; a negative one marks padding, whose output is zero.
 
     Returns:
         As x.
 
     Raises:
-        ValueError: another activation, or a shape that does not fit.
+        TypeError: conv_state_indices are not integers.
+        ValueError: another activation, a shape that does not fit, or an index without a row.
     """
     silu, needed = _is_silu(activation), weight.shape[1] - 1
     new = x[..., None] if x.dim() == 2 else x
-    rows = conv_state if conv_state_indices is None else conv_state[conv_state_indices]
+    used = None
+    if conv_state_indices is not None:
+        used = slots("conv_state_indices", conv_state_indices, len(x), conv_state)
+    rows = conv_state if used is None else used.read(conv_state)
+    if rows.shape[:2] != new.shape[:2]:
+        raise ValueError(
+            f"conv_state must have shape {tuple(new.shape[:2])} before its last dimension to match "
+            f"x, got {tuple(rows.shape[:2])}"
+        )
     kept = rows.shape[2]
     if kept < needed:
         raise ValueError(f"conv_state must keep at least {needed} inputs, got {kept}")
@@ -111,10 +122,11 @@ def causal_conv1d_update(
         after = rows.scatter(2, places, last)
     out, _ = convolve(new, weight, bias, None, before.to(new.dtype), silu)
     with torch.no_grad():
-        if conv_state_indices is None:
+        if used is None:
             conv_state.copy_(after)
         else:
-            conv_state[conv_state_indices] = after
+            used.write(conv_state, after)
+    out = out if used is None else used.without_padding(out)
     return out[..., 0] if x.dim() == 2 else out
 
 

@@ -5,12 +5,12 @@ B batch   H heads   D channels of a head   N states   G groups
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from evenfall_kernels import selective_state_update as one_token
 
-_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+from .slots import slots
+
 _WITHOUT_HEADS = (3, 2, 2, 2, 2, 2, 1, 2, 1)  # dimensions of state to dt_bias
 
 
@@ -51,13 +51,13 @@ def selective_state_update(
 
     Raises:
         TypeError: a tensor that is not floating point, or indices that are not integers.
-        ValueError: shapes or devices do not match.
+        ValueError: shapes or devices do not match, or an index has no row.
     """
     given = state, x, dt, A, B, C, D, z, dt_bias
     spelled = zip(given, _WITHOUT_HEADS, strict=True)
     if state_batch_indices is None and all(getattr(t, "ndim", n) == n for t, n in spelled):
         return one_token(*given, dt_softplus)
-    _check(state, x, state_batch_indices)
+    _check(state, x)
     batch, heads = len(x), state.shape[1] if state.dim() == 4 else 1
     dim, n = state.shape[-2:]
     x_, dt_, z_ = (
@@ -69,24 +69,23 @@ def selective_state_update(
     )
     A_ = _merge("A", A, (), heads, (dim, n))
     B_, C_ = (_grouped(name, tensor, heads) for name, tensor in (("B", B), ("C", C)))
-    rows = state
+    used = None
     if state_batch_indices is not None:
-        state_batch_indices = state_batch_indices.long()
-        rows = state[state_batch_indices.clamp(min=0)]
+        used = slots("state_batch_indices", state_batch_indices, batch, state)
+    rows = state if used is None else used.read(state)
     merged = rows.flatten(1, 2) if state.dim() == 4 else rows
     out = one_token(merged, x_, dt_, A_, B_, C_, D_, z_, bias_, dt_softplus)
     if state.dim() == 4:
         out = out.view(batch, heads, dim)
-    if state_batch_indices is None:
+    if used is None:
         if merged.data_ptr() != state.data_ptr():  # flattening made a copy
             state.copy_(merged.view(state.shape))
         return out
-    used = state_batch_indices >= 0
-    state[state_batch_indices[used]] = merged.view(rows.shape)[used]
-    return torch.where(used.reshape(-1, *[1] * (out.dim() - 1)), out, 0)
+    used.write(state, merged.view(rows.shape))
+    return used.without_padding(out)
 
 
-def _check(state: Tensor, x: Tensor, indices: Tensor | None) -> None:
+def _check(state: Tensor, x: Tensor) -> None:
     """What the shapes of the others are told by."""
     for name, tensor in (("state", state), ("x", x)):
         if not isinstance(tensor, Tensor):
@@ -99,17 +98,6 @@ def _check(state: Tensor, x: Tensor, indices: Tensor | None) -> None:
     if x.dim() not in (2, 3):
         raise ValueError(
             f"x must have shape (batch, dim) or (batch, heads, dim), got {tuple(x.shape)}"
-        )
-    if indices is None:
-        return
-    integers = isinstance(indices, Tensor) and indices.dtype in _INTEGERS
-    if not integers:
-        got = indices.dtype if isinstance(indices, Tensor) else type(indices).__name__
-        raise TypeError(f"state_batch_indices must be a Tensor of integers, got {got}")
-    if tuple(indices.shape) != (len(x),):
-        raise ValueError(
-            f"state_batch_indices must have shape ({len(x)},) to match x, "
-            f"got {tuple(indices.shape)}"
         )
 
 

@@ -22,5 +22,5 @@ def causal_conv1d_varlen_states(x: Tensor, cu_seqlens: Tensor, state_len: int) -
     ends = cu_seqlens[1:].long()[:, None]
     index = ends + torch.arange(-state_len, 0, device=x.device)  # (S, state_len)
     inside = index >= cu_seqlens[:-1].long()[:, None]
-    kept = x[index.clamp(min=0)] * inside[..., None]
+    kept = torch.where(inside[..., None], x[index.clamp(min=0)], 0)
     return kept.transpose(1, 2)
