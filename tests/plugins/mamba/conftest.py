@@ -42,6 +42,11 @@ MAKERS: dict[str, Callable[[], Any]] = {
 }  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
 def make_model(name: str) -> Any:
     """In eval mode; weights are stirred, since some families start with projections of zero."""
     torch.manual_seed(0)

@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 import evenfall
-from evenfall_mamba.operations import causal_conv1d_fn
+from evenfall_mamba.huggingface.operations import causal_conv1d_fn
 from evenfall_mamba.packing import packing
 
 CLOSE: dict[str, float] = {"rtol": 0, "atol": 1e-5}

@@ -27,7 +27,7 @@ def evenfall_register_models(register: Callable[..., Any]) -> None:
     """Register the Mamba that knows the time of its tokens."""
     for name, task in (("GeometricMambaModel", "base"), ("GeometricMambaForCausalLM", "language")):
         summary = f"Mamba with coordinates, {task} model"
-        register(name, f"evenfall_mamba.models:{name}", host="transformers", summary=summary)
+        register(name, f"evenfall_mamba.geometric:{name}", host="transformers", summary=summary)
 
 
 @hookimpl

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..carried import state_so_far
+from ..huggingface.carried import state_so_far
 
 _SLOT = 1
 """The cache layer's slot of the last coordinate; slot 0 is Mamba's own."""

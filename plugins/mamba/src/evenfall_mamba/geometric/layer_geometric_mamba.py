@@ -27,8 +27,8 @@ from transformers.models.mamba.modeling_mamba import (
 
 from evenfall_kernels import selective_scan
 
-from ..carried import state_so_far
-from ..operations import causal_conv1d_fn
+from ..huggingface.carried import state_so_far
+from ..huggingface.operations import causal_conv1d_fn
 from .configuration_geometric_mamba import GeometricMambaConfig
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from evenfall_kernels import causal_conv1d
-from evenfall_mamba.packing import packing
 
+from ..packing import packing
 from .slots import slots
 
 _SILU = ("silu", "swish")

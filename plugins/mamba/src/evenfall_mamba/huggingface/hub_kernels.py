@@ -5,9 +5,8 @@
     with use_kernel_mapping(kernel_mapping()):
         kernelize(model, mode=Mode.INFERENCE, device="cpu")
 
-This module does not import `kernels`: a repository is whatever is hashable and has `load`. While
-the patch is applied the mapping is registered already (see `hub_mapping`); by hand it serves
-without the patch.
+This module does not import `kernels`: a repository is whatever is hashable and has `load`. Inside
+the patch "mamba" no mapping is needed, since our operations are called instead of the layers.
 """
 
 from __future__ import annotations

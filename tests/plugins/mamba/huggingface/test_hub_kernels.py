@@ -21,7 +21,12 @@ from packaging.version import Version
 from torch import Tensor, nn
 
 from evenfall_mamba import FAMILIES
-from evenfall_mamba.hub_kernels import DEVICES, OPERATIONS, causal_conv1d_fn, kernel_mapping
+from evenfall_mamba.huggingface.hub_kernels import (
+    DEVICES,
+    OPERATIONS,
+    causal_conv1d_fn,
+    kernel_mapping,
+)
 
 MODULES = [importlib.import_module(family.module) for family in FAMILIES]
 DECORATOR = "use_kernel_func_from_hub_with_fallback"
@@ -115,7 +120,7 @@ from transformers import MambaConfig, MambaForCausalLM
 from transformers.models.mamba import modeling_mamba as host
 from kernels import Mode, kernelize, use_kernel_mapping
 import evenfall
-from evenfall_mamba.hub_kernels import kernel_mapping
+from evenfall_mamba.huggingface.hub_kernels import kernel_mapping
 
 assert isinstance(host.causal_conv1d_fn, torch.nn.Module)
 torch.manual_seed(0)
@@ -133,10 +138,10 @@ with torch.no_grad():
     mode = Mode.INFERENCE | Mode.TORCH_COMPILE
     with use_kernel_mapping(kernel_mapping()):
         kernelize(model, mode=mode, device="cpu")
-    assert made_by() == {"evenfall_mamba.hub_kernels"}
+    assert made_by() == {"evenfall_mamba.huggingface.hub_kernels"}
     torch.testing.assert_close(model(ids).logits, before, **close)
     kernelize(model, mode=mode, device="cpu")
-    assert "evenfall_mamba.hub_kernels" not in made_by()
+    assert "evenfall_mamba.huggingface.hub_kernels" not in made_by()
     with evenfall.patch("mamba", ["transformers"]):
         torch.testing.assert_close(model(ids).logits, before, **close)
 """

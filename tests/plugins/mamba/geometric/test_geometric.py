@@ -20,7 +20,7 @@ from transformers import (
 )
 
 import evenfall
-from evenfall_mamba.models import (
+from evenfall_mamba.geometric import (
     GeometricMambaConfig,
     GeometricMambaForCausalLM,
     GeometricMambaModel,

@@ -1,16 +1,15 @@
-"""The patch "mamba": its two targets, and which attributes of transformers change."""
+"""The target "transformers": which of its attributes change."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
-from evenfall.patches import Change, Patch, Target
+from evenfall.patches import Change, Target
 
-from . import operations
-from .carried import noting_state
-from .families import FAMILIES, TESTED_TRANSFORMERS, Family
-from .ssm.target import TARGET
+from ..families import FAMILIES, TESTED_TRANSFORMERS, Family
+from ..huggingface import operations
+from ..huggingface.carried import noting_state
+from .changes import always
 
 _INNER = (
     "xz conv1d_weight conv1d_bias x_proj_weight delta_proj_weight out_proj_weight out_proj_bias "
@@ -33,24 +32,15 @@ _CACHE = Change(
 )
 
 
-def _always(replacement: Callable[..., Any]) -> Callable[[Any], Any]:
-    return lambda original: replacement
-
-
 def _changes(family: Family) -> Iterator[Change]:
     for name, parameters in _SIGNATURES.items():
         if name != "mamba_inner_fn" or family.fused:
-            make = _always(getattr(operations, name))
+            make = always(getattr(operations, name))
             yield Change(family.module, name, make, tuple(parameters.split()))
 
 
-PATCH = Patch(
-    {
-        "transformers": Target(
-            "transformers",
-            TESTED_TRANSFORMERS,
-            (_CACHE, *(change for family in FAMILIES for change in _changes(family))),
-        ),
-        "mamba_ssm": TARGET,
-    }
+TARGET = Target(
+    "transformers",
+    TESTED_TRANSFORMERS,
+    (_CACHE, *(change for family in FAMILIES for change in _changes(family))),
 )

@@ -9,10 +9,11 @@ from evenfall.patches import Change, Target
 from evenfall.standins import StandIns
 
 from ..families import TESTED_MAMBA_SSM
+from ..ssm import convolution, scan, step
+from ..ssm.events import with_events
+from ..ssm.norm import off_cuda
 from ..standins import MODULES
-from . import convolution, scan, step
-from .events import with_events
-from .norm import off_cuda
+from .changes import always
 
 _SCAN = "u delta A B C D z delta_bias delta_softplus return_last_state"
 _INNER = (
@@ -34,10 +35,6 @@ _NORM = "mamba_ssm.ops.triton.layer_norm"
 _BLOCK, _MIXER = "mamba_ssm.modules.block", "mamba_ssm.models.mixer_seq_simple"
 
 
-def _always(replacement: Callable[..., Any]) -> Callable[[Any], Any]:
-    return lambda original: replacement
-
-
 def _each(
     name: str, make: Callable[[Any], Any], parameters: str | None, *owners: str
 ) -> tuple[Change, ...]:
@@ -51,19 +48,19 @@ TARGET = Target(
     TESTED_MAMBA_SSM,
     (
         *_each(
-            "selective_scan_fn", _always(scan.selective_scan_fn), _SCAN,
+            "selective_scan_fn", always(scan.selective_scan_fn), _SCAN,
             "mamba_ssm", _INTERFACE, _SIMPLE,
         ),
         *_each(
-            "mamba_inner_fn", _always(scan.mamba_inner_fn), _INNER,
+            "mamba_inner_fn", always(scan.mamba_inner_fn), _INNER,
             "mamba_ssm", _INTERFACE, _SIMPLE,
         ),
         *_each(
-            "causal_conv1d_fn", _always(convolution.causal_conv1d_fn), None, _INTERFACE, _SIMPLE
+            "causal_conv1d_fn", always(convolution.causal_conv1d_fn), None, _INTERFACE, _SIMPLE
         ),
-        *_each("causal_conv1d_update", _always(convolution.causal_conv1d_update), None, _SIMPLE),
+        *_each("causal_conv1d_update", always(convolution.causal_conv1d_update), None, _SIMPLE),
         *_each(
-            "selective_state_update", _always(step.selective_state_update), _STEP,
+            "selective_state_update", always(step.selective_state_update), _STEP,
             _STEP_MODULE, _SIMPLE,
         ),
         *_each("layer_norm_fn", off_cuda, _LAYER, _NORM, _BLOCK, _MIXER),

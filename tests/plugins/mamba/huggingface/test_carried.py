@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import DynamicCache, Mamba2Config, Mamba2ForCausalLM
 
 import evenfall
-from evenfall_mamba import operations
+from evenfall_mamba.huggingface import operations
 
 CLOSE: dict[str, float] = {"rtol": 0, "atol": 1e-5}
 Cached = Callable[..., Tensor]

@@ -14,8 +14,8 @@ from transformers.activations import ACT2FN
 
 from evenfall_kernels import causal_conv1d, selective_scan, selective_state_update
 
+from ..packing import packing
 from .carried import note_convolution, take_noted
-from .packing import packing
 
 _SILU = ("silu", "swish")
 

@@ -1,0 +1,1 @@
+"""The operations of the Mamba-1 models of transformers, on Evenfall's kernels."""

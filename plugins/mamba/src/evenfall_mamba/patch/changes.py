@@ -1,0 +1,11 @@
+"""What both targets need to declare their changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+def always(replacement: Callable[..., Any]) -> Callable[[Any], Any]:
+    """The `make` of a change whose replacement does not need the original."""
+    return lambda original: replacement
