@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 import textwrap
 import venv
 import zipfile
@@ -56,7 +57,7 @@ def _run(*command: str | Path, cwd: Path | None = None) -> str:
         env=kept | {"HF_HUB_OFFLINE": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=3600,  # against a hang alone
     )
     assert done.returncode == 0, f"{command} exited {done.returncode}:\n{done.stdout}{done.stderr}"
     return done.stdout
@@ -139,6 +140,57 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     options = ("--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", folder)
     _pip("wheel", *options, *FOLDERS.values())
     return folder
+
+
+@pytest.fixture(scope="module")
+def sdists(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the source archive of every distribution."""
+    folder = tmp_path_factory.mktemp("sdists")
+    for source in FOLDERS.values():
+        options = ("--target", "sdist", "--directory", folder)
+        _run(sys.executable, "-m", "hatchling", "build", *options, cwd=source)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheels_of_sdists(sdists: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the wheels that pip builds from the source archives."""
+    folder = tmp_path_factory.mktemp("wheels_of_sdists")
+    options = ("--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", folder)
+    _pip("wheel", *options, *sorted(sdists.glob("*.tar.gz")))
+    return folder
+
+
+def test_every_distribution_has_the_licence_as_a_file() -> None:
+    for name, folder in FOLDERS.items():
+        licence = folder / "LICENSE"
+        assert licence.is_file() and not licence.is_symlink(), f"{name}: a link leaves the sdist"
+        assert licence.read_bytes() == (REPOSITORY / "LICENSE").read_bytes(), name
+    assert {path.parent for path in REPOSITORY.glob("plugins/*/pyproject.toml")} < {
+        *FOLDERS.values()
+    }
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_sdist_has_the_licence_and_no_links(sdists: Path, name: str) -> None:
+    (path,) = sdists.glob(f"{name.replace('-', '_')}-*.tar.gz")
+    with tarfile.open(path) as archive:
+        members = archive.getmembers()
+        top = path.name.removesuffix(".tar.gz")
+        stored = archive.extractfile(f"{top}/LICENSE")
+        assert stored is not None
+        assert stored.read() == (REPOSITORY / "LICENSE").read_bytes()
+    assert [one.name for one in members if not one.isreg() and not one.isdir()] == []
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_wheel_of_the_sdist_is_the_wheel(wheels: Path, wheels_of_sdists: Path, name: str) -> None:
+    with _wheel(wheels, name) as direct, _wheel(wheels_of_sdists, name) as built:
+        assert sorted(built.namelist()) == sorted(direct.namelist())
+        for one in direct.namelist():
+            assert built.read(one) == direct.read(one), one
+        (licence,) = (one for one in built.namelist() if one.endswith("licenses/LICENSE"))
+        assert built.read(licence) == (REPOSITORY / "LICENSE").read_bytes()
 
 
 @pytest.mark.parametrize("name", FOLDERS)
