@@ -63,7 +63,7 @@ class Site:
             [sys.executable, *arguments],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=3600,
             env={**clean, "PYTHONPATH": str(self.folder), **environment},
             check=False,
         )

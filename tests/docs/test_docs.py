@@ -118,7 +118,7 @@ def test_python_blocks_run(page: Path, tmp_path: Path) -> None:
         env=os.environ | {"HF_HUB_OFFLINE": "1", "MPLBACKEND": "agg"},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=3600,
     )
     assert done.returncode == 0, f"{_name(page)} fails where its lines say:\n{done.stderr[-4000:]}"
 

@@ -127,4 +127,4 @@ def test_shapes_on_the_meta_device() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
 def test_threads_survive_a_fork() -> None:
-    subprocess.run([sys.executable, "-c", FORKS], check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", FORKS], check=True, timeout=3600)

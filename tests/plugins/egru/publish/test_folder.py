@@ -70,7 +70,7 @@ def test_loads_where_evenfall_is_absent(folder: Path, tmp_path: Path) -> None:
         env=os.environ | {"HF_HUB_OFFLINE": "1", "HF_MODULES_CACHE": str(tmp_path / "modules")},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=3600,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(report.read_text())

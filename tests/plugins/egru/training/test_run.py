@@ -186,7 +186,7 @@ def launch(folder: Path, corpus: Path, settings: Recipe) -> subprocess.Completed
             *(str(folder / name) for name in ("script.py", "recipe.yaml")),
             str(corpus), str(folder / "two"),
         ],
-        capture_output=True, text=True, timeout=300, check=False,
+        capture_output=True, text=True, timeout=3600, check=False,
         env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
     )  # fmt: skip
 

@@ -82,7 +82,7 @@ def test_it_is_registered() -> None:
 
 def test_plugin_imports_no_framework() -> None:
     code = "import evenfall_mamba.plugin, sys; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], timeout=3600).returncode == 0
 
 
 @torch.no_grad()

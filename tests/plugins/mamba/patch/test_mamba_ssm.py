@@ -237,7 +237,7 @@ with evenfall.patch("mamba", targets=["mamba_ssm"]) as handle:
 assert [getattr(simple, name) for name in names] == before and modules() == held
 """
     found = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=3600
     )
     assert found.returncode == 0, found.stderr
 

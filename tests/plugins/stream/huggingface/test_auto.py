@@ -190,7 +190,7 @@ def test_trainer_trains_resumes_and_saves(tmp_path: Path) -> None:
 
 def child(code: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False,
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=3600, check=False,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

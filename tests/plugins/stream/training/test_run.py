@@ -217,7 +217,7 @@ class Rank:
     barrier: threading.Barrier
 
     def wait_for_everyone(self) -> None:
-        self.barrier.wait(timeout=30)
+        self.barrier.wait(timeout=3600)
 
 
 @pytest.mark.parametrize("fails", [False, True])
