@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from huggingface_hub.dataclasses import strict
 from transformers import MambaConfig
@@ -25,7 +26,7 @@ class GeometricMambaConfig(MambaConfig):
     coordinate_unit: float | int = 1.0
     generation_step: float | int = 1.0
 
-    def __post_init__(self, **kwargs):
+    def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
         if not 0 < self.coordinate_unit < math.inf:
             raise ValueError(

@@ -5,7 +5,7 @@ B batch   D channels   L steps   N states   W filter width
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +22,7 @@ _SILU = ("silu", "swish")
 
 def _convolve(x: Tensor, weight: Tensor, bias: Any, activation: str | None, **more: Any) -> Tensor:
     """causal_conv1d, with activations that the kernel does not know applied after it."""
-    inside = "silu" if activation in _SILU else None
+    inside: Literal["silu"] | None = "silu" if activation in _SILU else None
     out = causal_conv1d(x, weight, bias, activation=inside, **more)
     return out if activation is None or inside else ACT2FN[activation](out)
 

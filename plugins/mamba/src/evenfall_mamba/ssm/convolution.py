@@ -25,14 +25,18 @@ def convolve(
     silu: bool,
 ) -> tuple[Tensor, Tensor]:
     """Output (B, D, L) and final state (B, D, W - 1); seq_idx (B, L) is negative for padding."""
-    more = {"activation": "silu" if silu else None, "return_final_state": True}
-    if seq_idx is None:
-        return causal_conv1d(x, weight, bias, initial_state=initial, **more)
-    rows = packing(seq_idx, x.shape[2])
+    rows = None if seq_idx is None else packing(seq_idx, x.shape[2])
     out, final = causal_conv1d(
-        rows.join(x), weight, bias, initial_state=rows.spread(initial),
-        cu_seqlens=rows.cu_seqlens, **more,
-    )  # fmt: skip
+        x if rows is None else rows.join(x),
+        weight,
+        bias,
+        initial_state=initial if rows is None else rows.spread(initial),
+        cu_seqlens=None if rows is None else rows.cu_seqlens,
+        activation="silu" if silu else None,
+        return_final_state=True,
+    )
+    if rows is None:
+        return out, final
     return rows.without_padding(rows.split(out)), final[rows.last]
 
 

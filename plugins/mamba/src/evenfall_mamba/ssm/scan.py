@@ -9,7 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from evenfall_kernels import causal_conv1d, selective_scan
+from evenfall_kernels import selective_scan
+
+from .convolution import convolve
 
 
 def selective_scan_fn(
@@ -32,9 +34,26 @@ def selective_scan_fn(
         TypeError: A is complex.
         ValueError: shapes or devices do not match.
     """
+    out, last = scan_to_the_end(u, delta, A, B, C, D, z, delta_bias, delta_softplus)
+    return (out, last) if return_last_state else out
+
+
+def scan_to_the_end(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None,
+    z: Tensor | None,
+    delta_bias: Tensor | None,
+    delta_softplus: bool,
+) -> tuple[Tensor, Tensor]:
+    """The output (B, D, L) and the last state (B, D, N) of selective_scan_fn, and its errors."""
     if A.is_complex():
         raise TypeError("A must be real, got a complex tensor: Evenfall has no complex scan")
-    return selective_scan(u, delta, A, B, C, D, z, delta_bias, delta_softplus, return_last_state)
+    out, last = selective_scan(u, delta, A, B, C, D, z, delta_bias, delta_softplus, True)
+    return out, last
 
 
 def mamba_inner_fn(
@@ -93,7 +112,7 @@ def mamba_inner_fn(
         ValueError: shapes or devices do not match.
     """
     x, z = xz.chunk(2, dim=1)
-    x = causal_conv1d(x, conv1d_weight[:, 0], conv1d_bias, activation="silu")
+    x, _ = convolve(x, conv1d_weight[:, 0], conv1d_bias, None, None, silu=True)
     rank, states = delta_proj_weight.shape[1], A.shape[1]
     projected = F.linear(x.transpose(1, 2), x_proj_weight)  # (B, L, R + 2N)
     delta = F.linear(projected[..., :rank], delta_proj_weight)
@@ -101,7 +120,7 @@ def mamba_inner_fn(
         B = _biased(projected[..., rank : rank + states], B_proj_bias).transpose(1, 2)
     if C is None:
         C = _biased(projected[..., -states:], C_proj_bias).transpose(1, 2)
-    y = selective_scan_fn(
+    y, _ = scan_to_the_end(
         x,
         _normed(delta.transpose(1, 2), dt_rms_weight, b_c_dt_rms_eps),
         A,

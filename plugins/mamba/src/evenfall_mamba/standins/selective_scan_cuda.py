@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from evenfall_mamba.ssm.scan import selective_scan_fn
+from evenfall_mamba.ssm.scan import scan_to_the_end
 
 __all__ = ["bwd", "fwd"]
 
@@ -32,9 +32,7 @@ def fwd(
         state and whose others are zero; and, where z is given, out through the gate.
     """
     with torch.no_grad():
-        out, last = selective_scan_fn(
-            u, delta, A, B, C, D, None, delta_bias, delta_softplus, return_last_state=True
-        )
+        out, last = scan_to_the_end(u, delta, A, B, C, D, None, delta_bias, delta_softplus)
         x = last.new_zeros(*last.shape[:2], 1, 2 * last.shape[2])
         x[:, :, 0, 1::2] = last
         return [out, x] if z is None else [out, x, _gated(out, z)]
@@ -66,7 +64,7 @@ def bwd(
     leaves = [None if t is None else t.detach().requires_grad_() for t in names]
     with torch.enable_grad():
         u_, delta_, A_, B_, C_, D_, bias_, z_ = leaves
-        result = selective_scan_fn(u_, delta_, A_, B_, C_, D_, z_, bias_, delta_softplus)
+        result, _ = scan_to_the_end(u_, delta_, A_, B_, C_, D_, z_, bias_, delta_softplus)
     given = [leaf for leaf in leaves if leaf is not None]
     found = iter(torch.autograd.grad(result, given, dout))
     gradients: list[Tensor | None] = [None if leaf is None else next(found) for leaf in leaves]
