@@ -22,7 +22,8 @@ def test_check_as_json() -> None:
     report = json.loads(run(*CHECK, "--json"))
     assert report["installed"]["transformers"].startswith("5.")
     assert report["patch"]["families"] == ["Mamba", "FalconMamba", "Jamba", "Zamba"]
-    assert report["patch"]["applied"] == [] and applied() == []
+    assert report["patch"]["applied"] == []
+    assert applied() == []
     assert set(report["patch"]["backends"]) == {
         "selective_scan", "selective_state_update", "causal_conv1d",
     }  # fmt: skip

@@ -57,7 +57,8 @@ def geometric(mamba: MambaForCausalLM, **options: Any) -> GeometricMambaForCausa
     """The same weights, with the scales that loading makes."""
     model = GeometricMambaForCausalLM(GeometricMambaConfig(**SIZES, **options)).eval()
     left = model.load_state_dict(mamba.state_dict(), strict=False)
-    assert not left.unexpected_keys and all(key.endswith("step_bias") for key in left.missing_keys)
+    assert not left.unexpected_keys
+    assert all(key.endswith("step_bias") for key in left.missing_keys)
     with torch.no_grad():
         for layer in model.backbone.layers:
             layer.mixer.step_bias.copy_(layer.mixer.dt_proj.bias)

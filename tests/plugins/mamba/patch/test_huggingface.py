@@ -47,7 +47,8 @@ def test_reverting_restores_the_originals() -> None:
         ]
         assert changed == [5, 5, 5, 4, 1]
     for after, old in zip(snapshot(), before, strict=True):
-        assert all(after[name] is old[name] for name in old) and after.keys() == old.keys()
+        assert all(after[name] is old[name] for name in old)
+        assert after.keys() == old.keys()
 
 
 def test_patching_twice_is_refused() -> None:

@@ -19,7 +19,8 @@ def test_causal_conv1d_fn() -> None:
     before, kept = torch.randn(2, BATCH, DIM, WIDTH - 1)
     out, final = causal_conv1d_fn(x, weight, bias, None, before, True, kept, "swish")
     torch.testing.assert_close(out, conv_formula(x, weight, bias, before), **CLOSE)
-    assert final is kept and torch.equal(kept, x[..., -3:])
+    assert final is kept
+    assert torch.equal(kept, x[..., -3:])
     plain = causal_conv1d_fn(x, weight, bias)
     torch.testing.assert_close(F.silu(plain), conv_formula(x, weight, bias), **CLOSE)
     with pytest.raises(ValueError, match="activation must be None, 'silu' or 'swish', got 'gelu'"):
@@ -73,7 +74,8 @@ def test_padding_has_no_row_of_the_convolution(ring: bool, dtype: torch.dtype) -
     assert torch.equal(state[:2].flip(0), x[:2, :, -3:])
     out = torch.empty_like(x)
     causal_conv1d_cuda.causal_conv1d_update(x, state, weight, bias, out, True, seen, rows)
-    assert not out[2].any() and torch.equal(state[2], before[2])
+    assert not out[2].any()
+    assert torch.equal(state[2], before[2])
 
 
 def test_batch_of_padding_changes_no_row() -> None:
@@ -81,7 +83,8 @@ def test_batch_of_padding_changes_no_row() -> None:
     state = torch.randn(3, DIM, WIDTH - 1)
     before = state.clone()
     out = causal_conv1d_update(x, state, weight, bias, conv_state_indices=torch.tensor([-1, -7]))
-    assert not out.any() and torch.equal(state, before)
+    assert not out.any()
+    assert torch.equal(state, before)
 
 
 def test_output_beside_padding_is_differentiable() -> None:

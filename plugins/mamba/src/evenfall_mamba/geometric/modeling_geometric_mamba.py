@@ -6,7 +6,7 @@ B batch   L tokens
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +43,7 @@ class GeometricMambaPreTrainedModel(MambaPreTrainedModel):
 
     config_class = GeometricMambaConfig
     config: GeometricMambaConfig
-    _no_split_modules = ["GeometricMambaBlock", "GeometricMambaMixer"]
+    _no_split_modules: ClassVar[list[str]] = ["GeometricMambaBlock", "GeometricMambaMixer"]
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
