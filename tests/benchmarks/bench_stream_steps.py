@@ -21,7 +21,8 @@ from record import save, table
 from torch import Tensor
 
 from evenfall_stream import StreamConv
-from evenfall_stream.models.loading import checkpoint_recipe, load_checkpoint
+from evenfall_stream.models.loading import load_checkpoint
+from evenfall_stream.training import checkpoint_recipe
 from evenfall_stream.training.evaluation import evaluate_recipe
 
 CARDS = Path(__file__).parents[2] / "hub_cards"

@@ -18,8 +18,8 @@ from typing import Any
 from record import save, table
 
 from evenfall.cli.tools import progress_bars
-from evenfall_stream.models.loading import checkpoint_recipe, load_checkpoint
-from evenfall_stream.training import Recipe, load_recipe, train
+from evenfall_stream.models.loading import load_checkpoint
+from evenfall_stream.training import Recipe, checkpoint_recipe, load_recipe, train
 from evenfall_stream.training.evaluation import evaluate_recipe
 
 MODELS = {"STREAM": "modelnet10", "PointMamba": "modelnet10-pointmamba"}

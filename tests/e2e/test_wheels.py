@@ -48,10 +48,10 @@ FOLDERS = {
 }
 
 
-def _run(*command: str | Path, cwd: Path | None = None) -> str:
+def _call(*command: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     hidden = {"PYTHONPATH", "PYTHONHOME", "EVENFALL_PLUGINS", "EVENFALL_BLOCK", "EVENFALL_STRICT"}
     kept = {name: value for name, value in os.environ.items() if name not in hidden}
-    done = subprocess.run(
+    return subprocess.run(
         [str(part) for part in command],
         cwd=cwd,
         env=kept | {"HF_HUB_OFFLINE": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
@@ -59,6 +59,10 @@ def _run(*command: str | Path, cwd: Path | None = None) -> str:
         text=True,
         timeout=3600,  # against a hang alone
     )
+
+
+def _run(*command: str | Path, cwd: Path | None = None) -> str:
+    done = _call(*command, cwd=cwd)
     assert done.returncode == 0, f"{command} exited {done.returncode}:\n{done.stdout}{done.stderr}"
     return done.stdout
 
@@ -272,9 +276,7 @@ def test_mamba_runs_patched_where_only_its_plugin_is_installed(
     assert {row["name"]: row["status"] for row in listed} == {"kernels": "ok", "mamba": "ok"}
 
 
-def test_stream_classifies_where_transformers_is_not_installed(
-    wheels: Path, tmp_path: Path
-) -> None:
+def test_stream_classifies_and_predicts_without_its_extras(wheels: Path, tmp_path: Path) -> None:
     programs = _environment(tmp_path, "evenfall-stream", wheels)
     script = f"""
         import importlib.util
@@ -283,10 +285,24 @@ def test_stream_classifies_where_transformers_is_not_installed(
         from evenfall_stream import StreamClassifier
 
         model = StreamClassifier.from_pretrained({str(CLOUDS)!r})
-        print(importlib.util.find_spec("transformers"))
+        for name in ("accelerate", "timm", "transformers", "matplotlib"):
+            print(importlib.util.find_spec(name))
         print(tuple(model(torch.rand(200, 3)).shape))
     """
     output = _run(programs / "python", "-c", textwrap.dedent(script), cwd=tmp_path)
-    assert output.splitlines()[-2:] == ["None", "(1, 10)"]
+    assert output.splitlines()[-5:] == [*["None"] * 4, "(1, 10)"]
     listed = json.loads(_run(programs / "evenfall", "plugins", "--json", cwd=tmp_path))
     assert {row["name"]: row["status"] for row in listed} == {"kernels": "ok", "stream": "ok"}
+
+    rows = "\n".join(f"{x} {y} {x * y}" for x in range(9) for y in range(9))
+    (tmp_path / "saddle.xyz").write_text(rows, encoding="utf-8")
+    stream = (programs / "evenfall", "stream")
+    told = _run(*stream, "predict", CLOUDS, "saddle.xyz", "--json", cwd=tmp_path)
+    assert len(json.loads(told)[0]["probabilities"]) == 10
+    done = _call(*stream, "train", "modelnet10", "--data", ".", "--output", "run", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "Error: evenfall stream train needs accelerate and timm; install the extra 'train': "
+        "pip install 'evenfall-stream[train]'"
+    )
+    assert "Traceback" not in done.stderr

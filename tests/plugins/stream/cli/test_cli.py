@@ -21,9 +21,9 @@ pytest.importorskip("timm")
 
 from evenfall_stream import EventStreamClassifier
 from evenfall_stream.cli import app
-from evenfall_stream.models.loading import checkpoint_recipe, load_checkpoint
+from evenfall_stream.models.loading import load_checkpoint
 from evenfall_stream.publish.card import make_card
-from evenfall_stream.training import evaluate
+from evenfall_stream.training import checkpoint_recipe, evaluate
 
 RECIPE = {
     "dataset": "shapes",

@@ -85,7 +85,9 @@ def test_what_cannot_be_read_is_named() -> None:
 def test_absent_tonic_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tonic", None)
     monkeypatch.setitem(sys.modules, "tonic.datasets", None)
-    with pytest.raises(ImportError, match="SHD needs tonic: pip install tonic"):
+    with pytest.raises(
+        ImportError, match=r"SHD needs tonic; .* pip install 'evenfall-stream\[tonic\]'"
+    ):
         tonic_split("data", "SHD")
 
 

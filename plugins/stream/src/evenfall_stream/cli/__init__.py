@@ -7,6 +7,7 @@ import warnings
 from evenfall.cli.tools import make_group
 
 from . import evaluate, pack, predict, train
+from .needs import needs
 
 # Said by PyTorch of one of the hosts whenever they are imported; nothing a user can mend.
 warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
@@ -14,5 +15,6 @@ warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarn
 app = make_group(
     "stream",
     "STREAM on point clouds and event streams: train, evaluate, predict, publish.",
-    train.train, evaluate.evaluate, predict.predict, pack.pack,
+    needs("train", train.train), needs("train", evaluate.evaluate), predict.predict,
+    needs("train", pack.pack),
 )  # fmt: skip

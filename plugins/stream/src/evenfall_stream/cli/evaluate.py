@@ -34,8 +34,8 @@ def evaluate(
     """Accuracy, confusion matrix and speed. On one split, with the accuracy of each class."""
     from dataclasses import replace
 
-    from ..models.loading import checkpoint_recipe, load_checkpoint
-    from ..training import load_recipe
+    from ..models.loading import load_checkpoint
+    from ..training import checkpoint_recipe, load_recipe
     from ..training.evaluation import evaluate_recipe
 
     with clear_errors():

@@ -30,7 +30,7 @@ def predict(
     from ..datasets.readers.inputs import read_cloud, read_events
     from ..models.event_classifier import EventStreamClassifier
     from ..models.loading import load_checkpoint
-    from ..training import logits
+    from ..models.prediction import logits
 
     with clear_errors():
         model = load_checkpoint(checkpoint)

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import torch
 from torch_geometric.data import Data
 
+from ..extras import require
 from ..transforms.normalize_sphere import unit_sphere
 from .point_clouds import PointClouds
 
@@ -92,7 +92,9 @@ def _file_of(path: Path, name: str) -> Path:
 
 
 def _read(file: Path) -> tuple[np.ndarray, np.ndarray]:
-    h5py = _h5py()
+    require("io", "ScanObjectNN", "h5py")
+    import h5py
+
     try:
         with h5py.File(file, "r") as held:
             points, labels = held["data"][()], held["label"][()]
@@ -115,11 +117,3 @@ def _read(file: Path) -> tuple[np.ndarray, np.ndarray]:
             f"got {labels.min()} to {labels.max()}"
         )
     return points, labels
-
-
-def _h5py() -> ModuleType:
-    try:
-        import h5py
-    except ImportError as error:
-        raise ImportError("ScanObjectNN needs h5py: pip install h5py") from error
-    return h5py

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from torch_geometric.data import Data, Dataset
 
+from ..extras import require
 from .readers import Recording, check_recording
 
 _HELD_OUT = 10
@@ -130,10 +131,9 @@ def tonic_split(
     splits = ("train", "valid", "test") + (() if name == "SSC" else ("train+valid",))
     if split not in splits:
         raise ValueError(f"split of {name} must be one of {', '.join(splits)}, got {split!r}")
-    try:
-        import tonic.datasets
-    except ImportError as error:
-        raise ImportError(f"{name} needs tonic: pip install tonic") from error
+    require("tonic", name)
+    import tonic.datasets
+
     make = getattr(tonic.datasets, name, None)
     if make is None:
         raise ValueError(f"name must be a data set of tonic, got {name!r}")

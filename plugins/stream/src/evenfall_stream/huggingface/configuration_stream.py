@@ -8,7 +8,8 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 
 from ..models.arguments import argument_names
-from ..models.hub import StreamHubMixin, model_class
+from ..models.hub import StreamHubMixin
+from ..models.loading import MODELS
 
 
 class StreamConfig(PreTrainedConfig):
@@ -42,7 +43,7 @@ class StreamConfig(PreTrainedConfig):
     @classmethod
     def network(cls) -> type[StreamHubMixin]:
         """The plugin's model class."""
-        return model_class(cls.model_type)
+        return MODELS[cls.model_type]
 
     def arguments(self) -> dict[str, Any]:
         """What the model class is made with."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Collection, Mapping
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -23,12 +22,12 @@ from evenfall.hub import CARD, card_text
 from .arguments import check_arguments, completed, plain, taken
 
 CONFIG, WEIGHTS = constants.CONFIG_NAME, constants.SAFETENSORS_SINGLE_FILE
-MODELS = {
-    "stream-classifier": ("classifier", "StreamClassifier"),
-    "event-stream-classifier": ("event_classifier", "EventStreamClassifier"),
-    "stream-segmenter": ("segmentation", "StreamSegmenter"),
+CLASS_NAMES = {
+    "stream-classifier": "StreamClassifier",
+    "event-stream-classifier": "EventStreamClassifier",
+    "stream-segmenter": "StreamSegmenter",
 }
-"""Model type to the module and the name of its class."""
+"""Model type to the name of its class, for messages."""
 _TEXT = (Path(__file__).parent / "data" / "generated_card.md").read_text(encoding="utf-8")
 
 
@@ -226,16 +225,6 @@ def find_file(name: str | Path, file: str, **download: Any) -> Path:
         ) from error
 
 
-def model_class(model_type: str) -> type[StreamHubMixin]:
-    """The class of a model type.
-
-    Raises:
-        KeyError: there is none.
-    """
-    module, name = MODELS[model_type]
-    return getattr(import_module(f"{__package__}.{module}"), name)
-
-
 def read_config(cls: type[StreamHubMixin], file: Path, name: str | Path) -> dict[str, Any]:
     """The arguments in config.json, for this class.
 
@@ -245,8 +234,8 @@ def read_config(cls: type[StreamHubMixin], file: Path, name: str | Path) -> dict
     config = read_object(file, name)
     kind = config.get("model_type", cls.model_type)
     if kind != cls.model_type:
-        right = MODELS.get(kind)
-        hint = f"; load it with {right[1]}.from_pretrained" if right else ""
+        right = CLASS_NAMES.get(kind) if isinstance(kind, str) else None
+        hint = f"; load it with {right}.from_pretrained" if right else ""
         raise ValueError(f"checkpoint {name} is a {kind!r}, want {cls.model_type!r}{hint}")
     return check_arguments(cls, config, f"checkpoint {name}: {CONFIG}")
 

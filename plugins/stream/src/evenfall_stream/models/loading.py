@@ -1,4 +1,4 @@
-"""A trained model from a folder or from the Hugging Face hub, whichever class it is of."""
+"""A trained model from a folder or from the Hugging Face Hub, whichever class it is of."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ from pathlib import Path
 
 import torch
 
-from ..training import Recipe, load_recipe
 from .classifier import StreamClassifier
 from .event_classifier import EventStreamClassifier
-from .hub import CONFIG, MODELS, find_file, model_class, read_object
+from .hub import CONFIG, StreamHubMixin, find_file, read_object
+from .segmentation import StreamSegmenter
 
 Classifier = StreamClassifier | EventStreamClassifier
+MODELS: dict[str, type[StreamHubMixin]] = {
+    one.model_type: one for one in (StreamClassifier, EventStreamClassifier, StreamSegmenter)
+}
+"""Model type to class."""
 
 
 def load_checkpoint(checkpoint: str | Path, device: str | torch.device | None = None) -> Classifier:
@@ -19,7 +23,7 @@ def load_checkpoint(checkpoint: str | Path, device: str | torch.device | None = 
 
     Args:
         checkpoint: a folder with config.json and model.safetensors, such as a run's best/, or the
-            name of a model on the hub.
+            name of a model on the Hub.
         device: a GPU where there is one, when None.
 
     Raises:
@@ -31,7 +35,7 @@ def load_checkpoint(checkpoint: str | Path, device: str | torch.device | None = 
         raise ValueError(
             f"checkpoint {checkpoint}: model_type must be one of {list(MODELS)}, got {name!r}"
         )
-    kind = model_class(name)
+    kind = MODELS[name]
     if not issubclass(kind, Classifier):
         raise ValueError(
             f"checkpoint {checkpoint} is a {name!r}, want a classifier; load it with "
@@ -40,13 +44,3 @@ def load_checkpoint(checkpoint: str | Path, device: str | torch.device | None = 
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     return kind.from_pretrained(checkpoint, map_location=device)
-
-
-def checkpoint_recipe(checkpoint: str | Path) -> Recipe:
-    """The recipe that a checkpoint was trained by, which states its data set.
-
-    Raises:
-        FileNotFoundError: the checkpoint has no recipe.yaml.
-        ValueError: recipe.yaml is no recipe.
-    """
-    return load_recipe(find_file(checkpoint, "recipe.yaml"))

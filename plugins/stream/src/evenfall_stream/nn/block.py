@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from timm.layers import DropPath, Mlp
 from torch import Tensor, nn
 
 from .conv import StreamConv
+from .drop_path import DropPath
+from .mlp import Mlp
 from .serialization import Serialization
 
 
@@ -22,7 +23,7 @@ class StreamBlock(nn.Module):
 
     Args:
         channels: size of each input and output.
-        drop_path: probability of leaving a branch out for a whole graph (timm's DropPath).
+        drop_path: probability of leaving a branch out for a whole graph (:class:`DropPath`).
         mlp_ratio: hidden units of the MLP per channel; 0 for no MLP.
         dropout: within the MLP.
         **conv: keyword arguments of StreamConv.
@@ -56,7 +57,7 @@ class StreamBlock(nn.Module):
         self.drop_path = DropPath(drop_path) if drop_path else None
         self.mlp_norm = nn.LayerNorm(channels) if mlp_ratio else None
         hidden = max(int(channels * mlp_ratio), 1)
-        self.mlp = Mlp(channels, hidden, drop=dropout) if mlp_ratio else None
+        self.mlp = Mlp(channels, hidden, dropout) if mlp_ratio else None
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew."""

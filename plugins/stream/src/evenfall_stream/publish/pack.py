@@ -15,9 +15,9 @@ import torch
 from evenfall.files import written_aside
 from evenfall.hub import machine, today, versions, write_card, write_results
 
-from ..models.loading import Classifier, checkpoint_recipe, load_checkpoint
+from ..models.loading import Classifier, load_checkpoint
 from ..pictures import draw_evaluation
-from ..training import Recipe
+from ..training import Recipe, checkpoint_recipe
 from ..training.evaluation import evaluate_recipe
 from .card import make_card
 

@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
+from ..models.prediction import logits
 from .data import Examples, class_names, open_dataset
 from .recipe import Recipe
 
@@ -44,21 +45,6 @@ def open_split(recipe: Recipe, data: str | Path, split: str, accelerator: Accele
     """A split of the recipe's data set, opened by one rank of a machine first."""
     with main_first(accelerator):
         return open_dataset(recipe.dataset, data, split, **recipe.dataset_options)
-
-
-def logits(model: nn.Module, data: Data) -> Tensor:
-    """(B, classes) of a batch; clouds and recordings alike are given as pos, batch and x.
-
-    Raises:
-        ValueError: the last examples of the batch have no points, so the model knows none of them.
-    """
-    out = model(x=data.x, pos=data.pos, batch=data.batch)
-    if out.shape[0] != data.num_graphs:
-        raise ValueError(
-            f"data: the batch holds {data.num_graphs} examples, but only {out.shape[0]} up to the "
-            "last one with points; leave empty examples out"
-        )
-    return out
 
 
 @torch.no_grad()

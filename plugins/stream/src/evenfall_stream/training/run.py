@@ -22,6 +22,7 @@ from evenfall.files import file_aside
 from evenfall.recipes import dump_recipe
 
 from ..datasets import CutMix
+from ..models.prediction import logits
 from ..seeds import derived_seed
 from .build import make_model
 from .checkpoints import (
@@ -32,7 +33,7 @@ from .checkpoints import (
     written_whole,
 )
 from .data import Examples, ShuffledBatches, class_names
-from .evaluation import evaluate, logits, make_accelerator, open_split
+from .evaluation import evaluate, make_accelerator, open_split
 from .optimizer import make_optimizer, make_schedule
 from .recipe import Recipe, load_recipe
 

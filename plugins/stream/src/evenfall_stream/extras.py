@@ -1,0 +1,42 @@
+"""The extras of the distribution: what each brings, and the error where it is not installed."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+EXTRAS = {
+    "io": ("h5py", "plyfile"),
+    "pictures": ("matplotlib",),
+    "tonic": ("tonic",),
+    "train": ("accelerate", "timm", "yaml"),
+    "transformers": ("transformers",),
+}
+"""Extra to the modules that it brings."""
+
+
+def missing(extra: str, what: str, *modules: str) -> ImportError | None:
+    """The error for `what` where a module of an extra is not installed; else None.
+
+    Args:
+        extra: one of `EXTRAS`.
+        what: what needs the modules, such as "ScanObjectNN"; the message starts with it.
+        *modules: the modules; all of the extra's where none are named.
+    """
+    absent = [name for name in modules or EXTRAS[extra] if find_spec(name) is None]
+    if not absent:
+        return None
+    names = " and ".join(absent)
+    return ImportError(
+        f"{what} needs {names}; install the extra {extra!r}: pip install 'evenfall-stream[{extra}]'"
+    )
+
+
+def require(extra: str, what: str, *modules: str) -> None:
+    """Raise what `missing` returns.
+
+    Raises:
+        ImportError: one of the modules is not installed.
+    """
+    error = missing(extra, what, *modules)
+    if error is not None:
+        raise error
