@@ -11,8 +11,9 @@ import pytest
 pytest.importorskip("torch_geometric")
 pytest.importorskip("timm")
 
-from evenfall_stream.models.loading import checkpoint_recipe, load_checkpoint
+from evenfall_stream.models.loading import load_checkpoint
 from evenfall_stream.publish.card import make_card
+from evenfall_stream.training import checkpoint_recipe
 from evenfall_stream.training.evaluation import evaluate_recipe
 
 CARDS = Path(__file__).parents[2] / "hub_cards"
@@ -70,6 +71,8 @@ def test_automodel_loads_the_same_weights(name: str, shape: tuple[int, int]) -> 
     import torch
 
     transformers = pytest.importorskip("transformers")
+    import evenfall_stream.huggingface  # noqa: F401  # registers the models
+
     features, columns = shape
     torch.manual_seed(0)
     pos = torch.rand(500, columns) * 30

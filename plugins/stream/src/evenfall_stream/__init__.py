@@ -5,8 +5,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .auto import watch_transformers
-
 if TYPE_CHECKING:
     from .models.classifier import StreamClassifier
     from .models.event_classifier import EventStreamClassifier
@@ -32,8 +30,6 @@ _HOME = {
     "StreamConv": "nn.conv",
     "StreamSegmenter": "models.segmentation",
 }
-
-watch_transformers()
 
 
 def __getattr__(name: str) -> Any:

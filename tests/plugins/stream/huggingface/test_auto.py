@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +14,19 @@ import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("torch_geometric")
-pytest.importorskip("timm")
 transformers = pytest.importorskip("transformers")
 
+from huggingface_hub import ModelCard
+from safetensors.torch import load_file
 from torch_geometric.data import Data
 
-from evenfall_stream import (
-    EventStreamClassifier,
-    StreamClassifier,
-    StreamSegmenter,
-    auto,
+from evenfall_stream import EventStreamClassifier, StreamClassifier, StreamSegmenter
+from evenfall_stream.huggingface import (
+    EventStreamClassifierConfig,
+    StreamClassifierConfig,
+    StreamForPointCloudClassification,
+    collate,
 )
-from evenfall_stream.huggingface.configuration_stream import StreamClassifierConfig
-from evenfall_stream.huggingface.modeling_stream import StreamForPointCloudClassification, collate
 
 SMALL = {"width": 16, "depth": 1, "groups": 8, "neighbors": 4}
 EVENTS = {"widths": (8,), "depths": (1,), "strides": (2,), "mlp_ratio": 1.0, "frequencies": 2}
@@ -139,12 +141,98 @@ def test_labels_and_classes_stay_in_step() -> None:
 
 def test_a_module_replaced_in_the_wrapper_is_the_one_that_runs() -> None:
     model, inputs = models()[1]
-    config = auto.import_module("evenfall_stream.huggingface.configuration_stream")
     wrapper = transformers.AutoModel.from_config(
-        config.EventStreamClassifierConfig(**model._hub_mixin_config)
+        EventStreamClassifierConfig(**model._hub_mixin_config)
     )
     wrapper.classify = torch.nn.Linear(8, 5)
     assert wrapper(**inputs).logits.shape == (1, 5)
+    assert wrapper.classify is wrapper.network.classify
+    assert [key for key in wrapper.state_dict() if "classify" in key] == [
+        "classify.weight", "classify.bias",
+    ]  # fmt: skip
+    with pytest.raises(AttributeError, match="no attribute 'clasify'"):
+        _ = wrapper.clasify
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_the_network_is_a_submodule_whose_keys_are_the_wrapper_s(which: int) -> None:
+    model, inputs = models()[which]
+    model.eval()
+    config = transformers.AutoConfig.for_model(model.model_type, **model._hub_mixin_config)
+    wrapper = transformers.AutoModel.from_config(config).eval()
+    assert dict(wrapper.named_children()) == {"network": wrapper.network}
+    assert type(wrapper.network) is type(model)
+    want = model(**inputs)
+    for state in (
+        model.state_dict(),
+        {f"network.{key}": value for key, value in model.state_dict().items()},
+    ):
+        for parameter in wrapper.parameters():
+            torch.nn.init.zeros_(parameter)
+        wrapper.load_state_dict(state)
+        assert torch.equal(wrapper(**inputs).logits, want)
+    assert list(wrapper.state_dict()) == list(model.state_dict())
+    model.load_state_dict(wrapper.state_dict())
+    wrapper.train()
+    assert wrapper.network.training and not wrapper.eval().network.training
+
+    class Outer(torch.nn.Module):  # as DistributedDataParallel and torch.compile
+        def __init__(self, module: torch.nn.Module) -> None:
+            super().__init__()
+            self.first, self.module = torch.nn.Linear(1, 1), module
+
+    twin = copy.deepcopy(wrapper)
+    torch.nn.init.ones_(next(twin.parameters()))
+    assert not torch.equal(next(twin.parameters()), next(wrapper.parameters()))
+    outer, again = Outer(wrapper), Outer(twin)
+    keys = list(outer.state_dict())
+    assert keys == ["first.weight", "first.bias", *(f"module.{key}" for key in model.state_dict())]
+    again.load_state_dict(outer.state_dict())
+    assert torch.equal(twin(**inputs).logits, want)
+    state = model.state_dict()
+    removed = list(state)[-1]
+    state["stranger"] = state.pop(removed)
+    report = wrapper.load_state_dict(state, strict=False)
+    assert report.missing_keys == [f"network.{removed}"]
+    assert report.unexpected_keys == ["stranger"]
+
+
+def test_new_labels_are_saved(tmp_path: Path) -> None:
+    models()[0][0].save_pretrained(tmp_path / "a")
+    wrapper = transformers.AutoModel.from_pretrained(tmp_path / "a")
+    wrapper.config.id2label = {0: "x", 1: "y", 2: "z"}
+    wrapper.save_pretrained(tmp_path / "b")
+    assert StreamClassifier.from_pretrained(tmp_path / "b").class_names == ["x", "y", "z"]
+    named = dict(wrapper.named_parameters(), **dict(wrapper.named_buffers()))
+    wrapper.save_pretrained(tmp_path / "c", state_dict=named)
+    weights = [load_file(tmp_path / name / "model.safetensors") for name in "bc"]
+    assert weights[0].keys() == weights[1].keys()
+
+
+def test_push_to_hub_uploads_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers.utils import hub
+
+    models()[0][0].save_pretrained(tmp_path / "a")
+    wrapper = transformers.AutoModel.from_pretrained(tmp_path / "a")
+    sent: dict[str, bytes] = {}
+
+    class Hub:
+        def create_repo(self, repo_id: str, **_: Any) -> Any:
+            return types.SimpleNamespace(repo_id=repo_id)
+
+    def upload(self: Any, folder: str, repo_id: str, **_: Any) -> str:
+        sent.update({file.name: file.read_bytes() for file in Path(folder).iterdir()})
+        return repo_id
+
+    monkeypatch.setattr(hub, "hf_api", Hub)
+    monkeypatch.setattr(hub.PushToHubMixin, "_upload_modified_files", upload)
+    monkeypatch.setattr(
+        hub, "create_and_tag_model_card", lambda *_, **__: ModelCard("---\ntags: [a]\n---\n# A\n")
+    )
+    assert wrapper.push_to_hub("someone/clouds") == "someone/clouds"
+    assert sorted(sent) == ["README.md", "config.json", "model.safetensors"]
+    for name in ("config.json", "model.safetensors"):
+        assert sent[name] == (tmp_path / "a" / name).read_bytes()
 
 
 class Clouds(torch.utils.data.Dataset):
@@ -214,23 +302,29 @@ sys.stdout.write(f"{{tuple(model(torch.randn(20, 3)).shape)}} {{'transformers' i
     assert out == "(1, 2) False"
 
 
-def test_a_watched_module_is_acted_upon_once_and_keeps_its_loader(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "watched_module.py").write_text("value = 1\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    seen: list[int] = []
-    auto.after_import("watched_module", lambda: seen.append(sys.modules["watched_module"].value))
-    assert seen == []
-    import watched_module
-
-    assert seen == [1] and "value = 1" in watched_module.__loader__.get_source("watched_module")
-    assert not any(getattr(finder, "name", "") == "watched_module" for finder in sys.meta_path)
-    auto.after_import("watched_module", lambda: seen.append(2))
-    assert seen == [1, 2]
-    monkeypatch.delitem(sys.modules, "watched_module")
+@pytest.mark.parametrize("order", ["evenfall_stream.huggingface, transformers", "transformers"])
+def test_importing_the_folder_registers(tmp_path: Path, order: str) -> None:
+    models()[0][0].save_pretrained(tmp_path / "a")
+    out = child(f"""
+import sys
+import {order}
+import evenfall_stream.huggingface
+model = transformers.AutoModel.from_pretrained({str(tmp_path / "a")!r})
+sys.stdout.write(f"{{type(model).__name__}} {{len(sys.meta_path) < 9}}")
+""")
+    assert out == "StreamForPointCloudClassification True"
 
 
-def test_a_failing_registration_is_a_warning() -> None:
-    with pytest.warns(UserWarning, match="not registered with transformers"):
-        auto._register("no_such_module")
+def test_without_transformers_the_extra_is_named() -> None:
+    out = child("""
+import sys
+sys.modules["transformers"] = None
+try:
+    import evenfall_stream.huggingface
+except ImportError as error:
+    sys.stdout.write(str(error))
+""")
+    assert out == (
+        "evenfall_stream.huggingface needs transformers; install the extra 'transformers': "
+        "pip install 'evenfall-stream[transformers]'"
+    )

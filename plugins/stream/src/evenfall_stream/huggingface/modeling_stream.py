@@ -1,7 +1,7 @@
 """The plugin's models as transformers models: for AutoModel and Trainer, same folder, same names.
 
-A wrapper has the very modules of the plugin's model, under the same names, so that weights and
-folders pass between the two without any renaming. Importing this module registers the wrappers.
+A wrapper holds the plugin's model as its submodule `network`. Its weights have that model's names,
+so that both write and read the same folder. Importing this module registers the wrappers.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from .configuration_stream import (
     StreamConfig,
     StreamSegmenterConfig,
 )
+from .wrapped_network import WrappedNetwork, network_keys
 
 _DOWNLOAD = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
 _WITHOUT_EFFECT = (
@@ -42,8 +43,8 @@ class StreamOutput(ModelOutput):
     logits: Tensor | None = None
 
 
-class StreamPreTrainedModel(PreTrainedModel):
-    """What the wrappers share."""
+class StreamPreTrainedModel(WrappedNetwork, PreTrainedModel):
+    """What the wrappers share. `network` is the plugin's model."""
 
     config_class = StreamConfig
     base_model_prefix = ""
@@ -51,11 +52,7 @@ class StreamPreTrainedModel(PreTrainedModel):
 
     def __init__(self, config: StreamConfig) -> None:
         super().__init__(config)
-        network = config.network()(**config.arguments())
-        # The same dictionaries: a module or parameter replaced in one is replaced in the other.
-        for name in ("_parameters", "_buffers", "_modules"):
-            self.__dict__[name] = network.__dict__[name]
-        self.__dict__["network"] = network
+        self.hold_network(config.network()(**config.arguments()))
         self.post_init()
 
     def _init_weights(self, module: torch.nn.Module) -> None:
@@ -81,7 +78,6 @@ class StreamPreTrainedModel(PreTrainedModel):
                 segmentation.
             return_dict: False for a tuple.
         """
-        self.network.training = self.training
         sizes = {} if batch_size is None else {"batch_size": batch_size}
         logits = self.network(pos=pos, batch=batch, x=x, **sizes)
         loss = None if labels is None else F.cross_entropy(logits.float(), labels)
@@ -96,11 +92,21 @@ class StreamPreTrainedModel(PreTrainedModel):
         push_to_hub: bool = False,
         **push_to_hub_kwargs: Any,
     ) -> None:
-        """Write the folder that the plugin's own class reads; see StreamHubMixin."""
+        """Write the folder that the plugin's own class reads; see StreamHubMixin.
+
+        The names of the classes are those of `config.id2label`.
+        """
         if is_main_process:
             push_to_hub_kwargs.pop("max_shard_size", None)
+            arguments = dict(self.network._hub_mixin_config)
+            if arguments["num_classes"] == self.config.num_classes:
+                arguments["class_names"] = self.config.class_names
             self.network.save_pretrained(
-                save_directory, state_dict=state_dict, push_to_hub=push_to_hub, **push_to_hub_kwargs
+                save_directory,
+                config=arguments,
+                state_dict=None if state_dict is None else network_keys(state_dict),
+                push_to_hub=push_to_hub,
+                **push_to_hub_kwargs,
             )
 
     @classmethod
@@ -146,7 +152,7 @@ class StreamPreTrainedModel(PreTrainedModel):
             raise TypeError(f"from_pretrained of {cls.__name__} does not take {sorted(kwargs)}")
         model = cls(config)
         weights = find_file(name, WEIGHTS, **download)
-        load_weights(model, weights, _device(device_map), ignore_mismatched_sizes)
+        load_weights(model.network, weights, _device(device_map), ignore_mismatched_sizes)
         if dtype not in (None, "auto"):
             model.to(getattr(torch, dtype) if isinstance(dtype, str) else dtype)
         return model.eval()

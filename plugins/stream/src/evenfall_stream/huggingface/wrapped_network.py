@@ -1,0 +1,64 @@
+"""A module that holds a network and has the names of its parts and of its weights.
+
+The network is the submodule `network`. PyTorch would then write "network." before the name of each
+weight; a wrapper's state dict has the network's own keys instead, and loads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping
+from typing import Any
+
+from torch import Tensor, nn
+
+_INNER = "network."
+
+
+class WrappedNetwork(nn.Module):
+    """Base of a class whose `__init__` calls `hold_network` once.
+
+    The network's parts can be read and replaced as attributes of the wrapper too:
+    `wrapper.head` is `wrapper.network.head`.
+    """
+
+    def hold_network(self, network: nn.Module) -> None:
+        """Make `network` the submodule of that name. Copies of the wrapper keep the hooks."""
+        self.network = network
+        self.register_state_dict_post_hook(_shorten)
+        self.register_load_state_dict_pre_hook(_lengthen)
+
+    def __getattr__(self, name: str) -> Any:
+        network = self.__dict__.get("_modules", {}).get("network")
+        if network is not None and _is_part(network, name):
+            return getattr(network, name)
+        return super().__getattr__(name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        network = self.__dict__.get("_modules", {}).get("network")
+        if network is not None and _is_part(network, name):
+            setattr(network, name, value)
+        else:
+            super().__setattr__(name, value)
+
+
+def network_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights under the network's keys, where some have the names of the wrapper's parameters."""
+    return {key.removeprefix(_INNER): value for key, value in state.items()}
+
+
+def _is_part(network: nn.Module, name: str) -> bool:
+    return name in network._modules or name in network._parameters or name in network._buffers
+
+
+def _shorten(module: nn.Module, state: MutableMapping[str, Any], prefix: str, *_: Any) -> None:
+    """After a state dict was made: in the order that it has."""
+    inner = prefix + _INNER
+    for key in [key for key in state if key.startswith(inner)]:
+        state[prefix + key.removeprefix(inner)] = state.pop(key)
+
+
+def _lengthen(module: nn.Module, state: MutableMapping[str, Any], prefix: str, *_: Any) -> None:
+    """Before one is loaded; keys that the network does not have are reported as they are."""
+    for key in module.network.state_dict(prefix=prefix, keep_vars=True):
+        if key in state:
+            state[prefix + _INNER + key.removeprefix(prefix)] = state.pop(key)
