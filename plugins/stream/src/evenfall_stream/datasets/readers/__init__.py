@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .aedat2 import AEDAT2_CLOCK, DVS128_SIZE, read_aedat2
+from .aedat2 import AEDAT2_CLOCK, read_aedat2
+from .aedat2_chips import DVS128_SIZE
 from .bs2 import NMNIST_CLOCK, read_nmnist
 from .recording import Recording, check_recording
 
