@@ -185,6 +185,17 @@ def test_predict_reads_clouds_of_many_kinds(run: Path, tmp_path: Path) -> None:
     assert "segment" in shown.stdout and "ball" in shown.stdout
 
 
+def test_predict_classifies_a_cloud_in_map_coordinates(run: Path, tmp_path: Path) -> None:
+    near = np.random.default_rng(0).normal(size=(30, 3)) * [1, 0.1, 0.1]
+    np.save(tmp_path / "near.npy", near)
+    np.save(tmp_path / "far.npy", near + [500_000, 5_400_000, 300])  # UTM, in metres
+    result = _evenfall("predict", run / "best", *tmp_path.glob("*.npy"), "--json")
+    assert result.exit_code == 0, result.output
+    one, other = (row["probabilities"] for row in json.loads(result.stdout))
+    assert one == pytest.approx(other, abs=1e-4)
+    assert max(one, key=one.get) == max(other, key=other.get)
+
+
 def test_predict_names_the_bad_file(run: Path, tmp_path: Path) -> None:
     cloud = tmp_path / "cloud.png"
     assert "must be a cloud in one of" in _fails("predict", run / "best", cloud)

@@ -65,6 +65,21 @@ def test_clouds_fill_the_unit_sphere(root: Path) -> None:
         torch.testing.assert_close(item.pos.mean(0), torch.zeros(3), rtol=0, atol=1e-6)
 
 
+def test_float64_points_are_centred_as_such(root: Path) -> None:
+    near = np.random.default_rng(0).normal(size=(6, 64, 3))
+    far = near + [500_000, 5_400_000, 300]  # map coordinates
+    file = root / "h5_files" / FILES["objectonly", "test"]
+    read = []
+    for points in (near, far):
+        file.unlink()
+        write(file, data=points)
+        read.append(ScanObjectNN(root, "test", "objectonly")[0].pos)
+    assert read[1].dtype == torch.float32
+    torch.testing.assert_close(read[1], read[0], rtol=0, atol=2e-7)
+    kept = ScanObjectNN(root, "test", "objectonly", normalize=False)[0].pos
+    assert torch.equal(kept, torch.from_numpy(far[0]))
+
+
 def test_transforms_and_loader(root: Path) -> None:
     scans = ScanObjectNN(root, variant="hardest", transform=FarthestPoints(16))
     batch = next(iter(DataLoader(scans, batch_size=3)))

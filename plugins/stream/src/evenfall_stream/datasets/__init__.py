@@ -1,11 +1,17 @@
 """Data sets of point clouds and of event recordings, as torch_geometric data sets."""
 
-from .cut_mix import CutMix
-from .modelnet import modelnet
-from .modelnet10 import ModelNet10Clouds
-from .nmnist import NMNIST
-from .scanobjectnn import ScanObjectNN
-from .tonic import from_tonic, tonic_split
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .cut_mix import CutMix
+    from .modelnet10 import ModelNet10Clouds
+    from .modelnet_meshes import modelnet
+    from .nmnist import NMNIST
+    from .scanobjectnn import ScanObjectNN
+    from .tonic import from_tonic, tonic_split
 
 __all__ = [
     "CutMix",
@@ -16,3 +22,30 @@ __all__ = [
     "modelnet",
     "tonic_split",
 ]
+
+_HOME = {
+    "CutMix": "cut_mix",
+    "ModelNet10Clouds": "modelnet10",
+    "NMNIST": "nmnist",
+    "ScanObjectNN": "scanobjectnn",
+    "from_tonic": "tonic",
+    "modelnet": "modelnet_meshes",
+    "tonic_split": "tonic",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a data set when it is first asked for: the readers do without torch.
+
+    Raises:
+        AttributeError: there is no such data set.
+    """
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {__all__}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

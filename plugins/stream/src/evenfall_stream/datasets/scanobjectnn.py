@@ -36,14 +36,14 @@ _SPLITS = {"train": "training", "test": "test"}
 class ScanObjectNN(PointClouds):
     """Scanned objects of 15 classes, 2048 points each, centred and scaled to the unit sphere.
 
-    Items are Data(pos=(2048, 3) float32, y=(1,) int64).
+    Items are Data(pos=(2048, 3) float32, y=(1,) int64). Points in float64 are centred as such.
 
     Args:
         path: the folder h5_files, or the one that holds it.
         split: train or test.
         variant: objectbg (OBJ-BG, with background), objectonly (OBJ-ONLY) or hardest (PB-T50-RS:
             with background, perturbed boxes, rotated and scaled).
-        normalize: False keeps the coordinates of the file.
+        normalize: False keeps the coordinates of the file, float64 where they are.
         transform: applied to each item when it is read.
         pre_transform: applied to each item once, when the data set is made.
 
@@ -73,9 +73,10 @@ class ScanObjectNN(PointClouds):
         self.variant = variant
         file = _file_of(Path(path), _FILES[variant].format(_SPLITS[split]))
         points, labels = _read(file)
-        pos = torch.from_numpy(points.astype(np.float32))
+        wide = points.dtype.kind != "f" or points.dtype.itemsize > 4
+        pos = torch.from_numpy(points.astype(np.float64 if wide else np.float32))
         if normalize:
-            pos = unit_sphere(pos)
+            pos = unit_sphere(pos).float()
         y = torch.from_numpy(labels.astype(np.int64))
         super().__init__(pos, y, CLASSES, transform, pre_transform)
 

@@ -161,3 +161,82 @@ def test_a_marked_overflow_may_pass_the_clock_s_period(tmp_path: Path) -> None:
     (tmp_path / "long.bin").write_bytes(event + marker * 1100 + event)
     time = read_events(tmp_path / "long.bin", (34, 34)).pos[:, 0]
     assert time.tolist() == pytest.approx([0, 1100 * 8.192])
+
+
+# A scan in UTM coordinates, metres; float32 keeps half a metre of the northing.
+UTM = np.array([500_000.25, 5_400_000.75, 312.5])
+
+
+@pytest.mark.parametrize("suffix", ["npy", "npz", "xyz", "csv", "off", "ply"])
+def test_a_cloud_in_map_coordinates_keeps_its_shape(tmp_path: Path, suffix: str) -> None:
+    near = np.random.default_rng(0).normal(size=(40, 3)).round(6)
+    clouds = []
+    for name, points in (("near", near), ("far", near + UTM)):
+        path = tmp_path / f"{name}.{suffix}"
+        if suffix == "npy":
+            np.save(path, points)
+        elif suffix == "npz":
+            np.savez(path, points=points)
+        elif suffix == "off":
+            rows = [*points.tolist(), (3, 0, 1, 2), (3, 3, 4, 5)]
+            text = "\n".join(" ".join(map(repr, row)) for row in rows)
+            path.write_text(f"OFF\n40 2 0\n{text}\n")
+        elif suffix == "ply":
+            plyfile = pytest.importorskip("plyfile")
+            vertex = np.array([tuple(p) for p in points], [(a, "f8") for a in "xyz"])
+            plyfile.PlyData([plyfile.PlyElement.describe(vertex, "vertex")]).write(str(path))
+        else:
+            np.savetxt(path, points, delimiter="," if suffix == "csv" else " ", fmt="%.9f")
+        clouds.append(read_cloud(path, points=60))
+    assert clouds[1].pos.dtype == torch.float32
+    torch.testing.assert_close(clouds[1].pos, clouds[0].pos, rtol=0, atol=2e-7)
+
+
+def test_ply_faces_under_either_name(tmp_path: Path) -> None:
+    plyfile = pytest.importorskip("plyfile")
+    vertex = np.array([tuple(p) for p in TETRAHEDRON], [(a, "f4") for a in "xyz"])
+    clouds = []
+    for name in ("vertex_indices", "vertex_index", "corners"):
+        face = np.array([(f,) for f in FACES], [(name, "i4", (3,))])
+        elements = [plyfile.PlyElement.describe(vertex, "vertex")]
+        elements.append(plyfile.PlyElement.describe(face, "face"))
+        plyfile.PlyData(elements).write(str(tmp_path / f"{name}.ply"))
+        if name != "corners":
+            clouds.append(read_cloud(tmp_path / f"{name}.ply", points=40).pos)
+    assert torch.equal(*clouds)
+    with pytest.raises(ValueError, match="want faces with one of the lists vertex_indices and"):
+        read_cloud(tmp_path / "corners.ply")
+
+
+@pytest.mark.parametrize(
+    ("array", "dtype"),
+    [
+        (np.ones((5, 3), complex), "complex128"),
+        (np.full((5, 3), "1.5"), "<U3"),
+        (np.ones((5, 3), bool), "bool"),
+    ],
+)
+def test_arrays_of_other_things_than_numbers(tmp_path: Path, array: np.ndarray, dtype: str) -> None:
+    np.save(tmp_path / "a.npy", array)
+    with pytest.raises(ValueError, match=f"want an array of real numbers, got {dtype}"):
+        read_cloud(tmp_path / "a.npy")
+
+
+def test_text_with_comments(tmp_path: Path) -> None:
+    rows = "0 0 0\n1 0 0 # corner, the second\n\n0 1 0\n"
+    (tmp_path / "a.xyz").write_text(f"# x, y, z\n{rows}")
+    (tmp_path / "b.xyz").write_text("0 0 0\n1 0 0\n0 1 0\n")
+    assert torch.equal(read_cloud(tmp_path / "a.xyz").pos, read_cloud(tmp_path / "b.xyz").pos)
+    (tmp_path / "c.txt").write_text("# nothing\n")
+    with pytest.raises(ValueError, match="c.txt must hold points of 3 coordinates"):
+        read_cloud(tmp_path / "c.txt")
+
+
+def test_a_corrupt_archive_is_named(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "a.npz", pos=np.random.default_rng(0).normal(size=(99, 3)))
+    raw = bytearray((tmp_path / "a.npz").read_bytes())
+    raw[200:260] = bytes(60)
+    (tmp_path / "a.npz").write_bytes(raw)
+    for read in (read_cloud, lambda path: read_events(path, (4, 4))):
+        with pytest.raises(ValueError, match="a.npz"):
+            read(tmp_path / "a.npz")

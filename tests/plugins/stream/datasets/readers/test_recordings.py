@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from evenfall_stream.datasets.readers import (
     check_recording,
     read_aedat2,
     read_nmnist,
+    read_recording,
 )
 
 HEADER = b"#!AER-DAT2.0\r\n# a comment with # in it\r\n"
@@ -164,3 +167,41 @@ def test_to_data_counts_milliseconds_from_the_first_event() -> None:
 def test_channels_have_one_coordinate() -> None:
     audio = recording([0, 1000], [699, 0])._replace(y=None)
     assert check_recording(audio, (700,)).to_data(1).pos.tolist() == [[0, 699], [1, 0]]
+
+
+def test_long_recordings_keep_their_microseconds() -> None:
+    # 16.384 s on, float32 milliseconds are two microseconds apart.
+    base = 2**40
+    for span, dtype in ((16_383_998, torch.float32), (16_384_000, torch.float64)):
+        t = [base, base + span, base + span + 1]
+        data = recording(t[:-1] if dtype == torch.float32 else t).to_data()
+        assert data.pos.dtype == dtype and data.x.dtype == torch.float32
+    assert torch.equal(data.pos[:, 0], torch.tensor([0, 16_384.0, 16_384.001], dtype=dtype))
+    near = recording([base, base + 16_383_998, base + 16_383_999]).to_data().pos[:, 0]
+    assert near.dtype == torch.float32 and near[1] < near[2]
+
+
+def test_readers_need_numpy_alone() -> None:
+    code = """
+import sys
+for name in ("torch", "torch_geometric", "numba", "evenfall_kernels"):
+    sys.modules[name] = None
+from evenfall_stream.datasets import readers
+print(readers.read_nmnist(bytes([3, 4, 128, 0, 100])).t.tolist(), len(readers.__all__))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=600, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[0] == "[100]"
+
+
+def test_a_recording_s_file_as_arrays(tmp_path: Path) -> None:
+    written = recording([1, 2], [3, 4], [5, 6], [0, 1])
+    (tmp_path / "a.bs2").write_bytes(nmnist_bytes(written))
+    assert same(read_recording(tmp_path / "a.bs2", (34, 34)), written)
+    with pytest.raises(ValueError, match=r"a\.bs2: events must lie on the sensor"):
+        read_recording(tmp_path / "a.bs2", (4, 4))
+    np.savez(tmp_path / "b.npz", t=[0.5, 1.5], x=[1, 1], y=[1, 1], p=[0, 1])
+    with pytest.raises(ValueError, match=r"b\.npz: t must hold integers, got float64"):
+        read_recording(tmp_path / "b.npz", (4, 4))

@@ -1,4 +1,4 @@
-"""Readers of event recordings, and what they return."""
+"""Readers of event recordings, and what they return. They need NumPy alone."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from .aedat2 import AEDAT2_CLOCK, read_aedat2
 from .aedat2_chips import DVS128_SIZE
 from .bs2 import NMNIST_CLOCK, read_nmnist
 from .recording import Recording, check_recording
+from .recording_files import read_recording
 
 __all__ = [
     "AEDAT2_CLOCK",
@@ -15,4 +16,5 @@ __all__ = [
     "check_recording",
     "read_aedat2",
     "read_nmnist",
+    "read_recording",
 ]

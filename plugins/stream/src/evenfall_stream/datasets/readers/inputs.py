@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,20 +9,24 @@ import torch
 from torch_geometric.data import Data
 from torch_geometric.transforms import SamplePoints
 
+from ...extras import require
 from ...seeds import seeded
 from ...transforms.normalize_sphere import unit_sphere
-from . import AEDAT2_CLOCK, NMNIST_CLOCK, Recording, check_recording, read_aedat2, read_nmnist
+from .by_suffix import read_file
 from .off import read_off, triangles
+from .recording_files import read_recording
 
 
 def read_cloud(path: str | Path, points: int = 1024, seed: int = 0) -> Data:
-    """Points as Data(pos=(N, 3)), centred and scaled to the unit sphere.
+    """Points as Data(pos=(N, 3) float32), centred and scaled to the unit sphere.
 
-    Of a mesh, `points` points of the surface are drawn; a cloud is taken as it is.
+    Of a mesh, `points` points of the surface are drawn; a cloud is taken as it is. All is done in
+    float64, so that a cloud far from the origin, as in map coordinates, keeps its shape.
 
     Args:
         path: .off or .ply (mesh or cloud); .npy, .npz (its array `pos` or `points`, or the only
-            one), .xyz, .txt or .csv: a row a point, of which the first three columns count.
+            one), .xyz, .txt or .csv: a row of numbers a point, of which the first three columns
+            count.
         points: drawn from a mesh.
         seed: of the drawing.
 
@@ -33,7 +36,7 @@ def read_cloud(path: str | Path, points: int = 1024, seed: int = 0) -> Data:
         ValueError: another kind of file, one that cannot be read, or no finite points in it.
     """
     path = Path(path)
-    data = _read(path, _CLOUDS, "a cloud")
+    data = read_file(path, _CLOUDS, "a cloud")
     if data.pos.shape[0] == 0 or data.pos.dim() != 2 or data.pos.shape[1] != 3:
         raise ValueError(f"{path} must hold points of 3 coordinates, got {tuple(data.pos.shape)}")
     if not torch.isfinite(data.pos).all():
@@ -42,40 +45,15 @@ def read_cloud(path: str | Path, points: int = 1024, seed: int = 0) -> Data:
         _check_surface(path, data)
         with seeded(seed):
             data = SamplePoints(points)(data)
-    return Data(pos=unit_sphere(data.pos.float()))
+    return Data(pos=unit_sphere(data.pos).float())
 
 
 def read_events(path: str | Path, sensor_size: tuple[int, ...]) -> Data:
-    """Events as Data(x=(N, 1), pos=(N, 1 + k)), time in milliseconds; see Recording.to_data.
+    """Events as Data(x=(N, 1), pos=(N, 1 + k)), time in milliseconds.
 
-    Args:
-        path: .bin or .bs2 as N-MNIST's, .aedat of version 2, or .npz with arrays t (microseconds),
-            x, y (absent for audio) and p.
-        sensor_size: (width, height) in pixels, or (channels,).
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: another kind of file, one that cannot be read, times that run backwards, or
-            events outside the sensor.
+    As `read_recording`, which states the arguments and errors, and `Recording.to_data`.
     """
-    path = Path(path)
-    recording, wrap = _read(path, _RECORDINGS, "a recording")
-    try:
-        return check_recording(recording, sensor_size, wrap=wrap).to_data()
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}: {error}") from error
-
-
-def _read(path: Path, readers: dict[str, Callable[[Path], object]], what: str) -> object:
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise ValueError(f"{path} must be {what} in one of {sorted(readers)}")
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}")
-    try:
-        return reader(path)
-    except (IndexError, KeyError, TypeError, ValueError, EOFError) as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
+    return read_recording(path, sensor_size).to_data()
 
 
 def _check_surface(path: Path, data: Data) -> None:
@@ -92,19 +70,21 @@ def _check_surface(path: Path, data: Data) -> None:
 
 
 def _ply(path: Path) -> Data:
-    try:
-        from plyfile import PlyData, PlyParseError
-    except ImportError as error:
-        raise ImportError(f"{path} needs plyfile: pip install plyfile") from error
+    require("io", str(path), "plyfile")
+    from plyfile import PlyData, PlyParseError
+
     try:
         found = PlyData.read(str(path))
     except PlyParseError as error:
         raise ValueError(str(error)) from error
     vertex = found["vertex"]
     data = _cloud(np.stack([vertex[axis] for axis in "xyz"], 1))
-    faces = found["face"]["vertex_indices"] if "face" in found else []
-    if len(faces):
-        data.face = triangles([face.tolist() for face in faces])
+    if "face" in found and found["face"].count:
+        faces = found["face"]
+        names = [one.name for one in faces.properties if one.name in _CORNERS]
+        if len(names) != 1:
+            raise ValueError(f"want faces with one of the lists {' and '.join(_CORNERS)}")
+        data.face = triangles([face.tolist() for face in faces[names[0]]])
     return data
 
 
@@ -121,35 +101,23 @@ def _npy(path: Path) -> Data:
 
 
 def _text(path: Path) -> Data:
-    delimiter = "," if "," in path.read_text(encoding="utf-8") else None
-    return _cloud(np.loadtxt(path, delimiter=delimiter, ndmin=2))
+    lines = [line.partition("#")[0].strip() for line in path.read_text("utf-8").splitlines()]
+    rows = [line for line in lines if line]
+    delimiter = "," if rows and "," in rows[0] else None
+    return _cloud(np.loadtxt(rows, delimiter=delimiter, ndmin=2) if rows else np.empty((0, 3)))
 
 
 def _cloud(points: np.ndarray) -> Data:
     if points.ndim != 2 or points.shape[1] < 3:
         raise ValueError(f"want an array of shape (points, 3 or more), got {points.shape}")
+    if points.dtype.kind not in "fiu":
+        raise ValueError(f"want an array of real numbers, got {points.dtype}")
     return Data(pos=torch.from_numpy(np.array(points[:, :3], np.float64)))
 
 
-def _nmnist(path: Path) -> tuple[Recording, int | None]:
-    recording = read_nmnist(path)
-    # Markers of overflow carry the times past the period: then the clock has been followed.
-    past = bool((recording.t >= NMNIST_CLOCK).any())
-    return recording, None if past else NMNIST_CLOCK
-
-
-def _aedat2(path: Path) -> tuple[Recording, int | None]:
-    return read_aedat2(path), AEDAT2_CLOCK
-
-
-def _events(path: Path) -> tuple[Recording, int | None]:
-    with np.load(path, allow_pickle=False) as arrays:
-        y = arrays["y"] if "y" in arrays else None
-        return Recording(arrays["t"], arrays["x"], y, arrays["p"]), None
-
-
+_CORNERS = ("vertex_indices", "vertex_index")
+"""The two names that programs write for the list of a face's corners."""
 _CLOUDS = {
     ".off": read_off, ".ply": _ply, ".npz": _npz, ".npy": _npy, ".xyz": _text, ".txt": _text,
     ".csv": _text,
 }  # fmt: skip
-_RECORDINGS = {".aedat": _aedat2, ".bin": _nmnist, ".bs2": _nmnist, ".npz": _events}

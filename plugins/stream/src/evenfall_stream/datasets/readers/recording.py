@@ -6,11 +6,15 @@ N events
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
-import torch
-from torch_geometric.data import Data
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
+
+_FLOAT32_SPAN = 16_384_000
+"""Microseconds up to which float32 milliseconds are less than a microsecond apart."""
 
 
 class Recording(NamedTuple):
@@ -31,12 +35,19 @@ class Recording(NamedTuple):
     def to_data(self, y: int | None = None) -> Data:
         """As Data(x=(N, 1) polarity, pos=(N, 1 + k), y=(1,) class), without checks.
 
-        pos[:, 0] is the time in milliseconds since the first event, pos[:, 1:] the coordinates;
-        x and pos are float32. Without `y` the result has no class.
+        pos[:, 0] is the time in milliseconds since the first event, pos[:, 1:] the coordinates.
+        x is float32, and so is pos, but for recordings of 16.384 s or longer: those have pos in
+        float64, since float32 would give the same time to events a microsecond apart. Without
+        `y` the result has no class.
         """
+        import torch
+        from torch_geometric.data import Data
+
         coordinates = [self.x] if self.y is None else [self.x, self.y]
-        pos = np.empty((len(self.t), 1 + len(coordinates)), np.float32)
-        pos[:, 0] = (self.t - self.t[:1]) / 1000
+        since = self.t - self.t[:1]
+        long = len(since) > 0 and since[-1] >= _FLOAT32_SPAN
+        pos = np.empty((len(since), 1 + len(coordinates)), np.float64 if long else np.float32)
+        pos[:, 0] = since / 1000
         for column, values in enumerate(coordinates, start=1):
             pos[:, column] = values
         x = torch.from_numpy(np.asarray(self.p, np.float32)[:, None])
