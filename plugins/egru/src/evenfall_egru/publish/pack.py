@@ -14,9 +14,9 @@ import yaml
 
 from evenfall.files import file_aside, written_aside
 from evenfall.hub import machine, today, versions, write_card, write_results
+from evenfall.pictures import draw_raster
 
 from ..evaluation.perplexity import evaluate_tokens
-from ..evaluation.raster import draw_raster
 from ..loading import load_checkpoint, record_events
 from ..text.corpus import encode, read_split
 from ..text.demo_text import DEMO_TEXT

@@ -40,8 +40,9 @@ def evaluate(
 
     with clear_errors():
         if pictures is not None:
+            from evenfall.pictures import make_figure
+
             from ..pictures import draw_evaluation
-            from ..pictures.canvas import make_figure
 
             make_figure(1, 1)  # a missing matplotlib is said now, not after the work
         model = load_checkpoint(checkpoint)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .canvas import make_figure, save_figure
+from evenfall.pictures import make_figure, palette_colour, save_figure
 
 _MOST_NUMBERS = 25
 """Up to so many classes a cell of the matrix has room for its count."""
@@ -54,10 +54,10 @@ def draw_classes(result: dict[str, Any], path: str | Path) -> Path:
     figure = make_figure(6.5, min(1.2 + 0.28 * len(ordered), 20))
     axes = figure.add_subplot()
     names, values = zip(*ordered, strict=True) if ordered else ((), ())
-    bars = axes.barh(names, values, color="#0072B2")
+    bars = axes.barh(names, values, color=palette_colour(0))
     axes.bar_label(bars, fmt="%.1f", padding=2, size=8)
     mean = 100 * result["mean_class_accuracy"]
-    axes.axvline(mean, color="#D55E00", linewidth=1)
+    axes.axvline(mean, color=palette_colour(1), linewidth=1)
     axes.set_title(f"mean of the classes {mean:.2f} %")
     axes.set_xlim(0, 109)
     axes.set_xlabel("accuracy, %")

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from evenfall.pictures import make_figure, palette_colour, save_figure
+
 from ..models.classifier import StreamClassifier
-from .canvas import make_figure, save_figure
 
 
 def class_influence(model: StreamClassifier, data: Data, target: int | None = None) -> Tensor:
@@ -117,7 +118,9 @@ def draw_influence(
             vmax=1, linewidths=0, depthshade=False,
         )  # fmt: skip
         if point is not None:
-            axes.scatter(*points[point], marker="*", s=160, color="#D55E00", edgecolor="black")
+            axes.scatter(
+                *points[point], marker="*", s=160, color=palette_colour(1), edgecolor="black"
+            )
         axes.set_box_aspect(np.maximum(np.ptp(points, axis=0), 1e-3), zoom=1.3)
         axes.set_axis_off()
         axes.set_title(title, size=10)

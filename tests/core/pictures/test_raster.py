@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
+
+np = pytest.importorskip("numpy")
+torch = pytest.importorskip("torch")
+pytest.importorskip("matplotlib")
+
 from matplotlib.image import imread
 
-from evenfall_egru.evaluation.raster import draw_raster
+from evenfall.pictures import draw_raster
 
 
 def _events(steps: int, *units: int) -> list[torch.Tensor]:

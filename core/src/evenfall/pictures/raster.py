@@ -7,17 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure
+from .canvas import make_figure, palette_colour, save_figure
 
-from evenfall.files import file_aside
+if TYPE_CHECKING:
+    import numpy as np
 
-# Okabe and Ito's colours, told apart with any kind of colour vision.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _MOST_LABELS = 60
 _MOST_ROWS = 300  # more rows than pixels would show some units and hide others
 
@@ -46,14 +42,16 @@ def draw_raster(
         The path.
 
     Raises:
+        ImportError: matplotlib is not installed.
         ValueError: no layer, no token, layers of different length, or words of another number.
     """
+    import numpy as np
+
     layers = [np.asarray(layer) != 0 for layer in events]
     steps = _steps(layers, words)
     heights = [*(0.6 + min(layer.shape[1], _MOST_ROWS) / 110 for layer in layers), 0.5, 1.0]
     width = min(max(6.0, 0.24 * steps + 1.8), 14.0)
-    figure = Figure(figsize=(width, float(sum(heights)) + 1.6), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = make_figure(width, float(sum(heights)) + 1.6)
     axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
     for index, layer in enumerate(layers):
         _units(axes[index], layer, index)
@@ -66,9 +64,7 @@ def draw_raster(
     axes[-1].set_xlim(-0.5, steps - 0.5)
     if title:
         figure.suptitle(title, fontsize=11)
-    with file_aside(path) as aside:
-        figure.savefig(aside, dpi=150, metadata={"Software": None})
-    return Path(path)
+    return save_figure(figure, path, dpi=150)
 
 
 def _steps(layers: list[np.ndarray], words: Sequence[str] | None) -> int:
@@ -79,20 +75,19 @@ def _steps(layers: list[np.ndarray], words: Sequence[str] | None) -> int:
         raise ValueError(f"events must have as many tokens in every layer, got {shapes}")
     if words is not None and len(words) != shapes[0][0]:
         raise ValueError(f"words must be {shapes[0][0]}, one a token, got {len(words)}")
-    return shapes[0][0]
-
-
-def _colour(index: int) -> str:
-    return _COLOURS[index % len(_COLOURS)]
+    return int(shapes[0][0])
 
 
 def _units(axis: Any, layer: np.ndarray, index: int) -> None:
+    import numpy as np
+    from matplotlib.colors import LinearSegmentedColormap
+
     rate = layer.mean(0)
     units = layer[:, np.argsort(-rate, kind="stable")].T.astype(float)
     together = -(-len(units) // _MOST_ROWS)
     if together > 1:
         units = np.add.reduceat(units, np.arange(0, len(units), together)) / together
-    colours = LinearSegmentedColormap.from_list("events", ["#FFFFFF", _colour(index)])
+    colours = LinearSegmentedColormap.from_list("events", ["#FFFFFF", palette_colour(index)])
     extent = (-0.5, len(layer) - 0.5, layer.shape[1], 0)
     axis.imshow(
         units, aspect="auto", cmap=colours, vmin=0, vmax=1, interpolation="nearest", extent=extent
@@ -109,6 +104,8 @@ def _units(axis: Any, layer: np.ndarray, index: int) -> None:
 
 
 def _activity(axis: Any, layers: list[np.ndarray]) -> None:
+    import numpy as np
+
     share = np.stack([layer.mean(1) for layer in layers])
     axis.imshow(
         share,
@@ -124,10 +121,13 @@ def _activity(axis: Any, layers: list[np.ndarray]) -> None:
 
 
 def _events(axis: Any, layers: list[np.ndarray]) -> None:
+    import numpy as np
+
     bottom = np.zeros(len(layers[0]))
     for index, layer in enumerate(layers):
         count = layer.sum(1)
-        axis.bar(np.arange(len(count)), count, bottom=bottom, color=_colour(index), width=0.9)
+        colour = palette_colour(index)
+        axis.bar(np.arange(len(count)), count, bottom=bottom, color=colour, width=0.9)
         bottom += count
     axis.set_ylabel("events\nper token", fontsize=9)
     axis.tick_params(labelsize=8)

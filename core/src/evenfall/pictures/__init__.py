@@ -1,0 +1,6 @@
+"""Pictures without a display: figures, colours, and rasters of events. They need matplotlib."""
+
+from .canvas import PALETTE, make_figure, palette_colour, save_figure
+from .raster import draw_raster
+
+__all__ = ["PALETTE", "draw_raster", "make_figure", "palette_colour", "save_figure"]
