@@ -33,7 +33,9 @@ def test_command_line_imports_no_framework(site) -> None:
 
 
 def test_what_plugins_share_needs_no_framework(site) -> None:
-    statement = "import evenfall.files, evenfall.hub, evenfall.recipes"
+    statement = (
+        "import evenfall.files, evenfall.hub, evenfall.pictures, evenfall.recipes, evenfall.runs"
+    )
     assert not modules_after(site, statement) & (HEAVY | {"huggingface_hub", "yaml", "typer"})
 
 

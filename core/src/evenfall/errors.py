@@ -36,6 +36,10 @@ class PatchError(EvenfallError, RuntimeError):
     """A patch cannot be applied or reverted; nothing was changed."""
 
 
+class CallbackError(EvenfallError, RuntimeError):
+    """A callback of a recipe raises, or is not one."""
+
+
 class BackendWarning(UserWarning):
     """A slow backend serves an operation because no faster one can."""
 

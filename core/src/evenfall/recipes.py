@@ -10,11 +10,12 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 T = TypeVar("T")
 
 
-def read_recipe(path: str | Path, kind: type[T]) -> T:
+def read_recipe(path: str | Path, kind: type[T], what: str = "recipe") -> T:
     """Read the dataclass `kind` from a YAML mapping.
 
     A field annotated `float`, `float | None` or `tuple[float, ...]` takes numbers as people write
-    them: YAML reads 1e-3, without a point, as a word.
+    them: YAML reads 1e-3, without a point, as a word. `what` and the path begin the messages of
+    the errors.
 
     Raises:
         FileNotFoundError: no such file.
@@ -26,10 +27,10 @@ def read_recipe(path: str | Path, kind: type[T]) -> T:
     try:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
-        raise ValueError(f"recipe {path} is not valid YAML: {error}") from None
+        raise ValueError(f"{what} {path} is not valid YAML: {error}") from None
     if not isinstance(values, dict):
-        raise ValueError(f"recipe {path} must be a mapping, got {type(values).__name__}")
-    return make_recipe(values, kind, f"recipe {path}")
+        raise ValueError(f"{what} {path} must be a mapping, got {type(values).__name__}")
+    return make_recipe(values, kind, f"{what} {path}")
 
 
 def make_recipe(values: dict[str, Any], kind: type[T], source: str = "recipe") -> T:
@@ -54,6 +55,12 @@ def dump_recipe(recipe: Any) -> str:
     import yaml
 
     return str(yaml.safe_dump(_plain(asdict(recipe)), sort_keys=False))
+
+
+def changed_keys(before: Any, after: Any) -> list[str]:
+    """The fields in which two recipes of one kind differ; a list equals a tuple."""
+    old, new = _plain(asdict(before)), _plain(asdict(after))
+    return [name for name in new if new[name] != old[name]]
 
 
 def _as(hint: Any, name: str, value: Any) -> Any:

@@ -1,0 +1,21 @@
+"""Training runs: the folder of a run, callbacks inside its loop, and grids of runs."""
+
+from .callbacks import Callback, Callbacks, TrainingContext, check_callbacks, make_callbacks
+from .folder import RunFolder
+from .grid import GridTrainer, grid_table, run_grid
+from .lock import is_first_rank
+from .progress import Progress
+
+__all__ = [
+    "Callback",
+    "Callbacks",
+    "GridTrainer",
+    "Progress",
+    "RunFolder",
+    "TrainingContext",
+    "check_callbacks",
+    "grid_table",
+    "is_first_rank",
+    "make_callbacks",
+    "run_grid",
+]

@@ -1,0 +1,176 @@
+"""Grids of runs: each cell trained with each seed, continued where it stopped, and a table."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any, Protocol
+
+from evenfall.files import write_text
+
+from .grid_file import Cell, GridFile, cell_recipe, list_cells, read_grid
+from .lock import is_first_rank
+from .progress import Progress
+
+logger = logging.getLogger(__name__)
+
+
+class GridTrainer(Protocol):
+    """What a grid needs of a trainer; those of the registry `trainers` have it."""
+
+    def load_recipe(self, path: str | Path) -> Any:
+        """The recipe of a file: a dataclass with the fields `epochs` and `seed`."""
+
+    def train(
+        self, recipe: Any, data: Path, output: Path, *, resume: bool, progress: Progress | None
+    ) -> Path:
+        """Train, and return the folder of the best model."""
+
+    def evaluate(self, folder: Path, data: Path, split: str) -> Mapping[str, Any]:
+        """The figures of a model on one split; JSON-able."""
+
+
+def run_grid(
+    grid: str | Path,
+    data: str | Path,
+    output: str | Path,
+    trainer: GridTrainer,
+    *,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Train and evaluate every cell with every seed; write the table as grid.json and grid.md.
+
+    A run has the folder `output/CELL/seed-N`. Started again, the grid skips what has its results
+    and resumes the rest. A run that fails is logged, stands in the table, and is tried again the
+    next time.
+
+    Args:
+        grid: the YAML file, see `evenfall.runs.grid_file`.
+        data: what the trainer reads.
+        output: folder of the grid.
+        trainer: trains and evaluates one run.
+        progress: called with (run and what is under way, how much is done, how much there is).
+
+    Returns:
+        What grid.json has: for each cell its name, changes, seeds, failures (seed to message) and
+        figures, by split and metric, each with mean, deviation (of the sample; None for one
+        seed) and the values.
+
+    Raises:
+        FileNotFoundError: no such grid or recipe.
+        ValueError: the grid or the recipe of a cell is not valid; nothing is trained then.
+    """
+    file, data, output = Path(grid), Path(data), Path(output)
+    stated = read_grid(file)
+    beside = file.parent / stated.recipe
+    base = trainer.load_recipe(beside if beside.exists() else stated.recipe)
+    seeds: list[int | None] = [*stated.seeds] if stated.seeds else [None]
+    plan = [
+        (cell, [(seed, cell_recipe(base, cell, seed)) for seed in seeds])
+        for cell in list_cells(stated)
+    ]
+    rows = []
+    for cell, recipes in plan:
+        found: dict[str, Any] = {}
+        failures: dict[str, str] = {}
+        for _, recipe in recipes:
+            name = f"seed-{recipe.seed}"
+            folder = output / cell.folder / name
+            report = None if progress is None else partial(_report, progress, cell, name)
+            try:
+                found[name] = _run(recipe, data, folder, trainer, stated.splits, report)
+            except Exception as error:
+                logger.exception("%s, %s failed", cell.name, name)
+                failures[name] = f"{type(error).__name__}: {error}"
+        rows.append(_row(cell, found, failures, stated))
+    table = {"recipe": stated.recipe, "splits": stated.splits, "cells": rows}
+    if is_first_rank():
+        write_text(output / "grid.json", json.dumps(table, indent=2) + "\n")
+        write_text(output / "grid.md", grid_table(table))
+    return table
+
+
+def _report(progress: Progress, cell: Cell, name: str, what: str, done: int, total: int) -> None:
+    progress(f"{cell.name}, {name}: {what}", done, total)
+
+
+def _run(
+    recipe: Any,
+    data: Path,
+    folder: Path,
+    trainer: GridTrainer,
+    splits: list[str],
+    progress: Progress | None,
+) -> dict[str, Any]:
+    """Train and evaluate one run; results.json in its folder has the figures by split."""
+    file = folder / "results.json"
+    choices = json.loads(json.dumps(asdict(recipe)))
+    kept = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    results = kept.get("results", {}) if kept.get("recipe") == choices else {}
+    if set(splits) <= set(results):
+        return {split: results[split] for split in splits}
+    best = trainer.train(recipe, data, folder, resume=True, progress=progress)
+    for split in splits:
+        results[split] = dict(trainer.evaluate(best, data, split))
+    if is_first_rank():
+        text = json.dumps({"recipe": choices, "results": results}, indent=2) + "\n"
+        write_text(file, text)
+    return {split: results[split] for split in splits}
+
+
+def _row(
+    cell: Cell, found: dict[str, Any], failures: dict[str, str], grid: GridFile
+) -> dict[str, Any]:
+    figures = {}
+    for split in grid.splits:
+        of_split = [run[split] for run in found.values()]
+        names = grid.metrics or [n for n, v in (of_split or [{}])[0].items() if _is_number(v)]
+        figures[split] = {name: _spread([run.get(name) for run in of_split]) for name in names}
+    return {
+        "cell": cell.name,
+        "changes": cell.changes,
+        "runs": list(found),
+        "failures": failures,
+        "figures": figures,
+    }
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _spread(found: list[Any]) -> dict[str, Any]:
+    values = [value for value in found if _is_number(value)]
+    return {
+        "mean": mean(values) if values else None,
+        "deviation": stdev(values) if len(values) > 1 else None,
+        "values": values,
+    }
+
+
+def grid_table(table: dict[str, Any]) -> str:
+    """The table of run_grid as Markdown: a row for each cell and split, mean ± deviation."""
+    metrics = list(dict.fromkeys(m for c in table["cells"] for s in c["figures"].values() for m in s))
+    lines = [
+        f"| cell | split | runs | {' | '.join(metrics)} |",
+        "|---|---|---:|" + "---:|" * len(metrics),
+    ]
+    for cell in table["cells"]:
+        for split, figures in cell["figures"].items():
+            cells = [_score(figures.get(metric)) for metric in metrics]
+            lines.append(f"| {cell['cell']} | {split} | {len(cell['runs'])} | {' | '.join(cells)} |")
+    for cell in table["cells"]:
+        lines += [f"\n{cell['cell']}, {run} failed: {why}" for run, why in cell["failures"].items()]
+    return "\n".join(lines) + "\n"
+
+
+def _score(figure: dict[str, Any] | None) -> str:
+    if figure is None or figure["mean"] is None:
+        return "-"
+    spread = "" if figure["deviation"] is None else f" ± {figure['deviation']:.2g}"
+    return f"{figure['mean']:.4g}{spread}"

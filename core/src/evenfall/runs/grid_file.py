@@ -1,0 +1,116 @@
+"""A grid of runs as a YAML file states it: a base recipe, what changes, and seeds.
+
+    recipe: base.yaml                # beside this file, or a name that the trainer knows
+    seeds: [0, 1, 2]                 # absent: the recipe's own
+    values:                          # every combination is a cell
+      learning_rate: [1e-3, 2e-3]
+      model_options.width: [32, 64]  # a dot reaches into a mapping
+    cells:                           # by name; combined with `values` where both are there
+      plain: {}
+      noisy: {augmentation: [{RandomShift: {most: 0.1}}]}
+    splits: [valid]                  # that the best model of each run is evaluated on
+    metrics: [accuracy]              # columns of the table; absent: every number
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from dataclasses import asdict, dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from evenfall.recipes import make_recipe, read_recipe
+
+
+@dataclass(frozen=True)
+class GridFile:
+    """The keys of the file; see the module's text."""
+
+    recipe: str = ""
+    seeds: list[int] = field(default_factory=list)
+    values: dict[str, list[Any]] = field(default_factory=dict)
+    cells: dict[str, dict[str, Any]] = field(default_factory=dict)
+    splits: list[str] = field(default_factory=lambda: ["valid"])
+    metrics: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.recipe, str) or not self.recipe:
+            raise ValueError(f"recipe must be a file or a name, got {self.recipe!r}")
+        for name in ("seeds", "splits", "metrics"):
+            found = getattr(self, name)
+            if not isinstance(found, list) or len({*map(str, found)}) < len(found):
+                raise ValueError(f"{name} must be a list without repetition, got {found!r}")
+        if not self.splits:
+            raise ValueError("splits must name at least one")
+        for name, kind in (("values", list), ("cells", dict)):
+            found = getattr(self, name)
+            if not isinstance(found, dict) or not all(isinstance(v, kind) for v in found.values()):
+                raise ValueError(f"{name} must map names to {kind.__name__}s, got {found!r}")
+        empty = [name for name, choices in self.values.items() if not choices]
+        if empty:
+            raise ValueError(f"values has no choices for {empty}")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell: its name, its folder's name, and what it changes in the recipe."""
+
+    name: str
+    folder: str
+    changes: dict[str, Any]
+
+
+def read_grid(path: str | Path) -> GridFile:
+    """Read a grid file.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not YAML, an unknown key, or a value of the wrong form.
+    """
+    return read_recipe(path, GridFile, "grid")
+
+
+def list_cells(grid: GridFile) -> list[Cell]:
+    """Every named cell combined with every combination of values.
+
+    Raises:
+        ValueError: two cells would share a folder.
+    """
+    cells = []
+    for name, changes in (grid.cells or {"": {}}).items():
+        for chosen in product(*grid.values.values()):
+            values = dict(zip(grid.values, chosen, strict=True))
+            parts = [str(name)] if name else []
+            parts += [f"{key}={value}" for key, value in values.items()]
+            label = ", ".join(parts) or "recipe"
+            folder = re.sub(r"[^\w.=+-]+", "_", label)
+            cells.append(Cell(label, folder, {**changes, **values}))
+    folders = [cell.folder for cell in cells]
+    double = sorted({folder for folder in folders if folders.count(folder) > 1})
+    if double:
+        raise ValueError(f"cells would share the folders {double}; give them other names")
+    return cells
+
+
+def cell_recipe(base: Any, cell: Cell, seed: int | None) -> Any:
+    """The base recipe with the cell's changes, and the seed.
+
+    Raises:
+        ValueError: a key that the recipe does not have, or a value that it refuses.
+    """
+    values = copy.deepcopy(asdict(base))
+    for key, value in cell.changes.items():
+        inner, (*path, last) = values, key.split(".")
+        for name in path:
+            inner = inner.setdefault(name, {})
+            if not isinstance(inner, dict):
+                raise ValueError(f"cell {cell.name}: {key!r} reaches into {name!r}, not a mapping")
+        inner[last] = value
+    if seed is not None:
+        values["seed"] = seed
+    try:
+        return make_recipe(values, type(base))
+    except ValueError as error:
+        raise ValueError(f"cell {cell.name}: {error}") from error

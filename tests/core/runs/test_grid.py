@@ -1,0 +1,154 @@
+"""Grids: cells from a file, runs continued, a table of means."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evenfall.recipes import read_recipe
+from evenfall.runs import grid_table, run_grid
+from evenfall.runs.grid_file import Cell, cell_recipe, list_cells, read_grid
+
+
+@dataclass(frozen=True)
+class Recipe:
+    epochs: int = 1
+    rate: float = 0.1
+    seed: int = 0
+    model: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1:
+            raise ValueError(f"epochs must be positive, got {self.epochs}")
+
+
+class Trainer:
+    """Scores 100 * rate + width + seed; remembers what it was asked."""
+
+    def __init__(self, fails: tuple[int, ...] = ()) -> None:
+        self.trained: list[str] = []
+        self.evaluated: list[str] = []
+        self.fails = fails
+
+    def load_recipe(self, path: str | Path) -> Recipe:
+        return Recipe() if path == "known" else read_recipe(path, Recipe)
+
+    def train(
+        self, recipe: Recipe, data: Path, output: Path, *, resume: bool, progress: Any
+    ) -> Path:
+        assert resume
+        if recipe.seed in self.fails:
+            raise FloatingPointError("loss is nan")
+        self.trained.append(f"{output.parent.name}/{output.name}")
+        if progress is not None:
+            progress("epoch 1 of 1", 1, 1)
+        (output / "best").mkdir(parents=True)
+        score = 100 * recipe.rate + recipe.model.get("width", 0) + recipe.seed
+        (output / "best" / "score").write_text(str(score))
+        return output / "best"
+
+    def evaluate(self, folder: Path, data: Path, split: str) -> dict[str, Any]:
+        self.evaluated.append(split)
+        score = float((folder / "score").read_text())
+        return {"accuracy": score, "examples": 7, "names": ["a"], "whole": True}
+
+
+def write(folder: Path, text: str, recipe: str = "{epochs: 1}") -> Path:
+    (folder / "base.yaml").write_text(recipe)
+    (folder / "grid.yaml").write_text(text)
+    return folder / "grid.yaml"
+
+
+def test_every_cell_with_every_seed_and_a_table(tmp_path: Path) -> None:
+    grid = write(
+        tmp_path,
+        "{recipe: base.yaml, seeds: [1, 3], metrics: [accuracy], splits: [valid, test],"
+        " values: {rate: [1e-1, 0.2], model.width: [10]}}",
+    )
+    trainer, seen = Trainer(), []
+    table = run_grid(grid, "d", tmp_path / "out", trainer, progress=lambda *a: seen.append(a))
+    assert trainer.trained == [
+        f"rate={rate}_model.width=10/seed-{seed}" for rate in ("1e-1", 0.2) for seed in (1, 3)
+    ]
+    assert seen[0] == ("rate=1e-1, model.width=10, seed-1: epoch 1 of 1", 1, 1)
+    first, second = table["cells"]
+    figure = first["figures"]["valid"]["accuracy"]
+    assert figure["values"] == [21.0, 23.0] and figure["mean"] == 22.0
+    assert figure["deviation"] == pytest.approx(2**0.5)
+    assert second["changes"] == {"rate": 0.2, "model.width": 10}
+    assert json.loads((tmp_path / "out" / "grid.json").read_text()) == table
+    assert (tmp_path / "out" / "grid.md").read_text() == grid_table(table) == (
+        "| cell | split | runs | accuracy |\n|---|---|---:|---:|\n"
+        "| rate=1e-1, model.width=10 | valid | 2 | 22 ± 1.4 |\n"
+        "| rate=1e-1, model.width=10 | test | 2 | 22 ± 1.4 |\n"
+        "| rate=0.2, model.width=10 | valid | 2 | 32 ± 1.4 |\n"
+        "| rate=0.2, model.width=10 | test | 2 | 32 ± 1.4 |\n"
+    )
+
+
+def test_started_again_it_skips_what_is_done(tmp_path: Path) -> None:
+    grid = write(tmp_path, "{recipe: known, seeds: [0, 1], cells: {a: {}, b: {rate: 1}}}")
+    table = run_grid(grid, "d", tmp_path / "out", Trainer(fails=(1,)))
+    assert [cell["failures"] for cell in table["cells"]] == [
+        {"seed-1": "FloatingPointError: loss is nan"}
+    ] * 2
+    assert "b, seed-1 failed: FloatingPointError: loss is nan" in grid_table(table)
+    assert table["cells"][0]["figures"]["valid"]["accuracy"]["deviation"] is None
+    trainer = Trainer()
+    table = run_grid(grid, "d", tmp_path / "out", trainer)
+    assert trainer.trained == ["a/seed-1", "b/seed-1"] and trainer.evaluated == ["valid"] * 2
+    assert table["cells"][0]["runs"] == ["seed-0", "seed-1"] and not table["cells"][0]["failures"]
+    assert list(table["cells"][0]["figures"]["valid"]) == ["accuracy", "examples"]
+
+
+def test_without_changes_the_recipe_is_the_cell(tmp_path: Path) -> None:
+    table = run_grid(write(tmp_path, "recipe: base.yaml"), "d", tmp_path / "out", Trainer())
+    assert [cell["cell"] for cell in table["cells"]] == ["recipe"]
+    assert (tmp_path / "out" / "recipe" / "seed-0" / "results.json").is_file()
+
+
+def test_named_cells_meet_values(tmp_path: Path) -> None:
+    grid = read_grid(
+        write(tmp_path, "{recipe: r, cells: {a b: {rate: 1}, c: {}}, values: {epochs: [1, 2]}}")
+    )
+    assert [cell.folder for cell in list_cells(grid)] == [
+        "a_b_epochs=1", "a_b_epochs=2", "c_epochs=1", "c_epochs=2",
+    ]  # fmt: skip
+    assert list_cells(grid)[1].changes == {"rate": 1, "epochs": 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{recipe: base.yaml, seed: 1}", r"grid .*grid.yaml has unknown keys \['seed'\]"),
+        ("seeds: [1]", "recipe must be a file or a name, got ''"),
+        ("{recipe: base.yaml, seeds: [1, 1]}", "seeds must be a list without repetition"),
+        ("{recipe: base.yaml, splits: []}", "splits must name at least one"),
+        ("{recipe: base.yaml, values: {rate: 1}}", "values must map names to lists"),
+        ("{recipe: base.yaml, values: {rate: []}}", r"values has no choices for \['rate'\]"),
+        ("{recipe: base.yaml, cells: [a]}", "cells must map names to dicts"),
+        ("{recipe: base.yaml, cells: {a b: {}, a_b: {}}}", r"share the folders \['a_b'\]"),
+        ("{recipe: base.yaml, cells: {a: {rat: 1}}}", r"cell a: .*unknown keys \['rat'\]"),
+        ("{recipe: base.yaml, cells: {a: {epochs: 0}}}", "cell a: epochs must be positive"),
+        ("{recipe: base.yaml, cells: {a: {rate.x: 0}}}", "cell a: 'rate.x' reaches into 'rate'"),
+    ],
+)
+def test_what_is_wrong_is_named_before_anything_is_trained(
+    tmp_path: Path, text: str, words: str
+) -> None:
+    trainer = Trainer()
+    with pytest.raises(ValueError, match=words):
+        run_grid(write(tmp_path, text), "d", tmp_path / "out", trainer)
+    assert not trainer.trained and not (tmp_path / "out").exists()
+
+
+def test_a_cell_leaves_the_base_recipe_as_it_is() -> None:
+    base = Recipe(model={"width": 3})
+    changed = cell_recipe(base, Cell("a", "a", {"model.depth": 2}), 5)
+    assert (changed.model, changed.seed, base.model) == (
+        {"width": 3, "depth": 2}, 5, {"width": 3},
+    )  # fmt: skip
