@@ -53,9 +53,9 @@ class Callback:
     """Base class of callbacks; its methods do nothing. Every rank has its own.
 
     A loop calls `prepare`, then at each step `on_step_end`, after the last step of an epoch
-    `on_epoch_end`, after each evaluation `on_evaluate` and `counts_as_best`, and `state_dict` where
-    it writes a checkpoint. A resumed run calls `prepare`, loads the checkpoint, then calls
-    `load_state_dict`.
+    `on_epoch_end`, after each evaluation `on_evaluate`, then `counts_as_best` where the result is
+    the best so far, and `state_dict` where it writes a checkpoint. A resumed run calls `prepare`,
+    loads the checkpoint, then calls `load_state_dict`.
     """
 
     def prepare(self, model: Any) -> None:

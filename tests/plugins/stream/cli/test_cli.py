@@ -70,7 +70,7 @@ def test_help_names_every_command() -> None:
 
 def test_train_again_and_with_other_choices(run: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
-    assert "holds a run already" in _fails("train", recipe, "--data", ".", "--output", run)
+    assert "already contains a run" in _fails("train", recipe, "--data", ".", "--output", run)
     again = _evenfall("train", recipe, "--data", ".", "--output", run, "--resume")
     assert again.exit_code == 0
     short = _evenfall(

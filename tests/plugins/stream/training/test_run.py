@@ -123,7 +123,7 @@ def test_a_run_that_is_over_is_left_as_it_is(tmp_path: Path) -> None:
     train(recipe(epochs=1), tmp_path, tmp_path / "run")
     before = (tmp_path / "run" / "log.jsonl").read_text()
     assert train(recipe(epochs=1), tmp_path, tmp_path / "run", resume=True).is_dir()
-    with pytest.raises(FileExistsError, match="run holds a run already; pass resume"):
+    with pytest.raises(FileExistsError, match="run already contains a run; use --resume"):
         train(recipe(epochs=1), tmp_path, tmp_path / "run")
     with pytest.raises(ValueError, match=r"whose recipe differs in \['epochs', 'seed'\]"):
         train(recipe(epochs=2, seed=4), tmp_path, tmp_path / "run", resume=True)
@@ -170,7 +170,7 @@ def test_a_full_disk_is_one_error_that_leaves_no_half_checkpoint(
 
 def test_an_output_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "run").touch()
-    with pytest.raises(FileExistsError, match="run must be a folder, and is a file"):
+    with pytest.raises(FileExistsError, match="run must be a folder, but is a file"):
         train(recipe(), tmp_path, tmp_path / "run")
 
 

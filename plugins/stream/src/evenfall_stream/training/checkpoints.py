@@ -1,4 +1,4 @@
-"""Where a run stands: folders `checkpoint-N`, each written aside and then renamed.
+"""Where a run stands: a checkpoint, written aside and then renamed.
 
 Weights are safetensors; the optimiser's tensors are read back with weights_only, so that no file of
 a run can carry code.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import pickle
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -20,13 +19,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import nn
 
+from evenfall.errors import CallbackError
 from evenfall.files import written_aside
-
-PREFIX = "checkpoint-"
+from evenfall.runs import Callbacks, RunFolder
 
 
 @dataclass
-class Progress:
+class Position:
     """How far a run is: epochs done, and the best validation accuracy with its epoch."""
 
     epoch: int = 0
@@ -35,62 +34,62 @@ class Progress:
 
 
 @contextmanager
-def written_whole(folder: Path) -> Iterator[Path]:
-    """As written_aside, which may replace; every way in which weights fail to be written is one.
+def one_error(folder: Path) -> Iterator[None]:
+    """Turn every way in which weights fail to be written into one.
 
     Raises:
-        OSError: the folder cannot be written, as on a full disk.
+        OSError: the folder cannot be written, for example on a full disk.
     """
     try:
-        with written_aside(folder, replace=True) as aside:
-            yield aside
+        yield
+    except CallbackError:
+        raise
     # PyTorch's writer raises RuntimeError, that of safetensors its own kind.
     except (OSError, RuntimeError, SafetensorError) as error:
         raise OSError(f"{folder} cannot be written: {error}") from error
 
 
 def save_checkpoint(
-    output: Path, progress: Progress, models: dict[str, nn.Module], states: dict[str, Any]
-) -> Path:
+    folder: RunFolder,
+    position: Position,
+    models: dict[str, nn.Module],
+    states: dict[str, Any],
+    callbacks: Callbacks,
+) -> None:
     """Write checkpoint-N, then remove the older ones.
 
     Args:
-        output: folder of the run.
-        progress: what to go on from; its epoch is N.
+        folder: of the run.
+        position: where to continue; its epoch is N.
         models: name to the model whose weights are kept.
         states: name to a state_dict of tensors and plain values.
+        callbacks: whose states are kept too.
 
     Raises:
-        OSError: it cannot be written, as on a full disk.
+        OSError: it cannot be written, for example on a full disk.
+        CallbackError: a callback's state cannot be kept.
     """
-    folder = output / f"{PREFIX}{progress.epoch}"
-    with written_whole(folder) as aside:
+    target = folder.path / f"checkpoint-{position.epoch}"
+    with one_error(target), written_aside(target, replace=True) as aside:
         for name, model in models.items():
             save_model(model, str(aside / f"{name}.safetensors"))
         for name, state in states.items():
             torch.save(state, aside / f"{name}.pt")
-        (aside / "progress.json").write_text(json.dumps(asdict(progress)), encoding="utf-8")
-    for old in found_checkpoints(output)[:-1]:
-        shutil.rmtree(old, ignore_errors=True)
-    return folder
-
-
-def found_checkpoints(output: Path) -> list[Path]:
-    """The checkpoints of a run, oldest first."""
-    folders = (p for p in output.glob(f"{PREFIX}*") if p.name.removeprefix(PREFIX).isdigit())
-    return sorted(folders, key=lambda p: int(p.name.removeprefix(PREFIX)))
+        callbacks.save(aside)
+        (aside / "progress.json").write_text(json.dumps(asdict(position)), encoding="utf-8")
+    folder.remove_old_checkpoints()
 
 
 def load_checkpoint(
     folder: Path, models: dict[str, nn.Module], states: Sequence[str], device: torch.device
-) -> tuple[Progress, dict[str, Any]]:
-    """Load the weights into `models`; the progress, and `states`, by name.
+) -> tuple[Position, dict[str, Any]]:
+    """Load the weights into `models`; the position, and `states`, by name.
 
     Raises:
         ValueError: the folder is not a whole checkpoint.
     """
     try:
-        progress = Progress(**json.loads((folder / "progress.json").read_text(encoding="utf-8")))
+        position = Position(**json.loads((folder / "progress.json").read_text(encoding="utf-8")))
         for name, model in models.items():
             load_model(model, folder / f"{name}.safetensors", device=str(device))
         found = {
@@ -102,4 +101,4 @@ def load_checkpoint(
         pickle.UnpicklingError,
     ) as error:  # fmt: skip
         raise ValueError(f"checkpoint {folder} cannot be read: {error}") from error
-    return progress, found
+    return position, found

@@ -11,6 +11,7 @@ from typing import Any
 from torch_geometric.transforms import Compose
 
 from evenfall.recipes import read_recipe
+from evenfall.runs import check_callbacks
 
 from .build import MODELS, TASKS, make_transforms
 
@@ -48,6 +49,7 @@ class Recipe:
         label_smoothing: of the training loss.
         ema_decay: of the average of the weights that is evaluated and kept; None for none.
         mixed_precision: "no", "bf16" or "fp16".
+        callbacks: what else runs inside the loop, see evenfall.runs.Callback.
         seed: of initialisation, shuffling, augmentation and dropout.
     """
 
@@ -75,6 +77,7 @@ class Recipe:
     label_smoothing: float = 0.0
     ema_decay: float | None = None
     mixed_precision: str = "no"
+    callbacks: list[Any] = field(default_factory=list)
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -111,6 +114,7 @@ class Recipe:
             )
         if not 0 <= self.cut_mix <= 1 or self.cut_mix and self.task != "events":
             raise ValueError(f"cut_mix must be in [0, 1], and 0 for points, got {self.cut_mix}")
+        check_callbacks(self.callbacks)
         self.at_training()
         self.at_evaluation()
 

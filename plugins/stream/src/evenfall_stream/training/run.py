@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,27 +15,20 @@ from torch import nn
 from torch.utils.data import Dataset
 from torch_geometric.loader import DataLoader
 
-from evenfall.files import file_aside
-from evenfall.recipes import dump_recipe
+from evenfall.errors import CallbackError
+from evenfall.runs import Callbacks, Progress, RunFolder, TrainingContext, make_callbacks
 
 from ..datasets import CutMix
 from ..models.prediction import logits
 from ..seeds import derived_seed
 from .build import make_model
-from .checkpoints import (
-    Progress,
-    found_checkpoints,
-    load_checkpoint,
-    save_checkpoint,
-    written_whole,
-)
+from .checkpoints import Position, load_checkpoint, one_error, save_checkpoint
 from .data import Examples, ShuffledBatches, class_names
 from .evaluation import evaluate, make_accelerator, open_split
 from .optimizer import make_optimizer, make_schedule
-from .recipe import Recipe, load_recipe
+from .recipe import Recipe
 
 logger = logging.getLogger(__name__)
-Report = Callable[[str, int, int], None]
 
 
 def train(
@@ -48,20 +38,20 @@ def train(
     *,
     resume: bool = False,
     num_workers: int = 0,
-    progress: Report | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Train a classifier; keep the one with the best validation accuracy, or else the last one.
 
     The folder of the run holds recipe.yaml, log.jsonl (a line an epoch), best/ and one
     checkpoint-N. All that is random in an epoch follows from the seed and the epoch, so an
-    interrupted run goes on as if it had not stopped. Under torchrun every rank takes its slice of
-    each batch.
+    interrupted run continues as if it had not stopped; a higher `epochs` extends it. Under torchrun
+    every rank takes its slice of each batch.
 
     Args:
         recipe: the choices of the run.
         data: folder or file of the data set.
         output: folder of the run.
-        resume: go on from the last epoch in `output`; begin there when it is empty.
+        resume: continue after the last epoch in `output`; begin there when it has no run.
         num_workers: processes that read and transform.
         progress: called with (what, steps done, steps in all).
 
@@ -69,41 +59,28 @@ def train(
         The folder of the best model, for `from_pretrained`.
 
     Raises:
-        FileExistsError: `output` holds a run and resume is off, or is a file.
+        FileExistsError: `output` contains a run and resume is off, or is a file.
+        BlockingIOError: another process writes to `output`.
         ValueError: the run in `output` has another recipe or a checkpoint that cannot be read, or
             the data does not fit the recipe.
         FloatingPointError: the loss is no longer finite.
+        CallbackError: a callback raises, or no epoch counts as best to all of them.
+        UnknownNameError, ReferenceImportError: a callback that cannot be found.
     """
-    output = Path(output)
-    _check_output(recipe, output, resume)
+    callbacks = make_callbacks(recipe.callbacks)
     accelerator = make_accelerator(recipe.mixed_precision)
-    accelerator.wait_for_everyone()
-    run = _Run(recipe, Path(data), output, accelerator, num_workers, progress)
-    if accelerator.is_main_process:
-        _write(output / "recipe.yaml", dump_recipe(recipe))
-    run.restore()
-    while run.progress.epoch < recipe.epochs:
-        run.epoch()
-    return output / "best"
-
-
-def _check_output(recipe: Recipe, output: Path, resume: bool) -> None:
-    if output.exists() and not output.is_dir():
-        raise FileExistsError(f"output {output} must be a folder, and is a file")
-    file = output / "recipe.yaml"
-    if not file.exists():
-        return
-    if not resume:
-        raise FileExistsError(f"output {output} holds a run already; pass resume to go on with it")
-    old, new = asdict(load_recipe(file)), asdict(recipe)
-    changed = [name for name in new if json.dumps(new[name]) != json.dumps(old[name])]
-    if changed:
-        raise ValueError(f"output {output} holds a run whose recipe differs in {changed}")
-
-
-def _write(path: Path, text: str) -> None:
-    with file_aside(path) as aside:
-        aside.write_text(text, encoding="utf-8")
+    folder = RunFolder(output, recipe, first_rank=accelerator.is_main_process)
+    with folder.open(resume=resume, wait=accelerator.wait_for_everyone):
+        run = _Run(recipe, Path(data), folder, accelerator, callbacks, num_workers, progress)
+        run.restore()
+        while run.position.epoch < recipe.epochs:
+            run.epoch()
+    if run.position.best_epoch is None:
+        raise CallbackError(
+            f"output {output} has no best model: in no epoch did counts_as_best of all callbacks "
+            f"agree, in the last one not that of {callbacks.objections()}"
+        )
+    return folder.best
 
 
 class _Run:
@@ -113,14 +90,16 @@ class _Run:
         self,
         recipe: Recipe,
         data: Path,
-        output: Path,
+        folder: RunFolder,
         accelerator: Accelerator,
+        callbacks: Callbacks,
         num_workers: int,
-        report: Report | None,
+        report: Progress | None,
     ) -> None:
-        self.recipe, self.output, self.accelerator = recipe, output, accelerator
+        self.recipe, self.folder, self.accelerator = recipe, folder, accelerator
         self.num_workers, self.report = num_workers, report
-        self.progress = Progress()
+        self.callbacks = callbacks
+        self.position = Position()
         training = self._open(data, recipe.train_split)
         self.valid = None if recipe.valid_split is None else self._open(data, recipe.valid_split)
         self.classes = class_names(training)
@@ -137,6 +116,7 @@ class _Run:
         self.bare = make_model(str(recipe.model), recipe.model_options, self.classes)
         self.bare.to(self.accelerator.device)
         logger.info("%d parameters", sum(p.numel() for p in self.bare.parameters()))
+        self.callbacks.prepare(self.bare)
         self.average = (
             None
             if recipe.ema_decay is None
@@ -172,7 +152,7 @@ class _Run:
     def epoch(self) -> None:
         """Train one epoch, validate, keep the model when it is the best, write all that down."""
         begun = time.perf_counter()
-        number = self.progress.epoch
+        number = self.position.epoch
         torch.manual_seed(derived_seed(self.recipe.seed, number, self.accelerator.process_index, 1))
         line: dict[str, Any] = {"epoch": number + 1, **self._train_epoch(number)}
         accuracy = None
@@ -180,13 +160,16 @@ class _Run:
             found = self._validate()
             accuracy = found["accuracy"]
             line |= {"valid_accuracy": accuracy, "valid_loss": found["loss"]}
+            metrics = {"loss": found["loss"], "accuracy": accuracy}
+            self.callbacks.on_evaluate(self._context(number, len(self.sampler), metrics))
         line["seconds"] = round(time.perf_counter() - begun, 2)
         logger.info("  ".join(f"{name} {_short(value)}" for name, value in line.items()))
-        self.progress.epoch = number + 1
-        best = self.progress.best_accuracy
+        self.position.epoch = number + 1
+        best = self.position.best_accuracy
         better = accuracy is None or best is None or accuracy > best
+        better = better and not self.callbacks.objections()
         if better:
-            self.progress.best_accuracy, self.progress.best_epoch = accuracy, number + 1
+            self.position.best_accuracy, self.position.best_epoch = accuracy, number + 1
         if self.accelerator.is_main_process:
             self._save(line, better)
         self.accelerator.wait_for_everyone()
@@ -205,8 +188,10 @@ class _Run:
             seen += len(data.y)
             loss_sum += loss.detach() * len(data.y)
             correct += (out.detach().argmax(1) == _label(data.y)).sum()
+            self.callbacks.on_step_end(self._context(number, step + 1))
             if self.report is not None:
                 self.report(f"epoch {number + 1} of {self.recipe.epochs}", step + 1, steps)
+        self.callbacks.on_epoch_end(self._context(number, steps))
         totals = torch.stack([loss_sum, correct, torch.full_like(correct, seen)])
         mean_loss, accuracy = self._shares(self.accelerator.reduce(totals, "sum"))
         if not torch.isfinite(torch.tensor(mean_loss)):
@@ -242,18 +227,32 @@ class _Run:
             accelerator=self.accelerator,
         )
 
+    def _context(
+        self, number: int, steps_done: int, metrics: dict[str, float] | None = None
+    ) -> TrainingContext:
+        """What callbacks see when `number` epochs and then `steps_done` steps are done."""
+        steps = len(self.sampler)
+        return TrainingContext(
+            model=self.bare,
+            averaged_model=None if self.average is None else self.average.module,
+            optimizer=self.optimizer.optimizer,
+            step=number * steps + steps_done,
+            total_steps=self.recipe.epochs * steps,
+            epoch=number + 1,
+            folder=self.folder.path,
+            metrics=metrics or {},
+        )
+
     def _save(self, line: dict[str, Any], better: bool) -> None:
-        with (self.output / "log.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        self.folder.log(line)
         if better:
-            with written_whole(self.output / "best") as folder:
+            with one_error(self.folder.best), self.folder.new_best() as folder:
                 self.kept.save_pretrained(folder)
-                (folder / "recipe.yaml").write_text(dump_recipe(self.recipe), encoding="utf-8")
         states = {name: part.state_dict() for name, part in self._stateful().items()}
-        save_checkpoint(self.output, self.progress, self._models(), states)
+        save_checkpoint(self.folder, self.position, self._models(), states, self.callbacks)
 
     def _stateful(self) -> dict[str, Any]:
-        """What beside the models has a state to go on from."""
+        """What beside the models has a state that is kept."""
         scaler = self.accelerator.scaler
         return {"optimizer": self.optimizer, **({} if scaler is None else {"scaler": scaler})}
 
@@ -262,22 +261,18 @@ class _Run:
         return models if self.average is None else {**models, "average": self.average.module}
 
     def restore(self) -> None:
-        """Go on from the newest checkpoint, where there is one."""
-        found = found_checkpoints(self.output)
-        if found:
+        """Continue from the last checkpoint, where there is one."""
+        last = self.folder.last_checkpoint()
+        if last is not None:
             parts = self._stateful()
-            self.progress, states = load_checkpoint(
-                found[-1], self._models(), list(parts), self.accelerator.device
+            self.position, states = load_checkpoint(
+                last, self._models(), list(parts), self.accelerator.device
             )
             for name, part in parts.items():
                 part.load_state_dict(states[name])
-            logger.info("going on after epoch %d", self.progress.epoch)
-        log = self.output / "log.jsonl"
-        if self.accelerator.is_main_process and log.exists():
-            lines = log.read_text(encoding="utf-8").splitlines()
-            # A line without its checkpoint is of an epoch that will be run again.
-            done = self.progress.epoch
-            _write(log, "".join(f"{line}\n" for line in lines[:done]))
+            self.callbacks.load(last)
+            logger.info("continues after epoch %d", self.position.epoch)
+        self.folder.cut_log("epoch", self.position.epoch)
 
 
 def _label(y: torch.Tensor) -> torch.Tensor:
