@@ -17,7 +17,7 @@ from evenfall_egru.evaluation.perplexity import evaluate_tokens
 from evenfall_egru.text.corpus import encode, read_split
 from evenfall_egru.text.tokenization import byte_tokenizer, vocabulary, word_tokenizer
 from evenfall_egru.training import Recipe, train
-from evenfall_egru.training.lanes import LaneDataset
+from evenfall_egru.training.bptt import BpttDataset
 
 PAPER = Recipe(
     model={
@@ -28,7 +28,7 @@ PAPER = Recipe(
         "output_dropout": 0.4,
         "dropconnect": 0.4,
     },
-    lanes=32,
+    batch_size=32,
     window=35,
     learning_rate=1e-3,
     warmup_steps=200,
@@ -36,7 +36,10 @@ PAPER = Recipe(
     bf16=True,
 )
 TINY = Recipe(
-    model={"embedding_size": 8, "hidden_sizes": [12, 12, 8]}, tokenizer="byte", lanes=4, window=8
+    model={"embedding_size": 8, "hidden_sizes": [12, 12, 8]},
+    tokenizer="byte",
+    batch_size=4,
+    window=8,
 )
 _EVALUATIONS = 1.15  # an epoch's validation and checkpoint come on top of its steps
 
@@ -48,12 +51,12 @@ def data_folder(name: str) -> Path | None:
     return root / name if (root / name).is_dir() else None
 
 
-def step_seconds(model: EgruForCausalLM, dataset: LaneDataset, recipe: Recipe) -> float:
+def step_seconds(model: EgruForCausalLM, dataset: BpttDataset, recipe: Recipe) -> float:
     """Median seconds of a training step, measured on a dozen."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model.to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate)
-    items = [dataset[lane] for lane in range(recipe.lanes)]
+    items = [dataset[stream] for stream in range(recipe.batch_size)]
     ids, labels = (
         torch.stack([item[key] for item in items]).to(device) for key in ("input_ids", "labels")
     )
@@ -85,7 +88,7 @@ def train_for(recipe: Recipe, data: Path, seconds: float) -> dict[str, Any]:
     text = read_split(data, "train")
     by_word = recipe.tokenizer == "word"
     tokenizer = word_tokenizer(vocabulary([text])) if by_word else byte_tokenizer()
-    dataset = LaneDataset(encode(tokenizer, text), recipe.lanes, recipe.window, recipe.seed)
+    dataset = BpttDataset(encode(tokenizer, text), recipe.batch_size, recipe.window, recipe.seed)
     model = EgruForCausalLM(recipe.config(vocab_size=len(tokenizer)))
     parameters, step = model.num_parameters(), step_seconds(model, dataset, recipe)
     del model
@@ -98,7 +101,7 @@ def train_for(recipe: Recipe, data: Path, seconds: float) -> dict[str, Any]:
     if torch.cuda.is_available():
         trained.to("cuda")
     valid = encode(tokenizer, read_split(data, "valid"))
-    result = evaluate_tokens(trained, valid, lanes=16, window=256)
+    result = evaluate_tokens(trained, valid, batch_size=16, window=256)
     return {
         "part": "training", "hidden_sizes": recipe.config().hidden_sizes,
         "parameters": parameters, "epochs": epochs, "seconds": taken,

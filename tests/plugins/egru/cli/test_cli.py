@@ -22,7 +22,7 @@ LINES = [
 ]
 RECIPE = {
     "epochs": 1,
-    "lanes": 2,
+    "batch_size": 2,
     "window": 8,
     "model": {"embedding_size": 6, "hidden_sizes": [10, 6]},
 }
@@ -83,7 +83,7 @@ def test_train_refuses_a_used_folder_and_bad_recipes(
     run: Path, corpus: Path, tmp_path: Path
 ) -> None:
     recipe = run.parent / "recipe.yaml"
-    assert "holds a run already" in _fails("train", recipe, "--data", corpus, "--output", run)
+    assert "already contains a run" in _fails("train", recipe, "--data", corpus, "--output", run)
     bad = tmp_path / "bad.yaml"
     bad.write_text("epoch: 3\n")
     message = _fails("train", bad, "--data", corpus, "--output", tmp_path / "out")

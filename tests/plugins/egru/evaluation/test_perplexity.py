@@ -61,8 +61,8 @@ def test_the_window_does_not_matter_with_full_carry(
     assert got["window"] == window and got["tokens"] == 200
 
 
-def test_lanes_are_contiguous_pieces(model: Any, stream: torch.Tensor) -> None:
-    result = evaluate_tokens(model, stream, window=9, lanes=4)
+def test_a_batch_is_contiguous_pieces(model: Any, stream: torch.Tensor) -> None:
+    result = evaluate_tokens(model, stream, window=9, batch_size=4)
     pieces = [stream[i * 50 : i * 50 + 51] for i in range(4)]
     assert result["perplexity"] == pytest.approx(direct(model, pieces), rel=1e-5)
     assert result["tokens"] == 200
@@ -98,7 +98,9 @@ def test_activity_is_a_rate(model: Any, stream: torch.Tensor) -> None:
 
 def test_progress_reaches_the_end(model: Any, stream: torch.Tensor) -> None:
     seen: list[tuple[int, int]] = []
-    evaluate_tokens(model, stream, window=64, lanes=2, progress=lambda *step: seen.append(step))
+    evaluate_tokens(
+        model, stream, window=64, batch_size=2, progress=lambda *step: seen.append(step)
+    )
     assert seen == [(128, 200), (200, 200)]
 
 
@@ -106,7 +108,7 @@ def test_progress_reaches_the_end(model: Any, stream: torch.Tensor) -> None:
     ("options", "words"),
     [
         ({"carry": "some"}, "carry must be 'full', 'output' or 'none', got 'some'"),
-        ({"lanes": 300}, "more than 300 ids for 300 lanes, got 201"),
+        ({"batch_size": 300}, "more than 300 ids for batch_size 300, got 201"),
     ],
 )
 def test_impossible_evaluations(

@@ -31,7 +31,7 @@ def test_round_trip(tmp_path: Path) -> None:
         ("", "must be a mapping, got NoneType"),
         ("a: [", "is not valid YAML"),
         ("tokenizer: bpe", "tokenizer must be 'word' or 'byte', got 'bpe'"),
-        ("lanes: 0", "lanes must be a positive integer, got 0"),
+        ("batch_size: 0", "batch_size must be a positive integer, got 0"),
         ("window: 3.5", "window must be a positive integer, got 3.5"),
         ("learning_rate: 0", "learning_rate must be positive, got 0"),
         ("learning_rate: fast", "learning_rate must be a number, got 'fast'"),

@@ -16,20 +16,20 @@ pytest.importorskip("accelerate")
 
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from evenfall.runs import RunFolder
 from evenfall_egru.evaluation.perplexity import evaluate_tokens
 from evenfall_egru.text.corpus import encode, read_split
-from evenfall_egru.training import Recipe, load_recipe, run, train
-from evenfall_egru.training.checkpoints import last_whole_checkpoint
-from evenfall_egru.training.trainer import EgruTrainer
+from evenfall_egru.training import Recipe, dump_recipe, load_recipe, run, train
+from evenfall_egru.training.trainer import EgruTrainer, checkpoint_files
 
 NOISE = {"hidden_dropout": 0.1, "word_dropout": 0.1, "dropconnect": 0.2, "zoneout": 0.1}
-STEPS_AN_EPOCH = 12  # 1320 tokens in 8 lanes of windows of 12
+STEPS_AN_EPOCH = 12  # 1320 tokens in 8 streams of windows of 12
 
 
 def recipe(epochs: int = 2, learning_rate: float = 1e-2, **model: Any) -> Recipe:
     model = {"embedding_size": 12, "hidden_sizes": [20, 12], **model}
     return Recipe(
-        model=model, epochs=epochs, lanes=8, window=12, learning_rate=learning_rate, seed=5
+        model=model, epochs=epochs, batch_size=8, window=12, learning_rate=learning_rate, seed=5
     )
 
 
@@ -65,7 +65,7 @@ def test_loss_falls_and_the_best_model_is_kept(corpus: Path, tmp_path: Path) -> 
     model = AutoModelForCausalLM.from_pretrained(best)
     tokenizer = AutoTokenizer.from_pretrained(best)
     valid = encode(tokenizer, read_split(corpus, "valid"))
-    result = evaluate_tokens(model, valid, lanes=16)
+    result = evaluate_tokens(model, valid, batch_size=16)
     assert result["perplexity"] == pytest.approx(min(perplexities.values()), rel=1e-5)
     assert load_recipe(best / "recipe.yaml") == settings
     assert model.config.eos_token_id == tokenizer.convert_tokens_to_ids("<eos>")
@@ -138,28 +138,30 @@ def test_saving_by_steps_also_saves_each_epoch(corpus: Path, tmp_path: Path) -> 
 def test_a_run_is_not_written_over(corpus: Path, tmp_path: Path) -> None:
     train(recipe(epochs=1), corpus, tmp_path / "run")
     before = (tmp_path / "run" / "log.jsonl").read_text()
-    with pytest.raises(FileExistsError, match="run holds a run already; pass resume"):
+    with pytest.raises(FileExistsError, match="run already contains a run; use --resume"):
         train(recipe(epochs=1), corpus, tmp_path / "run")
     assert (tmp_path / "run" / "log.jsonl").read_text() == before
 
 
-def test_a_checkpoint_cut_short_is_passed_over(
+def test_a_checkpoint_cut_short_is_skipped(
     corpus: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     output = tmp_path / "run"
     train(recipe(), corpus, output)
     first, last = (output / f"checkpoint-{n * STEPS_AN_EPOCH}" for n in (1, 2))
     (last / "carry-0.safetensors").unlink()
-    assert last_whole_checkpoint(output, 1) == first
-    assert "checkpoint-24 is incomplete, it lacks ['carry-0.safetensors']" in caplog.text
+    folder = RunFolder(output, recipe())
+    assert folder.last_checkpoint(checkpoint_files(1)) == first
+    assert "checkpoint-24 is incomplete" in caplog.text
+    assert "it lacks ['carry-0.safetensors']" in caplog.text
     (first / "trainer_state.json").unlink()
-    assert last_whole_checkpoint(output, 1) is None
+    assert folder.last_checkpoint(checkpoint_files(1)) is None
 
 
 def test_too_little_text(tmp_path: Path) -> None:
     for split in ("train", "valid"):
         (tmp_path / f"{split}.txt").write_text("a b c\n")
-    with pytest.raises(ValueError, match="4 tokens are too few for 8 lanes and windows of 12"):
+    with pytest.raises(ValueError, match="4 tokens are too few for batch_size 8 and windows of 12"):
         train(recipe(), tmp_path, tmp_path / "run")
 
 
@@ -179,7 +181,7 @@ run.train(load_recipe(sys.argv[1]), sys.argv[2], sys.argv[3], save_steps=4)
 def launch(folder: Path, corpus: Path, settings: Recipe) -> subprocess.CompletedProcess[str]:
     """The run in two processes, as a user would start it."""
     (folder / "script.py").write_text(SCRIPT)
-    (folder / "recipe.yaml").write_text(run.dump_recipe(settings))
+    (folder / "recipe.yaml").write_text(dump_recipe(settings))
     return subprocess.run(
         [
             sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
@@ -194,7 +196,7 @@ def launch(folder: Path, corpus: Path, settings: Recipe) -> subprocess.Completed
 @pytest.mark.slow
 @pytest.mark.usefixtures("_every_step")
 def test_two_processes_train_as_one(corpus: Path, tmp_path: Path) -> None:
-    """The same losses, which takes the same lanes, each with its own carried state."""
+    """The same losses, which takes the same streams, each with its own carried state."""
     from safetensors.torch import load_file
 
     ended = launch(tmp_path, corpus, recipe(epochs=1))
@@ -220,8 +222,8 @@ def test_two_processes_train_as_one(corpus: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_lanes_that_two_processes_cannot_share(corpus: Path, tmp_path: Path) -> None:
-    odd = Recipe(model={"embedding_size": 4, "hidden_sizes": [4]}, lanes=3, window=4, epochs=1)
+def test_a_batch_size_that_two_processes_cannot_share(corpus: Path, tmp_path: Path) -> None:
+    odd = Recipe(model={"embedding_size": 4, "hidden_sizes": [4]}, batch_size=3, window=4, epochs=1)
     ended = launch(tmp_path, corpus, odd)
     assert ended.returncode != 0
-    assert "lanes (3) must be a multiple of the 2 ranks" in ended.stderr
+    assert "batch_size (3) must be a multiple of the 2 ranks" in ended.stderr

@@ -20,13 +20,13 @@ def evaluate_tokens(
     *,
     window: int = 256,
     carry: str = "full",
-    lanes: int = 1,
+    batch_size: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Evaluate next-token prediction over a whole stream.
 
-    Every token but the first is predicted once; several lanes leave out what does not divide
-    evenly. ppl = exp(sum of -log p / count).
+    Every token but the first is predicted once; a batch of several streams leaves out what does not
+    divide evenly. ppl = exp(sum of -log p / count).
 
     Args:
         model: an EgruForCausalLM; left in evaluation mode.
@@ -34,27 +34,29 @@ def evaluate_tokens(
         window: tokens a call. With full carry it does not change the result.
         carry: "full" hands y and h from window to window, "output" only y, with h restarting at
             0 (the published protocol, with window 70), "none" nothing.
-        lanes: how many contiguous pieces of the stream run side by side; each starts with an
-            empty state, so the published protocols have lanes = 1.
+        batch_size: how many contiguous pieces of the stream run side by side; each starts with an
+            empty state, so the published protocols have 1.
         progress: called with (tokens done, tokens in all).
 
     Returns:
         loss (nats per token), perplexity, tokens, activity per layer, mean_activity (over units),
-        macs (effective and dense, per token), seconds, tokens_per_second, window, carry, lanes.
+        macs (effective and dense, per token), seconds, tokens_per_second, window, carry,
+        batch_size.
 
     Raises:
         ValueError: too few tokens, or an unknown carry.
     """
     if carry not in ("full", "output", "none"):
         raise ValueError(f"carry must be 'full', 'output' or 'none', got {carry!r}")
-    length = (len(tokens) - 1) // lanes
+    length = (len(tokens) - 1) // batch_size
     if length < 1:
         raise ValueError(
-            f"tokens must hold more than {lanes} ids for {lanes} lanes, got {len(tokens)}"
+            f"tokens must have more than {batch_size} ids for batch_size {batch_size}, "
+            f"got {len(tokens)}"
         )
     model.eval()
     device = next(model.parameters()).device
-    pieces = torch.stack([tokens[i * length : (i + 1) * length + 1] for i in range(lanes)]).to(
+    pieces = torch.stack([tokens[i * length : (i + 1) * length + 1] for i in range(batch_size)]).to(
         device
     )
     configured, total, count = model.config.carry, 0.0, 0
@@ -76,7 +78,7 @@ def evaluate_tokens(
             total, count = total + float(out.loss) * items, count + items
             fired += torch.stack(out.activity).double().cpu() * items
             if progress is not None:
-                progress(count, length * lanes)
+                progress(count, length * batch_size)
     finally:
         model.config.carry = configured
     seconds = time.perf_counter() - begin
@@ -93,5 +95,5 @@ def evaluate_tokens(
         "tokens_per_second": count / seconds,
         "window": window,
         "carry": carry,
-        "lanes": lanes,
+        "batch_size": batch_size,
     }

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from evenfall.recipes import read_recipe
+from evenfall.runs import check_callbacks
 
 from ..models.configuration_egru import EgruConfig
 
@@ -19,19 +20,20 @@ class Recipe:
         model: keyword arguments of EgruConfig; vocab_size is filled in from the tokenizer.
         tokenizer: "word" (vocabulary from the training split) or "byte".
         epochs: passes over the training split.
-        lanes: contiguous pieces of the stream trained side by side, over all ranks.
+        batch_size: contiguous streams of the text that are trained side by side, over all ranks.
         window: tokens of truncated backpropagation through time.
         learning_rate, weight_decay, betas: of AdamW; decay acts on matrices only.
         warmup_steps: linear warm-up before the cosine to 0.
         max_grad_norm: gradient clipping.
         seed: of initialisation, dropout and window offsets.
         bf16: mixed precision where the device has it.
+        callbacks: what else runs inside the loop, see evenfall.runs.Callback.
     """
 
     model: dict[str, Any] = field(default_factory=dict)
     tokenizer: str = "word"
     epochs: int = 20
-    lanes: int = 20
+    batch_size: int = 20
     window: int = 35
     learning_rate: float = 2e-3
     weight_decay: float = 0.01
@@ -40,11 +42,12 @@ class Recipe:
     max_grad_norm: float = 1.0
     seed: int = 0
     bf16: bool = False
+    callbacks: list[Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.tokenizer not in ("word", "byte"):
             raise ValueError(f"tokenizer must be 'word' or 'byte', got {self.tokenizer!r}")
-        for name in ("epochs", "lanes", "window"):
+        for name in ("epochs", "batch_size", "window"):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
                 raise ValueError(f"{name} must be a positive integer, got {getattr(self, name)!r}")
         for name in ("seed", "warmup_steps"):
@@ -54,6 +57,7 @@ class Recipe:
                 )
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
+        check_callbacks(self.callbacks)
         known = [f.name for f in fields(EgruConfig)]
         unknown = sorted(set(self.model) - set(known))
         if unknown:

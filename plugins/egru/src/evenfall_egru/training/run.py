@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
-from typing import Any
 
 import torch
-from transformers import TrainerCallback, TrainingArguments, set_seed
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from transformers import (
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    TrainingArguments,
+    set_seed,
+)
 
-from evenfall.files import written_aside
-from evenfall.recipes import dump_recipe
+from evenfall.errors import CallbackError
+from evenfall.runs import Progress, RunFolder, make_callbacks
 
 from ..models.modeling_egru import EgruForCausalLM
 from ..text.corpus import encode, read_split
 from ..text.tokenization import byte_tokenizer, vocabulary, word_tokenizer
-from .checkpoints import last_whole_checkpoint
-from .lanes import LaneDataset
+from .bptt import BpttDataset
+from .host_callbacks import EachEpoch, LogLines, RecipeCallbacks
 from .recipe import Recipe
-from .trainer import EgruTrainer
+from .trainer import EgruTrainer, checkpoint_files
 
 logger = logging.getLogger(__name__)
 
@@ -32,35 +34,77 @@ def train(
     *,
     resume: bool = False,
     save_steps: int | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Train a causal language model and keep the checkpoint with the best validation perplexity.
 
-    Under torchrun every rank trains lanes / ranks lanes. Only train and valid are read.
+    Under torchrun every rank trains batch_size / ranks streams. Only train and valid are read.
 
     Args:
         recipe: the choices of the run.
         data: folder or zip archive with a train and a valid text.
-        output: folder of the run: checkpoints, log.jsonl and, at the end, `best/`.
-        resume: go on from the last checkpoint in `output`, to the same losses.
+        output: folder of the run: recipe.yaml, log.jsonl, checkpoints and, at the end, `best/`.
+        resume: continue at the last checkpoint in `output`, to the same losses; begin there when it
+            has no run. A higher `epochs` extends the run.
         save_steps: save every so many steps besides after each epoch.
+        progress: called with (what, steps done, steps in all); Trainer then draws no bar.
 
     Returns:
         The folder of the best model.
 
     Raises:
-        FileExistsError: `output` holds a run and resume is off.
-        ValueError: lanes that the number of ranks does not divide, or too little text.
+        FileExistsError: `output` contains a run and resume is off, or is a file.
+        BlockingIOError: another process writes to `output`.
+        ValueError: the run in `output` has another recipe, a batch size that the number of ranks
+            does not divide, or too little text.
+        CallbackError: a callback raises, or no evaluation counts as best to all of them.
+        UnknownNameError, ReferenceImportError: a callback that cannot be found.
     """
-    output = Path(output)
-    begun = (output / "log.jsonl").exists() or any(output.glob(f"{PREFIX_CHECKPOINT_DIR}-*"))
-    if begun and not resume:
-        raise FileExistsError(f"output {output} holds a run already; pass resume to go on with it")
-    arguments = _arguments(recipe, output, save_steps)
-    last = last_whole_checkpoint(output, arguments.world_size)
-    text = read_split(data, "train")
-    by_word = recipe.tokenizer == "word"
-    tokenizer = word_tokenizer(vocabulary([text])) if by_word else byte_tokenizer()
-    tokens = encode(tokenizer, text)
+    callbacks = make_callbacks(recipe.callbacks)
+    arguments = _arguments(recipe, Path(output), save_steps)
+    arguments.disable_tqdm = progress is not None
+    wait = arguments.distributed_state.wait_for_everyone
+    folder = RunFolder(output, recipe, first_rank=arguments.process_index == 0)
+    with folder.open(resume=resume, wait=wait):
+        last = folder.last_checkpoint([*checkpoint_files(arguments.world_size), *callbacks.files])
+        folder.cut_log("step", 0 if last is None else int(last.name.rpartition("-")[2]))
+        text = read_split(data, "train")
+        by_word = recipe.tokenizer == "word"
+        tokenizer = word_tokenizer(vocabulary([text])) if by_word else byte_tokenizer()
+        dataset = BpttDataset(
+            encode(tokenizer, text), recipe.batch_size, recipe.window, recipe.seed
+        )
+        model = _make_model(recipe, tokenizer)
+        callbacks.prepare(model)
+        trainer = EgruTrainer(
+            model=model,
+            args=arguments,
+            train_dataset=dataset,
+            valid_tokens=encode(tokenizer, read_split(data, "valid")),
+            recipe_callbacks=callbacks,
+            callbacks=[
+                LogLines(folder),
+                EachEpoch(),
+                RecipeCallbacks(callbacks, folder, dataset.windows, last, progress),
+            ],
+        )
+        trainer.remove_callback(PrinterCallback)  # it takes the place of the bar, on stdout
+        model.config.use_cache = True  # Trainer turns it off; a saved model would generate slowly
+        trainer.train(resume_from_checkpoint=None if last is None else str(last))
+        if trainer.state.best_model_checkpoint is None:
+            raise CallbackError(
+                f"output {output} has no best model: no evaluation with a finite perplexity "
+                f"counted as best; not to the callbacks {callbacks.objections()} in the last one"
+            )
+        if folder.first_rank:
+            with folder.new_best() as best:
+                trainer.model.save_pretrained(best)
+                tokenizer.save_pretrained(best)
+        wait()
+    return folder.best
+
+
+def _make_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> EgruForCausalLM:
     set_seed(recipe.seed)
     model = EgruForCausalLM(
         recipe.config(
@@ -71,22 +115,7 @@ def train(
         )
     )
     logger.info("%d parameters", model.num_parameters())
-    trainer = EgruTrainer(
-        model=model,
-        args=arguments,
-        train_dataset=LaneDataset(tokens, recipe.lanes, recipe.window, recipe.seed),
-        valid_tokens=encode(tokenizer, read_split(data, "valid")),
-        callbacks=[_Log(output / "log.jsonl"), _EachEpoch()],
-    )
-    model.config.use_cache = True  # Trainer turns it off, and a saved model would generate slowly
-    trainer.train(resume_from_checkpoint=None if last is None else str(last))
-    best = output / "best"
-    if trainer.is_world_process_zero():
-        with written_aside(best, replace=True) as folder:
-            trainer.model.save_pretrained(folder)
-            tokenizer.save_pretrained(folder)
-            (folder / "recipe.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
-    return best
+    return model
 
 
 def _arguments(recipe: Recipe, output: Path, save_steps: int | None) -> TrainingArguments:
@@ -117,31 +146,11 @@ def _arguments(recipe: Recipe, output: Path, save_steps: int | None) -> Training
         report_to="none",
     )
     ranks = arguments.world_size
-    if recipe.lanes % ranks:
-        raise ValueError(f"lanes ({recipe.lanes}) must be a multiple of the {ranks} ranks")
+    if recipe.batch_size % ranks:
+        raise ValueError(
+            f"batch_size ({recipe.batch_size}) must be a multiple of the {ranks} ranks"
+        )
     if arguments.n_gpu > 1:
         arguments._n_gpu = 1  # one process, one device: DataParallel would split the carried state
-    arguments.per_device_train_batch_size = recipe.lanes // ranks
+    arguments.per_device_train_batch_size = recipe.batch_size // ranks
     return arguments
-
-
-class _Log(TrainerCallback):
-    """Every logged figure as a line of JSON."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        if state.is_world_process_zero and logs:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
-
-
-class _EachEpoch(TrainerCallback):
-    """Evaluates and saves at the end of an epoch where no step just did."""
-
-    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
-        if args.save_strategy == "epoch" or state.global_step % args.save_steps:
-            control.should_evaluate = control.should_save = True
-        return control

@@ -9,26 +9,43 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.utils.data import Dataset, SequentialSampler
 from transformers import DynamicCache, Trainer
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from evenfall.files import file_aside
+from evenfall.runs import Callbacks
 
 from ..evaluation.perplexity import evaluate_tokens
-from .checkpoints import carry_file
 
 _DECAYED = ("kernel", "embed_tokens.weight", "projection.weight", "lm_head.weight")
 
 
+def checkpoint_files(ranks: int) -> list[str]:
+    """What a whole checkpoint has besides Trainer's own files, which come first."""
+    return [TRAINER_STATE_NAME, *(_carry_file(rank) for rank in range(ranks))]
+
+
+def _carry_file(rank: int) -> str:
+    """Where a checkpoint keeps the state that one rank carries from window to window."""
+    return f"carry-{rank}.safetensors"
+
+
 class EgruTrainer(Trainer):
-    """Truncated backpropagation through time over a LaneDataset.
+    """Truncated backpropagation through time over a BpttDataset.
 
     The state of the last window enters the next one without gradient, restarts with each epoch,
     and is part of a checkpoint, so that a resumed run goes on as if it had not stopped.
     """
 
-    def __init__(self, *args: Any, valid_tokens: torch.Tensor, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        valid_tokens: torch.Tensor,
+        recipe_callbacks: Callbacks,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, eval_dataset=_Tokens(valid_tokens), **kwargs)
-        self.valid_tokens = valid_tokens
+        self.valid_tokens, self.recipe_callbacks = valid_tokens, recipe_callbacks
         self.carried: DynamicCache | None = None
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> SequentialSampler:
@@ -54,9 +71,9 @@ class EgruTrainer(Trainer):
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
-        """Perplexity and activity on the validation stream, full carry, 16 lanes side by side."""
+        """Perplexity and activity on the validation text, full carry, 16 streams side by side."""
         model = self.accelerator.unwrap_model(self.model)
-        result = evaluate_tokens(model, self.valid_tokens, lanes=16, window=256)
+        result = evaluate_tokens(model, self.valid_tokens, batch_size=16, window=256)
         metrics = {
             f"{metric_key_prefix}_loss": result["loss"],
             f"{metric_key_prefix}_perplexity": result["perplexity"],
@@ -69,6 +86,11 @@ class EgruTrainer(Trainer):
         model.train()
         return metrics
 
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        if self.recipe_callbacks.objections():
+            return False
+        return bool(super()._determine_best_metric(metrics, trial))
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
         folder = Path(self.args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
@@ -78,14 +100,16 @@ class EgruTrainer(Trainer):
                 if layer.is_initialized:
                     tensors[f"{index}.y"] = layer.keys.contiguous()
                     tensors[f"{index}.h"] = layer.values.contiguous()
-            with file_aside(carry_file(folder, self.args.process_index)) as aside:
+            with file_aside(folder / _carry_file(self.args.process_index)) as aside:
                 save_file(tensors, aside)
+            if self.is_world_process_zero():
+                self.recipe_callbacks.save(folder)
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
         super()._load_rng_state(checkpoint)
         if checkpoint is None:
             return
-        file = carry_file(Path(checkpoint), self.args.process_index)
+        file = Path(checkpoint) / _carry_file(self.args.process_index)
         tensors = load_file(file, device=str(self.args.device))
         self.carried = DynamicCache(config=self.model.config)
         for index, layer in enumerate(self.carried.layers):

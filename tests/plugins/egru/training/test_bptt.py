@@ -6,52 +6,54 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from evenfall_egru.training.lanes import LaneDataset
+from evenfall_egru.training.bptt import BpttDataset
 
 
-def windows(dataset: LaneDataset, lane: int) -> torch.Tensor:
-    """The inputs of one lane, window after window."""
-    return torch.cat([dataset[i]["input_ids"] for i in range(lane, len(dataset), dataset.lanes)])
+def windows(dataset: BpttDataset, stream: int) -> torch.Tensor:
+    """The inputs of one stream, window after window."""
+    return torch.cat(
+        [dataset[i]["input_ids"] for i in range(stream, len(dataset), dataset.batch_size)]
+    )
 
 
-def test_a_lane_runs_on_from_window_to_window() -> None:
-    dataset = LaneDataset(torch.arange(203), lanes=4, window=7)
+def test_a_stream_runs_on_from_window_to_window() -> None:
+    dataset = BpttDataset(torch.arange(203), batch_size=4, window=7)
     assert len(dataset) == 4 * 6
-    for lane in range(4):
-        read = windows(dataset, lane)
-        assert torch.equal(read, torch.arange(50 * lane, 50 * lane + 42))
+    for stream in range(4):
+        read = windows(dataset, stream)
+        assert torch.equal(read, torch.arange(50 * stream, 50 * stream + 42))
 
 
 def test_the_label_is_the_next_token() -> None:
     tokens = torch.randint(1000, (300,), generator=torch.Generator().manual_seed(0))
-    dataset = LaneDataset(tokens, lanes=3, window=5)
+    dataset = BpttDataset(tokens, batch_size=3, window=5)
     dataset.set_epoch(4)
     for index in range(len(dataset)):
         item = dataset[index]
-        first = (index % 3) * dataset.lane_length + dataset.offset + 5 * (index // 3)
+        first = (index % 3) * dataset.stream_length + dataset.offset + 5 * (index // 3)
         assert torch.equal(item["input_ids"], tokens[first : first + 5])
         assert torch.equal(item["labels"], tokens[first + 1 : first + 6])
         assert int(item["window"]) == index // 3
         assert torch.equal(item["shift_labels"], item["labels"])
 
 
-@pytest.mark.parametrize(("count", "lanes", "window"), [(203, 4, 7), (61, 5, 6), (100, 1, 33)])
-def test_no_epoch_runs_into_the_next_lane(count: int, lanes: int, window: int) -> None:
-    dataset = LaneDataset(torch.arange(count), lanes, window)
+@pytest.mark.parametrize(("count", "batch_size", "window"), [(203, 4, 7), (61, 5, 6), (100, 1, 33)])
+def test_no_epoch_runs_into_the_next_stream(count: int, batch_size: int, window: int) -> None:
+    dataset = BpttDataset(torch.arange(count), batch_size, window)
     offsets = set()
     for epoch in range(60):
         dataset.set_epoch(epoch)
         offsets.add(dataset.offset)
-        for lane in range(lanes):
-            last = dataset[len(dataset) - lanes + lane]["labels"]
+        for stream in range(batch_size):
+            last = dataset[len(dataset) - batch_size + stream]["labels"]
             assert len(last) == window
-            assert int(last[-1]) <= (lane + 1) * dataset.lane_length
+            assert int(last[-1]) <= (stream + 1) * dataset.stream_length
     assert len(offsets) > window // 2 and max(offsets) < window
 
 
 def test_the_offset_depends_on_seed_and_epoch_alone() -> None:
     def offsets(seed: int) -> list[int]:
-        dataset = LaneDataset(torch.arange(500), 2, 20, seed)
+        dataset = BpttDataset(torch.arange(500), 2, 20, seed)
         found = []
         for epoch in range(12):
             dataset.set_epoch(epoch)
@@ -62,12 +64,12 @@ def test_the_offset_depends_on_seed_and_epoch_alone() -> None:
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 4])
-def test_each_rank_keeps_its_lanes(ranks: int) -> None:
+def test_each_rank_keeps_its_streams(ranks: int) -> None:
     """With the sampler that accelerate puts around batches."""
     from accelerate.data_loader import BatchSamplerShard
     from torch.utils.data import BatchSampler, SequentialSampler
 
-    dataset = LaneDataset(torch.arange(203), lanes=8, window=3)
+    dataset = BpttDataset(torch.arange(203), batch_size=8, window=3)
     share = 8 // ranks
     for rank in range(ranks):
         batches = BatchSampler(SequentialSampler(dataset), share, drop_last=True)
@@ -77,5 +79,5 @@ def test_each_rank_keeps_its_lanes(ranks: int) -> None:
 
 
 def test_too_few_tokens() -> None:
-    with pytest.raises(ValueError, match="30 tokens are too few for 4 lanes and windows of 7"):
-        LaneDataset(torch.arange(30), 4, 7)
+    with pytest.raises(ValueError, match="30 tokens are too few for batch_size 4 and windows of 7"):
+        BpttDataset(torch.arange(30), 4, 7)
