@@ -2,14 +2,13 @@
 
 from .callbacks import Callback, Callbacks, TrainingContext, check_callbacks, make_callbacks
 from .folder import RunFolder
-from .grid import GridTrainer, grid_table, run_grid
+from .grid import grid_table, run_grid
 from .lock import is_first_rank
 from .progress import Progress
 
 __all__ = [
     "Callback",
     "Callbacks",
-    "GridTrainer",
     "Progress",
     "RunFolder",
     "TrainingContext",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any, Protocol
+from typing import Any
 
 from evenfall.files import write_text
+from evenfall.trainers import Trainer
 
 from .grid_file import Cell, GridFile, cell_recipe, list_cells, read_grid
 from .lock import is_first_rank
@@ -20,26 +20,11 @@ from .progress import Progress
 logger = logging.getLogger(__name__)
 
 
-class GridTrainer(Protocol):
-    """What a grid needs of a trainer; those of the registry `trainers` have it."""
-
-    def load_recipe(self, path: str | Path) -> Any:
-        """The recipe of a file: a dataclass with the fields `epochs` and `seed`."""
-
-    def train(
-        self, recipe: Any, data: Path, output: Path, *, resume: bool, progress: Progress | None
-    ) -> Path:
-        """Train, and return the folder of the best model."""
-
-    def evaluate(self, folder: Path, data: Path, split: str) -> Mapping[str, Any]:
-        """The figures of a model on one split; JSON-able."""
-
-
 def run_grid(
     grid: str | Path,
     data: str | Path,
     output: str | Path,
-    trainer: GridTrainer,
+    trainer: Trainer,
     *,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -53,7 +38,7 @@ def run_grid(
         grid: the YAML file, see `evenfall.runs.grid_file`.
         data: what the trainer reads.
         output: folder of the grid.
-        trainer: trains and evaluates one run.
+        trainer: trains and evaluates one run, for example one of `evenfall.registry.trainers`.
         progress: called with (run and what is under way, how much is done, how much there is).
 
     Returns:
@@ -103,7 +88,7 @@ def _run(
     recipe: Any,
     data: Path,
     folder: Path,
-    trainer: GridTrainer,
+    trainer: Trainer,
     splits: list[str],
     progress: Progress | None,
 ) -> dict[str, Any]:
