@@ -59,12 +59,13 @@ class Site:
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run this python in a process that has the folder on its path."""
         clean = {key: value for key, value in os.environ.items() if not key.startswith("EVENFALL")}
+        path = [str(self.folder), *filter(None, [os.environ.get("PYTHONPATH")])]
         return subprocess.run(
             [sys.executable, *arguments],
             capture_output=True,
             text=True,
             timeout=3600,
-            env={**clean, "PYTHONPATH": str(self.folder), **environment},
+            env={**clean, "PYTHONPATH": os.pathsep.join(path), **environment},
             check=False,
         )
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from evenfall.version import __version__
+
 if TYPE_CHECKING:
     from evenfall import registry
     from evenfall.backends import use_backend
     from evenfall.hookspecs import hookimpl
     from evenfall.patches import patch
     from evenfall.registry import load_plugins, plugins
-
-__version__ = "0.1.0"
 
 __all__ = [
     "__version__",

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from evenfall import built_in
 from evenfall.datasets import OpenDataset
 from evenfall.entries import Registry
 from evenfall.manager import PluginManager, PluginStatus
@@ -70,5 +71,8 @@ ALL: dict[str, Registry[Any]] = {
     "trainers": trainers,
 }
 """Every registry by the plural that its hook carries. A kernel is named "operation/backend"."""
+
+for _path, (_reference, _summary) in built_in.COUNTERS.items():
+    counters.add(_path, _reference, built_in.OWNER, host="torch", summary=_summary)
 
 _manager = PluginManager(ALL)

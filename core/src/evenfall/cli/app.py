@@ -6,9 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from evenfall import __version__, registry
+from evenfall import registry
 from evenfall.cli.group import EvenfallGroup
 from evenfall.entries import Registry
+from evenfall.version import __version__
 
 app = typer.Typer(
     name="evenfall",

@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
-from evenfall import __version__, backends
+from evenfall import backends
 from evenfall.registry import plugins
+from evenfall.version import __version__
 
 HOSTS = ("torch", "transformers", "torch-geometric", "mamba-ssm", "timm", "triton", "numba")
 """Distributions whose versions are listed; none is imported for it."""

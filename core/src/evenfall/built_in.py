@@ -1,0 +1,38 @@
+"""What the core registers itself: counters of torch.nn's modules, imported on first use."""
+
+from __future__ import annotations
+
+from evenfall.entries import CORE, Owner
+from evenfall.version import __version__
+
+OWNER = Owner("core", CORE, __version__)
+
+_ELEMENTWISE = """
+    AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d AdaptiveMaxPool1d AdaptiveMaxPool2d
+    AdaptiveMaxPool3d AvgPool1d AvgPool2d AvgPool3d MaxPool1d MaxPool2d MaxPool3d
+    BatchNorm1d BatchNorm2d BatchNorm3d SyncBatchNorm GroupNorm LayerNorm RMSNorm InstanceNorm1d
+    InstanceNorm2d InstanceNorm3d LocalResponseNorm
+    AlphaDropout Dropout Dropout1d Dropout2d Dropout3d FeatureAlphaDropout
+    CELU ELU GELU GLU Hardshrink Hardsigmoid Hardswish Hardtanh LeakyReLU LogSigmoid LogSoftmax Mish
+    PReLU ReLU ReLU6 SELU Sigmoid SiLU Softmax Softmax2d Softmin Softplus Softshrink Softsign Tanh
+    Tanhshrink Threshold
+    ChannelShuffle ConstantPad1d ConstantPad2d ConstantPad3d Flatten Identity PixelShuffle
+    PixelUnshuffle ReflectionPad1d ReflectionPad2d ReflectionPad3d ReplicationPad1d
+    ReplicationPad2d ReplicationPad3d Unflatten Upsample ZeroPad1d ZeroPad2d ZeroPad3d
+"""
+
+_KINDS = (
+    ("Linear", "torch_nn:LINEAR", "a matrix"),
+    ("Conv1d Conv2d Conv3d", "torch_nn:CONVOLUTION", "a convolution"),
+    ("Embedding", "torch_nn:EMBEDDING", "rows of a table, no operations"),
+    ("MultiheadAttention", "torch_nn:ATTENTION", "four projections"),
+    ("RNN GRU LSTM", "torch_rnn:RECURRENT", "input and recurrent matrices"),
+    (_ELEMENTWISE, "torch_nn:ELEMENTWISE", "no matrix, no operations"),
+)
+
+COUNTERS = {
+    f"torch.nn.{name}": (f"evenfall.counting.{reference}", summary)
+    for names, reference, summary in _KINDS
+    for name in names.split()
+}
+"""For each class, by its public path, the reference of its counter and a summary."""

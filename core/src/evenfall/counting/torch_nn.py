@@ -1,0 +1,78 @@
+"""Counters of torch.nn: linear layers, convolutions, embeddings, attention, elementwise modules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .products import is_ternary, multiply
+from .statements import Counter, Matrix, Operations
+
+
+def _linear(module: Any, inputs: Mapping[str, Any], output: Any) -> Operations:
+    return multiply(inputs["input"], module.weight, 1)
+
+
+LINEAR = Counter(lambda module: (Matrix("weight", 1),), _linear)
+"""y = x W^T + b with W (outputs, inputs)."""
+
+EMBEDDING = Counter(lambda module: (Matrix("weight", 0, "lookup"),))
+"""Rows are read: no operations."""
+
+ELEMENTWISE = Counter()
+"""Activations, norms, dropout and pooling: nothing is multiplied with a matrix."""
+
+
+def _convolution(module: Any, inputs: Mapping[str, Any], output: Any) -> Operations:
+    """Each count is a convolution too: of where the input and the weight are not zero."""
+    import torch
+
+    x, weight = inputs["input"], module.weight
+    batched = x.dim() == weight.dim()
+    one = x[:1] if batched else x
+
+    def products(left: Any, right: Any) -> int:
+        found = module._conv_forward(left.float(), right.float(), None)
+        return int(found.round().to(torch.int64).sum())
+
+    dense = products(torch.ones_like(one), torch.ones_like(weight))
+    dense *= len(x) if batched else 1
+    effective = products(x != 0, weight != 0)
+    return Operations(dense, 0, effective) if is_ternary(x) else Operations(dense, effective, 0)
+
+
+CONVOLUTION = Counter(
+    lambda module: (Matrix("weight", 1),), _convolution, ("forward", "_conv_forward")
+)
+"""W (outputs, inputs / groups, *kernel); zeros of the padding are not multiplied."""
+
+
+def _attention_matrices(module: Any) -> tuple[Matrix, ...]:
+    names = (
+        ("in_proj_weight",)
+        if module._qkv_same_embed_dim
+        else ("q_proj_weight", "k_proj_weight", "v_proj_weight")
+    )
+    # out_proj is a module, but attention takes its weight and never calls it.
+    return (*(Matrix(name, 1) for name in names), Matrix("out_proj.weight", 1, "output"))
+
+
+def _attention(module: Any, inputs: Mapping[str, Any], output: Any) -> Operations:
+    """The four projections; the attention itself multiplies no weights.
+
+    What out_proj reads is not seen, and counts as not zero.
+    """
+    import torch
+
+    *projections, last = (matrix.of(module) for matrix in _attention_matrices(module))
+    weights = projections[0].chunk(3) if len(projections) == 1 else projections
+    total = Operations()
+    for name, weight in zip(("query", "key", "value"), weights, strict=True):
+        total += multiply(inputs[name], weight, 1)
+    queries = inputs["query"].shape[:-1].numel()
+    effective = queries * int(torch.count_nonzero(last))
+    return total + Operations(queries * last.numel(), effective)
+
+
+ATTENTION = Counter(_attention_matrices, _attention)
+"""MultiheadAttention: query, key and value projections and out_proj."""

@@ -1,0 +1,97 @@
+"""Counters of torch.nn.RNN, GRU and LSTM: any number of layers, both directions, packed or not.
+
+Dimensions: H units of a layer, P what it returns (H, or proj_size).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from .products import multiply, multiply_states
+from .statements import Counter, Matrix, Operations, Role
+
+_ROLES: dict[str, Role] = {"ih": "input", "hh": "recurrent", "hr": "output"}
+
+
+def _matrices(module: Any) -> tuple[Matrix, ...]:
+    names = (name for name in module._flat_weights_names if name.startswith("weight_"))
+    return tuple(Matrix(name, 1, _ROLES[name.split("_")[1]]) for name in names)
+
+
+def _count(module: Any, inputs: Mapping[str, Any], output: Any) -> Operations:
+    """The states between layers are not in the output: lower layers are run once more.
+
+    The projection of an LSTM with proj_size reads what is not seen; it counts as not zero.
+    """
+    import torch
+
+    if module.training and module.dropout and module.num_layers > 1:
+        raise ValueError(
+            "model: a recurrent module drops units at random between its layers; call eval() first"
+        )
+    # The weights that it computes with, whatever its attributes say.
+    weights = dict(zip(module._flat_weights_names, module._flat_weights, strict=True))
+    final = output[1][0] if module.mode == "LSTM" else output[1]
+    x, total = inputs["input"], Operations()
+    for layer in range(module.num_layers):
+        is_last = layer + 1 == module.num_layers
+        y = output[0] if is_last else _run_layer(module, layer, x, inputs.get("hx"))
+        for row, suffix, states in _directions(module, layer, _data(y)):
+            first = _state(inputs.get("hx"), row)
+            total += multiply(_data(x), weights[f"weight_ih_{suffix}"], 1)
+            recurrent = weights[f"weight_hh_{suffix}"]
+            total += multiply_states(states, first, final[row], recurrent, 1)
+            if module.proj_size:
+                weight = weights[f"weight_hr_{suffix}"]
+                steps = states.shape[:-1].numel()
+                effective = steps * int(torch.count_nonzero(weight))
+                total += Operations(steps * weight.numel(), effective)
+        x = y
+    return total
+
+
+def _directions(module: Any, layer: int, y: Any) -> Iterator[tuple[int, str, Any]]:
+    """(row of the final state, suffix of the weights, states (..., P)) of each direction."""
+    count = 2 if module.bidirectional else 1
+    for direction, states in enumerate(y.chunk(count, -1)):
+        suffix = f"l{layer}_reverse" if direction else f"l{layer}"
+        yield layer * count + direction, suffix, states
+
+
+def _run_layer(module: Any, layer: int, x: Any, hx: Any) -> Any:
+    """The output of one layer."""
+    import torch
+
+    count = 2 if module.bidirectional else 1
+    size = len(module._flat_weights) // module.num_layers
+    options = {"proj_size": module.proj_size} if module.proj_size else {}
+    if module.mode.startswith("RNN"):
+        options = {"nonlinearity": module.nonlinearity}
+    kind = getattr(torch.nn, module.mode.split("_")[0])
+    single = kind(
+        _data(x).shape[-1], module.hidden_size, bias=module.bias, device="meta",
+        batch_first=module.batch_first, bidirectional=module.bidirectional, **options,
+    )  # fmt: skip
+    single._flat_weights = module._flat_weights[layer * size : (layer + 1) * size]
+    rows = slice(layer * count, (layer + 1) * count)
+    y, _ = single(x, _state(hx, rows, both=module.mode == "LSTM"))
+    return y
+
+
+def _state(hx: Any, rows: Any, both: bool = False) -> Any:
+    """The states h (and c) of some rows, None where none are given."""
+    if hx is None:
+        return None
+    if both:
+        return tuple(state[rows] for state in hx)
+    return (hx[0] if isinstance(hx, tuple) else hx)[rows]
+
+
+def _data(x: Any) -> Any:
+    """(..., features); a PackedSequence and a tensor both keep them in `data`."""
+    return x.data
+
+
+RECURRENT = Counter(_matrices, _count)
+"""RNN, GRU and LSTM."""
