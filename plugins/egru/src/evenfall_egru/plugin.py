@@ -1,4 +1,4 @@
-"""Entry point: names the plugin's models, checkpoint and command without importing a framework."""
+"""Entry point: names what the plugin has without importing a framework."""
 
 from __future__ import annotations
 
@@ -32,6 +32,18 @@ def evenfall_register_checkpoints(register: Callable[..., Any]) -> None:
         folder="hub_cards/egru-ptb-small",
         summary="Penn Treebank words, loads with AutoModelForCausalLM",
     )
+
+
+@hookimpl
+def evenfall_register_counters(register: Callable[..., Any]) -> None:
+    """Register what the models' own modules multiply."""
+    for name, counter in (("EgruLayer", "EGRU_LAYER"), ("EgruDecoder", "EGRU_DECODER")):
+        register(
+            f"evenfall_egru.models.layer_egru.{name}",
+            f"evenfall_egru.evaluation.counters:{counter}",
+            host="transformers",
+            summary="reads the weights of units that fired",
+        )
 
 
 @hookimpl

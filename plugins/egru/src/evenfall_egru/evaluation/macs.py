@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from evenfall.counting import counter_for
+
 
 def count_macs(model: Any, activity: list[float]) -> dict[str, float]:
     r"""Effective and dense multiply-accumulates per token.
@@ -24,23 +26,22 @@ def count_macs(model: Any, activity: list[float]) -> dict[str, float]:
 
     Returns:
         effective, dense, and the ratio dense / effective.
+
+    Raises:
+        ValueError: no counter knows a module, such as a decoder with an adapter.
     """
-    layers, rates = model.model.layers, [1.0, *activity]
     dense = effective = 0.0
-    for index, layer in enumerate(layers):
-        for weight, rate in (
-            (layer.kernel, rates[index]),
-            (layer.recurrent_kernel, activity[index]),
-        ):
+    for name, module, rates in _parts(model, activity):
+        counter = counter_for(module)
+        if counter is None:
+            raise ValueError(
+                f"model: the operations of {name}, a {type(module).__name__}, cannot be counted; "
+                "no counter is registered for its class"
+            )
+        for matrix in counter.matrices(module):
+            weight = matrix.of(module)
             dense += weight.numel()
-            effective += rate * _nonzero(weight)
-    rate = activity[-1]
-    if model.projection is not None:
-        dense += model.projection.weight.numel()
-        effective += rate * _nonzero(model.projection.weight)
-        rate = 1.0
-    dense += model.lm_head.weight.numel()
-    effective += rate * _nonzero(model.lm_head.weight)
+            effective += rates[matrix.role] * int(torch.count_nonzero(weight))
     return {
         "effective": effective,
         "dense": dense,
@@ -48,5 +49,15 @@ def count_macs(model: Any, activity: list[float]) -> dict[str, float]:
     }
 
 
-def _nonzero(weight: torch.Tensor) -> int:
-    return int(torch.count_nonzero(weight))
+def _parts(model: Any, activity: list[float]) -> list[tuple[str, Any, dict[str, float]]]:
+    """(name, module, share of the inputs of each role that are not zero) of what has matrices."""
+    before = [1.0, *activity]
+    parts = [
+        (f"layer {index}", layer, {"input": before[index], "recurrent": activity[index]})
+        for index, layer in enumerate(model.model.layers)
+    ]
+    rate = activity[-1]
+    if model.projection is not None:
+        parts.append(("the projection", model.projection, {"input": rate}))
+        rate = 1.0
+    return [*parts, ("the decoder", model.lm_head, {"input": rate})]
