@@ -8,8 +8,9 @@ from transformers import (
 )
 
 from .models.cache_egru import EgruCacheLayer
+from .models.classification_egru import EgruForSequenceClassification
 from .models.configuration_egru import EgruConfig
-from .models.modeling_egru import EgruForCausalLM, EgruForSequenceClassification, EgruModel
+from .models.modeling_egru import EgruForCausalLM, EgruModel
 
 __version__ = "0.1.0"
 

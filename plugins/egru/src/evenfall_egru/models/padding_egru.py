@@ -5,6 +5,7 @@ Real tokens are laid end to end, so that padding on any side leaves no trace in 
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 
 
@@ -21,6 +22,20 @@ def real_tokens(attention_mask, batch, steps):
     return real, F.pad(real.sum(1).cumsum(0), (1, 0))
 
 
+def mask_of_ids(input_ids, pad_token_id):
+    """Mask of token ids (B, T) without the padding at the start and the end of each row.
+
+    A pad token between others is text, and so is the first token of a row of pad tokens alone.
+    """
+    text = input_ids != pad_token_id
+    text = text | (text.any(1, keepdim=True).logical_not() & _first_column(text))
+    return (text.cumsum(1) > 0) & (text.flip(1).cumsum(1).flip(1) > 0)
+
+
+def _first_column(mask):
+    return torch.arange(mask.shape[1], device=mask.device) == 0
+
+
 def scatter_rows(x, real, batch, steps):
     """(1, N, F) rows of real tokens -> (B, T, F) with zeros at the padding."""
     if real is None:
@@ -30,4 +45,4 @@ def scatter_rows(x, real, batch, steps):
     return full
 
 
-__all__ = ["real_tokens", "scatter_rows"]
+__all__ = ["mask_of_ids", "real_tokens", "scatter_rows"]

@@ -27,7 +27,7 @@ _AUTO_MAP = {
     "AutoConfig": "configuration_egru.EgruConfig",
     "AutoModel": "modeling_egru.EgruModel",
     "AutoModelForCausalLM": "modeling_egru.EgruForCausalLM",
-    "AutoModelForSequenceClassification": "modeling_egru.EgruForSequenceClassification",
+    "AutoModelForSequenceClassification": ("classification_egru.EgruForSequenceClassification"),
 }
 _RELATIVE = re.compile(r"^\s*from\s+\.(\S+)\s+import", re.MULTILINE)
 

@@ -1,0 +1,76 @@
+"""An argument that forward does not know is an error that names it, not something ignored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from transformers.utils import TransformersKwargs
+
+from evenfall_egru import EgruForCausalLM, EgruForSequenceClassification, EgruModel
+
+MODELS = [EgruForCausalLM, EgruModel, EgruForSequenceClassification]
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("attention_maks", "attention_mask"),
+        ("position_id", "position_ids"),
+        ("cu_seqlens_q", "cu_seq_lens_q"),
+        ("output_event", "output_events"),
+        ("num_item_in_batch", "num_items_in_batch"),
+    ],
+)
+def test_a_misspelt_argument_is_named_with_the_closest(
+    make_egru: Callable[..., Any], ids: torch.Tensor, model: type, name: str, known: str
+) -> None:
+    words = rf"{model.__name__}.forward\(\) has no argument '{name}'; closest: '{known}'"
+    with pytest.raises(TypeError, match=words):
+        make_egru(model)(ids, **{name: torch.ones(3, 17)})
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_none_resembles_it(make_egru: Callable[..., Any], ids: torch.Tensor, model: type) -> None:
+    with pytest.raises(TypeError, match=r"has no argument 'xyzzy'$"):
+        make_egru(model)(ids, xyzzy=0)
+    with pytest.raises(TypeError, match="has no argument 'token_type_ids'"):
+        make_egru(model)(ids, token_type_ids=torch.zeros_like(ids))
+
+
+def test_what_only_the_language_model_knows(
+    make_egru: Callable[..., Any], ids: torch.Tensor
+) -> None:
+    for model in (EgruModel, EgruForSequenceClassification):
+        with pytest.raises(TypeError, match="no argument 'logits_to_keep'"):
+            make_egru(model)(ids, logits_to_keep=1)
+    with pytest.raises(TypeError, match="no argument 'labels'"):
+        make_egru(EgruModel)(ids, labels=ids)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("model", MODELS)
+def test_what_hosts_pass_to_every_model_has_no_effect(
+    make_egru: Callable[..., Any], ids: torch.Tensor, model: type
+) -> None:
+    egru = make_egru(model)
+    named = {"position_ids", "seq_idx", "output_hidden_states"}
+    packing = {name for name in TransformersKwargs.__annotations__ if "_length_" in name}
+    packing |= {"cu_seq_lens_q", "cu_seq_lens_k"}
+    without = {n: True for n in TransformersKwargs.__annotations__ if n not in named | packing}
+    assert {"num_items_in_batch", "output_attentions"} <= set(without)
+    off = {"token_type_ids": None, "xyzzy": False, "task_ids": None}
+    assert torch.equal(egru(ids, **without, **off)[0], egru(ids)[0])
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_reading_backwards_is_refused(
+    make_egru: Callable[..., Any], ids: torch.Tensor, model: type
+) -> None:
+    with pytest.raises(ValueError, match="is_causal must be True or None, got False"):
+        make_egru(model)(ids, is_causal=False)
