@@ -12,7 +12,7 @@ from transformers import GenerationMixin
 from transformers.cache_utils import Cache, DynamicCache
 
 from .arguments_egru import LOSS_ARGUMENTS, batch_and_steps, refuse_unknown
-from .cache_egru import EgruCacheLayer
+from .cache_egru import EgruCacheLayer, cache_layers
 from .configuration_egru import EgruConfig
 from .layer_egru import EgruDecoder, EgruLayer, locked_dropout
 from .loss_egru import chunked_cross_entropy, share_of_batch
@@ -105,11 +105,12 @@ class EgruModel(EgruPreTrainedModel):
         if self.training and config.embedding_dropout:
             x = locked_dropout(x, config.embedding_dropout, cu_seqlens)
 
+        cache_of = cache_layers(past_key_values, len(self.layers))
         hidden, activity, events = (x,), [], []
         for index, layer in enumerate(self.layers):
             if index and self.training and config.hidden_dropout:
                 x = locked_dropout(x, config.hidden_dropout, cu_seqlens)
-            cached = past_key_values.layers[index] if past_key_values is not None else None
+            cached = cache_of[index]
             state = cached.state() if cached is not None else None
             x, state, fired = self._run_layer(layer, x, state, cu_seqlens, output_events)
             if cached is not None and use_cache:

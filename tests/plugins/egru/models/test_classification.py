@@ -1,0 +1,129 @@
+"""Sequence classification: padding without a mask, the penalty on activity, and its outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from evenfall_egru import EgruForSequenceClassification
+from evenfall_egru.models.padding_egru import mask_of_ids
+
+PAD = 7
+TEXTS = ([1, 2, 3, 4], [5, PAD, 6], [8])
+
+
+def classifier(make_egru: Callable[..., Any], **settings: Any) -> Any:
+    return make_egru(EgruForSequenceClassification, embedding_range=1.0, num_labels=3, **settings)
+
+
+def padded(side: str) -> torch.Tensor:
+    rows = []
+    for text in TEXTS:
+        padding = [PAD] * (6 - len(text))
+        rows.append(text + padding if side == "right" else padding + text)
+    return torch.tensor(rows)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_pad_tokens_without_a_mask_are_padding(make_egru: Callable[..., Any], side: str) -> None:
+    """As with the mask, and as each text alone; a pad token within a text is text."""
+    model, ids = classifier(make_egru, pad_token_id=PAD), padded(side)
+    alone = torch.cat([model(torch.tensor([text])).logits for text in TEXTS])
+    torch.testing.assert_close(model(ids).logits, alone)
+    mask = torch.zeros_like(ids)
+    for row, text in enumerate(TEXTS):
+        mask[row, slice(6 - len(text), 6) if side == "left" else slice(len(text))] = 1
+    torch.testing.assert_close(model(ids, attention_mask=mask).logits, alone)
+
+
+@torch.no_grad()
+def test_a_given_mask_wins(make_egru: Callable[..., Any]) -> None:
+    model, ids = classifier(make_egru, pad_token_id=PAD), padded("right")
+    plain = classifier(make_egru)
+    got = model(ids, attention_mask=torch.ones_like(ids)).logits
+    torch.testing.assert_close(got, plain(ids).logits)
+
+
+@torch.no_grad()
+def test_the_last_token_counts_where_no_pad_token_is_known(make_egru: Callable[..., Any]) -> None:
+    model, ids = classifier(make_egru), padded("right")
+    want = model.score(model.model(ids).last_hidden_state[:, -1])
+    torch.testing.assert_close(model(ids).logits, want)
+
+
+@torch.no_grad()
+def test_embeddings_cannot_show_padding(
+    make_egru: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from evenfall_egru.models import classification_egru
+
+    said: list[str] = []
+    monkeypatch.setattr(classification_egru.logger, "warning_once", said.append)
+    model, ids = classifier(make_egru, pad_token_id=PAD), padded("right")
+    embeds = model.model.embed_tokens(ids)
+    model(inputs_embeds=embeds[:1])
+    model(inputs_embeds=embeds, attention_mask=torch.ones_like(ids))
+    assert said == []
+    model(inputs_embeds=embeds)
+    assert "cannot find padding in inputs_embeds" in said[0]
+
+
+def test_mask_of_ids() -> None:
+    rows = [[7, 7, 1, 7, 2, 7], [1, 2, 3, 4, 5, 6], [7, 7, 7, 7, 7, 7], [7, 1, 7, 7, 7, 7]]
+    want = [[0, 0, 1, 1, 1, 0], [1] * 6, [1, 0, 0, 0, 0, 0], [0, 1, 0, 0, 0, 0]]
+    assert mask_of_ids(torch.tensor(rows), 7).int().tolist() == want
+    assert mask_of_ids(torch.zeros(2, 0, dtype=torch.long), 7).shape == (2, 0)
+
+
+def test_activity_penalty_is_added_to_the_loss(
+    make_egru: Callable[..., Any], ids: torch.Tensor
+) -> None:
+    plain = classifier(make_egru).train()
+    penalised = classifier(make_egru, activity_regularization=0.7).train()
+    labels = torch.tensor([0, 2, 1])
+    want = plain(ids, labels=labels, output_events=True)
+    assert float(sum(want.activity).detach()) > 0.05
+    got = penalised(ids, labels=labels)
+    torch.testing.assert_close(got.loss, want.loss + 0.7 * sum(want.activity))
+    assert got.events is None
+    kernel = penalised.model.layers[0].kernel
+    (gradient,) = torch.autograd.grad(got.loss, kernel)
+    whole = want.loss + 0.7 * sum(want.activity)
+    torch.testing.assert_close(
+        gradient, torch.autograd.grad(whole, plain.model.layers[0].kernel)[0]
+    )
+    penalised.eval()
+    torch.testing.assert_close(
+        penalised(ids, labels=labels).loss, plain.eval()(ids, labels=labels).loss
+    )
+
+
+@pytest.mark.parametrize("labels", [torch.tensor([0, 2, 1]), torch.rand(3), torch.rand(3, 3)])
+def test_loss_and_penalty_are_shared_between_the_parts_of_a_batch(
+    make_egru: Callable[..., Any], ids: torch.Tensor, labels: torch.Tensor
+) -> None:
+    """Gradient accumulation, or several ranks: the parts add up to the loss of the whole."""
+    outputs = 1 if labels.shape == (3,) and labels.is_floating_point() else 3
+    model = make_egru(
+        EgruForSequenceClassification, num_labels=outputs, activity_regularization=0.7
+    ).train()
+    whole = model(ids, labels=labels).loss
+    parts = [
+        model(ids[rows], labels=labels[rows], num_items_in_batch=torch.tensor(labels.numel())).loss
+        for rows in (slice(0, 1), slice(1, 3))
+    ]
+    torch.testing.assert_close(sum(parts), whole)
+
+
+@torch.no_grad()
+def test_events_and_activity(make_egru: Callable[..., Any], ids: torch.Tensor) -> None:
+    out = classifier(make_egru)(ids, output_events=True)
+    assert [events.shape for events in out.events] == [(3, 17, 20), (3, 17, 12)]
+    for rate, events in zip(out.activity, out.events, strict=True):
+        torch.testing.assert_close(rate, events.mean())
+    assert classifier(make_egru)(ids).activity is None
