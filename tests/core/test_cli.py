@@ -92,7 +92,59 @@ def test_version() -> None:
 
 def test_built_in_commands_are_reserved() -> None:
     names = {command.callback.__name__ for command in app.registered_commands if command.callback}
+    names |= {group.typer_instance.info.name for group in app.registered_groups}
     assert names == registry.BUILT_IN_COMMANDS
+
+
+TRAINER = """
+from dataclasses import dataclass
+from pathlib import Path
+
+@dataclass(frozen=True)
+class Recipe:
+    epochs: int = 1
+    seed: int = 0
+    rate: float = 0.1
+
+def load_recipe(source):
+    from evenfall.recipes import read_recipe
+    return read_recipe(source, Recipe)
+
+def train(recipe, data, output, *, resume=False, progress=None):
+    if recipe.rate > 1:
+        raise FloatingPointError("loss is nan")
+    best = Path(output) / "best"
+    best.mkdir(parents=True)
+    (best / "score").write_text(str(recipe.rate + recipe.seed))
+    return best
+
+def evaluate(folder, data, split):
+    return {"accuracy": float((folder / "score").read_text())}
+"""
+
+
+def test_a_grid_of_runs(world, tmp_path) -> None:
+    world.install(
+        "one",
+        """
+        @hookimpl
+        def evenfall_register_trainers(register):
+            register("tiny", "site_trainer")
+        """,
+    )
+    world.write_module("site_trainer", TRAINER)
+    (tmp_path / "base.yaml").write_text("{epochs: 2}")
+    grid = tmp_path / "grid.yaml"
+    grid.write_text("{recipe: base.yaml, seeds: [1, 2], values: {rate: [0.5, 0.25]}}")
+    arguments = ("grid", "run", str(grid), "--data", ".", "--output", str(tmp_path / "out"))
+    text = run(*arguments, "--trainer", "tiny").output
+    assert "| rate=0.25 | valid | 2 | 1.75 ± 0.71 |" in text
+    assert (tmp_path / "out" / "grid.md").read_text() in text
+    grid.write_text("{recipe: base.yaml, seeds: [1], values: {rate: [0.5, 2]}}")
+    result = run(*arguments, "--trainer", "tiny", code=1)
+    assert "rate=2, seed-1 failed: FloatingPointError: loss is nan" in result.output
+    unknown = run(*arguments, "--trainer", "tinny", code=1)
+    assert "unknown trainer 'tinny'. Closest: 'tiny'" in unknown.stderr
 
 
 def test_plugins_table_names_the_broken_ones_and_exits_with_0(full) -> None:

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import logging
+from pathlib import Path
 from zipfile import BadZipFile
 
 import pytest
 from typer.testing import CliRunner
 
-from evenfall.cli.tools import clear_errors, make_group, progress_bar, progress_bars
+from evenfall.cli.tools import (
+    clear_errors,
+    make_group,
+    progress_bar,
+    progress_bars,
+    show_facts,
+    show_rows,
+    training_output,
+)
+from evenfall.errors import CallbackError
 
 
 def failing(error: Exception) -> str:
@@ -27,10 +38,18 @@ def failing(error: Exception) -> str:
         (ValueError("size must be\n 1, got [2]"), "Error: size must be 1, got [2]\n"),
         (FileNotFoundError(2, "No such file", "x"), "Error: [Errno 2] No such file: 'x'\n"),
         (BadZipFile("no"), "Error: data: the archive cannot be read: no\n"),
+        (ImportError("pictures need matplotlib"), "Error: pictures need matplotlib\n"),
+        (FloatingPointError("loss is nan"), "Error: loss is nan\n"),
+        (CallbackError("callback 'a' raises"), "Error: callback 'a' raises\n"),
     ],
 )
 def test_an_error_is_one_line(error: Exception, line: str) -> None:
     assert failing(error) == line
+
+
+def test_weights_that_cannot_be_read_are_one_line(tmp_path: Path) -> None:
+    safetensors = pytest.importorskip("safetensors")
+    assert failing(safetensors.SafetensorError("header too small")) == "Error: header too small\n"
 
 
 def test_other_errors_pass() -> None:
@@ -60,3 +79,42 @@ def test_bars_write_to_stderr_only(capsys: pytest.CaptureFixture[str]) -> None:
         reports("b", 2, 2)
         reports("a", 2, 2)
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(("rank", "lines"), [("0", "loss 1\n"), ("1", "")])
+def test_the_first_rank_alone_writes_log_and_bars(
+    monkeypatch: pytest.MonkeyPatch, rank: str, lines: str
+) -> None:
+    monkeypatch.setenv("RANK", rank)
+    # pytest sets handlers of its own, beside which logging.basicConfig sets none.
+    monkeypatch.setattr(logging.root, "handlers", [])
+    monkeypatch.setattr(logging.root, "level", logging.root.level)
+
+    def train() -> None:
+        """Train."""
+        with training_output() as report:
+            assert (report is not None) == (rank == "0")
+            logging.getLogger("evenfall.test").info("loss %d", 1)
+            if report is not None:
+                report("epoch 1 of 1", 1, 1)
+
+    result = CliRunner().invoke(make_group("g", "Group.", train), ["train"])
+    assert result.exit_code == 0 and result.stdout == ""
+    assert (lines in result.stderr) if lines else result.stderr == ""
+
+
+def test_an_interrupted_run_says_how_to_continue() -> None:
+    def train() -> None:
+        """Train."""
+        with training_output():
+            raise KeyboardInterrupt
+
+    result = CliRunner().invoke(make_group("g", "Group.", train), ["train"])
+    assert result.exit_code == 130 and "use --resume to continue" in result.stderr
+
+
+def test_tables(capsys: pytest.CaptureFixture[str]) -> None:
+    show_facts("Figures", [("accuracy", "90 %"), ("loss", "0.1")])
+    show_rows(("class", "examples"), [("ball", "7")])
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["Figures"] in lines and ["class", "examples"] in lines and ["ball", "7"] in lines

@@ -42,7 +42,7 @@ def plugins() -> list[PluginStatus]:
 BUILT_IN_COMMANDS = frozenset(
     {
         "plugins", "models", "layers", "kernels", "patches", "checkpoints", "callbacks",
-        "counters", "datasets", "trainers", "doctor",
+        "counters", "datasets", "trainers", "doctor", "grid",
     }
 )  # fmt: skip
 """The commands of `evenfall` itself."""

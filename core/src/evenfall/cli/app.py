@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from evenfall import registry
-from evenfall.cli.group import EvenfallGroup
+from evenfall.cli.grid import app as grid
+from evenfall.cli.group import GROUP_SETTINGS, EvenfallGroup
 from evenfall.entries import Registry
 from evenfall.version import __version__
 
@@ -15,12 +16,9 @@ app = typer.Typer(
     name="evenfall",
     cls=EvenfallGroup,
     help="Event-based and sparse sequence models: what is installed, and the plugins' commands.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    **GROUP_SETTINGS,
 )
+app.add_typer(grid)
 
 Json = Annotated[bool, typer.Option("--json", help="Write JSON instead of a table.")]
 

@@ -13,6 +13,15 @@ from evenfall import registry
 from evenfall.entries import Entry
 from evenfall.errors import EvenfallError, RegistryError, closest
 
+GROUP_SETTINGS: dict[str, Any] = {
+    "no_args_is_help": True,
+    "add_completion": False,
+    "rich_markup_mode": None,
+    "pretty_exceptions_enable": False,
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
+"""What every group of commands passes to typer.Typer."""
+
 
 class PluginCommand(TyperCommand):
     """Stands in for a registered command: it knows the help line, and imports the rest when

@@ -1,9 +1,11 @@
-"""What the plugins' commands share: the group, errors as one line, progress bars on stderr."""
+"""What the plugins' commands share: the group, one-line errors, tables, bars and log on stderr."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import logging
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any, NoReturn
 from zipfile import BadZipFile
 
@@ -12,11 +14,16 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.progress import Progress as Bars
+from rich.table import Table
+
+from evenfall.cli.group import GROUP_SETTINGS
+from evenfall.errors import EvenfallError
+from evenfall.runs import Progress, is_first_rank
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -24,15 +31,7 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 def make_group(name: str, summary: str, *commands: Callable[..., None]) -> typer.Typer:
     """The Typer application of a plugin, with the settings that every `evenfall` group has."""
-    app = typer.Typer(
-        name=name,
-        help=summary,
-        no_args_is_help=True,
-        add_completion=False,
-        rich_markup_mode=None,
-        pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
+    app = typer.Typer(name=name, help=summary, **GROUP_SETTINGS)
     # Typer makes an application with a single command that command; a callback keeps it a group.
     app.callback(help=summary)(lambda: None)
     for command in commands:
@@ -42,12 +41,18 @@ def make_group(name: str, summary: str, *commands: Callable[..., None]) -> typer
 
 @contextmanager
 def clear_errors() -> Iterator[None]:
-    """Turn what a user can mend into one line on stderr and exit code 1."""
+    """Turn what a user can mend into one line on stderr and exit code 1: wrong values, files,
+    a full disk, a missing extra, a loss that is not finite, and every error of Evenfall."""
     try:
         yield
     except BadZipFile as error:
         _fail(f"data: the archive cannot be read: {error}")
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError, FloatingPointError, EvenfallError) as error:
+        _fail(str(error))
+    except Exception as error:
+        safetensors = sys.modules.get("safetensors")  # its error is no ValueError
+        if safetensors is None or not isinstance(error, safetensors.SafetensorError):
+            raise
         _fail(str(error))
 
 
@@ -64,13 +69,13 @@ def progress_bar(name: str) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextmanager
-def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
+def progress_bars() -> Iterator[Progress]:
     """A bar for each name; call what it gives with (name, done, in all). Written to stderr."""
     tasks: dict[str, TaskID] = {}
     columns: tuple[Any, ...] = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=errors, transient=True) as bars:
+    with Bars(*columns, console=errors, transient=True) as bars:
 
         def report(name: str, done: int, total: int) -> None:
             if name not in tasks:
@@ -78,3 +83,47 @@ def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
             bars.update(tasks[name], completed=done)
 
         yield report
+
+
+@contextmanager
+def training_output() -> Iterator[Progress | None]:
+    """What a command that trains shows: bars and log lines of the first rank, errors as one line,
+    and how to continue an interrupted run. Gives what reports progress, None on other ranks."""
+    first = is_first_rank()
+    logging.basicConfig(
+        level=logging.INFO if first else logging.WARNING,
+        format="%(message)s",
+        handlers=[_AboveBars()],
+    )
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    with clear_errors(), progress_bars() if first else nullcontext() as report:
+        try:
+            yield report
+        except KeyboardInterrupt:
+            errors.print("interrupted; use --resume to continue")
+            raise typer.Exit(130) from None
+
+
+class _AboveBars(logging.Handler):
+    """Messages on stderr, each a line, above the progress bars."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        errors.print(self.format(record), markup=False)
+
+
+def show_facts(title: str, rows: Iterable[tuple[str, str]]) -> None:
+    """A table of names and values."""
+    table = Table(title=title, show_header=False, title_justify="left")
+    table.add_column(style="bold")
+    table.add_column(justify="right")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def show_rows(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table with a heading for each column."""
+    table = Table(*headings, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)

@@ -83,7 +83,7 @@ def _units(axis: Any, layer: np.ndarray, index: int) -> None:
     from matplotlib.colors import LinearSegmentedColormap
 
     rate = layer.mean(0)
-    units = layer[:, np.argsort(-rate, kind="stable")].T.astype(float)
+    units: np.ndarray = layer[:, np.argsort(-rate, kind="stable")].T.astype(float)
     together = -(-len(units) // _MOST_ROWS)
     if together > 1:
         units = np.add.reduceat(units, np.arange(0, len(units), together)) / together

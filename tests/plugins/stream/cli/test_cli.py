@@ -112,7 +112,7 @@ def test_an_interrupted_run_says_how_to_go_on(
     with monkeypatch.context() as patch:
         patch.setattr(module._Run, "_descend", interrupted)
         stopped = _evenfall(*arguments)
-    assert stopped.exit_code == 130 and "go on with --resume" in stopped.stderr
+    assert stopped.exit_code == 130 and "use --resume to continue" in stopped.stderr
     assert _evenfall(*arguments, "--resume").exit_code == 0
 
 

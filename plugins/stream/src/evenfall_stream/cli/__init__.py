@@ -7,7 +7,7 @@ import warnings
 from evenfall.cli.tools import make_group
 
 from . import evaluate, pack, predict, train
-from .requirements import needs
+from .common import needs
 
 # Said by PyTorch of one of the hosts whenever they are imported; nothing a user can mend.
 warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)

@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
-from evenfall.cli.tools import console, progress_bar
+from evenfall.cli.tools import clear_errors, console, progress_bar
+from evenfall.runs import is_first_rank
 
-from .common import clear_errors, first_rank, show_evaluation
+from .common import show_evaluation
 
 
 def evaluate(
@@ -54,7 +55,7 @@ def evaluate(
                 model, choices, data, split, batch_size=batch_size, num_workers=workers,
                 progress=report,
             )  # fmt: skip
-        if not first_rank():
+        if not is_first_rank():
             return
         result = {"checkpoint": checkpoint, "dataset": choices.dataset, "split": split, **result}
         if as_json:

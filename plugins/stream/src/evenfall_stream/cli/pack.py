@@ -7,9 +7,7 @@ from typing import Annotated
 
 import typer
 
-from evenfall.cli.tools import console, progress_bars
-
-from .common import clear_errors
+from evenfall.cli.tools import clear_errors, console, progress_bars
 
 SPLITS = ("valid", "test")
 

@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
-from .common import clear_errors, show_predictions
+from evenfall.cli.tools import clear_errors
+
+from .common import show_predictions
 
 
 def predict(

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from evenfall.cli.tools import console, errors, progress_bars
-
-from .common import clear_errors, first_rank
+from evenfall.cli.tools import console, training_output
 
 
 def train(
@@ -19,45 +16,24 @@ def train(
     ],
     data: Annotated[Path, typer.Option(help="Folder or file of the data set.")],
     output: Annotated[Path, typer.Option(help="Folder of the run; the model ends up in best/.")],
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last epoch.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run.")] = False,
     seed: Annotated[int | None, typer.Option(min=0, help="Instead of the recipe's.")] = None,
     fold: Annotated[int | None, typer.Option(min=0, help="That is held out, likewise.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read examples.")] = 0,
 ) -> None:
     """Train a classifier. On several ranks: `torchrun --no-python evenfall stream train ...`."""
-    from contextlib import nullcontext
     from dataclasses import replace
 
     from ..training import load_recipe
     from ..training import train as run
 
-    first = first_rank()
-    logging.basicConfig(
-        level=logging.INFO if first else logging.WARNING,
-        format="%(message)s",
-        handlers=[_AboveBars()],
-    )
-    logging.getLogger("httpx").setLevel(logging.WARNING)
     asked = {"seed": seed, "epochs": epochs}
     changes = {name: value for name, value in asked.items() if value is not None}
-    with clear_errors(), progress_bars() if first else nullcontext() as report:
-        try:
-            choices = replace(load_recipe(recipe), **changes)
-            if fold is not None:
-                choices = replace(
-                    choices, dataset_options={**choices.dataset_options, "fold": fold}
-                )
-            best = run(choices, data, output, resume=resume, num_workers=workers, progress=report)
-        except KeyboardInterrupt:
-            errors.print("interrupted; go on with --resume")
-            raise typer.Exit(130) from None
-    if first:
+    with training_output() as report:
+        choices = replace(load_recipe(recipe), **changes)
+        if fold is not None:
+            choices = replace(choices, dataset_options={**choices.dataset_options, "fold": fold})
+        best = run(choices, data, output, resume=resume, num_workers=workers, progress=report)
+    if report is not None:
         console.print(f"best model: {best}", soft_wrap=True)
-
-
-class _AboveBars(logging.Handler):
-    """Messages on stderr, each a line, above the progress bars."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        errors.print(self.format(record), markup=False)

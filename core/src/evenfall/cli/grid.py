@@ -1,0 +1,39 @@
+"""`evenfall grid`: many runs from one file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evenfall.cli.group import GROUP_SETTINGS
+
+app = typer.Typer(name="grid", help="Grids of training runs.", **GROUP_SETTINGS)
+
+
+@app.callback()
+def grid() -> None:
+    """Grids of training runs: recipes that differ in a few values, each with several seeds."""
+
+
+@app.command()
+def run(
+    file: Annotated[Path, typer.Argument(help="YAML file with recipe, values or cells, seeds.")],
+    data: Annotated[Path, typer.Option(help="Folder or file of the data set.")],
+    output: Annotated[Path, typer.Option(help="Folder of the grid, with one folder a run.")],
+    trainer: Annotated[
+        str, typer.Option(help="Which models; `evenfall trainers` lists the names.")
+    ],
+) -> None:
+    """Train and evaluate every run, and show means over seeds. Started again, it continues."""
+    from evenfall import registry
+    from evenfall.cli.tools import console, training_output
+    from evenfall.runs import grid_table, is_first_rank, run_grid
+
+    with training_output() as report:
+        table = run_grid(file, data, output, registry.trainers.get(trainer), progress=report)
+    if is_first_rank():
+        console.print(grid_table(table), markup=False, soft_wrap=True)
+    if any(cell["failures"] for cell in table["cells"]):
+        raise typer.Exit(1)
