@@ -1,47 +1,135 @@
-"""compiled: machine code on disk is as fresh as every source, and no folder is needed for it."""
+"""compiled: machine code on disk is as fresh as every source, and damage to it is mended."""
 
 from __future__ import annotations
 
+import importlib
 import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numba
 import pytest
 from numba.core.caching import CompileResultCacheImpl
 
 from evenfall_kernels.cpu import compiled as module
+from evenfall_kernels.cpu.entries import Entries
 
-CALLER = "from inlined import part\n\ndef outer(x):\n    return part(x)\n"
-INLINED = "from numba import njit\n\n@njit\ndef part(x):\n    return x + {}\n"
+PART = "from numba import njit\n\n@njit\ndef part(x):\n    return x + {}\n"
+LOOPS = """
+from copy_of_kernels.cpu.compiled import compiled
+from copy_of_kernels.ops.scan.part import part as theirs
+from plugin_of_a_test.part import part as ours
 
-
-def _result(folder: Path, monkeypatch: pytest.MonkeyPatch, constant: int) -> tuple[int, int]:
-    """What a fresh process would get, and how often it took machine code from the disk."""
-    (folder / "inlined.py").write_text(INLINED.format(constant))
-    (folder / "caller.py").write_text(CALLER)
-    monkeypatch.setattr(module, "_FOLDER", folder)
-    module._sources.cache_clear()
-    names: dict[str, Any] = {"__name__": "caller", "__file__": str(folder / "caller.py")}
-    inner: dict[str, Any] = {"__name__": "inlined"}
-    exec(compile(INLINED.format(constant), str(folder / "inlined.py"), "exec"), inner)
-    code = CALLER.partition("\n")[2]
-    exec(compile("\n" + code, str(folder / "caller.py"), "exec"), names | inner, names)
-    function = names["outer"]
-    function.__globals__["part"] = inner["part"]
-    fast = module.compiled()(function)
-    return fast(1), sum(fast.stats.cache_hits.values())
+@compiled()
+def outer(x):
+    return theirs(x) + ours(x)
+"""
+Fresh = Callable[[], tuple[int, int]]
 
 
-def test_a_change_of_an_inlined_file_compiles_anew(
+@pytest.fixture
+def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fresh]:
+    """What a fresh process gets of outer(0), and how often it took machine code from the disk."""
+    kernels, plugin = tmp_path / "copy_of_kernels", tmp_path / "plugin_of_a_test"
+    for folder in (kernels, kernels / "cpu", kernels / "ops", kernels / "ops" / "scan", plugin):
+        folder.mkdir()
+        (folder / "__init__.py").touch()
+    for name in ("compiled.py", "entries.py"):
+        shutil.copyfile(Path(module.__file__).with_name(name), kernels / "cpu" / name)
+    (kernels / "ops" / "scan" / "part.py").write_text(PART.format(1))
+    (plugin / "part.py").write_text(PART.format(10))
+    (plugin / "loops").mkdir()
+    (plugin / "loops" / "__init__.py").write_text(LOOPS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # a source changes twice in one second
+
+    def forget() -> None:
+        for name in [*sys.modules]:
+            if name.partition(".")[0] in (kernels.name, plugin.name):
+                del sys.modules[name]
+
+    def run() -> tuple[int, int]:
+        forget()
+        outer = importlib.import_module("plugin_of_a_test.loops").outer
+        return outer(0), sum(outer.stats.cache_hits.values())
+
+    yield run
+    forget()
+
+
+def test_a_change_in_any_operation_compiles_anew(fresh: Fresh, tmp_path: Path) -> None:
+    assert [fresh(), fresh()] == [(11, 0), (11, 1)]
+    (tmp_path / "copy_of_kernels" / "ops" / "scan" / "part.py").write_text(PART.format(5))
+    assert [fresh(), fresh()] == [(15, 0), (15, 1)]
+
+
+def test_a_change_in_the_function_s_own_package_compiles_anew(fresh: Fresh, tmp_path: Path) -> None:
+    assert [fresh(), fresh()] == [(11, 0), (11, 1)]
+    (tmp_path / "plugin_of_a_test" / "part.py").write_text(PART.format(50))
+    assert [fresh(), fresh()] == [(51, 0), (51, 1)]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: b"",
+        lambda content: content[: len(content) // 2],
+        lambda content: content[:-1] + bytes([content[-1] ^ 1]),
+        lambda content: b"not machine code at all, and longer than a digest is",
+    ],
+    ids=["empty", "truncated", "one bit", "text"],
+)
+@pytest.mark.filterwarnings("error")
+def test_a_damaged_file_is_made_anew(
+    fresh: Fresh, tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    assert fresh() == (11, 0)
+    (file,) = tmp_path.rglob("*.nbc")
+    file.write_bytes(damage(file.read_bytes()))
+    assert [fresh(), fresh()] == [(11, 0), (11, 1)]
+    assert [*tmp_path.rglob("*.nbc")] == [file]
+
+
+def test_an_entry_is_written_whole_or_not_at_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert _result(tmp_path, monkeypatch, 1) == (2, 0)
-    assert _result(tmp_path, monkeypatch, 1) == (2, 1)
-    assert _result(tmp_path, monkeypatch, 5) == (6, 0)
+    key = ("signature", "processor", "code")
+    entries = Entries(tmp_path, "function", "stamp")
+    entries.save(key, "old")
+
+    def breaks_off(path: Path, content: bytes) -> None:
+        with path.open("wb") as file:
+            file.write(content[:10])
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", breaks_off)
+    with pytest.raises(OSError, match="no space left"):
+        entries.save(key, "new")
+    assert entries.load(key) == "old"
+    assert len([*tmp_path.iterdir()]) == 1
 
 
-def test_runs_where_nothing_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_entry_is_that_of_its_key_and_stamp(tmp_path: Path) -> None:
+    """Another process may have written the file since: of other sources, or of other code."""
+    entries = Entries(tmp_path, "function", "stamp")
+    entries.save(("signature", "processor", "code"), "machine code")
+    assert entries.load(("signature", "processor", "other code")) is None
+    assert entries.load(("other signature", "processor", "code")) is None
+    assert Entries(tmp_path, "function", "later").load(("signature", "processor", "code")) is None
+    assert entries.load(("signature", "processor", "code")) == "machine code"
+    entries.flush()
+    assert entries.load(("signature", "processor", "code")) is None
+
+
+def test_runs_where_nothing_can_be_written(fresh: Fresh, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Path, content: bytes) -> None:
+        raise OSError("no space left on device")
+
+    with monkeypatch.context() as changed:
+        changed.setattr(Path, "write_bytes", full)
+        assert fresh() == (11, 0)
     monkeypatch.setattr(CompileResultCacheImpl, "_locator_classes", [])
     with pytest.raises(RuntimeError, match="no locator available"):
         numba.njit(cache=True)(lambda x: x)  # what Numba itself does there
