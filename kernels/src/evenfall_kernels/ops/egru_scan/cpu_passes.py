@@ -1,7 +1,7 @@
 """The pointwise passes of egru_scan in Numba: one step forward, one step backward.
 
 A row is worked on in short loops over a few arrays each, which stay in the first-level cache and
-which LLVM vectorises (see vector_math.py). Single precision; dimensions as in reference.py.
+which LLVM vectorises (see row_loops.py). Single precision; dimensions as in reference.py.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from numba import float32, njit
 
 from ...cpu.compiled import compiled
 from ...cpu.scalar_math import FAST
-from .vector_math import add, blend, fire, sigmoid_sum, tanh_gated
+from .row_loops import add, blend, fire, sigmoid_sum, tanh_gated
 
 
 @compiled(fastmath=FAST)

@@ -43,7 +43,7 @@ def backward_kernel(
     skip = tl.load(D + d, live_d, 0.0).to(tl.float32)
     offset = tl.load(bias + d, live_d, 0.0).to(tl.float32)
     scale = tl.load(step_scale + d, live_d, 0.0).to(tl.float32)
-    lane = tl.arange(0, block_t)
+    slot = tl.arange(0, block_t)
     groups = channels // group_channels
     rows = (batch * groups + group) * states
     skip_sum = tl.zeros((block_d,), tl.float32)
@@ -52,7 +52,7 @@ def backward_kernel(
     chunks = tl.where(start < end, tl.cdiv(end - origin, block_t), 0)
     for done in range(chunks):
         chunk = chunks - 1 - done
-        t = origin + chunk * block_t + lane
+        t = origin + chunk * block_t + slot
         live_t = readable(t, start, end, row, packed)
         live = live_d[:, None] & live_t[None, :]
         x = read(u, batch, d, t, u_b, u_d, live)
@@ -86,15 +86,15 @@ def backward_kernel(
                 factor = input_factor(dt, rate, weight, d, n, states, live_d, rule)
                 weighted = factor * x
             push = weighted * into[None, :]
-            h = scan_forward(power, push, before, lane)
+            h = scan_forward(power, push, before, slot)
             if has_z:
                 y += h * out_of[None, :]
             cell = d_state + (s.to(tl.int64) * channels + d) * states + n
             carried = tl.load(cell, live_d, 0.0)
             power_next = tl.exp2(decay_next * rate[:, None])
-            lam = scan_backward(power_next, g * out_of[None, :], carried, lane, block_t)
+            lam = scan_backward(power_next, g * out_of[None, :], carried, slot, block_t)
             lam_before = tl.where(chunk == 0, power * lam, lam)
-            tl.store(cell, tl.sum(tl.where(lane[None, :] == 0, lam_before, 0.0), 1), live_d)
+            tl.store(cell, tl.sum(tl.where(slot[None, :] == 0, lam_before, 0.0), 1), live_d)
 
             lam_q = lam * (h - push)
             lam_B = lam * into[None, :]

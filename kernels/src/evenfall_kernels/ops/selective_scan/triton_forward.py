@@ -37,11 +37,11 @@ def forward_kernel(
     skip = tl.load(D + d, live_d, 0.0).to(tl.float32)
     offset = tl.load(bias + d, live_d, 0.0).to(tl.float32)
     scale = tl.load(step_scale + d, live_d, 0.0).to(tl.float32)
-    lane = tl.arange(0, block_t)
+    slot = tl.arange(0, block_t)
     groups = channels // group_channels
     rows = (batch * groups + group) * states
     for chunk in range(tl.where(start < end, tl.cdiv(end - origin, block_t), 0)):
-        t = origin + chunk * block_t + lane
+        t = origin + chunk * block_t + slot
         live_t = readable(t, start, end, row, packed)
         live = live_d[:, None] & live_t[None, :]
         x = read(u, batch, d, t, u_b, u_d, live)
@@ -64,9 +64,9 @@ def forward_kernel(
             push = x * into[None, :]
             if rule != 0:
                 push *= input_factor(dt, rate, weight, d, n, states, live_d, rule)
-            h = scan_forward(tl.exp2(decay * rate[:, None]), push, carried, lane)
+            h = scan_forward(tl.exp2(decay * rate[:, None]), push, carried, slot)
             y += h * out_of[None, :]
-            tl.store(cell, tl.sum(tl.where(lane[None, :] == block_t - 1, h, 0.0), 1), live_d)
+            tl.store(cell, tl.sum(tl.where(slot[None, :] == block_t - 1, h, 0.0), 1), live_d)
         if has_z:
             gate = read(z, batch, d, t, z_b, z_d, live)
             y *= gate * tl.sigmoid(gate)

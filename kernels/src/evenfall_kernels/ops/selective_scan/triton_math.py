@@ -21,16 +21,16 @@ def compose(power_1, push_1, power_2, push_2):
 
 
 @triton.jit
-def scan_forward(power, push, carried, lane):
+def scan_forward(power, push, carried, slot):
     """All h_k = power_k h_(k-1) + push_k of a tile, h before its first step being `carried`."""
-    push += tl.where(lane[None, :] == 0, power * carried[:, None], 0.0)
+    push += tl.where(slot[None, :] == 0, power * carried[:, None], 0.0)
     return tl.associative_scan((power, push), 1, compose)[1]
 
 
 @triton.jit
-def scan_backward(power, push, carried, lane, block_t: tl.constexpr):
+def scan_backward(power, push, carried, slot, block_t: tl.constexpr):
     """All h_k = power_k h_(k+1) + push_k of a tile, h after its last step being `carried`."""
-    push += tl.where(lane[None, :] == block_t - 1, power * carried[:, None], 0.0)
+    push += tl.where(slot[None, :] == block_t - 1, power * carried[:, None], 0.0)
     return tl.associative_scan((power, push), 1, compose, reverse=True)[1]
 
 

@@ -1,4 +1,4 @@
-"""Row-wise loops of egru_scan that LLVM turns into vector instructions, in single precision.
+"""Loops over one row of egru_scan that LLVM turns into vector instructions, in single precision.
 
 Each loop touches few arrays, see cpu/scalar_math.py.
 """
