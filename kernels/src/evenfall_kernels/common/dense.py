@@ -34,13 +34,13 @@ class DenseProduct:
     def __init__(self, matrix: Tensor, rows: int) -> None:
         self.matrix = matrix
         self.packed: Tensor | None = None
-        fits = matrix.is_cpu and matrix.dtype == torch.float32 and matrix.numel() > 0
-        if fits and rows >= _ENOUGH_ROWS and has_onednn():
+        fits = rows >= _ENOUGH_ROWS and matrix.is_cpu and matrix.dtype == torch.float32
+        if fits and matrix.numel() > 0 and has_onednn():
             self.packed = matrix.detach().t().contiguous().to_mkldnn()
 
     def __call__(self, a: Tensor) -> Tensor:
         """(M, K) -> (M, N), in the matrix's precision."""
-        if self.packed is None or a.dtype != torch.float32 or len(a) == 0:
+        if self.packed is None or a.dtype != torch.float32 or a.shape[0] == 0:
             return a.to(self.matrix.dtype) @ self.matrix
         return torch.ops.mkldnn._linear_pointwise(a.contiguous(), self.packed, None, "none", [], "")
 
@@ -52,11 +52,15 @@ class DenseProduct:
             out.copy_(self(a))
 
 
+def _affine(x: Tensor, matrix: Tensor, bias: Tensor) -> Tensor:
+    return DenseProduct(matrix, x.shape[0])(x).add_(bias)
+
+
 class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, matrix: Tensor, bias: Tensor) -> Tensor:
         ctx.save_for_backward(x, matrix)
-        return DenseProduct(matrix, len(x))(x).add_(bias)
+        return _affine(x, matrix, bias)
 
     @staticmethod
     @once_differentiable
@@ -74,4 +78,5 @@ def linear(x: Tensor, matrix: Tensor, bias: Tensor) -> Tensor:
     fits = x.is_cpu and x.dtype == torch.float32 and not low
     if not (fits and is_unwatched((x, matrix, bias))):
         return F.linear(x, matrix.t(), bias)
-    return _Linear.apply(x, matrix, bias)
+    # Setting up autograd's function takes as long as the product of one row.
+    return _Linear.apply(x, matrix, bias) if torch.is_grad_enabled() else _affine(x, matrix, bias)

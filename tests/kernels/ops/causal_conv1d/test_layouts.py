@@ -72,4 +72,4 @@ def test_opcheck(layout: Any) -> None:
     inputs = problem(torch.float32, 4, False)
     x = layout(inputs["x"]).detach().requires_grad_()
     others = [inputs[name].requires_grad_() for name in ("weight", "bias", "initial_state")]
-    torch.library.opcheck(causal_conv1d_op, (x, *others, None, True))
+    torch.library.opcheck(causal_conv1d_op, (x, *others, None, True, "cpu"))

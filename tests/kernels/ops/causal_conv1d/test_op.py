@@ -30,7 +30,7 @@ def test_opcheck(arguments: tuple[Any, ...], trained: bool) -> None:
             return value
         return value.clone().requires_grad_(trained)
 
-    torch.library.opcheck(causal_conv1d_op, tuple(map(leaf, arguments)))
+    torch.library.opcheck(causal_conv1d_op, (*map(leaf, arguments), "cpu"))
 
 
 @pytest.mark.parametrize("packed", [False, True])

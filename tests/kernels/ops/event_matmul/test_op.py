@@ -40,10 +40,10 @@ def test_opcheck_dense(events: Tensor) -> None:
     weight, scale = torch.randn(63, 65), torch.rand(63)
     quantized, steps = quantize_rows(weight)
     trained = [tensor.clone().requires_grad_() for tensor in (events, weight, scale)]
-    torch.library.opcheck(event_matmul_dense, (*trained[:2], None))
-    torch.library.opcheck(event_matmul_dense, tuple(trained))
-    torch.library.opcheck(event_matmul_dense, (trained[0], quantized, steps))
-    torch.library.opcheck(event_matmul_dense, (events.bfloat16(), weight, None))
+    torch.library.opcheck(event_matmul_dense, (*trained[:2], None, "cpu"))
+    torch.library.opcheck(event_matmul_dense, (*trained, "cpu"))
+    torch.library.opcheck(event_matmul_dense, (trained[0], quantized, steps, "cpu"))
+    torch.library.opcheck(event_matmul_dense, (events.bfloat16(), weight, None, "cpu"))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.int8])
@@ -51,7 +51,8 @@ def test_opcheck_dense(events: Tensor) -> None:
 def test_opcheck_rows(dtype: torch.dtype, index_dtype: torch.dtype) -> None:
     rows = compress_rows(make_events(63, 65), dtype=dtype, index_dtype=index_dtype)
     matrix = rows.values, rows.columns, rows.row_starts, rows.scale, 65
-    torch.library.opcheck(event_matmul_rows, (make_events(3, 63).requires_grad_(), *matrix))
+    events = make_events(3, 63).requires_grad_()
+    torch.library.opcheck(event_matmul_rows, (events, *matrix, "cpu"))
 
 
 @pytest.mark.parametrize("dynamic", [False, True])

@@ -147,7 +147,7 @@ def test_gradients_pass_through_out_and_state() -> None:
 def test_opcheck_knows_that_the_state_changes(left_out: Any) -> None:
     inputs = make(dtype=torch.float32, groups=2)
     values = [None if name in left_out else tensor for name, tensor in inputs.items()]
-    torch.library.opcheck(selective_state_update_op, (*values, True))
+    torch.library.opcheck(selective_state_update_op, (*values, True, "cpu"))
     schema = str(torch.ops.evenfall.selective_state_update.default._schema)
     assert "Tensor(a0!) state" in schema and schema.count("!") == 1
 

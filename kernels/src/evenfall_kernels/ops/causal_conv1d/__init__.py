@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-import torch
 from torch import Tensor
 
-from ...common.dispatch import is_unwatched, refuse_transforms
+from ...common.dispatch import choose
 from ...common.sequences import check_cu_seqlens
-from . import reference
-from .op import causal_conv1d_op, load_backend
+from .op import causal_conv1d_op
 
 __all__ = ["causal_conv1d"]
 
@@ -55,6 +53,8 @@ def causal_conv1d(
         TypeError: an argument is not a tensor of the right kind.
         ValueError: shapes or devices do not match, `activation` is unknown, or `cu_seqlens` does
             not start at 0, falls, or does not end at length.
+        BackendError: torch.func's transforms or forward mode with a backend other than
+            "reference", which alone has them, as it has second derivatives.
     """
     _check(x, weight, bias, initial_state, activation)
     if cu_seqlens is not None:
@@ -66,24 +66,12 @@ def causal_conv1d(
             f"initial_state must have shape {wanted}, got {tuple(initial_state.shape)}"
         )
     arguments = x, weight, bias, initial_state, cu_seqlens, activation == "silu"
-    out, final_state = _run(arguments)
+    choice = choose("causal_conv1d", [a for a in arguments if isinstance(a, Tensor)])
+    if choice.module is None:
+        out, final_state = causal_conv1d_op(*arguments, choice.backend)
+    else:
+        out, final_state = choice.module.forward(*arguments)
     return (out, final_state) if return_final_state else out
-
-
-def _run(arguments: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
-    x = arguments[0]
-    tensors = [value for value in arguments if isinstance(value, Tensor)]
-    if torch.compiler.is_compiling() or torch.jit.is_tracing() or x.is_meta:
-        return causal_conv1d_op(*arguments)
-    backend = load_backend(x)
-    # The reference is differentiable in any order and mode.
-    if backend is reference:
-        return reference.forward(*arguments)
-    refuse_transforms("causal_conv1d", backend.__name__.rpartition(".")[2], tensors)
-    differentiates = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-    if x.is_cpu and not differentiates and is_unwatched(tensors):
-        return backend.forward(*arguments)
-    return causal_conv1d_op(*arguments)
 
 
 def _check(

@@ -10,12 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from evenfall.backends import select
-
-
-def load_backend(x: Tensor) -> Any:
-    """The backend module that serves the device and the dtype of x."""
-    return select("causal_conv1d", device=x.device.type, dtype=x.dtype).load()
+from ...common.dispatch import backend_module
 
 
 @torch.library.custom_op("evenfall::causal_conv1d", mutates_args=())
@@ -26,9 +21,11 @@ def causal_conv1d_op(
     initial_state: Tensor | None,
     cu_seqlens: Tensor | None,
     silu: bool,
+    backend: str,
 ) -> tuple[Tensor, Tensor]:
     """out (B, D, L) and final state (S, D, W - 1)."""
-    out, final = load_backend(x).forward(x, weight, bias, initial_state, cu_seqlens, silu)
+    module = backend_module("causal_conv1d", backend)
+    out, final = module.forward(x, weight, bias, initial_state, cu_seqlens, silu)
     return _laid_as(x, out), final.contiguous()
 
 
@@ -41,7 +38,7 @@ def _laid_as(x: Tensor, out: Tensor) -> Tensor:
 @causal_conv1d_op.register_fake
 def _(
     x: Tensor, weight: Tensor, bias: Tensor | None, initial_state: Tensor | None,
-    cu_seqlens: Tensor | None, silu: bool,
+    cu_seqlens: Tensor | None, silu: bool, backend: str,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     sequences = x.shape[0] if cu_seqlens is None else cu_seqlens.shape[0] - 1
     return torch.empty_like(x), x.new_empty(sequences, x.shape[1], weight.shape[1] - 1)
@@ -57,9 +54,10 @@ def causal_conv1d_backward_op(
     initial_state: Tensor | None,
     cu_seqlens: Tensor | None,
     silu: bool,
+    backend: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of x, weight, bias, initial state."""
-    d_x, *others = load_backend(x).backward(
+    d_x, *others = backend_module("causal_conv1d", backend).backward(
         grad_out, grad_final, x, weight, bias, initial_state, cu_seqlens, silu
     )
     return _laid_as(x, d_x), *others
@@ -68,7 +66,7 @@ def causal_conv1d_backward_op(
 @causal_conv1d_backward_op.register_fake
 def _(
     grad_out: Tensor, grad_final: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None,
-    initial_state: Tensor | None, cu_seqlens: Tensor | None, silu: bool,
+    initial_state: Tensor | None, cu_seqlens: Tensor | None, silu: bool, backend: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     optional = (
         x.new_empty(0) if given is None else given.new_empty(given.shape)
@@ -78,7 +76,7 @@ def _(
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    *tensors, ctx.silu = inputs
+    *tensors, ctx.silu, ctx.backend = inputs
     ctx.save_for_backward(*tensors)
 
 
@@ -86,10 +84,10 @@ def _backward(ctx: Any, grad_out: Tensor, grad_final: Tensor) -> tuple[Tensor | 
     saved = ctx.saved_tensors  # once: a checkpoint gives each of them out only once
     _, _, bias, initial_state, _ = saved
     d_x, d_weight, d_bias, d_state = causal_conv1d_backward_op(
-        grad_out, grad_final, *saved, ctx.silu
+        grad_out, grad_final, *saved, ctx.silu, ctx.backend
     )
     optional = (None if bias is None else d_bias, None if initial_state is None else d_state)
-    return d_x, d_weight, *optional, None, None
+    return d_x, d_weight, *optional, None, None, None
 
 
 causal_conv1d_op.register_autograd(_backward, setup_context=_save)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ...cpu.stored_dtypes import as_stored
+from ..event_matmul.cpu import forward as event_product
 from .cpu_events import MOST_SEQUENCES, event_steps
 from .cpu_passes import backward_pass, forward_pass
 from .steps import backward_steps, empty_outputs, forward_steps
@@ -71,3 +72,15 @@ def backward(
         _bind_backward, grad_y, grad_c, grad_h, gates, candidate, y, c, recurrent_kernel,
         threshold, y0, h0, keep, keep_rate, batch_sizes, dampening, support,
     )  # fmt: skip
+
+
+def skips_silent(x: Tensor, kernel: Tensor) -> bool:
+    """Whether `event_linear` takes these dtypes and reads less than half of the kernel."""
+    few = 2 * int(x.count_nonzero()) < x.numel()
+    return few and kernel.dtype != torch.float64
+
+
+def event_linear(x: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
+    """x kernel + bias without gradient: (N, I), (I, O), (O,) -> (N, O); skips zeros in x."""
+    out = event_product(x, kernel, None) + bias
+    return out if out.dtype == x.dtype else out.to(x.dtype)

@@ -7,18 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from evenfall import registry
-
+from ...common.dispatch import backend_module, check_recorded
 from .steps import empty_outputs
-
-
-def load_backend(name: str) -> Any:
-    """The module of this backend.
-
-    An operator gets the name as an argument, so that the backward pass, which autograd may run
-    outside of `use_backend`, reads what was saved as the same backend saved it.
-    """
-    return registry.kernels.get(f"egru_scan/{name}")
 
 
 @torch.library.custom_op("evenfall::egru_scan", mutates_args=())
@@ -44,7 +34,7 @@ def egru_scan_op(
         ValueError: batch_sizes rise, exceed the sequences of y0 or do not add up to N.
     """
     _check_sizes(batch_sizes, len(gates_x), len(y0))
-    return load_backend(backend).forward(
+    return backend_module("egru_scan", backend).forward(
         gates_x, recurrent_kernel, recurrent_bias, threshold, y0, h0, keep, keep_rate,
         batch_sizes, dampening, support, save, event_driven,
     )  # fmt: skip
@@ -91,7 +81,7 @@ def egru_scan_backward_op(
     backend: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of gates_x, recurrent_kernel, recurrent_bias, threshold, y0, h0."""
-    return load_backend(backend).backward(
+    return backend_module("egru_scan", backend).backward(
         grad_y, grad_c, grad_h, gates, candidate, y, c, recurrent_kernel, recurrent_bias,
         threshold, y0, h0, keep, keep_rate, batch_sizes, dampening, support,
     )  # fmt: skip
@@ -118,10 +108,11 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]
     ctx.save_for_backward(
         gates, candidate, y, c, recurrent_kernel, recurrent_bias, threshold, y0, h0, keep
     )
-    ctx.keep_rate, ctx.batch_sizes, ctx.dampening, ctx.support, _, _, ctx.backend = rest
+    ctx.keep_rate, ctx.batch_sizes, ctx.dampening, ctx.support, ctx.save, _, ctx.backend = rest
 
 
 def _backward(ctx: Any, grad_y: Tensor, grad_c: Tensor, grad_h: Tensor, *_: Any) -> Any:
+    check_recorded("egru_scan", ctx.save)
     gates, candidate, y, c, *weights, y0, h0, keep = ctx.saved_tensors
     grads = egru_scan_backward_op(
         grad_y.contiguous(), grad_c.contiguous(), grad_h.contiguous(), gates, candidate, y, c,

@@ -1,14 +1,12 @@
 """event_matmul: the product of an event vector with a matrix, reading only rows that fired."""
 
 from math import isfinite
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from ...common.dispatch import can_be_read, is_unwatched, refuse_transforms
-from . import reference
-from .op import event_matmul_dense, event_matmul_rows, load_backend
+from ...common.dispatch import can_be_read, choose
+from .op import event_matmul_dense, event_matmul_rows
 from .rows import CompressedRows, compress_rows, quantize_rows
 
 __all__ = ["CompressedRows", "compress_rows", "event_matmul", "quantize_rows"]
@@ -54,15 +52,13 @@ def event_matmul(
         BackendError: one of torch.func's transforms or a forward-mode tangent on a fast backend;
             the reference takes them.
     """
-    compressed = isinstance(weight, CompressedRows)
     _check_dtypes(events, weight, scale, bias)
     _check_shapes(events, weight, scale, bias)
     flat = _as_batch(events)
-    if compressed:
-        matrix = weight.values, weight.columns, weight.row_starts, weight.scale, weight.shape[1]
+    if isinstance(weight, CompressedRows):
+        out = _rows(flat, weight)
     else:
-        matrix = weight, scale
-    out = _run(flat, matrix, compressed)
+        out = _dense(flat, weight, scale)
     if bias is not None:
         out = out + bias
         out = out if out.dtype == events.dtype else out.to(events.dtype)
@@ -78,25 +74,20 @@ def _as_batch(events: Tensor) -> Tensor:
     return events if events.ndim == 2 else events.flatten(0, -2)
 
 
-def _run(events: Tensor, matrix: tuple[Any, ...], compressed: bool) -> Tensor:
-    operator = event_matmul_rows if compressed else event_matmul_dense
-    tensors = events, *(matrix[:1] if matrix[1] is None else matrix[:2])
-    unwatched = is_unwatched(tensors)
-    if not unwatched and (
-        torch.compiler.is_compiling() or torch.jit.is_tracing() or events.is_meta
-    ):
-        return operator(events, *matrix)
-    backend = load_backend(events)
-    forward = backend.forward_rows if compressed else backend.forward
-    # The reference is differentiable in any order and mode.
-    if backend is reference:
-        return forward(events, *matrix)
-    refuse_transforms("event_matmul", backend.__name__.rpartition(".")[2], tensors)
-    differentiates = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-    # PyTorch's dispatcher costs as much as a token.
-    if unwatched and events.is_cpu and not differentiates:
-        return forward(events, *matrix)
-    return operator(events, *matrix)
+def _dense(events: Tensor, weight: Tensor, scale: Tensor | None) -> Tensor:
+    tensors = (events, weight) if scale is None else (events, weight, scale)
+    choice = choose("event_matmul", tensors)
+    if choice.module is None:
+        return event_matmul_dense(events, weight, scale, choice.backend)
+    return choice.module.forward(events, weight, scale)
+
+
+def _rows(events: Tensor, rows: CompressedRows) -> Tensor:
+    choice = choose("event_matmul", (events, rows.values))
+    matrix = rows.values, rows.columns, rows.row_starts, rows.scale, rows.shape[1]
+    if choice.module is None:
+        return event_matmul_rows(events, *matrix, choice.backend)
+    return choice.module.forward_rows(events, *matrix)
 
 
 def _check_dtypes(

@@ -1,7 +1,7 @@
 """The event product as PyTorch operators: fake kernels and exact gradients.
 
-    evenfall::event_matmul(events, weight, scale)
-    evenfall::event_matmul_rows(events, values, columns, row_starts, scale, n_out)
+    evenfall::event_matmul(events, weight, scale, backend)
+    evenfall::event_matmul_rows(events, values, columns, row_starts, scale, n_out, backend)
 
 With G = dL/dout (N, O), E events (N, I), W weight (I, O), s scale (I,):
 
@@ -15,21 +15,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from evenfall.backends import select
-
+from ...common.dispatch import backend_module
 from .reference import accumulation_dtype, to_dense
 
 
-def load_backend(events: Tensor) -> Any:
-    """The backend module that serves the device and the dtype of `events`."""
-    return select("event_matmul", device=events.device.type, dtype=events.dtype).load()
-
-
 @torch.library.custom_op("evenfall::event_matmul", mutates_args=())
-def event_matmul_dense(events: Tensor, weight: Tensor, scale: Tensor | None) -> Tensor:
+def event_matmul_dense(
+    events: Tensor, weight: Tensor, scale: Tensor | None, backend: str
+) -> Tensor:
     """events (N, I), weight (I, O), scale (I,) -> (N, O) in the dtype of events."""
     _check_width(events, len(weight))
-    return load_backend(events).forward(events, weight, scale)
+    return backend_module("event_matmul", backend).forward(events, weight, scale)
 
 
 @torch.library.custom_op("evenfall::event_matmul_rows", mutates_args=())
@@ -40,11 +36,12 @@ def event_matmul_rows(
     row_starts: Tensor,
     scale: Tensor | None,
     n_out: int,
+    backend: str,
 ) -> Tensor:
     """The same for compressed rows: values and columns (nnz,), row_starts (I + 1,)."""
     _check_width(events, len(row_starts) - 1)
-    backend = load_backend(events)
-    return backend.forward_rows(events, values, columns, row_starts, scale, n_out)
+    module = backend_module("event_matmul", backend)
+    return module.forward_rows(events, values, columns, row_starts, scale, n_out)
 
 
 def _check_width(events: Tensor, units: int) -> None:
@@ -54,7 +51,7 @@ def _check_width(events: Tensor, units: int) -> None:
 
 
 @event_matmul_dense.register_fake
-def _(events: Tensor, weight: Tensor, scale: Tensor | None) -> Tensor:
+def _(events: Tensor, weight: Tensor, scale: Tensor | None, backend: str) -> Tensor:
     return events.new_empty(events.shape[0], weight.shape[1])
 
 
@@ -66,23 +63,24 @@ def _(
     row_starts: Tensor,
     scale: Tensor | None,
     n_out: int,
+    backend: str,
 ) -> Tensor:
     return events.new_empty(events.shape[0], n_out)
 
 
 def _save_dense(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs)
+    ctx.save_for_backward(*inputs[:3])
 
 
 def _save_rows(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    events, *matrix, n_out = inputs
+    events, *matrix, n_out, _ = inputs
     ctx.dtype, ctx.n_out = events.dtype, n_out
     ctx.save_for_backward(*matrix)
 
 
 def _backward_dense(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     events, weight, scale = ctx.saved_tensors
-    needs_events, needs_weight, needs_scale = ctx.needs_input_grad
+    needs_events, needs_weight, needs_scale, _ = ctx.needs_input_grad
     dtype = accumulation_dtype(events.dtype, weight.dtype)
     grad, wide_events = grad.to(dtype), events.to(dtype)
     factor = 1 if scale is None else scale.to(dtype)
@@ -93,7 +91,7 @@ def _backward_dense(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         d_scale = (wide_events * product).sum(0).to(scale.dtype) if needs_scale else None
     if needs_weight:
         d_weight = ((wide_events * factor).t() @ grad).to(weight.dtype)
-    return d_events, d_weight, d_scale
+    return d_events, d_weight, d_scale, None
 
 
 def _backward_rows(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -103,7 +101,7 @@ def _backward_rows(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     d_events = grad.to(dtype) @ dense.t()
     if scale is not None:
         d_events = d_events * scale.to(dtype)
-    return d_events.to(ctx.dtype), None, None, None, None, None
+    return d_events.to(ctx.dtype), *[None] * 6
 
 
 event_matmul_dense.register_autograd(_backward_dense, setup_context=_save_dense)

@@ -13,19 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from evenfall.backends import candidates
-
+from ...common.dispatch import backend_module, check_recorded
 from .outputs import empty_gradients, empty_outputs
 
 
-def load_backend(name: str) -> Any:
-    """The module of this backend: forward, backward, and CHUNK, the steps between kept states.
-
-    An operator gets the name as an argument, so that the backward pass, which autograd may run
-    outside of `use_backend`, reads the states as the same backend kept them.
-    """
-    kernel = next(k for k in candidates("selective_scan") if k.backend == name)
-    return kernel.load()
+def _backend(name: str) -> Any:
+    """Its forward, its backward, and CHUNK, the steps between the states it saves."""
+    return backend_module("selective_scan", name)
 
 
 @torch.library.custom_op("evenfall::selective_scan", mutates_args=())
@@ -49,7 +43,7 @@ def selective_scan_op(
     save: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """y (B, D, L), the last state (S, D, N), and with `save` the states before each chunk."""
-    return load_backend(backend).forward(
+    return _backend(backend).forward(
         u, delta, A, B, C, D, z, delta_bias, step, step_scale, weight, initial_state, cu_seqlens,
         delta_softplus, zoh, save,
     )  # fmt: skip
@@ -62,7 +56,7 @@ def _(
     initial_state: Tensor, cu_seqlens: Tensor | None, delta_softplus: bool, zoh: bool,
     backend: str, save: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    return empty_outputs(u, B, initial_state, save, load_backend(backend).CHUNK)
+    return empty_outputs(u, B, initial_state, save, _backend(backend).CHUNK)
 
 
 @torch.library.custom_op("evenfall::selective_scan_backward", mutates_args=())
@@ -90,7 +84,7 @@ def selective_scan_backward_op(
     Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor
 ]:
     """Gradients of u to initial_state, in the order of the arguments; an empty one for None."""
-    return load_backend(backend).backward(
+    return _backend(backend).backward(
         grad_y, grad_last, kept, u, delta, A, B, C, D, z, delta_bias, step, step_scale, weight,
         initial_state, cu_seqlens, delta_softplus, zoh,
     )  # fmt: skip
@@ -104,12 +98,13 @@ def _(
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    tensors, ctx.options = inputs[:13], inputs[13:16]
+    tensors, ctx.options, ctx.save = inputs[:13], inputs[13:16], inputs[16]
     ctx.mark_non_differentiable(output[2])
     ctx.save_for_backward(output[2], *tensors)
 
 
 def _backward(ctx: Any, grad_y: Tensor, grad_last: Tensor, _: Any) -> Any:
+    check_recorded("selective_scan", ctx.save)
     kept, *tensors = ctx.saved_tensors
     grads = selective_scan_backward_op(grad_y, grad_last, kept, *tensors, *ctx.options)
     wanted = (

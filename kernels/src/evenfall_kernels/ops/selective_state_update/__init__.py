@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ...common.dispatch import is_unwatched, refuse_transforms
+from ...common.dispatch import choose
 from . import reference
-from .op import load_backend, selective_state_update_op
+from .op import selective_state_update_op
 
 __all__ = ["selective_state_update"]
 
@@ -52,6 +52,8 @@ def selective_state_update(
     Raises:
         TypeError: an argument is not a floating-point tensor.
         ValueError: shapes or devices do not match.
+        BackendError: torch.func's transforms or forward mode with a backend other than
+            "reference".
 
     Source: Gu and Dao, "Mamba: Linear-Time Sequence Modeling with Selective State Spaces",
     arXiv 2312.00752, equation 2; the signature is that of the mamba_ssm package.
@@ -70,15 +72,11 @@ def selective_state_update(
         advanced, out = reference.advance(before, *arguments[1:])
         state.copy_(advanced)
         return out
-    if torch.compiler.is_compiling() or x.is_meta:
-        return selective_state_update_op(*arguments)
-    backend = load_backend(x, state)
-    if backend is not reference:
-        name = backend.__name__.rpartition(".")[2]
-        refuse_transforms("selective_state_update", name, tensors.values())
-    if x.is_cpu and is_unwatched(tensors.values()):
-        return backend.step(*arguments)
-    return selective_state_update_op(*arguments)
+    dtype = torch.float64 if torch.float64 in (x.dtype, state.dtype) else x.dtype
+    choice = choose("selective_state_update", list(tensors.values()), dtype)
+    if choice.module is None:
+        return selective_state_update_op(*arguments, choice.backend)
+    return choice.module.step(*arguments)
 
 
 def _check(tensors: dict[str, Tensor]) -> None:
@@ -91,7 +89,7 @@ def _check(tensors: dict[str, Tensor]) -> None:
     if state.dim() != 3:
         raise ValueError(f"state must have shape (batch, dim, n), got {tuple(state.shape)}")
     batch, dim, n = state.shape
-    projections = (batch, n)
+    projections: tuple[int, ...] = (batch, n)
     if B.dim() == 3:
         groups = B.shape[1]
         if groups == 0 or dim % groups:
