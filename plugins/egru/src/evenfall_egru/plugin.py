@@ -47,6 +47,18 @@ def evenfall_register_counters(register: Callable[..., Any]) -> None:
 
 
 @hookimpl
+def evenfall_register_trainers(register: Callable[..., Any]) -> None:
+    """Register the training of language models."""
+    register(
+        "egru",
+        "evenfall_egru.training.trainer_entry",
+        summary="language models on a text",
+        metric="perplexity",
+        greater_is_better=False,
+    )
+
+
+@hookimpl
 def evenfall_register_commands(register: Callable[..., Any]) -> None:
     """Register `evenfall egru`."""
     register("egru", "evenfall_egru.cli:app", summary="EGRU language models: train, write, pack.")

@@ -1,4 +1,4 @@
-"""Entry point: names the layers, models, checkpoints and command without importing a framework."""
+"""Entry point: names what the plugin has without importing a framework."""
 
 from __future__ import annotations
 
@@ -44,6 +44,18 @@ def evenfall_register_checkpoints(register: Callable[..., Any]) -> None:
             folder=f"hub_cards/{name}",
             summary=f"{what}; loads with {model}.from_pretrained",
         )
+
+
+@hookimpl
+def evenfall_register_trainers(register: Callable[..., Any]) -> None:
+    """Register the training of classifiers."""
+    register(
+        "stream",
+        "evenfall_stream.training.trainer_entry",
+        summary="classifiers of clouds and recordings",
+        metric="accuracy",
+        greater_is_better=True,
+    )
 
 
 @hookimpl

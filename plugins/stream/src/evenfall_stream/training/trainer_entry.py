@@ -1,0 +1,31 @@
+"""The registered trainer "stream": an `evenfall.trainers.Trainer`, as a module."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..models.loading import load_checkpoint
+from .evaluation import evaluate_recipe
+from .loading import checkpoint_recipe
+from .recipe import Recipe, load_recipe
+from .run import train
+
+__all__ = ["Recipe", "evaluate", "load_recipe", "train"]
+
+
+def evaluate(folder: str | Path, data: str | Path, split: str) -> dict[str, Any]:
+    """Accuracy, confusion and loss on a split of the data set that the model was trained on.
+
+    Args:
+        folder: a classifier with its recipe, such as a run's best/.
+        data: folder or file of the data set.
+        split: one of the data set's splits.
+
+    Raises:
+        FileNotFoundError: no model, recipe or data.
+        ValueError: no such split, or the model has other classes than the data set.
+    """
+    recipe = checkpoint_recipe(folder)
+    options = {"batch_size": recipe.batch_size}
+    return evaluate_recipe(load_checkpoint(folder), recipe, data, split, **options)
