@@ -12,7 +12,19 @@ from typing import Any
 
 import pytest
 
-from evenfall.hub import card_text, hub_split, machine, today, versions, write_card, write_results
+from evenfall.hub import (
+    card_text,
+    hub_split,
+    machine,
+    markdown_table,
+    model_card,
+    pack_folder,
+    recipe_text,
+    today,
+    versions,
+    write_card,
+    write_results,
+)
 
 
 def card(results: dict[str, Any]) -> str:
@@ -77,3 +89,55 @@ def test_versions_are_those_installed() -> None:
 
 def test_today_is_a_date() -> None:
     assert re.fullmatch(r"20\d\d-[01]\d-[0-3]\d", today())
+
+
+def test_a_folder_is_packed_whole_or_not_at_all(tmp_path: Path) -> None:
+    def fill(folder: Path) -> dict[str, Any]:
+        (folder / "weights").write_text("w")
+        return {"name": "tiny", "scores": [98.5], "machine": {"cores": 2}}
+
+    def pack(make_card: Any = card, **options: Any) -> Path:
+        return pack_folder(
+            tmp_path / "tiny", fill, make_card, command="make", packages=["pytest"], **options
+        )
+
+    def nothing(_: dict[str, Any]) -> str:
+        raise KeyError("accuracy")
+
+    with pytest.raises(ValueError, match="lacks what the card needs: 'accuracy'"):
+        pack(nothing)
+    assert not list(tmp_path.iterdir())
+    folder = pack()
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "README.md", "results.json", "weights",
+    ]  # fmt: skip
+    results = json.loads((folder / "results.json").read_text())
+    assert list(results) == [
+        "checkpoint", "command", "date", "name", "scores", "machine", "versions",
+    ]  # fmt: skip
+    assert (results["checkpoint"], results["command"]) == ("tiny", "make")
+    assert list(results["versions"]) == ["python", "pytest"]
+    with pytest.raises(FileExistsError, match="exists already"):
+        pack()
+    assert pack(replace=True) == folder
+
+
+def test_a_model_card_has_the_evaluations_as_metadata() -> None:
+    hub = pytest.importorskip("huggingface_hub")
+    evaluation = {
+        "task_type": "other", "dataset_type": "d", "dataset_name": "D", "dataset_split": "valid",
+        "metric_type": "accuracy", "metric_value": 98.5,
+    }  # fmt: skip
+    made = model_card("# {name}", {"name": "tiny"}, [evaluation], model_name="tiny", tags=["a"])
+    read = hub.ModelCard(str(made))
+    (result,) = read.data.eval_results
+    assert (result.dataset_split, result.metric_value) == ("validation", 98.5)
+    assert read.data.license == "apache-2.0" and read.text.strip() == "# tiny"
+    with pytest.raises(KeyError, match="name"):
+        model_card("# {name}", {}, [])
+
+
+def test_tables_and_recipes_as_cards_show_them() -> None:
+    table = markdown_table(("class", "examples:"), [("ball", 7)])
+    assert table == "| class | examples |\n|---|---:|\n| ball | 7 |"
+    assert recipe_text({"epochs": 2, "betas": [0.9]}) == "epochs: 2\nbetas:\n- 0.9"

@@ -1,8 +1,8 @@
 """What every published checkpoint folder records: results, where they were measured, a card.
 
 The plugins say what is in the results and in the card; this module only writes both, and knows
-neither models nor the hub. `results.json` comes first and the card is made from it, so that no
-figure of a card is written by hand.
+no models. `results.json` comes first and the card is made from it, so that no figure of a card is
+written by hand.
 """
 
 from __future__ import annotations
@@ -10,15 +10,56 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from .files import write_text
+from .files import write_text, written_aside
 
 RESULTS, CARD = "results.json", "README.md"
+
+
+def pack_folder(
+    output: str | Path,
+    fill: Callable[[Path], dict[str, Any]],
+    make_card: Callable[[dict[str, Any]], object],
+    *,
+    command: str,
+    packages: Sequence[str],
+    replace: bool = False,
+) -> Path:
+    """Make the folder to publish: what `fill` writes, results.json, and the card made from it.
+
+    Args:
+        output: the folder; appears whole or not at all, and is the checkpoint's name.
+        fill: called with the folder to write weights, recipe and pictures; returns the results,
+            "machine" among them.
+        make_card: as for write_card.
+        command: that made the folder, for the card.
+        packages: distributions whose versions the results name.
+        replace: whether `output` may be replaced.
+
+    Returns:
+        `output`.
+
+    Raises:
+        FileExistsError: `output` exists and may not be replaced.
+        ValueError: the results lack something that the card states.
+    """
+    output = Path(output)
+    with written_aside(output, replace=replace) as folder:
+        results = {
+            "checkpoint": output.name,
+            "command": command,
+            "date": today(),
+            **fill(folder),
+            "versions": versions(*packages),
+        }
+        write_results(folder, results)
+        write_card(folder, make_card)
+    return output
 
 
 def write_results(folder: str | Path, results: dict[str, Any]) -> Path:
@@ -49,6 +90,52 @@ def write_card(folder: str | Path, make_card: Callable[[dict[str, Any]], object]
     except (KeyError, StopIteration) as error:
         raise ValueError(f"{file} lacks what the card needs: {error}") from error
     return write_text(Path(folder) / CARD, str(card))
+
+
+def model_card(
+    template: str,
+    values: Mapping[str, Any],
+    evaluations: Iterable[Mapping[str, Any]],
+    **metadata: Any,
+) -> Any:
+    """A huggingface_hub ModelCard, with the evaluations in its metadata as the Hub shows them.
+
+    Args:
+        template: the text, with the names of `values` in braces.
+        values: what stands in the text.
+        evaluations: of each the arguments of huggingface_hub's EvalResult; `dataset_split` is the
+            project's name of the split.
+        **metadata: the other arguments of huggingface_hub's ModelCardData.
+
+    Raises:
+        KeyError: the template has a name that `values` lacks.
+    """
+    from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+    results = [
+        EvalResult(**{**found, "dataset_split": hub_split(found["dataset_split"])})
+        for found in evaluations
+    ]
+    data = ModelCardData(license="apache-2.0", eval_results=results, **metadata)
+    return ModelCard(card_text(data.to_yaml(), template.format(**values)))
+
+
+def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table in Markdown; a heading that ends in a colon has its column on the right, as there."""
+    rules = ["---:" if heading.endswith(":") else "---" for heading in headings]
+    lines = [
+        f"| {' | '.join(heading.removesuffix(':') for heading in headings)} |",
+        f"|{'|'.join(rules)}|",
+        *(f"| {' | '.join(map(str, row))} |" for row in rows),
+    ]
+    return "\n".join(lines)
+
+
+def recipe_text(recipe: Mapping[str, Any]) -> str:
+    """A recipe as YAML, as a card shows it."""
+    import yaml
+
+    return str(yaml.safe_dump(dict(recipe), sort_keys=False)).strip()
 
 
 def card_text(metadata: str, text: str) -> str:

@@ -11,6 +11,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from evenfall.files import write_text
+from evenfall.hub import markdown_table
 from evenfall.trainers import Trainer
 
 from .grid_file import Cell, GridFile, cell_recipe, list_cells, read_grid
@@ -141,14 +142,17 @@ def _spread(found: list[Any]) -> dict[str, Any]:
 def grid_table(table: dict[str, Any]) -> str:
     """The table of run_grid as Markdown: a row for each cell and split, mean ± deviation."""
     metrics = list(dict.fromkeys(m for c in table["cells"] for s in c["figures"].values() for m in s))
-    lines = [
-        f"| cell | split | runs | {' | '.join(metrics)} |",
-        "|---|---|---:|" + "---:|" * len(metrics),
+    rows = [
+        (
+            cell["cell"],
+            split,
+            len(cell["runs"]),
+            *(_score(figures.get(metric)) for metric in metrics),
+        )
+        for cell in table["cells"]
+        for split, figures in cell["figures"].items()
     ]
-    for cell in table["cells"]:
-        for split, figures in cell["figures"].items():
-            cells = [_score(figures.get(metric)) for metric in metrics]
-            lines.append(f"| {cell['cell']} | {split} | {len(cell['runs'])} | {' | '.join(cells)} |")
+    lines = [markdown_table(("cell", "split", "runs:", *(f"{m}:" for m in metrics)), rows)]
     for cell in table["cells"]:
         lines += [f"\n{cell['cell']}, {run} failed: {why}" for run, why in cell["failures"].items()]
     return "\n".join(lines) + "\n"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,10 @@ from typing import Any
 import torch
 import yaml
 
-from evenfall.files import file_aside, written_aside
-from evenfall.hub import machine, today, versions, write_card, write_results
+from evenfall.files import file_aside
+from evenfall.hub import machine, pack_folder
 from evenfall.pictures import draw_raster
+from evenfall.runs import Progress
 
 from ..evaluation.perplexity import evaluate_tokens
 from ..loading import load_checkpoint, record_events
@@ -41,7 +41,7 @@ def pack(
     dtype: str = "bfloat16",
     picture: str | Path | None = None,
     replace: bool = False,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Round the weights to `dtype`, evaluate what is left of them, and write the folder.
 
@@ -71,29 +71,27 @@ def pack(
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(parameter.to(stored))
-    name = Path(output).name
-    with written_aside(output, replace=replace) as folder:
+
+    def fill(folder: Path) -> dict[str, Any]:
         fill_hub_folder(model, tokenizer, folder, dtype=stored)
         shutil.copyfile(recipe, folder / "recipe.yaml")
         size = (folder / "model.safetensors").stat().st_size
         if size > MOST_BYTES:
             raise ValueError(f"model.safetensors has {size} bytes, want at most {MOST_BYTES}")
-        results = {
-            "checkpoint": name,
-            "command": f"evenfall egru pack RUN/best --data PTB --output {name} --dtype {dtype}",
-            "date": today(),
-            "machine": machine(),
-            "versions": versions(*_PACKAGES),
+        draw_sample(model, tokenizer, folder / "raster.png")
+        return {
+            "machine": machine(model.device.type),
             "model": _sizes(model, dtype, size),
             "training": _training(Path(checkpoint), recipe),
             "evaluations": _evaluate(model, tokenizer, data, progress),
         }
-        write_results(folder, results)
-        write_card(folder, make_card)
-        draw_sample(model, tokenizer, folder / "raster.png")
-        if picture is not None:
-            with file_aside(picture) as aside:
-                shutil.copyfile(folder / "raster.png", aside)
+
+    name = Path(output).name
+    command = f"evenfall egru pack RUN/best --data PTB --output {name} --dtype {dtype}"
+    pack_folder(output, fill, make_card, command=command, packages=_PACKAGES, replace=replace)
+    if picture is not None:
+        with file_aside(picture) as aside:
+            shutil.copyfile(Path(output) / "raster.png", aside)
     return Path(output)
 
 
@@ -137,7 +135,7 @@ def _training(checkpoint: Path, recipe: Path) -> dict[str, Any]:
 
 
 def _evaluate(
-    model: Any, tokenizer: Any, data: str | Path, progress: Callable[[str, int, int], None] | None
+    model: Any, tokenizer: Any, data: str | Path, progress: Progress | None
 ) -> list[dict[str, Any]]:
     results = []
     for split in ("valid", "test"):

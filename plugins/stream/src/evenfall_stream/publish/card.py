@@ -8,28 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from evenfall.hub import card_text, hub_split
+from evenfall.hub import markdown_table, model_card, recipe_text
 
 _DATA = Path(__file__).parent / "data"
 _TEXT = (_DATA / "card.md").read_text(encoding="utf-8")
 _WORDS = yaml.safe_load((_DATA / "card.yaml").read_text(encoding="utf-8"))
 
 
-def make_card(results: dict[str, Any]) -> ModelCard:
+def make_card(results: dict[str, Any]) -> Any:
     """The card as huggingface_hub's ModelCard, with the results as evaluation metadata."""
     name, kind = results["checkpoint"], results["kind"]
     words = {**_WORDS["any"], **_WORDS[kind], **_WORDS.get(results["dataset"], {})}
     published = [found for found in results["evaluations"] if found["published"]]
-    data = ModelCardData(
-        model_name=name,
-        license="apache-2.0",
-        library_name="evenfall",
-        tags=["stream", "state-space-model", "torch_geometric", *words["tags"]],
-        metrics=["accuracy"],
-        eval_results=[_result(found, results["dataset"], words) for found in published],
-    )
     own = [row for row in results["summary"] if row["model"] == published[0]["model"]]
     runs = own[0]["runs"]
     classes = results["classes"] or []
@@ -53,39 +44,46 @@ def make_card(results: dict[str, Any]) -> ModelCard:
         "per_class": _per_class(published[-1]),
         "pictures": words["pictures"],
         "command": results["command"],
-        "recipe": yaml.safe_dump(results["recipe"], sort_keys=False).strip(),
+        "recipe": recipe_text(results["recipe"]),
         "limits": _wrapped(words["limits"]),
         "source": words["source"],
     }
-    return ModelCard(card_text(data.to_yaml(), _TEXT.format(**values)))
+    return model_card(
+        _TEXT,
+        values,
+        [_result(found, results["dataset"], words) for found in published],
+        model_name=name,
+        library_name="evenfall",
+        tags=["stream", "state-space-model", "torch_geometric", *words["tags"]],
+        metrics=["accuracy"],
+    )
 
 
 def _wrapped(text: str) -> str:
     return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
 
 
-def _result(found: dict[str, Any], dataset: str, words: dict[str, Any]) -> EvalResult:
-    return EvalResult(
-        task_type=words["task_type"],
-        task_name=words["task_name"],
-        dataset_type=dataset,
-        dataset_name=words["dataset"],
-        dataset_split=hub_split(found["split"]),
-        metric_type="accuracy",
-        metric_value=round(100 * found["accuracy"], 2),
-    )
+def _result(found: dict[str, Any], dataset: str, words: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "task_type": words["task_type"],
+        "task_name": words["task_name"],
+        "dataset_type": dataset,
+        "dataset_name": words["dataset"],
+        "dataset_split": found["split"],
+        "metric_type": "accuracy",
+        "metric_value": round(100 * found["accuracy"], 2),
+    }
 
 
 def _summary(rows: list[dict[str, Any]]) -> str:
-    return "\n".join([
-        "| model | parameters | split | examples | seeds | accuracy |",
-        "|---|---:|---|---:|---|---:|",
-        *(
-            f"| {row['model']} | {row['parameters']:,} | {row['split']} | {row['examples']:,} | "
-            f"{', '.join(str(seed) for seed in row['seeds'])} | {_score(row)} |"
+    return markdown_table(
+        ("model", "parameters:", "split", "examples:", "seeds", "accuracy:"),
+        [
+            (row["model"], f"{row['parameters']:,}", row["split"], f"{row['examples']:,}",
+             ", ".join(map(str, row["seeds"])), _score(row))
             for row in rows
-        ),
-    ])  # fmt: skip
+        ],
+    )  # fmt: skip
 
 
 def _differences(found: dict[str, dict[str, Any]]) -> str:
@@ -103,11 +101,10 @@ def _score(row: dict[str, Any]) -> str:
 
 
 def _per_class(found: dict[str, Any]) -> str:
+    classes = zip(found["class_accuracy"].items(), found["confusion"], strict=True)
     rows = [
-        f"| {name} | {sum(row):,} | {'-' if value is None else f'{100 * value:.1f} %'} |"
-        for (name, value), row in zip(
-            found["class_accuracy"].items(), found["confusion"], strict=True
-        )
+        (name, f"{sum(row):,}", "-" if value is None else f"{100 * value:.1f} %")
+        for (name, value), row in classes
     ]
-    total = f"| all | {found['examples']:,} | {100 * found['accuracy']:.2f} % |"
-    return "\n".join(["| class | examples | accuracy |\n|---|---:|---:|", *rows, total])
+    total = ("all", f"{found['examples']:,}", f"{100 * found['accuracy']:.2f} %")
+    return markdown_table(("class", "examples:", "accuracy:"), [*rows, total])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from evenfall.files import written_aside
-from evenfall.hub import machine, today, versions, write_card, write_results
+from evenfall.hub import machine, pack_folder
+from evenfall.runs import Progress
 
 from ..models.loading import Classifier, load_checkpoint
 from ..pictures import draw_evaluation
@@ -21,7 +21,6 @@ from ..training import Recipe, checkpoint_recipe
 from ..training.evaluation import evaluate_recipe
 from .card import make_card
 
-Report = Callable[[str, int, int], None]
 OWN = "this model"
 _PACKAGES = ("evenfall-stream", "evenfall-kernels", "torch", "torch-geometric")
 
@@ -47,7 +46,7 @@ def pack(
     note: str = "",
     command: str = "",
     replace: bool = False,
-    progress: Report | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Evaluate runs, publish the one that is best on the first split, and write what was found.
 
@@ -81,8 +80,8 @@ def pack(
             "splits: the first one chooses among the runs, which test must not; "
             "name valid first, or a single run"
         )
-    output = Path(output)
-    with written_aside(output, replace=replace) as folder:
+
+    def fill(folder: Path) -> dict[str, Any]:
         groups = {OWN: runs, **(baselines or {})}
         entries = [_open(label, run) for label, group in groups.items() for run in group]
         _check_alike(entries)
@@ -96,15 +95,16 @@ def pack(
         own = [entry for entry in entries if entry.label == OWN]
         best = max(own, key=lambda entry: entry.found[splits[0]]["accuracy"])
         draw_evaluation(best.found[splits[-1]], best.model, best.recipe, data, splits[-1], folder)
-        results = _results(output.name, entries, best, splits)
-        write_results(folder, {**results, "note": note, "command": command})
         shutil.copyfile(best.folder / "recipe.yaml", folder / "recipe.yaml")
         log = best.folder.parent / "log.jsonl"
         if log.is_file():
             shutil.copyfile(log, folder / "log.jsonl")
-        write_card(folder, make_card)
         best.model.save_pretrained(folder)
-    return output
+        return {**_results(entries, best, splits), "note": note}
+
+    return pack_folder(
+        output, fill, make_card, command=command, packages=_PACKAGES, replace=replace
+    )
 
 
 def _open(label: str, run: str | Path) -> _Entry:
@@ -130,13 +130,9 @@ def _choices(recipe: Recipe) -> dict[str, Any]:
     return {**asdict(recipe), "seed": None, "dataset_options": options}
 
 
-def _results(
-    name: str, entries: list[_Entry], best: _Entry, splits: Sequence[str]
-) -> dict[str, Any]:
+def _results(entries: list[_Entry], best: _Entry, splits: Sequence[str]) -> dict[str, Any]:
     model = best.model
     return {
-        "checkpoint": name,
-        "date": today(),
         "kind": type(model).__name__,
         "dataset": best.recipe.dataset,
         "classes": model.class_names,
@@ -157,7 +153,6 @@ def _results(
             for split, found in entry.found.items()
         ],
         "machine": machine(next(model.parameters()).device.type),
-        "versions": versions(*_PACKAGES),
     }
 
 
