@@ -124,7 +124,7 @@ def _last(
     mask = attention_mask[:, attention_mask.shape[1] - y.shape[1] :]
     position = torch.arange(y.shape[1], device=y.device)
     end = torch.where(mask != 0, position, -1).amax(1).clamp_min(0)
-    return y[torch.arange(len(y), device=y.device), end]
+    return y.gather(1, end[:, None, None].expand(-1, 1, y.shape[-1])).squeeze(1)
 
 
 __all__ = ["EgruForSequenceClassification"]

@@ -17,13 +17,14 @@ from .configuration_egru import EgruConfig
 from .layer_egru import EgruDecoder, EgruLayer, locked_dropout
 from .loss_egru import chunked_cross_entropy, share_of_batch
 from .packing_egru import packed_texts, without_first
-from .padding_egru import real_tokens, scatter_rows
+from .padding_egru import layout_of
 from .pretrained_egru import (
     EgruCausalLMOutput,
     EgruModelOutput,
     EgruPreTrainedModel,
     wants_dict,
 )
+from .recording_egru import is_recorded
 
 
 class EgruModel(EgruPreTrainedModel):
@@ -93,33 +94,35 @@ class EgruModel(EgruPreTrainedModel):
             position_ids, cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k, seq_idx,
         )  # fmt: skip
         if use_cache is None:
-            use_cache = config.use_cache and texts is None
+            use_cache = config.use_cache and texts is None and not is_recorded()
         x = self._embed(input_ids, inputs_embeds)
         if use_cache and past_key_values is None:
             past_key_values = DynamicCache(config=config)
-        real, cu_seqlens = (
-            real_tokens(attention_mask, batch, steps) if texts is None else (None, texts)
-        )
-        if real is not None:
-            x = x[real][None]
+        layout = layout_of(attention_mask, batch, steps, texts)
+        if past_key_values is not None and attention_mask is not None and is_recorded():
+            raise ValueError(
+                "attention_mask and a cache cannot be recorded together by torch.jit.trace, "
+                "torch.export or an ONNX export; pass use_cache=False"
+            )
+        x = layout.pack(x)
         if self.training and config.embedding_dropout:
-            x = locked_dropout(x, config.embedding_dropout, cu_seqlens)
+            x = locked_dropout(x, config.embedding_dropout, layout.cu_seqlens)
 
         cache_of = cache_layers(past_key_values, len(self.layers))
         hidden, activity, events = (x,), [], []
         for index, layer in enumerate(self.layers):
             if index and self.training and config.hidden_dropout:
-                x = locked_dropout(x, config.hidden_dropout, cu_seqlens)
+                x = locked_dropout(x, config.hidden_dropout, layout.cu_seqlens)
             cached = cache_of[index]
             state = cached.state() if cached is not None else None
-            x, state, fired = self._run_layer(layer, x, state, cu_seqlens, output_events)
+            x, state, fired = self._run_layer(layer, x, state, layout.cu_seqlens, output_events)
             if cached is not None and use_cache:
                 cached.update(*state, steps=steps)
             hidden += (x,)
             if output_events:
-                activity.append(fired.mean() if fired.numel() else fired.sum())
-                events.append(scatter_rows(fired, real, batch, steps))
-        hidden = tuple(scatter_rows(h, real, batch, steps) for h in hidden)
+                activity.append(layout.mean(fired))
+                events.append(layout.unpack(fired))
+        hidden = tuple(layout.unpack(h) for h in hidden)
         output = EgruModelOutput(
             last_hidden_state=hidden[-1],
             past_key_values=past_key_values if use_cache else None,

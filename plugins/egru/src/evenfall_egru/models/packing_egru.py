@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from .padding_egru import real_tokens
+from .recording_egru import is_recorded
 
 
 def packed_texts(
@@ -44,12 +45,25 @@ def packed_texts(
     Raises:
         ValueError: what these say cannot be honoured, or contradicts itself.
     """
+    named = {
+        "position_ids": position_ids, "cu_seq_lens_q": cu_seq_lens_q,
+        "cu_seq_lens_k": cu_seq_lens_k, "max_length_q": max_length_q,
+        "max_length_k": max_length_k, "seq_idx": seq_idx,
+    }  # fmt: skip
+    given = [name for name, value in named.items() if value is not None]
+    if not given:
+        return None
+    if is_recorded():
+        raise ValueError(
+            f"{given[0]} must be None where torch.jit.trace, torch.export or an ONNX export "
+            "records the call: the graph would keep the texts of the recorded call"
+        )
     found: dict[str, list[int]] = {}
     if cu_seq_lens_q is not None:
         found["cu_seq_lens_q"] = _ends_of_lengths(
             steps, cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k
         )
-    elif not (cu_seq_lens_k is None and max_length_q is None and max_length_k is None):
+    elif set(given) - {"position_ids", "seq_idx"}:
         raise ValueError(
             "cu_seq_lens_k, max_length_q and max_length_k need cu_seq_lens_q, got None"
         )
@@ -74,7 +88,7 @@ def packed_texts(
             f"{name} packs {len(ends) - 1} texts, which cannot be combined with a cache: "
             "pass use_cache=False and no past_key_values"
         )
-    if real_tokens(attention_mask, batch, steps)[0] is not None:
+    if attention_mask is not None and not bool(real_tokens(attention_mask, batch, steps).all()):
         raise ValueError(
             f"{name} packs texts, which cannot be combined with zeros in attention_mask"
         )
@@ -139,10 +153,11 @@ def _ends_of_positions(
     if steps < 2:
         return [0, steps]
     positions = position_ids.reshape(-1, steps).cpu()
-    real, _ = real_tokens(attention_mask, batch, steps)
-    if real is not None:
-        _check_masked(positions.expand(batch, steps), real.cpu())
-        return [0, steps]
+    if attention_mask is not None:
+        real = real_tokens(attention_mask, batch, steps).cpu()
+        if not bool(real.all()):
+            _check_masked(positions.expand(batch, steps), real)
+            return [0, steps]
     rise = positions.diff(dim=1)
     if bool((rise > 1).any()):
         raise ValueError(
