@@ -51,6 +51,7 @@ def test_its_command_writes_what_the_page_says(example) -> None:
     assert f"writes `{written}`" in PAGE.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_its_battery_passes(example) -> None:
     pytest.importorskip("torch")
     battery = str(example.folder / "test_leaky.py")
@@ -61,6 +62,7 @@ def test_its_battery_passes(example) -> None:
     assert "38 passed" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_kernel_that_is_wrong_fails_the_battery(example) -> None:
     pytest.importorskip("torch")
     layer = example.folder / "evenfall_leaky" / "layer.py"
