@@ -55,8 +55,8 @@ class OpenDataset(Protocol):
 
         Args:
             path: folder or file of the data.
-            split: "train", "valid" or "test", and whatever else the data set documents. "valid" is
-                never part of "train", nor "test" of either.
+            split: those of "train", "valid" and "test" that the data set has, and what else it
+                documents. "valid" is never part of "train", nor "test" of either.
             options: what the data set documents; it refuses others.
 
         Raises:

@@ -47,6 +47,22 @@ def evenfall_register_checkpoints(register: Callable[..., Any]) -> None:
 
 
 @hookimpl
+def evenfall_register_datasets(register: Callable[..., Any]) -> None:
+    """Register the data sets as arrays, under the names that recipes use."""
+    for name, contents, summary in (
+        ("dvs128-gesture", "events", "gestures seen by an event camera"),
+        ("modelnet10", "points", "clouds of 10 kinds of objects"),
+        ("modelnet40", "points", "clouds of 40 kinds of objects"),
+        ("nmnist", "events", "digits seen by an event camera"),
+        ("scanobjectnn", "points", "scanned objects"),
+        ("shd", "events", "spoken digits as spikes"),
+        ("ssc", "events", "spoken words as spikes"),
+    ):
+        reference = f"evenfall_stream.datasets.arrays:{name.replace('-', '_')}"
+        register(name, reference, contents=contents, summary=summary)
+
+
+@hookimpl
 def evenfall_register_trainers(register: Callable[..., Any]) -> None:
     """Register the training of classifiers."""
     register(

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch_geometric.data import Data, Dataset
 
 from .archives import read_files
-from .readers import check_recording, read_nmnist
+from .readers import Recording, check_recording, read_nmnist
 
 SPLITS = ("train", "valid", "test", "train+valid")
 SUBSET = "NMNISTsmall.tar.gz"
@@ -97,6 +97,11 @@ class NMNIST(Dataset):
         """The recording before `transform`."""
         sample = self._samples[idx]
         return read_nmnist(sample.raw).to_data(sample.label)
+
+    def recording(self, index: int) -> tuple[Recording, int]:
+        """The recording as it was read, and its class, of the item at a position."""
+        sample = self._samples[self.indices()[index]]
+        return read_nmnist(sample.raw), sample.label
 
 
 def _read(path: Path, part: str) -> list[_Sample]:

@@ -56,12 +56,21 @@ class TonicEvents(Dataset):
 
     def get(self, idx: int) -> Data:
         """The recording before `transform`."""
-        events, target = self.source[idx]
+        recording, label = self._read(idx)
+        return recording.to_data(label)
+
+    def recording(self, index: int) -> tuple[Recording, int]:
+        """The recording as it was read, and its class, of the item at a position."""
+        return self._read(self.indices()[index])
+
+    def _read(self, number: int) -> tuple[Recording, int]:
+        events, target = self.source[number]
         try:
             recording = check_recording(self._recording(events), self.sensor_size)
         except ValueError as error:
-            raise ValueError(f"recording {idx} of {type(self.source).__name__}: {error}") from error
-        return recording.to_data(int(target))
+            name = type(self.source).__name__
+            raise ValueError(f"recording {number} of {name}: {error}") from error
+        return recording, int(target)
 
     def _recording(self, events: np.ndarray) -> Recording:
         names = events.dtype.names or ()

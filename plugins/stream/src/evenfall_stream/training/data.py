@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +12,9 @@ import torch
 from torch.utils.data import Dataset, Sampler
 from torch_geometric.data import Data
 
+from evenfall import registry
+
+from ..datasets.from_arrays import open_registered
 from ..seeds import derived_seed, seeded
 
 
@@ -49,16 +53,17 @@ def register_dataset(name: str, make: Callable[..., Dataset]) -> None:
 
 
 def open_dataset(name: str, data: str | Path, split: str, **options: Any) -> Dataset:
-    """One split of a data set.
+    """One split of a data set: of this plugin, of `register_dataset`, or that a plugin registers.
 
     Raises:
         FileNotFoundError: the data is not there.
         ImportError: a package that this data set needs is not installed.
         ValueError: no data set of that name, no such split, or options it does not take.
     """
-    if name not in DATASETS:
-        raise ValueError(f"dataset must be one of {sorted(DATASETS)}, got {name!r}")
-    source = DATASETS[name]
+    known = {*DATASETS, *registry.datasets}
+    if name not in known:
+        raise ValueError(f"dataset must be one of {sorted(known)}, got {name!r}")
+    source = DATASETS.get(name, _Source(partial(open_registered, name), {}))
     make = source.make
     if isinstance(make, str):
         make = getattr(import_module("evenfall_stream.datasets"), make)

@@ -24,7 +24,7 @@ class Recipe:
 
     Attributes:
         task: "points" or "events".
-        dataset: name of a data set, see evenfall_stream.training.data.DATASETS.
+        dataset: name of a data set, as `evenfall datasets` lists them.
         dataset_options: its further keyword arguments.
         train_split: the split that is trained on.
         valid_split: the split that chooses the best epoch; with None the last epoch is kept.

@@ -1,0 +1,87 @@
+"""The data sets as NumPy arrays by name, for models of any framework: `evenfall.datasets`.
+
+Each function opens one split and takes the options of the data set of the same name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch_geometric.data import Dataset
+
+from .modelnet10 import ModelNet10Clouds
+from .modelnet_meshes import modelnet
+from .nmnist import NMNIST
+from .scanobjectnn import ScanObjectNN
+from .tonic import tonic_split
+
+
+class ArrayExamples:
+    """The examples of a data set of torch_geometric, read as arrays.
+
+    Args:
+        dataset: has `classes`, and is read by position.
+        read: called with the data set and a position, returns (arrays by name, class).
+    """
+
+    def __init__(
+        self, dataset: Dataset, read: Callable[[Any, int], tuple[dict[str, np.ndarray], int]]
+    ) -> None:
+        self.dataset, self.read = dataset, read
+        self.classes = list(dataset.classes)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        arrays, label = self.read(self.dataset, range(len(self))[index])
+        return {**arrays, "label": np.asarray(label, np.int64)}
+
+
+def _events(dataset: Any, index: int) -> tuple[dict[str, np.ndarray], int]:
+    recording, label = dataset.recording(index)
+    arrays = recording._asdict()
+    return {name: array for name, array in arrays.items() if array is not None}, label
+
+
+def _points(dataset: Any, index: int) -> tuple[dict[str, np.ndarray], int]:
+    item = dataset[index]
+    return {"pos": item.pos.numpy().copy()}, int(item.y)
+
+
+def nmnist(path: str | Path, split: str) -> ArrayExamples:
+    """N-MNIST; see `evenfall_stream.datasets.NMNIST`."""
+    return ArrayExamples(NMNIST(path, split), _events)
+
+
+def dvs128_gesture(path: str | Path, split: str, *, sort: bool = False) -> ArrayExamples:
+    """DVS128-Gesture, through tonic; see `evenfall_stream.datasets.tonic_split`."""
+    return ArrayExamples(tonic_split(path, "DVSGesture", split, sort=sort), _events)
+
+
+def shd(path: str | Path, split: str, *, sort: bool = False) -> ArrayExamples:
+    """Spiking Heidelberg Digits, through tonic; see `evenfall_stream.datasets.tonic_split`."""
+    return ArrayExamples(tonic_split(path, "SHD", split, sort=sort), _events)
+
+
+def ssc(path: str | Path, split: str, *, sort: bool = False) -> ArrayExamples:
+    """Spiking Speech Commands, through tonic; see `evenfall_stream.datasets.tonic_split`."""
+    return ArrayExamples(tonic_split(path, "SSC", split, sort=sort), _events)
+
+
+def modelnet10(path: str | Path, split: str, *, fold: int = 0) -> ArrayExamples:
+    """ModelNet10 as clouds; see `evenfall_stream.datasets.ModelNet10Clouds`."""
+    return ArrayExamples(ModelNet10Clouds(path, split, fold=fold), _points)
+
+
+def modelnet40(path: str | Path, split: str, *, points: int = 1024) -> ArrayExamples:
+    """ModelNet40, clouds drawn from meshes; see `evenfall_stream.datasets.modelnet`."""
+    return ArrayExamples(modelnet(path, "40", split, points), _points)
+
+
+def scanobjectnn(path: str | Path, split: str, *, variant: str = "objectbg") -> ArrayExamples:
+    """ScanObjectNN; see `evenfall_stream.datasets.ScanObjectNN`."""
+    return ArrayExamples(ScanObjectNN(path, split, variant), _points)

@@ -1,0 +1,80 @@
+"""Data sets that other plugins register, as data sets of torch_geometric."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch_geometric.data import Data, Dataset
+
+from evenfall import registry
+from evenfall.datasets import ArrayDataset
+
+from .readers import Recording
+
+CONTENTS = ("events", "points")
+
+
+class FromArrays(Dataset):
+    """Data(x, pos, y) for events, Data(pos, y) for points, of examples that are arrays.
+
+    Args:
+        examples: of `evenfall.datasets.ArrayDataset`.
+        contents: "events" or "points", what the arrays are.
+    """
+
+    def __init__(self, examples: ArrayDataset, contents: str) -> None:
+        super().__init__()
+        self.examples, self.contents = examples, contents
+        self.classes = list(examples.classes)
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are."""
+        return len(self.classes)
+
+    def len(self) -> int:
+        """Number of examples."""
+        return len(self.examples)
+
+    def get(self, idx: int) -> Data:
+        """One example.
+
+        Raises:
+            ValueError: it lacks an array that its contents must have.
+        """
+        arrays = self.examples[idx]
+        wanted = ("t", "x", "p", "label") if self.contents == "events" else ("pos", "label")
+        absent = [name for name in wanted if name not in arrays]
+        if absent:
+            raise ValueError(
+                f"example {idx}: {self.contents} must have {wanted}, got {sorted(arrays)}"
+            )
+        label = int(arrays["label"])
+        if self.contents == "events":
+            return _recording(arrays).to_data(label)
+        pos = torch.from_numpy(np.array(arrays["pos"]))
+        return Data(pos=pos, y=torch.tensor([label]))
+
+
+def _recording(arrays: Mapping[str, Any]) -> Recording:
+    names = ("t", "x", "y", "p")
+    found = (arrays.get(name) for name in names)
+    return Recording(*(None if one is None else np.asarray(one, np.int64) for one in found))
+
+
+def open_registered(name: str, data: str | Path, split: str, **options: Any) -> FromArrays:
+    """One split of a data set of the registry `evenfall.registry.datasets`.
+
+    Raises:
+        UnknownNameError: no plugin registers one of that name.
+        ValueError: its contents are neither events nor points; no such split.
+        FileNotFoundError: the data is not there.
+    """
+    contents = registry.datasets.provenance(name).metadata.get("contents")
+    if contents not in CONTENTS:
+        raise ValueError(f"dataset {name!r} contains {contents!r}, want one of {CONTENTS}")
+    return FromArrays(registry.datasets.get(name)(data, split, **options), contents)
