@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import pytest
 from typer.testing import CliRunner
 
+from evenfall.cli import tools
 from evenfall.cli.tools import (
     clear_errors,
     make_group,
@@ -118,3 +120,24 @@ def test_tables(capsys: pytest.CaptureFixture[str]) -> None:
     show_rows(("class", "examples"), [("ball", "7")])
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["Figures"] in lines and ["class", "examples"] in lines and ["ball", "7"] in lines
+
+
+def test_full_bars_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[str]] = []
+
+    class Watched(tools.Bars):
+        def update(self, *args: Any, **kwargs: Any) -> None:
+            super().update(*args, **kwargs)
+            seen.append([task.description for task in self.tasks])
+
+    monkeypatch.setattr(tools, "Bars", Watched)
+    with progress_bars() as report:
+        report("epoch 1", 1, 2)
+        report("valid", 1, 2)
+        report("epoch 1", 2, 2)
+        report("epoch 2", 1, 2)
+        report("epoch 1", 1, 2)
+    assert seen[1:] == [
+        ["epoch 1", "valid"], ["epoch 1", "valid"], ["valid", "epoch 2"],
+        ["valid", "epoch 2", "epoch 1"],
+    ]  # fmt: skip

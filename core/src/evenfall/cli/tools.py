@@ -70,7 +70,8 @@ def progress_bar(name: str) -> Iterator[Callable[[int, int], None]]:
 
 @contextmanager
 def progress_bars() -> Iterator[Progress]:
-    """A bar for each name; call what it gives with (name, done, in all). Written to stderr."""
+    """A bar for each name; call what it gives with (name, done, in all). Written to stderr; those
+    that are full go when the next one comes."""
     tasks: dict[str, TaskID] = {}
     columns: tuple[Any, ...] = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
@@ -79,6 +80,9 @@ def progress_bars() -> Iterator[Progress]:
 
         def report(name: str, done: int, total: int) -> None:
             if name not in tasks:
+                full = {task.id for task in bars.tasks if task.finished}
+                for other in [one for one, task in tasks.items() if task in full]:
+                    bars.remove_task(tasks.pop(other))
                 tasks[name] = bars.add_task(name, total=total)
             bars.update(tasks[name], completed=done)
 

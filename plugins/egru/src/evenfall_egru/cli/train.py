@@ -9,6 +9,8 @@ import typer
 
 from evenfall.cli.tools import console, training_output
 
+from .common import quiet_loading
+
 
 def train(
     recipe: Annotated[Path, typer.Argument(help="YAML file with every choice of the run.")],
@@ -23,6 +25,7 @@ def train(
     from ..training import load_recipe
     from ..training import train as run
 
+    quiet_loading()
     with training_output() as report:
         choices = load_recipe(recipe)
         best = run(choices, data, output, resume=resume, save_steps=save_steps, progress=report)
