@@ -22,7 +22,7 @@ from evenfall_stream import (
     StreamConv,
     StreamSegmenter,
 )
-from evenfall_stream.models.arguments import argument_names, plain, taken
+from evenfall_stream.models.arguments import argument_names, call_arguments, plain
 
 SMALL = {"width": 16, "depth": 1, "groups": 8, "neighbors": 4, "head": (8,)}
 
@@ -109,7 +109,7 @@ def test_what_json_cannot_keep_is_refused_by_name() -> None:
     with pytest.raises(TypeError, match="length_scale\\[1\\] must be finite"):
         plain("length_scale", (1.0, float("inf")))
     with pytest.raises(TypeError, match="class_names must be .* got Tensor"):
-        taken(StreamClassifier, (3,), {"class_names": torch.ones(2)})
+        call_arguments(StreamClassifier, (3,), {"class_names": torch.ones(2)})
 
 
 LAYER = {

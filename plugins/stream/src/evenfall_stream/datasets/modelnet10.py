@@ -69,12 +69,12 @@ class ModelNet10Clouds(PointClouds):
         if fold not in range(FOLDS):
             raise ValueError(f"fold must be 0 to {FOLDS - 1}, got {fold!r}")
         clouds = _read(_file_of(Path(path)), "test" if split == "test" else "train")
-        kept = _kept(clouds, split, fold)
+        chosen = _in_split(clouds, split, fold)
         self.split, self.fold = split, fold
-        self.models = clouds.models[kept].tolist()
+        self.models = clouds.models[chosen].tolist()
         # Quantised points differ from the models by shift and scale, which the sphere undoes.
-        pos = unit_sphere(torch.from_numpy(clouds.points[kept].astype(np.float32)))
-        labels = torch.from_numpy(clouds.labels[kept].astype(np.int64))
+        pos = unit_sphere(torch.from_numpy(clouds.points[chosen].astype(np.float32)))
+        labels = torch.from_numpy(clouds.labels[chosen].astype(np.int64))
         super().__init__(pos, labels, clouds.classes, transform, pre_transform)
 
 
@@ -123,15 +123,16 @@ def _checked(clouds: _Clouds, file: Path) -> _Clouds:
     return clouds
 
 
-def _kept(clouds: _Clouds, split: str, fold: int) -> np.ndarray:
+def _in_split(clouds: _Clouds, split: str, fold: int) -> np.ndarray:
     """Which clouds belong to the split, (N,) bool."""
-    everything = np.ones(len(clouds.labels), dtype=bool)
+    everything: np.ndarray = np.ones(len(clouds.labels), dtype=bool)
     if split in ("test", "train+valid"):
         return everything
     held_out = ~everything
     for label, name in enumerate(clouds.classes):
         members = np.flatnonzero(clouds.labels == label)
-        ranked = sorted(members, key=lambda at, name=name: _hash(name, int(clouds.models[at])))
+        hashes = [_hash(name, int(model)) for model in clouds.models[members]]
+        ranked = [members[at] for at in sorted(range(len(members)), key=hashes.__getitem__)]
         low, high = (round(len(members) * tenths / FOLDS) for tenths in (fold, fold + 1))
         held_out[ranked[low:high]] = True
     return held_out if split == "valid" else ~held_out

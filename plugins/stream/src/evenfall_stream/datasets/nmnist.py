@@ -70,7 +70,7 @@ class NMNIST(Dataset):
         super().__init__(None, transform)
         self.split = split
         samples = _read(Path(path), "test" if split == "test" else "train")
-        self._samples = _kept(samples, split)
+        self._samples = _in_split(samples, split)
         for sample in self._samples:
             _check(sample)
 
@@ -158,7 +158,7 @@ def _published(files: Mapping[PurePosixPath, bytes], folder: str) -> list[_Sampl
     return samples
 
 
-def _kept(samples: list[_Sample], split: str) -> list[_Sample]:
+def _in_split(samples: list[_Sample], split: str) -> list[_Sample]:
     """The samples of `split`, of all official ones of its part."""
     if split in ("test", "train+valid"):
         return samples

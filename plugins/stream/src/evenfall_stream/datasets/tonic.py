@@ -80,7 +80,7 @@ class TonicEvents(Dataset):
         if self.sort:
             events = events[events["t"].argsort(kind="stable")]
         t, x, p = (events[name] for name in ("t", "x", "p"))
-        y = events["y"].astype(np.int64) if "y" in wanted else None
+        y: np.ndarray | None = events["y"].astype(np.int64) if "y" in wanted else None
         p = p.astype(np.int64) if self.polarities > 1 else np.zeros(len(p), np.int64)
         return Recording(t.astype(np.int64), x.astype(np.int64), y, p)
 

@@ -27,11 +27,11 @@ class StreamConfig(PreTrainedConfig):
     def __setattr__(self, name: str, value: Any) -> None:
         """Keep num_classes and class_names in step with id2label, whichever of them is set."""
         super().__setattr__(name, value)
-        own = vars(self)
+        own = self.__dict__
         if name == "id2label" and value and "num_classes" in own:
-            names = [value[index] for index in sorted(value)]
-            own["num_classes"] = len(names)
-            own["class_names"] = None if names == _unnamed(len(names)) else names
+            labels = [value[index] for index in sorted(value)]
+            own["num_classes"] = len(labels)
+            own["class_names"] = None if labels == _unnamed(len(labels)) else labels
         elif name in ("num_classes", "class_names") and own.get("num_classes") is not None:
             count, names = own["num_classes"], own.get("class_names")
             if name == "num_classes" and names is not None and len(names) != count:

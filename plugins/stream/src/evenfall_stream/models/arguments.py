@@ -33,7 +33,7 @@ def block_options(cls: type) -> dict[str, inspect.Parameter]:
 
     Empty where it takes no such; without those that it has under the same name for itself.
     """
-    parameters = inspect.signature(cls.__init__).parameters
+    parameters = inspect.signature(cls.__init__).parameters  # type: ignore[misc]
     if all(one.kind is not one.VAR_KEYWORD for one in parameters.values()):
         return {}
     options = {
@@ -46,11 +46,11 @@ def block_options(cls: type) -> dict[str, inspect.Parameter]:
 
 
 def _own_arguments(cls: type) -> dict[str, inspect.Parameter]:
-    parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
+    parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]  # type: ignore[misc]
     return {one.name: one for one in parameters if one.kind is not one.VAR_KEYWORD}
 
 
-def taken(cls: type, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+def call_arguments(cls: type, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of one call of a model class, with the defaults of those not given.
 
     Raises:
@@ -64,14 +64,14 @@ def taken(cls: type, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str
     return {name: plain(name, value) for name, value in values.items()}
 
 
-def completed(
+def arguments_with_options(
     cls: type, arguments: Mapping[str, Any], block: Mapping[str, Any], own: Collection[str]
 ) -> dict[str, Any]:
     """The arguments of a model with all options of its blocks and layers.
 
     Args:
         cls: the model class.
-        arguments: what `taken` gave.
+        arguments: what `call_arguments` returned.
         block: the options that are not at their defaults.
         own: names of those that the model sets by itself, which are left out.
     """

@@ -19,7 +19,7 @@ from torch import Tensor
 from evenfall.files import file_aside, write_text, written_aside
 from evenfall.hub import CARD, card_text
 
-from .arguments import check_arguments, completed, plain, taken
+from .arguments import arguments_with_options, call_arguments, check_arguments, plain
 
 CONFIG, WEIGHTS = constants.CONFIG_NAME, constants.SAFETENSORS_SINGLE_FILE
 CLASS_NAMES = {
@@ -31,7 +31,7 @@ CLASS_NAMES = {
 _TEXT = (Path(__file__).parent / "data" / "generated_card.md").read_text(encoding="utf-8")
 
 
-class StreamHubMixin(
+class StreamHubMixin(  # type: ignore[call-arg]
     PyTorchModelHubMixin,
     library_name="evenfall",
     tags=["stream", "state-space-model", "torch_geometric"],
@@ -48,6 +48,7 @@ class StreamHubMixin(
     """
 
     model_type: ClassVar[str]
+    _hub_mixin_config: dict[str, Any]
 
     def __init_subclass__(cls, model_type: str = "", **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -57,7 +58,7 @@ class StreamHubMixin(
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Record the arguments; huggingface_hub's own record drops what JSON does not know."""
         instance = super().__new__(cls, *args, **kwargs)
-        instance._hub_mixin_config = taken(cls, args, kwargs)
+        instance._hub_mixin_config = call_arguments(cls, args, kwargs)
         return instance
 
     def keep_options(
@@ -72,7 +73,7 @@ class StreamHubMixin(
             own: names of those that the model sets by itself, which are not stated.
         """
         if type(self).__init__ is of.__init__:
-            self._hub_mixin_config = completed(of, self._hub_mixin_config, block, own)
+            self._hub_mixin_config = arguments_with_options(of, self._hub_mixin_config, block, own)
 
     def save_pretrained(
         self,

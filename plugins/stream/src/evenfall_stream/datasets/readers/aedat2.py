@@ -70,9 +70,16 @@ def read_aedat2(
     camera = _camera(lines, address, chip, name)
     pixel = address & camera.other == 0
     address, t = address[pixel], records["t"][pixel].astype(np.int64)
-    events = Recording(t, *camera.decode(address))
-    _check_pixels(events, address, camera, name)
-    return events
+    x, y, p = camera.decode(address)
+    width, height = camera.size
+    off = (address & camera.unused != 0) | (x < 0) | (x >= width) | (y >= height)
+    if off.any():
+        at = int(off.argmax())
+        raise ValueError(
+            f"{name} is not a recording of a {camera.name} ({width} x {height} pixels): one of its "
+            f"events has the address {address[at]:#010x}, at {t[at]} us"
+        )
+    return Recording(t, x, y, p)
 
 
 def _header(raw: bytes, name: str) -> tuple[list[bytes], int]:
@@ -120,16 +127,3 @@ def _camera(lines: list[bytes], address: np.ndarray, chip: str | None, name: str
             f"(address {address[at]:#010x}); pass chip= to read_aedat2"
         )
     return camera
-
-
-def _check_pixels(events: Recording, address: np.ndarray, camera: Chip, name: str) -> None:
-    """Every event is on the camera's sensor, and its address has no bit that the camera's lack."""
-    width, height = camera.size
-    off = (address & camera.unused != 0) | (events.x < 0) | (events.x >= width)
-    off |= events.y >= height
-    if off.any():
-        at = int(off.argmax())
-        raise ValueError(
-            f"{name} is not a recording of a {camera.name} ({width} x {height} pixels): one of its "
-            f"events has the address {address[at]:#010x}, at {events.t[at]} us"
-        )

@@ -46,7 +46,8 @@ class Recording(NamedTuple):
         coordinates = [self.x] if self.y is None else [self.x, self.y]
         since = self.t - self.t[:1]
         long = len(since) > 0 and since[-1] >= _FLOAT32_SPAN
-        pos = np.empty((len(since), 1 + len(coordinates)), np.float64 if long else np.float32)
+        dtype = np.float64 if long else np.float32
+        pos: np.ndarray = np.empty((len(since), 1 + len(coordinates)), dtype)
         pos[:, 0] = since / 1000
         for column, values in enumerate(coordinates, start=1):
             pos[:, column] = values
@@ -95,11 +96,12 @@ def check_recording(
         (recording.p < 0) | (recording.p > 1),
         lambda at: f"p must be 0 or 1, got {recording.p[at]} at event {at}",
     )
-    off = np.zeros(len(recording.t), bool)
+    off: np.ndarray = np.zeros(len(recording.t), bool)
     for values, extent in zip(coordinates.values(), extents, strict=True):
         off |= (values < 0) | (values >= extent)
     if outside == "drop" and off.any():
-        return Recording(*(None if a is None else a[~off] for a in recording))
+        t, x, y, p = recording
+        return Recording(t[~off], x[~off], None if y is None else y[~off], p[~off])
     _refuse(
         off,
         lambda at: (
