@@ -186,6 +186,13 @@ def test_listing(full, command: str, name: str, summary: str) -> None:
     assert (found["name"], found["metadata"]["summary"]) == (name, summary)
 
 
+def test_counters_of_the_core_are_listed(world) -> None:
+    found = {row["name"]: row for row in json.loads(run("counters", "--json").output)}
+    assert found["torch.nn.Linear"]["distribution"] == "evenfall-core"
+    assert found["torch.nn.Linear"]["metadata"]["host"] == "torch"
+    assert "torch.nn.Linear" in run("counters").output
+
+
 def test_kernels(full) -> None:
     text = run("kernels").output
     for word in ("scan", "reference", "slow", "triton", "cuda"):

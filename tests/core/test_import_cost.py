@@ -34,7 +34,8 @@ def test_command_line_imports_no_framework(site) -> None:
 
 def test_what_plugins_share_needs_no_framework(site) -> None:
     statement = (
-        "import evenfall.files, evenfall.hub, evenfall.pictures, evenfall.recipes, evenfall.runs"
+        "import evenfall.files, evenfall.hub, evenfall.pictures, evenfall.recipes, evenfall.runs, "
+        "evenfall.counting, evenfall.datasets, evenfall.trainers, evenfall.patches"
     )
     assert not modules_after(site, statement) & (HEAVY | {"huggingface_hub", "yaml", "typer"})
 
