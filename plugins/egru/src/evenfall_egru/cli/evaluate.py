@@ -56,15 +56,17 @@ def evaluate(
 
     quiet_loading()
     with clear_errors():
-        if (data is None) == (text is None):
+        if data is not None and text is None:
+            content, source = read_split(data, split), f"{split} split"
+        elif text is not None and data is None:
+            content, source = _read(text), text.name
+        else:
             raise ValueError("give exactly one of --data and --text")
-        content = read_split(data, split) if data else _read(text)
         model, tokenizer = load_checkpoint(checkpoint, device)
         with progress_bar("evaluating") as report:
             result = evaluate_tokens(
                 model, encode(tokenizer, content), window=window, carry=carry.value, progress=report
             )
-        source = f"{split} split" if data else text.name
         show_evaluation(result, model.config.hidden_sizes, f"{checkpoint} on {source}")
         if output is not None:
             saved = {"checkpoint": checkpoint, "text": source, **result}

@@ -66,9 +66,7 @@ class RecipeCallbacks(TrainerCallback):
         if state.best_global_step:
             # Trainer keeps the path of then; the folder of the run may have moved.
             best = self.folder.path / f"checkpoint-{state.best_global_step}"
-            if not best.is_dir():
-                raise ValueError(f"output {self.folder.path} lacks {best.name}, its best model")
-            state.best_model_checkpoint = str(best)
+            state.best_model_checkpoint = str(best) if best.is_dir() else None
         if self.checkpoint is not None:
             self.callbacks.load(self.checkpoint)
 

@@ -93,8 +93,9 @@ def train(
         trainer.train(resume_from_checkpoint=None if last is None else str(last))
         if trainer.state.best_model_checkpoint is None:
             raise CallbackError(
-                f"output {output} has no best model: no evaluation with a finite perplexity "
-                f"counted as best; not to the callbacks {callbacks.objections()} in the last one"
+                f"output {output} has no best model: its checkpoint is gone, or no evaluation with "
+                "a finite perplexity counted as best, in the last one not to the callbacks "
+                f"{callbacks.objections()}"
             )
         if folder.first_rank:
             with folder.new_best() as best:

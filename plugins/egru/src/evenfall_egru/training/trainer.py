@@ -10,7 +10,6 @@ from safetensors.torch import load_file, save_file
 from torch.utils.data import Dataset, SequentialSampler
 from transformers import DynamicCache, Trainer
 from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from evenfall.files import file_aside
 from evenfall.runs import Callbacks
@@ -21,7 +20,7 @@ _DECAYED = ("kernel", "embed_tokens.weight", "projection.weight", "lm_head.weigh
 
 
 def checkpoint_files(ranks: int) -> list[str]:
-    """What a whole checkpoint has besides Trainer's own files, which come first."""
+    """What a whole checkpoint has for certain; the first is written last."""
     return [TRAINER_STATE_NAME, *(_carry_file(rank) for rank in range(ranks))]
 
 
@@ -36,6 +35,8 @@ class EgruTrainer(Trainer):
     The state of the last window enters the next one without gradient, restarts with each epoch,
     and is part of a checkpoint, so that a resumed run goes on as if it had not stopped.
     """
+
+    control: Any
 
     def __init__(
         self,
@@ -91,19 +92,20 @@ class EgruTrainer(Trainer):
             return False
         return bool(super()._determine_best_metric(metrics, trial))
 
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        super()._save_checkpoint(model, trial)
-        folder = Path(self.args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
-        if self.carried is not None and folder.is_dir():
+    def _save_rng_state(self, output_dir: str) -> None:
+        """Save the carried state and the callbacks' states too, before trainer_state.json, with
+        which a checkpoint is whole and older ones are removed."""
+        super()._save_rng_state(output_dir)
+        if self.carried is not None:
             tensors = {}
             for index, layer in enumerate(self.carried.layers):
                 if layer.is_initialized:
                     tensors[f"{index}.y"] = layer.keys.contiguous()
                     tensors[f"{index}.h"] = layer.values.contiguous()
-            with file_aside(folder / _carry_file(self.args.process_index)) as aside:
+            with file_aside(Path(output_dir) / _carry_file(self.args.process_index)) as aside:
                 save_file(tensors, aside)
-            if self.is_world_process_zero():
-                self.recipe_callbacks.save(folder)
+        if self.is_world_process_zero():
+            self.recipe_callbacks.save(Path(output_dir))
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
         super()._load_rng_state(checkpoint)

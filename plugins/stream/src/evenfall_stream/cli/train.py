@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -29,7 +29,7 @@ def train(
     from ..training import train as run
 
     asked = {"seed": seed, "epochs": epochs}
-    changes = {name: value for name, value in asked.items() if value is not None}
+    changes: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     with training_output() as report:
         choices = replace(load_recipe(recipe), **changes)
         if fold is not None:
