@@ -61,9 +61,8 @@ class FromArrays(Dataset):
 
 
 def _recording(arrays: Mapping[str, Any]) -> Recording:
-    names = ("t", "x", "y", "p")
-    found = (arrays.get(name) for name in names)
-    return Recording(*(None if one is None else np.asarray(one, np.int64) for one in found))
+    t, x, p = (np.asarray(arrays[name], np.int64) for name in ("t", "x", "p"))
+    return Recording(t, x, np.asarray(arrays["y"], np.int64) if "y" in arrays else None, p)
 
 
 def open_registered(name: str, data: str | Path, split: str, **options: Any) -> FromArrays:
