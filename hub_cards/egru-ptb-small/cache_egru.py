@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from transformers.cache_utils import CacheLayerMixin
+from transformers.cache_utils import Cache, CacheLayerMixin
 
 
 class EgruCacheLayer(CacheLayerMixin):
@@ -66,4 +66,24 @@ class EgruCacheLayer(CacheLayerMixin):
             self.keys, self.values = function(self.keys), function(self.values)
 
 
-__all__ = ["EgruCacheLayer"]
+def cache_layers(cache: Cache | None, count: int) -> list[EgruCacheLayer | None]:
+    """The layers of a cache, as many as the model has; None for each where there is no cache.
+
+    Raises:
+        ValueError: a cache that was not made for an EGRU of that many layers.
+    """
+    if cache is None:
+        return [None] * count
+    layers = cache.layers
+    # By kind, not by class: where a published folder's code is loaded too, either class serves.
+    kind = EgruCacheLayer._layer_type
+    if len(layers) != count or any(getattr(x, "_layer_type", None) != kind for x in layers):
+        found = [type(layer).__name__ for layer in layers]
+        raise ValueError(
+            "past_key_values must be DynamicCache(config=model.config), with "
+            f"{count} layers of EgruCacheLayer, got layers {found}"
+        )
+    return layers
+
+
+__all__ = ["EgruCacheLayer", "cache_layers"]

@@ -31,7 +31,8 @@ def check_weights(
         "recurrent_bias": recurrent_bias, "threshold": threshold,
     }  # fmt: skip
     for name, tensor in named.items():
-        _want_tensor(name, tensor)
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"{name} must be a Tensor, got {type(tensor).__name__}")
         if not tensor.is_floating_point():
             raise TypeError(f"{name} must be floating point, got {tensor.dtype}")
         if tensor.device != x.device:
@@ -51,11 +52,11 @@ def check_state(state: tuple[Tensor, Tensor], sequences: int, units: int, x: Ten
     """initial_state is (y, h), each (sequences, units)."""
     if not isinstance(state, (tuple, list)) or len(state) != 2:
         raise TypeError(f"initial_state must be a pair (y, h), got {type(state).__name__}")
-    for name, tensor in zip(("y", "h"), state, strict=True):
-        _want_tensor(f"initial_state's {name}", tensor)
-        _want(f"initial_state's {name}", tensor, (sequences, units))
+    for name, tensor in zip(("initial_state's y", "initial_state's h"), state, strict=True):
+        _want_tensor(name, tensor)
+        _want(name, tensor, (sequences, units))
         if tensor.device != x.device:
-            raise ValueError(f"initial_state's {name} is on {tensor.device}, x is on {x.device}")
+            raise ValueError(f"{name} is on {tensor.device}, x is on {x.device}")
 
 
 def check_mask(mask: Tensor, recurrent_kernel: Tensor) -> None:

@@ -10,14 +10,21 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import GenerationMixin
 from transformers.cache_utils import Cache, DynamicCache
-from transformers.modeling_outputs import SequenceClassifierOutputWithPast
 
-from .cache_egru import EgruCacheLayer
+from .arguments_egru import LOSS_ARGUMENTS, batch_and_steps, refuse_unknown
+from .cache_egru import EgruCacheLayer, cache_layers
 from .configuration_egru import EgruConfig
 from .layer_egru import EgruDecoder, EgruLayer, locked_dropout
 from .loss_egru import chunked_cross_entropy, share_of_batch
-from .padding_egru import real_tokens, scatter_rows
-from .pretrained_egru import EgruCausalLMOutput, EgruModelOutput, EgruPreTrainedModel
+from .packing_egru import packed_texts, without_first
+from .padding_egru import layout_of
+from .pretrained_egru import (
+    EgruCausalLMOutput,
+    EgruModelOutput,
+    EgruPreTrainedModel,
+    wants_dict,
+)
+from .recording_egru import is_recorded
 
 
 class EgruModel(EgruPreTrainedModel):
@@ -39,8 +46,6 @@ class EgruModel(EgruPreTrainedModel):
         self.embed_tokens = value
 
     def _embed(self, input_ids, inputs_embeds):
-        if (input_ids is None) == (inputs_embeds is None):
-            raise ValueError("pass exactly one of input_ids and inputs_embeds")
         if inputs_embeds is not None:
             return inputs_embeds
         if not (self.training and self.config.word_dropout):
@@ -60,6 +65,12 @@ class EgruModel(EgruPreTrainedModel):
         output_events: bool = False,
         return_dict: bool | None = None,
         cache: Cache | None = None,
+        position_ids: torch.LongTensor | None = None,
+        cu_seq_lens_q: torch.Tensor | None = None,
+        cu_seq_lens_k: torch.Tensor | None = None,
+        max_length_q: int | None = None,
+        max_length_k: int | None = None,
+        seq_idx: torch.Tensor | None = None,
         **kwargs,
     ):
         r"""
@@ -67,37 +78,51 @@ class EgruModel(EgruPreTrainedModel):
             side; padded tokens leave the state untouched and yield zeros.
         output_events (`bool`): also return each layer's events, with the surrogate's gradient.
         cache (`Cache`): what transformers from 5.24 on calls `past_key_values`.
+        position_ids, cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k, seq_idx: several
+            texts laid end to end in a batch of one, as DataCollatorWithFlattening makes them;
+            each starts with a state of its own. No cache can be combined with it.
         """
+        refuse_unknown(self.forward, kwargs)
         config = self.config
-        use_cache = config.use_cache if use_cache is None else use_cache
         output_hidden_states = (
             config.output_hidden_states if output_hidden_states is None else output_hidden_states
         )
         past_key_values = cache if past_key_values is None else past_key_values
+        batch, steps = batch_and_steps(input_ids, inputs_embeds)
+        texts = packed_texts(
+            batch, steps, attention_mask, bool(use_cache) or past_key_values is not None,
+            position_ids, cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k, seq_idx,
+        )  # fmt: skip
+        if use_cache is None:
+            use_cache = config.use_cache and texts is None and not is_recorded()
         x = self._embed(input_ids, inputs_embeds)
-        batch, steps = x.shape[:2]
         if use_cache and past_key_values is None:
             past_key_values = DynamicCache(config=config)
-        real, cu_seqlens = real_tokens(attention_mask, batch, steps)
-        if real is not None:
-            x = x[real][None]
+        layout = layout_of(attention_mask, batch, steps, texts)
+        if past_key_values is not None and attention_mask is not None and is_recorded():
+            raise ValueError(
+                "attention_mask and a cache cannot be recorded together by torch.jit.trace, "
+                "torch.export or an ONNX export; pass use_cache=False"
+            )
+        x = layout.pack(x)
         if self.training and config.embedding_dropout:
-            x = locked_dropout(x, config.embedding_dropout, cu_seqlens)
+            x = locked_dropout(x, config.embedding_dropout, layout.cu_seqlens)
 
+        cache_of = cache_layers(past_key_values, len(self.layers))
         hidden, activity, events = (x,), [], []
         for index, layer in enumerate(self.layers):
             if index and self.training and config.hidden_dropout:
-                x = locked_dropout(x, config.hidden_dropout, cu_seqlens)
-            cached = past_key_values.layers[index] if past_key_values is not None else None
+                x = locked_dropout(x, config.hidden_dropout, layout.cu_seqlens)
+            cached = cache_of[index]
             state = cached.state() if cached is not None else None
-            x, state, fired = self._run_layer(layer, x, state, cu_seqlens, output_events)
+            x, state, fired = self._run_layer(layer, x, state, layout.cu_seqlens, output_events)
             if cached is not None and use_cache:
                 cached.update(*state, steps=steps)
             hidden += (x,)
             if output_events:
-                activity.append(fired.mean() if fired.numel() else fired.sum())
-                events.append(scatter_rows(fired, real, batch, steps))
-        hidden = tuple(scatter_rows(h, real, batch, steps) for h in hidden)
+                activity.append(layout.mean(fired))
+                events.append(layout.unpack(fired))
+        hidden = tuple(layout.unpack(h) for h in hidden)
         output = EgruModelOutput(
             last_hidden_state=hidden[-1],
             past_key_values=past_key_values if use_cache else None,
@@ -105,16 +130,12 @@ class EgruModel(EgruPreTrainedModel):
             activity=tuple(activity) if output_events else None,
             events=tuple(events) if output_events else None,
         )
-        return output if _wants_dict(return_dict, config) else output.to_tuple()
+        return output if wants_dict(return_dict, config) else output.to_tuple()
 
     def _run_layer(self, layer, *inputs):
         if self.gradient_checkpointing and self.training:
             return self._gradient_checkpointing_func(layer.__call__, *inputs)
         return layer(*inputs)
-
-
-def _wants_dict(return_dict, config):
-    return config.return_dict if return_dict is None else return_dict
 
 
 class EgruForCausalLM(EgruPreTrainedModel, GenerationMixin):
@@ -161,13 +182,29 @@ class EgruForCausalLM(EgruPreTrainedModel, GenerationMixin):
         logits_to_keep: int | torch.Tensor = 0,
         skip_logits: bool = False,
         cache: Cache | None = None,
+        position_ids: torch.LongTensor | None = None,
+        cu_seq_lens_q: torch.Tensor | None = None,
+        cu_seq_lens_k: torch.Tensor | None = None,
+        max_length_q: int | None = None,
+        max_length_k: int | None = None,
+        seq_idx: torch.Tensor | None = None,
         **kwargs,
     ):
         r"""
         labels (`torch.LongTensor` of shape `(batch, time)`): shifted inside, -100 is ignored.
         skip_logits (`bool`): compute the loss a block of rows at a time and return no logits;
             faster and smaller in training.
+        The rest is as in EgruModel; the first token of a packed text is no target.
         """
+        refuse_unknown(self.forward, kwargs, LOSS_ARGUMENTS)
+        past_key_values = cache if past_key_values is None else past_key_values
+        texts = packed_texts(
+            *batch_and_steps(input_ids, inputs_embeds), attention_mask,
+            bool(use_cache) or past_key_values is not None, position_ids, cu_seq_lens_q,
+            cu_seq_lens_k, max_length_q, max_length_k, seq_idx,
+        )  # fmt: skip
+        if texts is not None and labels is not None:
+            labels = without_first(labels, texts, kwargs.get("ignore_index", -100))
         want_events = output_events or bool(
             self.training and labels is not None and self.config.activity_regularization
         )
@@ -176,15 +213,15 @@ class EgruForCausalLM(EgruPreTrainedModel, GenerationMixin):
             attention_mask=attention_mask,
             inputs_embeds=inputs_embeds,
             past_key_values=past_key_values,
-            cache=cache,
             use_cache=use_cache,
             output_hidden_states=output_hidden_states,
             output_events=want_events,
             return_dict=True,
+            cu_seq_lens_q=texts,
         )
         y = outputs.last_hidden_state
         if self.training and self.config.output_dropout:
-            y = locked_dropout(y, self.config.output_dropout, None)
+            y = locked_dropout(y, self.config.output_dropout, texts)
         loss = logits = None
         if skip_logits and labels is not None:
             y = y if self.projection is None else self.projection(y)
@@ -201,8 +238,8 @@ class EgruForCausalLM(EgruPreTrainedModel, GenerationMixin):
                     logits=logits, labels=labels, vocab_size=self.config.vocab_size, **kwargs
                 )
         if loss is not None and self.training and self.config.activity_regularization:
-            weight = self.config.activity_regularization * share_of_batch(labels, **kwargs)
-            loss = loss + weight * sum(outputs.activity)
+            penalty = sum(outputs.activity) * share_of_batch(labels, **kwargs)
+            loss = loss + self.config.activity_regularization * penalty
         output = EgruCausalLMOutput(
             loss=loss,
             logits=logits,
@@ -211,70 +248,7 @@ class EgruForCausalLM(EgruPreTrainedModel, GenerationMixin):
             activity=outputs.activity,
             events=outputs.events if output_events else None,
         )
-        return output if _wants_dict(return_dict, self.config) else output.to_tuple()
+        return output if wants_dict(return_dict, self.config) else output.to_tuple()
 
 
-class EgruForSequenceClassification(EgruPreTrainedModel):
-    """EGRU with a linear head on the output of each sequence's last real token."""
-
-    def __init__(self, config: EgruConfig):
-        super().__init__(config)
-        self.num_labels = config.num_labels
-        self.model = EgruModel(config)
-        self.score = nn.Linear(config.hidden_size, config.num_labels, bias=False)
-        self.post_init()
-
-    def forward(
-        self,
-        input_ids: torch.LongTensor | None = None,
-        attention_mask: torch.Tensor | None = None,
-        inputs_embeds: torch.Tensor | None = None,
-        past_key_values: Cache | None = None,
-        labels: torch.Tensor | None = None,
-        use_cache: bool | None = None,
-        output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
-        cache: Cache | None = None,
-        **kwargs,
-    ):
-        r"""labels (`torch.Tensor` of shape `(batch,)`): classes, or values for regression."""
-        outputs = self.model(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            inputs_embeds=inputs_embeds,
-            past_key_values=past_key_values,
-            cache=cache,
-            use_cache=use_cache,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
-        )
-        y = outputs.last_hidden_state
-        if attention_mask is None:
-            last = y[:, -1]
-        else:
-            mask = attention_mask[:, attention_mask.shape[1] - y.shape[1] :]
-            position = torch.arange(y.shape[1], device=y.device)
-            end = torch.where(mask != 0, position, -1).amax(1).clamp_min(0)
-            last = y[torch.arange(len(y), device=y.device), end]
-        logits = self.score(last)
-        loss = None
-        if labels is not None:
-            loss = self.loss_function(
-                labels=labels, pooled_logits=logits, config=self.config, logits=logits
-            )
-        output = SequenceClassifierOutputWithPast(
-            loss=loss,
-            logits=logits,
-            past_key_values=outputs.past_key_values,
-            hidden_states=outputs.hidden_states,
-        )
-        return output if _wants_dict(return_dict, self.config) else output.to_tuple()
-
-
-__all__ = [
-    "EgruCacheLayer",
-    "EgruForCausalLM",
-    "EgruForSequenceClassification",
-    "EgruModel",
-    "EgruPreTrainedModel",
-]
+__all__ = ["EgruCacheLayer", "EgruForCausalLM", "EgruModel", "EgruPreTrainedModel"]

@@ -9,7 +9,11 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
+from transformers.modeling_outputs import (
+    BaseModelOutputWithPast,
+    CausalLMOutputWithPast,
+    SequenceClassifierOutputWithPast,
+)
 
 from .configuration_egru import EgruConfig
 from .layer_egru import EgruLayer
@@ -29,6 +33,19 @@ class EgruCausalLMOutput(CausalLMOutputWithPast):
 
     activity: tuple[torch.Tensor, ...] | None = None
     events: tuple[torch.Tensor, ...] | None = None
+
+
+@dataclass
+class EgruClassifierOutput(SequenceClassifierOutputWithPast):
+    """Adds `activity`, the mean event rate of each layer, and `events`, 0 or 1 per unit."""
+
+    activity: tuple[torch.Tensor, ...] | None = None
+    events: tuple[torch.Tensor, ...] | None = None
+
+
+def wants_dict(return_dict: bool | None, config: EgruConfig) -> bool:
+    """Whether forward returns its output class rather than a tuple."""
+    return config.return_dict if return_dict is None else return_dict
 
 
 class EgruPreTrainedModel(PreTrainedModel):
@@ -84,4 +101,10 @@ class EgruPreTrainedModel(PreTrainedModel):
         return (model, info) if output_loading_info else model
 
 
-__all__ = ["EgruCausalLMOutput", "EgruModelOutput", "EgruPreTrainedModel"]
+__all__ = [
+    "EgruCausalLMOutput",
+    "EgruClassifierOutput",
+    "EgruModelOutput",
+    "EgruPreTrainedModel",
+    "wants_dict",
+]

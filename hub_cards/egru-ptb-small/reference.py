@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -104,3 +105,17 @@ def scan(
         first += size
     empty = gates_x[:0, : threshold.numel()]
     return torch.cat([empty, *ys]), torch.cat([empty, *cs]), h
+
+
+def layer(
+    x: Tensor, kernel: Tensor, bias: Tensor, recurrent: tuple[Any, ...], variant: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The input product x W + b_x of all rows, then all steps; returns what `scan` returns.
+
+    x (N, I), kernel (I, 3H), bias (3H,); `recurrent` holds the arguments of `scan` after gates_x.
+    """
+    recurrent_kernel, recurrent_bias, *rest = recurrent
+    dtype = recurrent_bias.dtype
+    gates_x = F.linear(x, kernel.t(), bias).to(dtype)
+    steps = gates_x, recurrent_kernel.to(dtype), recurrent_bias, *rest, variant
+    return scan(*steps)

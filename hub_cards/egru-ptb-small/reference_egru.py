@@ -10,7 +10,7 @@ from torch import Tensor
 from .checks import check_cu_seqlens, check_mask, check_options, check_state, check_weights
 from .packing import Packed, Padded
 from .reference import Spike
-from .run import input_product, run
+from .run import run_layer
 
 __all__ = ["EgruScan", "egru_scan"]
 
@@ -106,32 +106,30 @@ def egru_scan(
         sequences = cu_seqlens.numel() - 1
     else:
         layout, sequences = Padded(*x.shape[:2]), x.shape[0]
+    if initial_state is not None:
+        check_state(initial_state, sequences, units, x)
     if dropconnect_mask is not None:
         check_mask(dropconnect_mask, recurrent_kernel)
         recurrent_kernel = recurrent_kernel * dropconnect_mask
 
     if not x.is_meta and torch.is_autocast_enabled(x.device.type):
         recurrent_kernel = recurrent_kernel.to(torch.get_autocast_dtype(x.device.type))
-    gates_x = input_product(layout.pack(x), kernel, bias, event_driven)
+    rows = layout.pack(x)
     state_dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-    gates_x, recurrent_bias, threshold = (
-        _as(state_dtype, t) for t in (gates_x, recurrent_bias, threshold)
-    )
+    recurrent_bias, threshold = _as(state_dtype, recurrent_bias), _as(state_dtype, threshold)
     if initial_state is None:
-        y0 = gates_x.new_zeros(sequences, units)
-        h0 = y0
+        y0 = h0 = rows.new_zeros(sequences, units, dtype=state_dtype)
     else:
-        check_state(initial_state, sequences, units, x)
         y0, h0 = (layout.sort(_as(state_dtype, s)).contiguous() for s in initial_state)
     keep, keep_rate = None, 1.0 - zoneout
     if zoneout and training:
-        keep = torch.rand(gates_x.shape[0], units, device=x.device) >= zoneout
+        keep = torch.rand(rows.shape[0], units, device=x.device) >= zoneout
 
-    arguments = (
-        gates_x.contiguous(), recurrent_kernel.contiguous(), recurrent_bias, threshold, y0, h0,
-        keep, keep_rate, layout.batch_sizes, dampening, support,
+    recurrent = (
+        recurrent_kernel.contiguous(), recurrent_bias, threshold, y0, h0, keep, keep_rate,
+        layout.batch_sizes, dampening, support,
     )  # fmt: skip
-    y, c, h_last = run(arguments, variant, event_driven)
+    y, c, h_last = run_layer(rows, kernel, bias, recurrent, variant, event_driven)
 
     state = (layout.unsort(layout.last(y, y0)), layout.unsort(h_last))
     events = None

@@ -7,20 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor
 
-from .reference import scan
+from .reference import layer
 
 
-def run(
-    arguments: tuple[Any, ...], variant: str, event_driven: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """y, c and the last h of a packed scan."""
-    gates_x, recurrent_kernel, *rest = arguments
-    return scan(gates_x, recurrent_kernel.to(gates_x.dtype), *rest, variant)
-
-
-def input_product(x: Tensor, kernel: Tensor, bias: Tensor, event_driven: bool) -> Tensor:
-    """x kernel + bias: (N, I), (I, O), (O,) -> (N, O)."""
-    return F.linear(x, kernel.t(), bias)
+def run_layer(
+    x: Tensor, kernel: Tensor, bias: Tensor, recurrent: tuple[Any, ...], variant: str,
+    event_driven: bool,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """y, c and the last h of a packed layer."""
+    return layer(x, kernel, bias, recurrent, variant)

@@ -7,15 +7,26 @@ from __future__ import annotations
 
 import torch
 
+from .recording_egru import is_for_onnx, is_recorded
+
 try:
-    from evenfall_kernels import egru_scan
+    from evenfall.backends import use_backend
+    from evenfall_kernels import egru_scan as _scan
     from evenfall_kernels import event_matmul as event_linear
 except ImportError:
-    from .reference_egru import egru_scan
+    from .reference_egru import egru_scan as _scan
 
     event_linear = None
 
 _FEW = 2  # vectors; beyond that a dense product reads the matrix once for all of them
+
+
+def egru_scan(*inputs, **options):
+    """evenfall_kernels.egru_scan; in an ONNX file in plain operations, as it knows no others."""
+    if event_linear is not None and is_for_onnx():
+        with use_backend("reference", "egru_scan"):
+            return _scan(*inputs, **options)
+    return _scan(*inputs, **options)
 
 
 def skips_silent(events: torch.Tensor) -> bool:
@@ -25,6 +36,7 @@ def skips_silent(events: torch.Tensor) -> bool:
         and events.device.type == "cpu"
         and events.numel() <= _FEW * events.shape[-1]
         and not torch.is_grad_enabled()
+        and not is_recorded()
     )
 
 

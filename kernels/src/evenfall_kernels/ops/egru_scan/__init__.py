@@ -10,7 +10,7 @@ from torch import Tensor
 from .checks import check_cu_seqlens, check_mask, check_options, check_state, check_weights
 from .packing import Packed, Padded
 from .reference import Spike
-from .run import run
+from .run import run_layer
 
 __all__ = ["EgruScan", "egru_scan"]
 
@@ -129,7 +129,7 @@ def egru_scan(
         recurrent_kernel.contiguous(), recurrent_bias, threshold, y0, h0, keep, keep_rate,
         layout.batch_sizes, dampening, support,
     )  # fmt: skip
-    y, c, h_last = run(rows, kernel, bias, recurrent, variant, event_driven)
+    y, c, h_last = run_layer(rows, kernel, bias, recurrent, variant, event_driven)
 
     state = (layout.unsort(layout.last(y, y0)), layout.unsort(h_last))
     events = None

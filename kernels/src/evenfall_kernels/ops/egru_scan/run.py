@@ -15,7 +15,7 @@ from .op import egru_scan_op
 _FEW = 2  # rows; a dense product reads W once for more of them
 
 
-def run(
+def run_layer(
     x: Tensor, kernel: Tensor, bias: Tensor, recurrent: tuple[Any, ...], variant: str,
     event_driven: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip

@@ -12,7 +12,7 @@ from torch import Tensor
 from .reference import layer
 
 
-def run(
+def run_layer(
     x: Tensor, kernel: Tensor, bias: Tensor, recurrent: tuple[Any, ...], variant: str,
     event_driven: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip

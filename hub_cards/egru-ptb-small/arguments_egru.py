@@ -1,0 +1,61 @@
+"""Which arguments a forward call takes: an unknown one is refused by name, not ignored."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from transformers.utils import TransformersKwargs
+
+LOSS_ARGUMENTS = frozenset({"num_items_in_batch", "ignore_index", "shift_labels"})
+
+# Hosts pass these to every model; none changes what an EGRU computes.
+_WITHOUT_EFFECT = frozenset(TransformersKwargs.__annotations__)
+
+
+def refuse_unknown(
+    forward: Callable[..., Any], arguments: dict[str, Any], known: frozenset[str] = frozenset()
+) -> None:
+    """Check what a forward method got besides its named arguments.
+
+    None and False ask for nothing. The rest must be in `known` or a key of transformers'
+    TransformersKwargs.
+
+    Args:
+        forward: the bound method.
+        arguments: its `**kwargs`.
+        known: further names that it uses.
+
+    Raises:
+        TypeError: an unknown argument; the message has the closest known one.
+        ValueError: `is_causal=False`.
+    """
+    if arguments.get("is_causal") is False:
+        raise ValueError("is_causal must be True or None, got False: EGRU reads from left to right")
+    for name, value in arguments.items():
+        if value is None or value is False or name in known or name in _WITHOUT_EFFECT:
+            continue
+        names = {*inspect.signature(forward).parameters, *known, *_WITHOUT_EFFECT} - {"kwargs"}
+        near = difflib.get_close_matches(name, sorted(names), n=1)
+        hint = f"; closest: {near[0]!r}" if near else ""
+        raise TypeError(f"{forward.__qualname__}() has no argument {name!r}{hint}")
+
+
+def batch_and_steps(
+    input_ids: torch.Tensor | None, inputs_embeds: torch.Tensor | None
+) -> tuple[int, int]:
+    """The first two sizes of the only one of both that is given.
+
+    Raises:
+        ValueError: both or neither are given.
+    """
+    if (input_ids is None) == (inputs_embeds is None):
+        raise ValueError("pass exactly one of input_ids and inputs_embeds")
+    batch, steps = (inputs_embeds if input_ids is None else input_ids).shape[:2]
+    return batch, steps
+
+
+__all__ = ["LOSS_ARGUMENTS", "batch_and_steps", "refuse_unknown"]

@@ -1,0 +1,130 @@
+"""EGRU as a sequence classifier for transformers.
+
+Dimensions: B batch, T time, H units of the last layer, S packed texts.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from transformers.cache_utils import Cache
+from transformers.utils import logging
+
+from .arguments_egru import batch_and_steps, refuse_unknown
+from .configuration_egru import EgruConfig
+from .loss_egru import share_of_batch
+from .modeling_egru import EgruModel
+from .packing_egru import packed_texts
+from .padding_egru import mask_of_ids
+from .pretrained_egru import EgruClassifierOutput, EgruPreTrainedModel, wants_dict
+
+logger = logging.get_logger(__name__)
+
+_LOSS = frozenset({"num_items_in_batch"})
+
+
+class EgruForSequenceClassification(EgruPreTrainedModel):
+    """EGRU with a linear head on the output of each text's last real token."""
+
+    def __init__(self, config: EgruConfig):
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.model = EgruModel(config)
+        self.score = nn.Linear(config.hidden_size, config.num_labels, bias=False)
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        past_key_values: Cache | None = None,
+        labels: torch.Tensor | None = None,
+        use_cache: bool | None = None,
+        output_hidden_states: bool | None = None,
+        output_events: bool = False,
+        return_dict: bool | None = None,
+        cache: Cache | None = None,
+        position_ids: torch.LongTensor | None = None,
+        cu_seq_lens_q: torch.Tensor | None = None,
+        cu_seq_lens_k: torch.Tensor | None = None,
+        max_length_q: int | None = None,
+        max_length_k: int | None = None,
+        seq_idx: torch.Tensor | None = None,
+        **kwargs,
+    ):
+        r"""
+        attention_mask (`torch.Tensor` of shape `(batch, past + time)`): 0 marks padding. Where
+            there is none, `config.pad_token_id` at the start and the end of a row is padding.
+        labels (`torch.Tensor` of shape `(batch,)`): classes, or values for regression.
+        The rest is as in EgruModel; packed texts give one row of logits each.
+        """
+        refuse_unknown(self.forward, kwargs, _LOSS)
+        config = self.config
+        past_key_values = cache if past_key_values is None else past_key_values
+        texts = packed_texts(
+            *batch_and_steps(input_ids, inputs_embeds), attention_mask,
+            bool(use_cache) or past_key_values is not None, position_ids, cu_seq_lens_q,
+            cu_seq_lens_k, max_length_q, max_length_k, seq_idx,
+        )  # fmt: skip
+        if attention_mask is None and texts is None and config.pad_token_id is not None:
+            if input_ids is not None:
+                attention_mask = mask_of_ids(input_ids, config.pad_token_id)
+            elif len(inputs_embeds) > 1:
+                logger.warning_once(
+                    "EgruForSequenceClassification cannot find padding in inputs_embeds; "
+                    "pass attention_mask where there is any"
+                )
+        penalised = self.training and labels is not None and config.activity_regularization
+        outputs = self.model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            inputs_embeds=inputs_embeds,
+            past_key_values=past_key_values,
+            use_cache=use_cache,
+            output_hidden_states=output_hidden_states,
+            output_events=output_events or bool(penalised),
+            return_dict=True,
+            cu_seq_lens_q=texts,
+        )
+        logits = self.score(_last(outputs.last_hidden_state, attention_mask, texts))
+        loss = None
+        if labels is not None:
+            items = kwargs.get("num_items_in_batch")
+            share = share_of_batch(labels, items, shift_labels=labels)
+            loss = self.loss_function(
+                labels=labels, pooled_logits=logits, config=config, logits=logits,
+                num_items_in_batch=items,
+            )  # fmt: skip
+            if config.problem_type != "single_label_classification":
+                loss = loss * share  # transformers divides by the items of a batch only there
+            if penalised:
+                loss = loss + config.activity_regularization * (sum(outputs.activity) * share)
+        output = EgruClassifierOutput(
+            loss=loss,
+            logits=logits,
+            past_key_values=outputs.past_key_values,
+            hidden_states=outputs.hidden_states,
+            activity=outputs.activity,
+            events=outputs.events if output_events else None,
+        )
+        return output if wants_dict(return_dict, config) else output.to_tuple()
+
+
+def _last(
+    y: torch.Tensor,  # (B, T, H)
+    attention_mask: torch.Tensor | None,
+    texts: torch.Tensor | None,
+) -> torch.Tensor:
+    """The output after each text's last real token, (B, H) or (S, H)."""
+    if texts is not None:
+        return y[0, texts[1:] - 1]
+    if attention_mask is None:
+        return y[:, -1]
+    mask = attention_mask[:, attention_mask.shape[1] - y.shape[1] :]
+    position = torch.arange(y.shape[1], device=y.device)
+    end = torch.where(mask != 0, position, -1).amax(1).clamp_min(0)
+    return y.gather(1, end[:, None, None].expand(-1, 1, y.shape[-1])).squeeze(1)
+
+
+__all__ = ["EgruForSequenceClassification"]
