@@ -1,29 +1,136 @@
-"""The published folders: their code is the project's, and they score what their cards say."""
+"""The published EGRU checkpoint: what is kept of it, what users get, and that it scores what its
+card says."""
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("transformers")
 
+import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from evenfall import registry
 from evenfall_egru.evaluation.perplexity import evaluate_tokens
 from evenfall_egru.publish.card import make_card
 from evenfall_egru.publish.folder import copy_code
 from evenfall_egru.text.corpus import encode, read_split
 
-FOLDER = Path(__file__).parents[2] / "hub_cards" / "egru-ptb-small"
+CARDS = Path(__file__).parents[2] / "hub_cards"
+FOLDER = CARDS / "egru-ptb-small"
+
+FOREIGN = """
+import json, sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0].startswith("evenfall"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+folder, report = sys.argv[1:]
+model = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True).eval()
+tokenizer = AutoTokenizer.from_pretrained(folder)
+prompt = tokenizer("the company said it", return_tensors="pt")
+with torch.no_grad():
+    logits = model(**prompt).logits[0, -1]
+new = model.generate(**prompt, max_new_tokens=8, min_new_tokens=8, do_sample=False)
+json.dump({
+    "module": type(model).__module__,
+    "evenfall": sorted(name for name in sys.modules if name.startswith("evenfall")),
+    "logits": logits.tolist(),
+    "text": tokenizer.decode(new[0]),
+}, open(report, "w"))
+"""
 
 
-def test_its_code_is_that_of_the_sources(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What users get."""
+    output = tmp_path_factory.mktemp("published") / "egru-ptb-small"
+    return registry.checkpoints.get("egru-ptb-small").publish(output, folder=FOLDER)
+
+
+def test_the_checkout_keeps_no_code_and_no_pickle() -> None:
+    kept = {path.suffix for path in FOLDER.iterdir()}
+    assert kept == {".md", ".json", ".safetensors", ".png", ".yaml"}
+    assert "auto_map" not in json.loads((FOLDER / "config.json").read_text())
+
+
+def test_published_code_is_that_of_the_sources(published: Path, tmp_path: Path) -> None:
     copy_code(tmp_path)
     for source in tmp_path.glob("*.py"):
-        assert (FOLDER / source.name).read_text() == source.read_text(), source.name
-    assert len(list(FOLDER.glob("*.py"))) == len(list(tmp_path.glob("*.py")))
+        assert (published / source.name).read_text() == source.read_text(), source.name
+    assert len(list(published.glob("*.py"))) == len(list(tmp_path.glob("*.py")))
+
+
+def test_published_files_are_those_of_the_checkout(published: Path) -> None:
+    for kept in FOLDER.iterdir():
+        if kept.name != "config.json":
+            assert (published / kept.name).read_bytes() == kept.read_bytes(), kept.name
+    config = json.loads((published / "config.json").read_text())
+    classes = config.pop("auto_map")
+    assert config == json.loads((FOLDER / "config.json").read_text())
+    assert set(classes) == {
+        "AutoConfig", "AutoModel", "AutoModelForCausalLM", "AutoModelForSequenceClassification",
+    }  # fmt: skip
+    for reference in classes.values():
+        module, _, name = reference.partition(".")
+        assert f"class {name}(" in (published / f"{module}.py").read_text()
+
+
+@pytest.mark.slow
+def test_published_folder_generates_where_evenfall_is_absent(
+    published: Path, tmp_path: Path
+) -> None:
+    report = tmp_path / "report.json"
+    done = subprocess.run(
+        [sys.executable, "-c", FOREIGN, str(published), str(report)],
+        env=os.environ | {"HF_HUB_OFFLINE": "1", "HF_MODULES_CACHE": str(tmp_path / "modules")},
+        capture_output=True,
+        text=True,
+        timeout=3600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(report.read_text())
+    assert found["evenfall"] == []
+    assert found["module"].startswith("transformers_modules.")
+
+    model, tokenizer = registry.checkpoints.get("egru-ptb-small").load(device="cpu")
+    prompt = tokenizer("the company said it", return_tensors="pt")
+    with torch.no_grad():
+        logits = model(**prompt).logits[0, -1]
+    torch.testing.assert_close(torch.tensor(found["logits"]), logits, atol=1e-4, rtol=0)
+    new = model.generate(**prompt, max_new_tokens=8, min_new_tokens=8, do_sample=False)
+    assert found["text"] == tokenizer.decode(new[0])
+
+
+@pytest.mark.parametrize("name", ["stream-modelnet10-small", "stream-nmnist-small"])
+def test_stream_is_published_as_it_is(name: str, tmp_path: Path) -> None:
+    pytest.importorskip("torch_geometric")
+    output = registry.checkpoints.get(name).publish(tmp_path / name, folder=CARDS / name)
+    assert {path.name: path.read_bytes() for path in output.iterdir()} == {
+        path.name: path.read_bytes() for path in (CARDS / name).iterdir()
+    }
+
+
+def test_every_registered_checkpoint_is_where_it_says() -> None:
+    for entry in registry.checkpoints.entries():
+        if entry.owner.name == "stream":
+            pytest.importorskip("torch_geometric")
+        checkpoint = registry.checkpoints.get(entry.name)
+        assert (checkpoint.name, checkpoint.folder) == (entry.name, entry.metadata["folder"])
+        assert checkpoint.find(CARDS / entry.name) == CARDS / entry.name
 
 
 def test_its_card_is_made_from_its_results() -> None:

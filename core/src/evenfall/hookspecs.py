@@ -86,8 +86,9 @@ def evenfall_register_patches(register: Register) -> None:
 
 @hookspec
 def evenfall_register_checkpoints(register: Register) -> None:
-    """Register published checkpoints: references to objects that describe where trained weights
-    are."""
+    """Register published checkpoints: references to an `evenfall.checkpoints.Checkpoint`, which
+    says where trained weights are; metadata `model_types` lists the "model_type"s of config.json
+    whose folders are published the same way."""
 
 
 @hookspec

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from evenfall import built_in
+from evenfall.checkpoints import Checkpoint
 from evenfall.datasets import OpenDataset
 from evenfall.entries import Registry
 from evenfall.manager import PluginManager, PluginStatus
@@ -51,7 +52,7 @@ layers: Registry[Any] = Registry("layer", load_plugins)
 models: Registry[Any] = Registry("model", load_plugins)
 kernels: Registry[Callable[..., Any]] = Registry("kernel", load_plugins)
 patches: Registry[Any] = Registry("patch", load_plugins)
-checkpoints: Registry[Any] = Registry("checkpoint", load_plugins)
+checkpoints: Registry[Checkpoint] = Registry("checkpoint", load_plugins)
 commands: Registry[Any] = Registry("command", load_plugins, BUILT_IN_COMMANDS)
 callbacks: Registry[Any] = Registry("callback", load_plugins)
 counters: Registry[Any] = Registry("counter", load_plugins)

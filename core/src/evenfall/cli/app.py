@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from evenfall import registry
+from evenfall.cli.checkpoint_commands import app as checkpoints
 from evenfall.cli.grid import app as grid
 from evenfall.cli.group import GROUP_SETTINGS, EvenfallGroup
 from evenfall.entries import Registry
@@ -18,6 +19,7 @@ app = typer.Typer(
     help="Event-based and sparse sequence models: what is installed, and the plugins' commands.",
     **GROUP_SETTINGS,
 )
+app.add_typer(checkpoints)
 app.add_typer(grid)
 
 Json = Annotated[bool, typer.Option("--json", help="Write JSON instead of a table.")]
@@ -67,12 +69,6 @@ def layers(as_json: Json = False) -> None:
 def patches(as_json: Json = False) -> None:
     """List the patches of other packages."""
     _list(registry.patches, as_json)
-
-
-@app.command()
-def checkpoints(as_json: Json = False) -> None:
-    """List the registered checkpoints."""
-    _list(registry.checkpoints, as_json)
 
 
 @app.command()
@@ -131,7 +127,4 @@ def doctor(as_json: Json = False) -> None:
 def _list(entries: Registry[Any], as_json: bool) -> None:
     from evenfall.cli import output
 
-    if as_json:
-        output.write_json([entry.as_dict() for entry in entries.entries()])
-    else:
-        output.show_entries(entries)
+    output.list_entries(entries, as_json)

@@ -44,6 +44,14 @@ def show_plugins(rows: Sequence[PluginStatus]) -> None:
             _say(f"[bold]{escape(row.name)}[/] {_coloured(row.status)}: {escape(row.message)}")
 
 
+def list_entries(entries: Registry[Any], as_json: bool) -> None:
+    """One registry, as JSON or as a table."""
+    if as_json:
+        write_json([entry.as_dict() for entry in entries.entries()])
+    else:
+        show_entries(entries)
+
+
 def show_entries(entries: Registry[Any]) -> None:
     """A table of one registry."""
     rows = entries.entries()

@@ -28,8 +28,9 @@ def evenfall_register_checkpoints(register: Callable[..., Any]) -> None:
     """Register the published checkpoint."""
     register(
         "egru-ptb-small",
-        "evenfall_egru:EgruForCausalLM",
+        "evenfall_egru.publish.checkpoints:EGRU_PTB_SMALL",
         folder="hub_cards/egru-ptb-small",
+        model_types=["egru"],
         summary="Penn Treebank words, loads with AutoModelForCausalLM",
     )
 

@@ -40,8 +40,9 @@ def evenfall_register_checkpoints(register: Callable[..., Any]) -> None:
     ):
         register(
             name,
-            f"evenfall_stream:{model}",
+            f"evenfall_stream.publish.checkpoints:{name.upper().replace('-', '_')}",
             folder=f"hub_cards/{name}",
+            model_types=["stream-classifier", "event-stream-classifier", "stream-segmenter"],
             summary=f"{what}; loads with {model}.from_pretrained",
         )
 

@@ -20,7 +20,8 @@ def pack(
     picture: Annotated[Path | None, typer.Option(help="Put the raster here too.")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace the folder.")] = False,
 ) -> None:
-    """Make the folder to publish. It holds weights, code, results, card and picture."""
+    """Make the folder to publish. It holds weights, results, card and picture; `evenfall
+    checkpoints publish` adds the code."""
     from ..publish.pack import pack as run
 
     quiet_loading()

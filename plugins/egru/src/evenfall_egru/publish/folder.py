@@ -27,7 +27,7 @@ _AUTO_MAP = {
     "AutoConfig": "configuration_egru.EgruConfig",
     "AutoModel": "modeling_egru.EgruModel",
     "AutoModelForCausalLM": "modeling_egru.EgruForCausalLM",
-    "AutoModelForSequenceClassification": ("classification_egru.EgruForSequenceClassification"),
+    "AutoModelForSequenceClassification": "classification_egru.EgruForSequenceClassification",
 }
 _RELATIVE = re.compile(r"^\s*from\s+\.(\S+)\s+import", re.MULTILINE)
 
@@ -61,6 +61,7 @@ def save_for_hub(
     """
     with written_aside(folder, replace=replace) as aside:
         fill_hub_folder(model, tokenizer, aside, dtype=dtype)
+        add_code(aside)
     return Path(folder)
 
 
@@ -71,9 +72,17 @@ def fill_hub_folder(
     *,
     dtype: torch.dtype | None = None,
 ) -> None:
-    """As save_for_hub, into a folder that is there already."""
+    """Save model and tokenizer into a folder that exists, without the code."""
     model.save_pretrained(folder, state_dict=_cast(model, dtype))
     tokenizer.save_pretrained(folder)
+
+
+def add_code(folder: Path) -> None:
+    """Add the model's code to a checkpoint's folder, and say in config.json where it is.
+
+    Raises:
+        RuntimeError: as copy_code.
+    """
     config = folder / "config.json"
     values = json.loads(config.read_text(encoding="utf-8"))
     text = json.dumps({**values, "auto_map": _AUTO_MAP}, indent=2, sort_keys=True)

@@ -1,4 +1,4 @@
-"""A finished run as a folder to publish: weights, code, results, card and picture."""
+"""A finished run as a folder to publish: weights, results, card and picture."""
 
 from __future__ import annotations
 

@@ -1,0 +1,25 @@
+"""The published STREAM checkpoints. A folder is published as it is: its classes are installed."""
+
+from __future__ import annotations
+
+from evenfall.checkpoints import Checkpoint
+
+from ..models.loading import load_checkpoint
+
+STREAM_MODELNET10_SMALL = Checkpoint(
+    name="stream-modelnet10-small",
+    folder="hub_cards/stream-modelnet10-small",
+    load_folder=load_checkpoint,
+    hashes={
+        "model.safetensors": "129e8b3dc61a1596b275d4373a28a1838e95f7ca0bdb4ebf098694604001e60d"
+    },
+)
+
+STREAM_NMNIST_SMALL = Checkpoint(
+    name="stream-nmnist-small",
+    folder="hub_cards/stream-nmnist-small",
+    load_folder=load_checkpoint,
+    hashes={
+        "model.safetensors": "2b3450cdf528f06ed8f27fc70201199ac7e7249307df7b33ec1d31143b8c9b63"
+    },
+)

@@ -1,0 +1,99 @@
+"""`evenfall checkpoints`: the list, and folders to publish."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from evenfall.cli.app import app
+
+PLUGIN = """
+    @hookimpl
+    def evenfall_register_checkpoints(register):
+        register(
+            "tiny-words", "site_weights:TINY", folder="cards/tiny-words", summary="words",
+            model_types=["tiny", "tinier"],
+        )
+        register("old", "site_weights:Model", summary="a model class")
+"""
+
+MODULE = """
+from evenfall.checkpoints import Checkpoint
+
+class Model:
+    pass
+
+def complete(folder):
+    (folder / "code.py").write_text("code")
+
+TINY = Checkpoint(
+    "tiny-words", "cards/tiny-words", print, complete, hashes={"model.safetensors": "0" * 64}
+)
+"""
+
+
+@pytest.fixture
+def tiny(world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a plugin's checkpoint and one of a user, which is the working directory."""
+    world.install("tiny", PLUGIN)
+    world.write_module("site_weights", MODULE)
+    for name, kind in (("cards/tiny-words", "tiny"), ("mine", "tinier"), ("alien", "bert")):
+        folder = tmp_path / "work" / name
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text(json.dumps({"model_type": kind}))
+        (folder / "model.safetensors").write_bytes(b"")
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path / "work"
+
+
+def run(*arguments: str, code: int = 0) -> str:
+    result = CliRunner().invoke(app, ["checkpoints", *arguments])
+    assert result.exit_code == code, result.output
+    return " ".join(result.output.split())
+
+
+def test_both_spellings_list_the_same(tiny: Path) -> None:
+    assert "tiny-words" in run() and "a model class" in run()
+    assert run() == run("list")
+    assert run("--json") == run("list", "--json")
+    assert [row["name"] for row in json.loads(run("--json"))] == ["old", "tiny-words"]
+    assert "--json belongs behind 'list'" in run("--json", "list", code=2)
+
+
+def test_help_names_both_commands(tiny: Path) -> None:
+    assert "list" in run("--help") and "publish" in run("--help")
+
+
+def test_a_folder_of_ones_own_is_published_as_its_kind_is(tiny: Path) -> None:
+    assert run("publish", "mine", "out/mine") == "ready to upload: out/mine"
+    names = sorted(path.name for path in (tiny / "out" / "mine").iterdir())
+    assert names == ["code.py", "config.json", "model.safetensors"]
+    assert "exists" in run("publish", "mine", "out/mine", code=1)
+
+
+def test_a_registered_one_must_be_what_was_registered(tiny: Path) -> None:
+    words = run("publish", "tiny-words", "out", code=1)
+    assert "cards/tiny-words/model.safetensors is not the published file" in words
+    assert run("publish", "cards/tiny-words", "out") == "ready to upload: out"
+    words = run("publish", "tiny-words", "other", "--folder", "absent", code=1)
+    assert "checkpoint tiny-words: folder absent not found" in words
+    assert not (tiny / "other").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("tiny-word", "Closest: 'tiny-words'. There is no folder of that name either."),
+        ("alien", "publishes model_type 'bert'; known are ['tinier', 'tiny']"),
+        ("cards", "folder cards has no config.json: it is no checkpoint"),
+        ("old", "'site_weights:Model' is a type, want an evenfall.checkpoints.Checkpoint"),
+    ],
+)
+def test_what_cannot_be_published_is_one_line(tiny: Path, name: str, words: str) -> None:
+    found = run("publish", name, "out", code=1)
+    assert found.startswith("Error: ") and words in found
+    assert not (tiny / "out").exists()
