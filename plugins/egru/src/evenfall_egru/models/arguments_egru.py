@@ -54,7 +54,8 @@ def batch_and_steps(
     """
     if (input_ids is None) == (inputs_embeds is None):
         raise ValueError("pass exactly one of input_ids and inputs_embeds")
-    batch, steps = (inputs_embeds if input_ids is None else input_ids).shape[:2]
+    given: Any = inputs_embeds if input_ids is None else input_ids
+    batch, steps = given.shape[:2]
     return batch, steps
 
 

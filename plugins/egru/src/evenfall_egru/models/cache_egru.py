@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from transformers.cache_utils import Cache, CacheLayerMixin
 
@@ -15,7 +18,7 @@ class EgruCacheLayer(CacheLayerMixin):
 
     _layer_type = "egru"
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__()
         self.cumulative_length = 0
 
@@ -23,7 +26,14 @@ class EgruCacheLayer(CacheLayerMixin):
         self.device = key_states.device
         self.is_initialized = True
 
-    def update(self, key_states, value_states, *args, steps: int = 1, **kwargs):
+    def update(
+        self,
+        key_states: torch.Tensor,
+        value_states: torch.Tensor,
+        *args: Any,
+        steps: int = 1,
+        **kwargs: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Replace the state by that after `steps` more tokens; returns it."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
@@ -61,7 +71,7 @@ class EgruCacheLayer(CacheLayerMixin):
     def batch_select_indices(self, indices: torch.Tensor) -> None:
         self._map(lambda t: t[indices, ...])
 
-    def _map(self, function) -> None:
+    def _map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
         if self.is_initialized:
             self.keys, self.values = function(self.keys), function(self.values)
 

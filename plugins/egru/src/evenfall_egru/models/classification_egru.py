@@ -5,6 +5,8 @@ Dimensions: B batch, T time, H units of the last layer, S packed texts.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from transformers.cache_utils import Cache
@@ -51,8 +53,8 @@ class EgruForSequenceClassification(EgruPreTrainedModel):
         max_length_q: int | None = None,
         max_length_k: int | None = None,
         seq_idx: torch.Tensor | None = None,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> Any:
         r"""
         attention_mask (`torch.Tensor` of shape `(batch, past + time)`): 0 marks padding. Where
             there is none, `config.pad_token_id` at the start and the end of a row is padding.
@@ -70,7 +72,7 @@ class EgruForSequenceClassification(EgruPreTrainedModel):
         if attention_mask is None and texts is None and config.pad_token_id is not None:
             if input_ids is not None:
                 attention_mask = mask_of_ids(input_ids, config.pad_token_id)
-            elif len(inputs_embeds) > 1:
+            elif inputs_embeds is not None and len(inputs_embeds) > 1:
                 logger.warning_once(
                     "EgruForSequenceClassification cannot find padding in inputs_embeds; "
                     "pass attention_mask where there is any"

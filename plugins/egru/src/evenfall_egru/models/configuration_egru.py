@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import field
+from typing import Any
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
@@ -13,7 +14,7 @@ _RATES = (
 )  # fmt: skip
 
 
-def _is_size(value) -> bool:
+def _is_size(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
@@ -70,7 +71,7 @@ class EgruConfig(PreTrainedConfig):
     bos_token_id: int | None = None
     eos_token_id: int | list[int] | None = None
 
-    def __post_init__(self, **kwargs):
+    def __post_init__(self, **kwargs: Any) -> None:
         self._check_sizes()
         super().__post_init__(**kwargs)
         for name in _RATES:
@@ -84,7 +85,7 @@ class EgruConfig(PreTrainedConfig):
         if not 0 < self.threshold_mean < 1:
             raise ValueError(f"threshold_mean must lie in (0, 1), got {self.threshold_mean}")
 
-    def _check_sizes(self):
+    def _check_sizes(self) -> None:
         for name in ("vocab_size", "embedding_size"):
             value = getattr(self, name)
             if not _is_size(value):
@@ -108,7 +109,7 @@ class EgruConfig(PreTrainedConfig):
     def layer_types(self) -> list[str]:
         return ["egru"] * len(self.hidden_sizes)
 
-    def validate_layer_type(self):
+    def validate_layer_type(self) -> None:
         """Every layer is an "egru" layer; there is nothing a file could get wrong."""
 
 

@@ -5,6 +5,8 @@ Dimensions: B batch, T time, H units of a layer, E embedding, V vocabulary.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -36,7 +38,13 @@ class EgruLayer(nn.Module):
         self.recurrent_bias = nn.Parameter(torch.empty(3 * units))
         self.threshold = nn.Parameter(torch.empty(units), requires_grad=config.threshold_trainable)
 
-    def forward(self, x, state, cu_seqlens, want_events: bool):
+    def forward(
+        self,
+        x: torch.Tensor,
+        state: tuple[torch.Tensor, torch.Tensor] | None,
+        cu_seqlens: torch.Tensor | None,
+        want_events: bool,
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor], torch.Tensor | None]:
         """x (B, T, inputs) -> y (B, T, units), (y, h) after it, and the events where wanted.
 
         Touches no cache: gradient checkpointing calls it twice with the same state.
@@ -74,6 +82,8 @@ class EgruLayer(nn.Module):
 class EgruDecoder(nn.Linear):
     """The output layer; without gradient it reads only the weights of units that fired."""
 
+    _kept: Any = None  # the weight, its address, its version, and by_unit's copy
+
     def forward(self, y: torch.Tensor, event_driven: bool = False) -> torch.Tensor:
         """y (..., E) -> (..., V)."""
         if event_driven and skips_silent(y):
@@ -88,12 +98,12 @@ class EgruDecoder(nn.Linear):
         """
         weight = self.weight
         key = (weight, weight.data_ptr(), 0 if weight.is_inference() else weight._version)
-        kept = getattr(self, "_kept", None)
+        kept = self._kept
         if kept is None or kept[0] is not weight or kept[1:3] != key[1:]:
             self._kept = kept = (*key, weight.detach().t().contiguous())
         return kept[-1]
 
-    def train(self, mode: bool = True):
+    def train(self, mode: bool = True) -> EgruDecoder:
         self._kept = None
         return super().train(mode)
 

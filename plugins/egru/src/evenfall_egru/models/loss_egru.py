@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 
@@ -12,7 +14,13 @@ class _LinearCrossEntropy(torch.autograd.Function):
     """Sum of -log softmax(hidden weight^T + bias)[target]; gradients are made on the way."""
 
     @staticmethod
-    def forward(ctx, hidden, weight, bias, targets):
+    def forward(
+        ctx: Any,
+        hidden: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor,
+        targets: torch.Tensor,
+    ) -> torch.Tensor:
         device = hidden.device.type
         kind = torch.promote_types(hidden.dtype, torch.float32)
         total = hidden.new_zeros((), dtype=kind)
@@ -38,7 +46,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         return *(grad * saved for saved in ctx.saved_tensors), None
 
 
@@ -50,7 +58,7 @@ def chunked_cross_entropy(
     num_items_in_batch: torch.Tensor | int | None = None,
     ignore_index: int = -100,
     shift_labels: torch.Tensor | None = None,
-    **kwargs,
+    **kwargs: Any,
 ) -> torch.Tensor:
     """The loss of transformers' ForCausalLMLoss, in O(256 V) instead of O(B T V) memory.
 
@@ -72,7 +80,7 @@ def share_of_batch(
     num_items_in_batch: torch.Tensor | int | None = None,
     ignore_index: int = -100,
     shift_labels: torch.Tensor | None = None,
-    **kwargs,
+    **kwargs: Any,
 ) -> torch.Tensor | float:
     """The share of a batch's tokens that this call holds; the rest is with other calls or ranks.
 

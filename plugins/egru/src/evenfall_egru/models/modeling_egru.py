@@ -5,6 +5,8 @@ Dimensions: B batch, T time, E embedding, H units of a layer, V vocabulary.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -39,13 +41,15 @@ class EgruModel(EgruPreTrainedModel):
         self.gradient_checkpointing = False
         self.post_init()
 
-    def get_input_embeddings(self):
+    def get_input_embeddings(self) -> nn.Module:
         return self.embed_tokens
 
-    def set_input_embeddings(self, value):
+    def set_input_embeddings(self, value: nn.Module) -> None:
         self.embed_tokens = value
 
-    def _embed(self, input_ids, inputs_embeds):
+    def _embed(
+        self, input_ids: torch.Tensor | None, inputs_embeds: torch.Tensor | None
+    ) -> torch.Tensor:
         if inputs_embeds is not None:
             return inputs_embeds
         if not (self.training and self.config.word_dropout):
@@ -71,8 +75,8 @@ class EgruModel(EgruPreTrainedModel):
         max_length_q: int | None = None,
         max_length_k: int | None = None,
         seq_idx: torch.Tensor | None = None,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> Any:
         r"""
         attention_mask (`torch.Tensor` of shape `(batch, past + time)`): 0 marks padding, on any
             side; padded tokens leave the state untouched and yield zeros.
@@ -109,7 +113,8 @@ class EgruModel(EgruPreTrainedModel):
             x = locked_dropout(x, config.embedding_dropout, layout.cu_seqlens)
 
         cache_of = cache_layers(past_key_values, len(self.layers))
-        hidden, activity, events = (x,), [], []
+        hidden: tuple[torch.Tensor, ...] = (x,)
+        activity, events = [], []
         for index, layer in enumerate(self.layers):
             if index and self.training and config.hidden_dropout:
                 x = locked_dropout(x, config.hidden_dropout, layout.cu_seqlens)
@@ -132,7 +137,7 @@ class EgruModel(EgruPreTrainedModel):
         )
         return output if wants_dict(return_dict, config) else output.to_tuple()
 
-    def _run_layer(self, layer, *inputs):
+    def _run_layer(self, layer: nn.Module, *inputs: Any) -> Any:
         if self.gradient_checkpointing and self.training:
             return self._gradient_checkpointing_func(layer.__call__, *inputs)
         return layer(*inputs)
@@ -152,10 +157,10 @@ class EgruForCausalLM(EgruPreTrainedModel, GenerationMixin):
         self.lm_head = EgruDecoder(config.embedding_size, config.vocab_size)
         self.post_init()
 
-    def get_output_embeddings(self):
+    def get_output_embeddings(self) -> nn.Module:
         return self.lm_head
 
-    def set_output_embeddings(self, new_embeddings):
+    def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
         if type(new_embeddings) is nn.Linear:  # what resizing the vocabulary makes
             size = new_embeddings.in_features, new_embeddings.out_features
             decoder = EgruDecoder(*size, device="meta")
@@ -188,8 +193,8 @@ class EgruForCausalLM(EgruPreTrainedModel, GenerationMixin):
         max_length_q: int | None = None,
         max_length_k: int | None = None,
         seq_idx: torch.Tensor | None = None,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> Any:
         r"""
         labels (`torch.LongTensor` of shape `(batch, time)`): shifted inside, -100 is ignored.
         skip_logits (`bool`): compute the loss a block of rows at a time and return no logits;

@@ -38,10 +38,10 @@ class EndToEnd(Whole):
         super().__init__(F.pad(real.sum(1).cumsum(0), (1, 0)))
         self.real = real
 
-    def pack(self, x):
+    def pack(self, x: torch.Tensor) -> torch.Tensor:
         return x[self.real][None]
 
-    def unpack(self, x):
+    def unpack(self, x: torch.Tensor) -> torch.Tensor:
         full = x.new_zeros(*self.real.shape, x.shape[-1])
         full[self.real] = x[0]
         return full
@@ -62,13 +62,13 @@ class RealFirst(Whole):
         place = torch.where(real, number.cumsum(1), number.sum(1, True) + padding.cumsum(1)) - 1
         self.place = place[..., None]
 
-    def pack(self, x):
+    def pack(self, x: torch.Tensor) -> torch.Tensor:
         return torch.zeros_like(x).scatter(1, self.place.expand_as(x), x)
 
-    def unpack(self, x):
+    def unpack(self, x: torch.Tensor) -> torch.Tensor:
         return x.gather(1, self.place.expand_as(x)) * self.real
 
-    def mean(self, x):
+    def mean(self, x: torch.Tensor) -> torch.Tensor:
         return self.unpack(x).sum() / (self.real.sum() * x.shape[-1])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -57,7 +58,7 @@ class EgruPreTrainedModel(PreTrainedModel):
     supports_gradient_checkpointing = True
 
     @torch.no_grad()
-    def _init_weights(self, module):
+    def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, EgruLayer):
             init.xavier_normal_(module.kernel)
             init.xavier_normal_(module.recurrent_kernel)
@@ -75,8 +76,13 @@ class EgruPreTrainedModel(PreTrainedModel):
 
     @classmethod
     def from_pretrained(
-        cls, name, *args, ignore_mismatched_sizes=False, output_loading_info=False, **kwargs
-    ):
+        cls,
+        name: Any,
+        *args: Any,
+        ignore_mismatched_sizes: bool = False,
+        output_loading_info: bool = False,
+        **kwargs: Any,
+    ) -> Any:
         """As in transformers, with errors that name the fault.
 
         Raises:

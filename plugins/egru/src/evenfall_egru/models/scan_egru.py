@@ -5,6 +5,8 @@ A checkpoint folder that carries its own code has the plain form beside this fil
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from .recording_egru import is_for_onnx, is_recorded
@@ -14,14 +16,14 @@ try:
     from evenfall_kernels import egru_scan as _scan
     from evenfall_kernels import event_matmul as event_linear
 except ImportError:
-    from .reference_egru import egru_scan as _scan
+    from .reference_egru import egru_scan as _scan  # type: ignore[import-not-found,no-redef]
 
-    event_linear = None
+    event_linear = None  # type: ignore[assignment]
 
 _FEW = 2  # vectors; beyond that a dense product reads the matrix once for all of them
 
 
-def egru_scan(*inputs, **options):
+def egru_scan(*inputs: Any, **options: Any) -> Any:
     """evenfall_kernels.egru_scan; in an ONNX file in plain operations, as it knows no others."""
     if event_linear is not None and is_for_onnx():
         with use_backend("reference", "egru_scan"):

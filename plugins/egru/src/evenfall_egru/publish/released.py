@@ -98,7 +98,8 @@ def model_from_state(state: dict[str, Tensor], *, carry: str = "full") -> EgruFo
     rest = dict(state)
     embedding = _take(rest, "embeddings.weight")
     decoder, bias = _take(rest, "decoder.decoder.weight"), _take(rest, "decoder.decoder.bias")
-    layers, scalars = [], []
+    layers: list[dict[str, Tensor]] = []
+    scalars: list[dict[str, float]] = []
     while f"rnns.{len(layers)}.kernel" in rest:
         prefix = f"rnns.{len(layers)}."
         layers.append({name: _take(rest, prefix + name) for name in _LAYER})
