@@ -24,7 +24,7 @@ PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm")
 PLACES = (
     (PointTokens, "forward", "tokens"),
     (EventEmbedding, "forward", "embedding"),
-    (conv, "serialize", "order"),
+    (conv, "serialize_graphs", "order"),
     (selective, "selective_scan", "scan"),
     (selective, "causal_conv1d", "convolution"),
     (event_classifier, "windows", "event pooling"),

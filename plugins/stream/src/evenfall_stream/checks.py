@@ -1,9 +1,39 @@
-"""Argument checks that the layers and models share."""
+"""Argument checks that the layers and models share.
+
+Sizes, dtypes and shapes are checked at once, by the `check_*` functions. A check of values is a
+`Check`: all of those of one call are read together by `read`, so that a GPU is waited for once.
+
+N points   D coordinates
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor
+
+Check = tuple[Tensor, Callable[[], Exception]]
+"""Whether the values are right, a bool tensor without dimensions, and the exception if not."""
+
+
+def read(checks: Sequence[Check], *numbers: Tensor) -> list[int]:
+    """The values of `numbers`, 1-D int64 tensors on the device of the checks, end to end.
+
+    Checks and numbers are read together. torch.compile and torch.export, which have no values,
+    leave the checks out where there are no numbers to read.
+
+    Raises:
+        Exception: that of the first check that fails.
+    """
+    if not numbers and torch.compiler.is_compiling():
+        return []
+    flags = torch.stack([right for right, _ in checks]).long()
+    values: list[int] = torch.cat([flags, *numbers]).tolist()
+    for (_, error), right in zip(checks, values, strict=False):
+        if not right:
+            raise error()
+    return values[len(checks) :]
 
 
 def check_sizes(**sizes: int) -> None:
@@ -21,20 +51,15 @@ def check_floating(name: str, value: Tensor) -> None:
 
 
 def check_pos(pos: Tensor) -> None:
-    """pos is (N, D >= 1), floating point and finite."""
+    """pos is (N, D >= 1) and floating point."""
     check_floating("pos", pos)
     if pos.dim() != 2 or pos.shape[1] < 1:
         raise ValueError(f"pos must have shape (points, dimensions), got {tuple(pos.shape)}")
-    if torch.compiler.is_compiling() or bool(torch.isfinite(pos.detach()).all()):
-        return
-    row = int((~torch.isfinite(pos.detach())).any(1).nonzero()[0])
-    raise ValueError(f"pos must be finite, got {pos[row].tolist()} at point {row}")
 
 
 def check_features(x: Tensor, pos: Tensor, channels: int) -> None:
-    """x is (N, channels), floating point, a row for each row of pos."""
+    """x is (N, channels) and floating point, with a row for each row of pos, on its device."""
     check_floating("x", x)
-    check_floating("pos", pos)
     if x.dim() != 2 or x.shape[0] != pos.shape[0] or channels not in (-1, x.shape[1]):
         width = "channels" if channels == -1 else channels
         raise ValueError(
@@ -45,24 +70,8 @@ def check_features(x: Tensor, pos: Tensor, channels: int) -> None:
         raise ValueError(f"x is on {x.device}, but pos is on {pos.device}")
 
 
-def check_batch(
-    batch: Tensor | None, pos: Tensor, batch_size: int | None = None
-) -> tuple[Tensor, int]:
-    """The graph of each point and how many graphs there are; batch is sorted, from 0 on.
-
-    A graph that no point belongs to is empty; those after the last point are known by batch_size
-    alone.
-    """
-    graph_of, graphs = _graphs(batch, pos)
-    if batch_size is not None and batch_size < graphs:
-        raise ValueError(
-            f"batch_size must be at least {graphs}, the graphs of batch, got {batch_size}"
-        )
-    return graph_of, graphs if batch_size is None else batch_size
-
-
 def check_rows(rows: int, what: str) -> None:
-    """BatchNorm in training has a variance to take."""
+    """Enough rows for BatchNorm's variance in training."""
     if rows < 2:
         raise ValueError(
             f"training takes BatchNorm's mean and variance over {what} and needs at least 2, got "
@@ -70,25 +79,30 @@ def check_rows(rows: int, what: str) -> None:
         )
 
 
-def _graphs(batch: Tensor | None, pos: Tensor) -> tuple[Tensor, int]:
-    points = pos.shape[0]
-    if batch is None:
-        return torch.zeros(points, dtype=torch.long, device=pos.device), 1
-    if not isinstance(batch, Tensor) or batch.is_floating_point() or batch.dtype == torch.bool:
-        got = batch.dtype if isinstance(batch, Tensor) else type(batch).__name__
-        raise TypeError(f"batch must be an integer tensor, got {got}")
-    if tuple(batch.shape) != (points,):
-        raise ValueError(f"batch must have shape (points,) = ({points},), got {tuple(batch.shape)}")
-    if batch.device != pos.device:
-        raise ValueError(f"batch is on {batch.device}, but pos is on {pos.device}")
-    if not points:
-        return batch.long(), 0
-    falls = batch[1:] < batch[:-1]  # and not their difference, which uint8 has no sign for
-    if bool(falls.any()):
-        at = int(falls.nonzero()[0]) + 1
-        raise ValueError(
-            f"batch must be sorted, got {int(batch[at])} after {int(batch[at - 1])} at point {at}"
+def finite(points: Tensor, name: str = "pos") -> Check:
+    """Every coordinate of (N, D) points is finite."""
+    points = points.detach()
+
+    def error() -> Exception:
+        row = int((~points.isfinite()).any(1).nonzero()[0])
+        return ValueError(f"{name} must be finite, got {points[row].tolist()} at point {row}")
+
+    return points.isfinite().all(), error
+
+
+def not_decreasing(pos: Tensor, axis: int, batch: Tensor | None) -> Check:
+    """Column `axis` of pos (N, D) does not decrease within a graph; batch (N,) is int64."""
+    values = pos.detach()[:, axis]
+    rises = values[1:] >= values[:-1]
+    if batch is not None:
+        rises = rises | (batch[1:] != batch[:-1])
+
+    def error() -> Exception:
+        at = int((~rises).nonzero()[0]) + 1
+        return ValueError(
+            f"pos must not run backwards along axis {axis} within a graph, but point {at} lies "
+            f"{float(values[at - 1] - values[at]):g} before the point before it; sort the points "
+            "first"
         )
-    if int(batch[0]) < 0:
-        raise ValueError(f"batch must not be negative, got {int(batch[0])}")
-    return batch.long(), int(batch[-1]) + 1
+
+    return rises.all(), error

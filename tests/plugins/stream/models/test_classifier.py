@@ -14,6 +14,7 @@ from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
 from evenfall_stream import StreamClassifier
+from evenfall_stream.graphs import read_graphs
 from evenfall_stream.models.grouping import PointTokens
 
 SMALL: dict[str, Any] = {"width": 12, "depth": 2, "groups": 6, "neighbors": 4, "d_state": 4}
@@ -92,9 +93,10 @@ def test_equal_distances_do_not_bring_the_order_of_points_back() -> None:
     tokens = PointTokens(12, 0, 5, 4, 3).eval()
     axis = torch.arange(3.0)
     pos = torch.cartesian_prod(axis, axis, axis)
-    batch, order = torch.zeros(27, dtype=torch.long), torch.randperm(27)
-    for got, want in zip(tokens(pos[order], batch), tokens(pos, batch), strict=True):
-        torch.testing.assert_close(got, want)
+    graphs, order = read_graphs(pos), torch.randperm(27)
+    got, want = tokens(pos[order], graphs), tokens(pos, graphs)
+    torch.testing.assert_close((got.x, got.pos), (want.x, want.pos))
+    assert torch.equal(got.graphs.batch, want.graphs.batch)
 
 
 def test_features_beside_positions_in_a_data_loader() -> None:
@@ -133,6 +135,17 @@ def test_positions_may_be_finer_than_the_weights(options: dict[str, Any]) -> Non
         got = copy.deepcopy(model).to(dtype)(pos, batch)
         assert got.dtype == dtype
         torch.testing.assert_close(got.float(), want, rtol=0.05, atol=0.02)
+
+
+def test_one_cloud_compiles_in_one_graph_and_exports() -> None:
+    model = make(groups=None, depth=1).eval()
+    pos, batch = clouds((9, 4))
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(pos), model(pos))
+    exported = torch.export.export(model, (pos,)).module()
+    torch.testing.assert_close(exported(pos), model(pos))
+    several = torch.compile(model, backend="eager")
+    torch.testing.assert_close(several(pos, batch), model(pos, batch))
 
 
 def test_one_cloud_in_training() -> None:

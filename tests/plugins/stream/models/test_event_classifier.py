@@ -105,19 +105,16 @@ def test_both_directions_hear_the_end() -> None:
     for both in (False, True):
         model = make(bidirectional=both, strides=(1, 1)).eval()
         stage = model.stages[0]
-        tokens = [
-            stage(model.embed(value, pos, None)[0], pos[:, :1], torch.zeros(9, dtype=int), 1)[0]
-            for value in (x, changed)
-        ]
+        tokens = [stage(*model.embed(value, pos, None))[0] for value in (x, changed)]
         assert torch.allclose(tokens[0][:-1], tokens[1][:-1], atol=1e-6) is not both
 
 
 def test_the_time_head_weighs_tokens_by_their_time() -> None:
     model = make(head="time", strides=(1, 1)).eval()
     x, pos, batch = events((6,))
-    tokens, time = model.embed(x, pos, batch)[0], pos[:, :1]
+    tokens, time, graphs = model.embed(x, pos, batch)
     for stage in model.stages:
-        tokens, time, batch = stage(tokens, time, batch, 1)
+        tokens, time, graphs = stage(tokens, time, graphs)
     weight = torch.cat([torch.zeros(1), time[:, 0].diff()])[:, None]
     pooled = (model.norm(tokens) * weight).sum(0) / weight.sum()
     torch.testing.assert_close(model(x, pos)[0], model.classify(pooled), rtol=1e-4, atol=1e-5)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from evenfall_stream import StreamSegmenter
+from evenfall_stream.graphs import read_graphs
 from evenfall_stream.models.grouping import Tokens
 from evenfall_stream.models.segmentation import interpolate
 
@@ -61,13 +62,11 @@ def test_learns_which_points_lie_above() -> None:
 
 
 def test_interpolation_weighs_by_inverse_squared_distance() -> None:
-    tokens = Tokens(
-        torch.tensor([[1.0], [4.0], [7.0], [100.0], [9.0]]),
-        torch.tensor([[0.0], [2.0], [3.0], [50.0], [0.0]]),
-        torch.tensor([0, 0, 0, 0, 1]),
-    )
+    x = torch.tensor([[1.0], [4.0], [7.0], [100.0], [9.0]])
+    pos = torch.tensor([[0.0], [2.0], [3.0], [50.0], [0.0]])
+    tokens = Tokens(x, pos, read_graphs(pos, torch.tensor([0, 0, 0, 0, 1])))
     points = torch.tensor([[1.0], [2.0], [5.0]])
-    got = interpolate(tokens, points, torch.tensor([0, 0, 1]))[:, 0]
+    got = interpolate(tokens, points, read_graphs(points, torch.tensor([0, 0, 1])))[:, 0]
     torch.testing.assert_close(got, torch.tensor([(1 + 4 + 7 / 4) / 2.25, 4.0, 9.0]))
 
 

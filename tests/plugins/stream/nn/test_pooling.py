@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 
+from evenfall_stream.graphs import Graphs, read_graphs
 from evenfall_stream.nn.event_pooling import window_means, windows
 from evenfall_stream.nn.pooling import pool, weighted_mean
 
@@ -30,19 +32,25 @@ def test_weighted_mean() -> None:
     assert got.tolist() == [[2.5, -2.5], [0, 0], [-5, 6], [0, 0]]
 
 
+def graphs_of(batch: Tensor, graphs: int) -> Graphs:
+    return read_graphs(torch.zeros(len(batch), 1), batch, graphs)
+
+
 def test_windows_end_with_their_recording() -> None:
     batch = torch.tensor([0] * 5 + [2] * 2 + [3])
-    cut = windows(batch, 5, 2)
+    cut = windows(graphs_of(batch, 5), 2)
     assert cut.of_event.tolist() == [0, 0, 1, 1, 2, 3, 3, 4]
     assert cut.last.tolist() == [1, 3, 4, 6, 7]
-    assert cut.batch.tolist() == [0, 0, 0, 2, 3]
+    assert cut.graphs.batch.tolist() == [0, 0, 0, 2, 3]
+    assert cut.graphs.sizes.tolist() == [3, 0, 1, 1, 0]
+    assert cut.graphs.ptr.tolist() == [0, 3, 3, 4, 5, 5]
     x = torch.arange(8.0)[:, None]
     assert window_means(x, cut)[:, 0].tolist() == [0.5, 2.5, 4, 5.5, 7]
 
 
 def test_windows_of_one_event_and_of_none() -> None:
-    cut = windows(torch.tensor([0, 0, 1]), 2, 1)
+    cut = windows(graphs_of(torch.tensor([0, 0, 1]), 2), 1)
     assert cut.of_event.tolist() == cut.last.tolist() == [0, 1, 2]
-    none = windows(torch.zeros(0, dtype=torch.long), 2, 4)
-    assert none.last.numel() == none.batch.numel() == 0
+    none = windows(graphs_of(torch.zeros(0, dtype=torch.long), 2), 4)
+    assert none.last.numel() == none.graphs.batch.numel() == 0
     assert window_means(torch.zeros(0, 3), none).shape == (0, 3)

@@ -56,7 +56,7 @@ def test_the_order_given_matters_only_where_points_coincide() -> None:
 def test_presorted_points_stay() -> None:
     time = torch.tensor([[0.0], [2.0], [2.0], [1.0]])
     found = serialize(time, torch.tensor([0, 0, 0, 1]), presorted=True)
-    assert found.given and found.step.tolist() == [0, 2, 0, 0]
+    assert found.unmoved and found.step.tolist() == [0, 2, 0, 0]
     x = torch.rand(4, 2)
     assert found.arrange(x) is x and torch.equal(found.restore(x)[:, 0], x)
     with pytest.raises(ValueError, match="axis 0 .* point 3 lies 1 before the point before it"):
@@ -65,11 +65,11 @@ def test_presorted_points_stay() -> None:
 
 @pytest.mark.parametrize(("joined", "ends"), [(True, [0, 6, 6, 10]), (False, None)])
 def test_end_to_end(joined: bool, ends: list[int] | None) -> None:
-    rows, sequence = end_to_end(serialize(POS, BATCH), BATCH, joined)
+    rows, sequence = end_to_end(serialize(POS, BATCH), joined)
     assert rows.tolist() == [2, 1, 0, 0, 2, 1, 4, 3, 4, 3]
     assert sequence.step.tolist() == [0, 0, 1, 0, 1, 1, 0, 1, 0, 0]
     assert sequence.cu_seqlens.tolist() == (ends or [0, 3, 6, 6, 6, 8, 10])
-    assert sequence.given
+    assert sequence.unmoved
 
 
 def test_steps_have_gradients() -> None:

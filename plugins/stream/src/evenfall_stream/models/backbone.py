@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.utils import scatter
 
+from ..graphs import Graphs
 from ..nn.block import StreamBlock
-from ..nn.serialization import Serialization, end_to_end, serialize
+from ..nn.serialization import Serialization, end_to_end, serialize_graphs
 from .grouping import EveryPoint, PointTokens, Tokens
 
 SET_BY_LAYOUT: dict[str, dict[str, Any]] = {
@@ -82,33 +83,37 @@ class PointBackbone(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(
-        self, pos: Tensor, batch: Tensor, x: Tensor | None = None, once: bool = False
+        self, pos: Tensor, graphs: Graphs, x: Tensor | None = None, once: bool = False
     ) -> Tokens:
-        """Tokens after the last block.
+        """Tokens after the last block, of checked positions, graphs and features.
 
         In the sequence layout a token comes once for each axis, or with `once` as the mean of
         those.
         """
-        tokens = self.tokens(pos, batch, x)
+        tokens = self.tokens(pos, graphs, x)
         if self.position is not None:
             tokens = tokens._replace(x=tokens.x + self.position(tokens.pos.to(tokens.x.dtype)))
-        if not self.blocks or not tokens.batch.numel():
+        if not self.blocks or not tokens.pos.shape[0]:
             return tokens._replace(x=self.norm(tokens.x))
+        conv = self.blocks[0].conv
         if self.layout == "parallel":
-            order = self.blocks[0].conv.serialize(tokens.pos, tokens.batch)
+            if conv.presorted:  # whether tokens come in order depends on their values
+                order = conv.serialize(tokens.pos, tokens.graphs.batch)
+            else:
+                order = conv.serialize_graphs(tokens.pos, tokens.graphs)
             return tokens._replace(x=self._blocks(tokens, order))
-        joined = self.blocks[0].conv.step != "coordinate"
-        rows, order = end_to_end(serialize(tokens.pos, tokens.batch), tokens.batch, joined)
-        repeated = Tokens(*(part[rows] for part in tokens))
+        views = serialize_graphs(tokens.pos, tokens.graphs)
+        rows, order = end_to_end(views, joined=conv.step != "coordinate")
+        repeated = Tokens(tokens.x[rows], tokens.pos[rows], order.graphs)
         features = self._blocks(repeated, order)
         if not once:
             return repeated._replace(x=features)
-        return tokens._replace(x=scatter(features, rows, 0, tokens.batch.numel(), reduce="mean"))
+        return tokens._replace(x=scatter(features, rows, 0, tokens.pos.shape[0], reduce="mean"))
 
     def _blocks(self, tokens: Tokens, order: Serialization) -> Tensor:
         features = tokens.x
         for block in self.blocks:
-            features = block(features, tokens.pos, tokens.batch, order)
+            features = block(features, tokens.pos, tokens.graphs.batch, order)
         return self.norm(features)
 
 

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from ..checks import check_batch, check_features, check_pos, check_rows, check_sizes
+from ..checks import check_features, check_pos, check_rows, check_sizes
+from ..graphs import Graphs, read_graphs
 from ..nn.pooling import POOLS, pool
 from .backbone import SET_BY_LAYOUT, PointBackbone
 from .hub import StreamHubMixin
@@ -118,11 +119,11 @@ class StreamClassifier(nn.Module, StreamHubMixin, model_type="stream-classifier"
                 BatchNorm has no variance to take.
             TypeError: pos not floating point, batch not integer.
         """
-        graph_of, graphs = check_cloud(pos, batch, x, self.dimensions, self.in_channels, batch_size)
+        graphs = check_cloud(pos, batch, x, self.dimensions, self.in_channels, batch_size)
         if self.training and len(self.head) > 1:
-            check_rows(graphs, "clouds")
-        tokens = self.backbone(pos, graph_of, x)
-        return self.head(pool(tokens.x, tokens.batch, graphs, self.pooling))
+            check_rows(len(graphs), "clouds")
+        tokens = self.backbone(pos, graphs, x)
+        return self.head(pool(tokens.x, tokens.graphs.batch, len(graphs), self.pooling))
 
 
 def check_cloud(
@@ -132,8 +133,8 @@ def check_cloud(
     dimensions: int,
     in_channels: int,
     batch_size: int | None = None,
-) -> tuple[Tensor, int]:
-    """The graph of each point and the number of graphs; at least one point."""
+) -> Graphs:
+    """The clouds of a model's arguments, all of which are checked; at least one point."""
     check_pos(pos)
     if pos.shape[1] != dimensions:
         raise ValueError(f"pos must have shape (points, {dimensions}), got {tuple(pos.shape)}")
@@ -143,7 +144,7 @@ def check_cloud(
         raise ValueError(f"x must hold {in_channels} features per point, got None")
     if x is not None:
         check_features(x, pos, in_channels)
-    return check_batch(batch, pos, batch_size)
+    return read_graphs(pos, batch, batch_size)
 
 
 def classifying_head(

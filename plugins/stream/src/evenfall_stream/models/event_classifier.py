@@ -8,12 +8,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ..checks import check_batch, check_features, check_pos, check_sizes
+from ..checks import check_features, check_pos, check_sizes
+from ..graphs import Graphs, read_graphs
 from ..nn.block import StreamBlock
-from ..nn.event_embedding import EventEmbedding
+from ..nn.event_embedding import EventEmbedding, on_sensor
 from ..nn.event_pooling import window_means, windows
 from ..nn.pooling import pool, weighted_mean
-from ..nn.serialization import serialize
+from ..nn.serialization import serialize_graphs
 from .hub import StreamHubMixin
 
 
@@ -42,21 +43,23 @@ class EventStage(nn.Module):
             StreamBlock(width, drop_path=rate, **block) for rate in rates[1:]
         )
 
-    def forward(
-        self, x: Tensor, time: Tensor, batch: Tensor, graphs: int
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """(N, before) events at (N, 1) times to (T, width) tokens, their times and recordings."""
+    def forward(self, x: Tensor, time: Tensor, graphs: Graphs) -> tuple[Tensor, Tensor, Graphs]:
+        """(N, before) events at (N, 1) times to (T, width) tokens, their times and recordings.
+
+        The times do not decrease within a recording.
+        """
         block = self.pooling
-        cut = windows(batch, graphs, self.stride)
-        branch = block.conv(block.norm(x), time, batch)
-        branch = block.kept(branch.index_select(0, cut.last), cut.batch)
-        x = block.mixed(window_means(x, cut) + branch, cut.batch)
-        x, time, batch = self.widen(x), time[cut.last], cut.batch
+        cut = windows(graphs, self.stride)
+        order = block.conv.serialize_graphs(time, graphs)
+        branch = block.conv(block.norm(x), time, graphs.batch, order)
+        branch = block.drop_branch(branch.index_select(0, cut.last), cut.graphs)
+        x = block.add_mlp(window_means(x, cut) + branch, cut.graphs)
+        x, time, graphs = self.widen(x), time[cut.last], cut.graphs
         if len(self.blocks):
-            order = self.blocks[0].conv.serialize(time, batch)
+            order = self.blocks[0].conv.serialize_graphs(time, graphs)
             for block in self.blocks:
-                x = block(x, time, batch, order)
-        return x, time, batch
+                x = block(x, time, graphs.batch, order)
+        return x, time, graphs
 
 
 class EventStreamClassifier(nn.Module, StreamHubMixin, model_type="event-stream-classifier"):
@@ -161,21 +164,21 @@ class EventStreamClassifier(nn.Module, StreamHubMixin, model_type="event-stream-
                 backwards, events outside the sensor, a batch vector that is unsorted or negative.
             TypeError: x or pos not floating point, batch not integer.
         """
-        tokens, time, batch, graphs = self.embed(x, pos, batch, batch_size)
+        tokens, time, graphs = self.embed(x, pos, batch, batch_size)
         for stage in self.stages:
-            tokens, time, batch = stage(tokens, time, batch, graphs)
-        tokens = self.norm(tokens)
+            tokens, time, graphs = stage(tokens, time, graphs)
+        tokens, recordings = self.norm(tokens), max(len(graphs), 1)
         if self.head == "mean":
-            pooled = pool(tokens, batch, graphs, "mean")
+            pooled = pool(tokens, graphs.batch, recordings, "mean")
         else:
-            step = serialize(time, batch, presorted=True).step
-            pooled = weighted_mean(tokens, step, batch, graphs)
+            step = serialize_graphs(time, graphs, presorted=True).step
+            pooled = weighted_mean(tokens, step, graphs.batch, recordings)
         return self.classify(self.dropout(pooled))
 
     def embed(
         self, x: Tensor, pos: Tensor, batch: Tensor | None, batch_size: int | None = None
-    ) -> tuple[Tensor, Tensor, Tensor, int]:
-        """Checked events as vectors, with (N, 1) times, recordings and how many those are."""
+    ) -> tuple[Tensor, Tensor, Graphs]:
+        """Checked events as vectors, with (N, 1) times and the recordings."""
         check_pos(pos)
         columns = 1 + len(self.sensor_size)
         if pos.shape[1] != columns:
@@ -184,5 +187,7 @@ class EventStreamClassifier(nn.Module, StreamHubMixin, model_type="event-stream-
                 f"coordinates, got {tuple(pos.shape)}"
             )
         check_features(x, pos, 1)
-        graph_of, graphs = check_batch(batch, pos, batch_size)
-        return self.embedding(pos[:, 1:], x[:, 0]), pos[:, :1], graph_of, max(graphs, 1)
+        coordinates, polarity = pos[:, 1:], x[:, 0]
+        inside = on_sensor(coordinates, polarity, self.sensor_size, self.polarities)
+        graphs = read_graphs(pos, batch, batch_size, sorted_axes=(0,), checks=inside)
+        return self.embedding(coordinates, polarity), pos[:, :1], graphs

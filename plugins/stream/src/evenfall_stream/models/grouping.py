@@ -13,16 +13,17 @@ from torch import Tensor, nn
 from torch_geometric.utils import scatter
 
 from ..checks import check_rows
-from ..neighbors import fps, knn
-from ..nn.serialization import serialize
+from ..graphs import Graphs
+from ..neighbors.queries import fps_graphs, knn_graphs
+from ..nn.serialization import serialize_graphs
 
 
 class Tokens(NamedTuple):
-    """(T, W) features, (T, D) positions and (T,) graph of each token."""
+    """(T, W) features, (T, D) positions and the graphs of tokens."""
 
     x: Tensor
     pos: Tensor
-    batch: Tensor
+    graphs: Graphs
 
 
 class PointMlp(nn.Sequential):
@@ -80,19 +81,20 @@ class PointTokens(nn.Module):
         self.first = PointMlp(dimensions + in_channels, width // 3, local)
         self.second = PointMlp(2 * local, 2 * local, width)
 
-    def forward(self, pos: Tensor, batch: Tensor, x: Tensor | None = None) -> Tokens:
-        """(N, D) positions, (N,) graphs and (N, in_channels) features to tokens."""
+    def forward(self, pos: Tensor, graphs: Graphs, x: Tensor | None = None) -> Tokens:
+        """(N, D) positions, their graphs and (N, in_channels) features, checked, to tokens."""
         if not self.training:  # the same tokens whatever the order of the points
-            order = serialize(pos.detach(), batch, [0]).order
+            order = serialize_graphs(pos.detach(), graphs, [0]).order
             pos, x = pos[order], None if x is None else x[order]
-        centres = fps(pos, batch, count=self.groups, random_start=self.training)
-        graph_of = batch[centres]
-        token, point = knn(pos, pos[centres], self.neighbors, batch, graph_of)
+        counts = graphs.sizes.clamp(max=self.groups)
+        centres = fps_graphs(pos, graphs, counts, random_start=self.training)
+        of_centres = graphs.at_most(self.groups, centres)
+        token, point = knn_graphs(pos, pos[centres], self.neighbors, graphs, of_centres)
         local = pos[point] - pos[centres][token]
-        features = self.first(joined(local, None if x is None else x[point]))
+        features = self.first(concatenate(local, None if x is None else x[point]))
         most = self._maximum(features, token, len(centres))
         features = self._second(most, features, token)
-        return Tokens(self._maximum(features, token, len(centres)), pos[centres], graph_of)
+        return Tokens(self._maximum(features, token, len(centres)), pos[centres], of_centres)
 
     def _second(self, most: Tensor, features: Tensor, token: Tensor) -> Tensor:
         """g(m, f), where g's first matrix meets the m of a token once, not once for each point."""
@@ -124,11 +126,11 @@ class EveryPoint(nn.Module):
         super().__init__()
         self.mlp = PointMlp(dimensions + in_channels, width, width)
 
-    def forward(self, pos: Tensor, batch: Tensor, x: Tensor | None = None) -> Tokens:
+    def forward(self, pos: Tensor, graphs: Graphs, x: Tensor | None = None) -> Tokens:
         """As PointTokens.forward, with T = N."""
-        return Tokens(self.mlp(joined(pos, x)), pos, batch)
+        return Tokens(self.mlp(concatenate(pos, x)), pos, graphs)
 
 
-def joined(pos: Tensor, x: Tensor | None) -> Tensor:
+def concatenate(pos: Tensor, x: Tensor | None) -> Tensor:
     """Positions and features side by side."""
     return pos if x is None else torch.cat([pos, x], 1)

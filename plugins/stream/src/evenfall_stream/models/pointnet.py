@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from .grouping import PointMlp, Tokens, joined
+from ..graphs import Graphs
+from .grouping import PointMlp, Tokens, concatenate
 
 
 class PointNet(nn.Module):
@@ -18,6 +19,6 @@ class PointNet(nn.Module):
         self.mlp = PointMlp(dimensions + in_channels, 64, 64, 64, 128, width)
         self.norm = nn.BatchNorm1d(width)
 
-    def forward(self, pos: Tensor, batch: Tensor, x: Tensor | None = None) -> Tokens:
+    def forward(self, pos: Tensor, graphs: Graphs, x: Tensor | None = None) -> Tokens:
         """(N, D) positions and (N, in_channels) features to a token for each point."""
-        return Tokens(self.norm(self.mlp(joined(pos, x))), pos, batch)
+        return Tokens(self.norm(self.mlp(concatenate(pos, x))), pos, graphs)

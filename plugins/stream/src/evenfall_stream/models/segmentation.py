@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from torch_geometric.utils import scatter
 
 from ..checks import check_rows
-from ..neighbors import knn
+from ..graphs import Graphs
+from ..neighbors.queries import knn_graphs
 from .backbone import SET_BY_LAYOUT, PointBackbone
 from .classifier import check_cloud, classifying_head
-from .grouping import PointMlp, Tokens, joined
+from .grouping import PointMlp, Tokens, concatenate
 from .hub import StreamHubMixin
 
 ARCHITECTURES = ("stream", "pointmamba")
@@ -108,17 +109,17 @@ class StreamSegmenter(nn.Module, StreamHubMixin, model_type="stream-segmenter"):
                 is unsorted or negative, no points at all, a single point in training.
             TypeError: pos not floating point, batch not integer.
         """
-        graph_of, _ = check_cloud(pos, batch, x, self.dimensions, self.in_channels)
+        graphs = check_cloud(pos, batch, x, self.dimensions, self.in_channels)
         if self.training:
             check_rows(pos.shape[0], "points")
-        tokens = self.backbone(pos, graph_of, x, once=True)
-        features = tokens.x if self.groups is None else interpolate(tokens, pos, graph_of)
-        return self.head(torch.cat([features, self.skip(joined(pos, x))], 1))
+        tokens = self.backbone(pos, graphs, x, once=True)
+        features = tokens.x if self.groups is None else interpolate(tokens, pos, graphs)
+        return self.head(torch.cat([features, self.skip(concatenate(pos, x))], 1))
 
 
-def interpolate(tokens: Tokens, pos: Tensor, batch: Tensor) -> Tensor:
+def interpolate(tokens: Tokens, pos: Tensor, graphs: Graphs) -> Tensor:
     """(T, W) tokens to (N, W) points, each between the three nearest tokens of its cloud."""
-    point, token = knn(tokens.pos, pos, NEAREST, tokens.batch, batch)
+    point, token = knn_graphs(tokens.pos, pos, NEAREST, tokens.graphs, graphs)
     apart = pos[point] - tokens.pos[token]
     wide = torch.promote_types(apart.dtype, torch.float32)  # float16 has no room for squares
     squared = apart.to(wide).square().sum(1)

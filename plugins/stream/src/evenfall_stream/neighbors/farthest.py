@@ -32,14 +32,16 @@ def choose_side_by_side(x: Tensor, sizes: Tensor, counts: Tensor, first: Tensor)
     starts = starts_of(sizes)[:-1]
     axes, distance = _side_by_side(x, sizes)
     chosen = torch.empty(int(counts.max()), len(sizes), dtype=torch.int64, device=x.device)
-    current = first.to(x.device)
+    current = first.to(x.device, non_blocking=True)
     for step in range(len(chosen)):
         chosen[step] = current
         _shorten(distance, axes, current)
         current = distance.argmax(1)
-    flat = chosen + starts.to(x.device)
-    wanted = torch.arange(len(chosen))[:, None] < counts
-    return flat.t()[wanted.t().to(x.device)]
+    flat = (chosen + starts.to(x.device, non_blocking=True)).t()
+    if bool((counts == len(chosen)).all()):
+        return flat.flatten()
+    wanted = torch.arange(len(chosen)) < counts[:, None]
+    return flat[wanted.to(x.device)]
 
 
 def _side_by_side(x: Tensor, sizes: Tensor) -> tuple[list[Tensor], Tensor]:

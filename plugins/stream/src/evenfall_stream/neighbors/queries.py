@@ -12,7 +12,7 @@ import torch
 import torch_geometric.typing
 from torch import Tensor
 
-from ..graphs import graph_sizes, points, starts_of
+from ..graphs import Graphs, flat_points, read_graphs, starts_of
 from .farthest import farthest_points
 from .nearest import nearest
 
@@ -57,17 +57,24 @@ def fps(
 
     Source: Qi et al., PointNet++, 2017, https://arxiv.org/abs/1706.02413.
     """
-    x = points(x)
-    sizes = graph_sizes(batch, x.shape[0], batch_size=batch_size)
-    counts = _counts(sizes, ratio, count)
+    x = flat_points(x)
+    graphs = read_graphs(x, batch, batch_size, names=("x", "batch"))
+    counts = _counts(graphs.sizes, ratio, count)
+    filled = x.numel() > 0 and int(graphs.sizes.min()) > 0  # pyg-lib fails on empty graphs
+    if count is None and filled and torch_geometric.typing.WITH_FPS:
+        return _fps_of_pyg(x, graphs, ratio, _first(graphs.sizes, random_start))
+    return fps_graphs(x, graphs, counts, random_start)
+
+
+def fps_graphs(x: Tensor, graphs: Graphs, counts: Tensor, random_start: bool = True) -> Tensor:
+    """As `fps`, of checked points: (N, D) and finite.
+
+    Args:
+        counts: (B,) how many to choose of each graph, at most its size, int64, on the CPU.
+    """
     if not x.numel():
         return torch.empty(0, dtype=torch.int64, device=x.device)
-    first = torch.zeros_like(sizes)
-    if random_start:
-        first = (torch.rand(len(sizes), dtype=torch.float64) * sizes).long()
-    if count is None and torch_geometric.typing.WITH_FPS and int(sizes.min()) > 0:
-        return _fps_of_pyg(x, sizes, ratio, first)
-    return farthest_points(x, sizes, counts, first)
+    return farthest_points(x.detach(), graphs.sizes, counts, _first(graphs.sizes, random_start))
 
 
 def knn(
@@ -80,7 +87,7 @@ def knn(
     """The k points of x nearest to each point of y, within its graph.
 
     Exact: distances are compared in float64, and equal ones by index, lowest first (pyg-lib, where
-    it is installed, compares in the type of x and promises no order of equal ones).
+    it is installed, compares in the type of x and y and promises no order of equal ones).
 
     Args:
         x: (N, D) points to find.
@@ -97,26 +104,31 @@ def knn(
         ValueError: x or y is not finite; they differ in coordinates or device; k < 1; a batch is
             unsorted, negative or of another length.
     """
-    x, y = points(x), points(y, "y")
-    sizes_x = graph_sizes(batch_x, x.shape[0], "batch_x")
-    sizes_y = graph_sizes(batch_y, y.shape[0], "batch_y")
+    x, y = flat_points(x), flat_points(y, "y")
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
     if x.device != y.device:
         raise ValueError(f"y must be where x is, on {x.device}, got {y.device}")
-    if not x.numel() or not y.numel():
-        return torch.empty(2, 0, dtype=torch.int64, device=x.device)
-    if x.shape[1] != y.shape[1]:
+    if x.numel() and y.numel() and x.shape[1] != y.shape[1]:
         raise ValueError(
             f"y must have the {x.shape[1]} coordinates of x, got shape {tuple(y.shape)}"
         )
-    graphs = max(len(sizes_x), len(sizes_y))
-    sizes_x = torch.nn.functional.pad(sizes_x, (0, graphs - len(sizes_x)))
-    sizes_y = torch.nn.functional.pad(sizes_y, (0, graphs - len(sizes_y)))
+    graphs_x = read_graphs(x, batch_x, names=("x", "batch_x"))
+    graphs_y = read_graphs(y, batch_y, names=("y", "batch_y"))
+    return knn_graphs(x, y, k, graphs_x, graphs_y)
+
+
+def knn_graphs(x: Tensor, y: Tensor, k: int, graphs_x: Graphs, graphs_y: Graphs) -> Tensor:
+    """As `knn`, of checked points: (N, D) and (M, D), finite, on one device."""
+    x, y = x.detach(), y.detach()
+    if not x.numel() or not y.numel():
+        return torch.empty(2, 0, dtype=torch.int64, device=x.device)
+    graphs = max(len(graphs_x), len(graphs_y))
+    graphs_x, graphs_y = graphs_x.pad_to(graphs), graphs_y.pad_to(graphs)
     if torch_geometric.typing.WITH_KNN and (x.device.type == "cpu" or k <= _CUDA_MOST):
-        ends = (starts_of(sizes).to(x.device) for sizes in (sizes_x, sizes_y))
-        return torch.ops.pyg.knn(x, y.to(x.dtype), *ends, k, False, 1)
-    return _edges(x, y, k, sizes_x, sizes_y)
+        wide = torch.promote_types(x.dtype, y.dtype)
+        return torch.ops.pyg.knn(x.to(wide), y.to(wide), graphs_x.ptr, graphs_y.ptr, k, False, 1)
+    return _edges(x, y, k, graphs_x, graphs_y)
 
 
 def _counts(sizes: Tensor, ratio: float, count: int | Tensor | None) -> Tensor:
@@ -138,30 +150,38 @@ def _counts(sizes: Tensor, ratio: float, count: int | Tensor | None) -> Tensor:
     return torch.minimum(wanted.cpu().long(), sizes)
 
 
-def _fps_of_pyg(x: Tensor, sizes: Tensor, ratio: float, first: Tensor) -> Tensor:
+def _first(sizes: Tensor, random_start: bool) -> Tensor:
+    """The point of each graph to begin with, (B,), counted within the graph."""
+    if not random_start:
+        return torch.zeros_like(sizes)
+    return (torch.rand(len(sizes), dtype=torch.float64) * sizes).long()
+
+
+def _fps_of_pyg(x: Tensor, graphs: Graphs, ratio: float, first: Tensor) -> Tensor:
     """pyg-lib draws starts from C's generator, so the drawn one changes places with the first."""
-    starts = starts_of(sizes)
+    starts = starts_of(graphs.sizes)[:-1]
     order = torch.arange(x.shape[0])
-    order[starts[:-1] + first] = starts[:-1]
-    order[starts[:-1]] = starts[:-1] + first
+    order[starts + first] = starts
+    order[starts] = starts + first
     order = order.to(x.device)
-    return order[torch.ops.pyg.fps(x[order], starts.to(x.device), ratio, False)]
+    return order[torch.ops.pyg.fps(x[order], graphs.ptr, ratio, False)]
 
 
-def _edges(x: Tensor, y: Tensor, k: int, sizes_x: Tensor, sizes_y: Tensor) -> Tensor:
+def _edges(x: Tensor, y: Tensor, k: int, graphs_x: Graphs, graphs_y: Graphs) -> Tensor:
     """(2, E) for graphs of any sizes: together where all have one size, else one after another."""
-    (n, m), graphs = (sizes_x[0], sizes_y[0]), len(sizes_x)
-    if bool((sizes_x == n).all() and (sizes_y == m).all()):
-        found = nearest(x.view(graphs, int(n), -1), y.view(graphs, int(m), -1), min(k, int(n)))
-        found += starts_of(sizes_x)[:-1, None, None].to(x.device)
+    sizes_x, sizes_y = graphs_x.sizes.tolist(), graphs_y.sizes.tolist()
+    n, m = sizes_x[0], sizes_y[0]
+    if len(set(sizes_x)) == len(set(sizes_y)) == 1:
+        dense = x.reshape(len(sizes_x), n, -1), y.reshape(len(sizes_y), m, -1)
+        found = nearest(*dense, min(k, n)) + graphs_x.ptr[:-1, None, None]
         rows = torch.arange(y.shape[0], device=x.device).repeat_interleave(found.shape[-1])
         return torch.stack([rows, found.flatten()])
-    parts = zip(x.split(sizes_x.tolist()), y.split(sizes_y.tolist()), strict=True)
-    starts = zip(starts_of(sizes_x).tolist(), starts_of(sizes_y).tolist(), strict=True)
     edges = [torch.empty(2, 0, dtype=torch.int64, device=x.device)]
-    for (some, queries), (start_x, start_y) in zip(parts, starts, strict=False):
+    start_x = start_y = 0
+    for some, queries in zip(x.split(sizes_x), y.split(sizes_y), strict=True):
         if len(some) and len(queries):
             found = nearest(some[None], queries[None], min(k, len(some)))[0]
             rows = torch.arange(len(queries), device=x.device).repeat_interleave(found.shape[-1])
             edges.append(torch.stack([rows + start_y, found.flatten() + start_x]))
+        start_x, start_y = start_x + len(some), start_y + len(queries)
     return torch.cat(edges, dim=1)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..graphs import Graphs
 from .conv import StreamConv
 from .drop_path import DropPath
 from .mlp import Mlp
@@ -76,17 +77,20 @@ class StreamBlock(nn.Module):
         serialization: Serialization | None = None,
     ) -> Tensor:
         """As StreamConv.forward, of the same size in and out."""
-        x = x + self.kept(self.conv(self.norm(x), pos, batch, serialization), batch)
-        return self.mixed(x, batch)
+        if serialization is None:
+            serialization = self.conv.serialize(pos, batch)
+        branch = self.conv(self.norm(x), pos, batch, serialization)
+        x = x + self.drop_branch(branch, serialization.graphs)
+        return self.add_mlp(x, serialization.graphs)
 
-    def mixed(self, x: Tensor, batch: Tensor | None = None) -> Tensor:
-        """The MLP branch, or x where there is none."""
-        return x if self.mlp is None else x + self.kept(self.mlp(self.mlp_norm(x)), batch)
+    def add_mlp(self, x: Tensor, graphs: Graphs | None = None) -> Tensor:
+        """x plus the MLP branch, or x where there is none; graphs matter in training only."""
+        return x if self.mlp is None else x + self.drop_branch(self.mlp(self.mlp_norm(x)), graphs)
 
-    def kept(self, branch: Tensor, batch: Tensor | None) -> Tensor:
-        """The branch times 0 or 1 / (1 - drop_path), one draw a graph."""
+    def drop_branch(self, branch: Tensor, graphs: Graphs | None) -> Tensor:
+        """The branch times 0 or 1 / (1 - drop_path), one draw a graph; None is one graph."""
         if self.drop_path is None or not self.training or not branch.shape[0]:
             return branch
-        graphs = 1 if batch is None else int(batch[-1]) + 1
-        draws = self.drop_path(torch.ones(graphs, 1, device=branch.device, dtype=branch.dtype))
-        return branch * (draws if batch is None else draws[batch.long()])
+        count = 1 if graphs is None else len(graphs)
+        draws = self.drop_path(torch.ones(count, 1, device=branch.device, dtype=branch.dtype))
+        return branch * (draws if graphs is None else draws[graphs.batch])

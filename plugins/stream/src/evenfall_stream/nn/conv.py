@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.nn.dense.linear import Linear
 
-from ..checks import check_features, check_floating, check_sizes
+from ..checks import check_features, check_pos, check_sizes
+from ..graphs import Graphs, read_graphs
 from .selective import SelectiveState, SelectiveView
-from .serialization import Serialization, serialize
+from .serialization import Serialization, columns, serialize_graphs
 
 COMBINATIONS = ("sum", "mean", "concat", "attention")
 STEPS = ("coordinate", "learned", "uniform")
@@ -161,14 +162,13 @@ class StreamConv(nn.Module):
 
     def serialize(self, pos: Tensor, batch: Tensor | None = None) -> Serialization:
         """The orders that this layer follows; layers of the same settings can share them."""
-        check_floating("pos", pos)
-        if self.all_axes and pos.dim() == 2 and pos.shape[1] != self.dimensions:
-            raise ValueError(
-                f"pos must have {self.dimensions} columns, as dimensions says, or axes name some "
-                f"of them; got shape {tuple(pos.shape)}"
-            )
-        return serialize(
-            pos, batch, self.axes, bidirectional=self.bidirectional, presorted=self.presorted
+        check_pos(pos)
+        return self._serialize(pos, batch)
+
+    def serialize_graphs(self, pos: Tensor, graphs: Graphs) -> Serialization:
+        """As `serialize`, of positions and graphs that a model has checked."""
+        return serialize_graphs(
+            pos, graphs, self.axes, bidirectional=self.bidirectional, presorted=self.presorted
         )
 
     def forward(
@@ -194,11 +194,14 @@ class StreamConv(nn.Module):
                 vector that is unsorted or negative, a serialization of other points or axes.
             TypeError: x or pos not floating point, batch not integer.
         """
-        check_features(x, pos, self.in_proj.in_channels)
         if serialization is None:
-            serialization = self.serialize(pos, batch)
+            check_pos(pos)
+        in_proj = self.in_proj
+        check_features(x, pos, in_proj.in_channels)
+        if serialization is None:
+            serialization = self._serialize(pos, batch)
         self._check_serialization(serialization, x.shape[0])
-        u, z = self.in_proj(x).chunk(2, dim=1)
+        u, z = in_proj(x).chunk(2, dim=1)
         y = serialization.restore(self._scan(u, serialization))
         return self._gated(self._merge_views(y), z)
 
@@ -223,6 +226,15 @@ class StreamConv(nn.Module):
         u, z = self.in_proj(x).chunk(2, dim=1)
         y, after = self.views[0](u.T, self._steps(step), None, state, keep=True)
         return self._gated(self._merge_views(y.T[:, None]), z), after
+
+    def _serialize(self, pos: Tensor, batch: Tensor | None) -> Serialization:
+        if self.all_axes and pos.shape[1] != self.dimensions:
+            raise ValueError(
+                f"pos must have {self.dimensions} columns, as dimensions says, or axes name some "
+                f"of them; got shape {tuple(pos.shape)}"
+            )
+        axes = columns(self.axes, pos) if self.presorted else ()
+        return self.serialize_graphs(pos, read_graphs(pos, batch, sorted_axes=axes))
 
     def _view_count(self) -> int:
         return len(self.axes) * (2 if self.bidirectional else 1)

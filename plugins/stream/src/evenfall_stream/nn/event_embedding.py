@@ -11,31 +11,48 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from ..checks import Check
+
 
 def event_ids(
     coordinates: Tensor, polarity: Tensor, sensor_size: Sequence[int], polarities: int
 ) -> Tensor:
     """(N, k) whole coordinates and (N,) polarities to ids x + W (y + H p), all different.
 
-    Raises:
-        ValueError: an event outside the sensor, or of an unknown polarity.
+    Where `on_sensor` does not hold, the ids are wrong.
     """
     ids = torch.zeros_like(polarity, dtype=torch.long)
     size = 1
     columns = [*coordinates.unbind(1), polarity]
-    for axis, (column, extent) in enumerate(zip(columns, [*sensor_size, polarities], strict=True)):
-        values = column.round().long()
-        outside = (values < 0) | (values >= extent)
-        if not torch.compiler.is_compiling() and bool(outside.any()):
-            at = int(outside.nonzero()[0])
+    for column, extent in zip(columns, [*sensor_size, polarities], strict=True):
+        ids += size * column.round().long()
+        size *= extent
+    return ids
+
+
+def on_sensor(
+    coordinates: Tensor, polarity: Tensor, sensor_size: Sequence[int], polarities: int
+) -> list[Check]:
+    """That events lie on the sensor and have a known polarity; arguments as of `event_ids`."""
+    columns = [*coordinates.detach().unbind(1), polarity.detach()]
+    extents = [*sensor_size, polarities]
+
+    def check(axis: int) -> Check:
+        column, extent = columns[axis], extents[axis]
+        values = column.round().long()  # NaN becomes negative
+        inside = (values >= 0) & (values < extent)
+
+        def error() -> Exception:
+            at = int((~inside).nonzero()[0])
             name = "x" if axis == len(sensor_size) else f"pos column {axis + 1}"
-            raise ValueError(
+            return ValueError(
                 f"{name} must lie in 0 to {extent - 1} ({tuple(sensor_size)} sensor, {polarities} "
                 f"polarities), got {float(column[at]):g} at event {at}"
             )
-        ids += size * values
-        size *= extent
-    return ids
+
+        return inside.all(), error
+
+    return [check(axis) for axis in range(len(extents))]
 
 
 class EventEmbedding(nn.Module):
@@ -82,7 +99,7 @@ class EventEmbedding(nn.Module):
             self.mix.normal_(std=self.cosines.square().sum(1).mean().rsqrt().item())
 
     def forward(self, coordinates: Tensor, polarity: Tensor) -> Tensor:
-        """(N, k) coordinates in pixels and (N,) polarities to (N, W)."""
+        """(N, k) coordinates in pixels and (N,) polarities, on the sensor, to (N, W)."""
         ids = event_ids(coordinates, polarity, self.sensor_size, self.polarities)
         return nn.functional.embedding(ids, self.vectors())
 

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch_geometric.utils import scatter
 
+from ..graphs import Graphs, starts_of
+
 
 class Windows(NamedTuple):
     """Consecutive events of a recording, `stride` at a time; the last window may be shorter.
@@ -18,26 +20,32 @@ class Windows(NamedTuple):
     Attributes:
         of_event: (N,) the window of each event.
         last: (T,) the last event of each window.
-        batch: (T,) the recording of each window.
+        graphs: the recordings of the windows.
     """
 
     of_event: Tensor
     last: Tensor
-    batch: Tensor
+    graphs: Graphs
 
 
-def windows(batch: Tensor, graphs: int, stride: int) -> Windows:
-    """Cut each recording of a flat batch (N,) into windows."""
-    counts = torch.bincount(batch, minlength=graphs)
-    per_graph = (counts + stride - 1) // stride
-    start = counts.cumsum(0) - counts
+def windows(graphs: Graphs, stride: int) -> Windows:
+    """Cut each recording into windows."""
+    batch, start = graphs.batch, graphs.ptr[:-1]
+    counts, sizes = graphs.ptr.diff(), _windows_of(graphs.sizes, stride)
+    per_graph = _windows_of(counts, stride)
     first_window = per_graph.cumsum(0) - per_graph
     place = torch.arange(batch.numel(), device=batch.device) - start[batch]
     of_event = first_window[batch] + place // stride
-    window_graph = torch.arange(graphs, device=batch.device).repeat_interleave(per_graph)
+    window_graph = torch.arange(len(graphs), device=batch.device).repeat_interleave(
+        per_graph, output_size=int(sizes.sum())
+    )
     number = torch.arange(window_graph.numel(), device=batch.device) - first_window[window_graph]
     last = start[window_graph] + torch.minimum((number + 1) * stride, counts[window_graph]) - 1
-    return Windows(of_event, last, window_graph)
+    return Windows(of_event, last, Graphs(window_graph, sizes, starts_of(per_graph)))
+
+
+def _windows_of(counts: Tensor, stride: int) -> Tensor:
+    return (counts + stride - 1) // stride
 
 
 def window_means(x: Tensor, cut: Windows) -> Tensor:

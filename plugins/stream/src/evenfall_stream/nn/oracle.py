@@ -126,11 +126,14 @@ def _kernel(
     if coordinate is None:
         time = delta[order].cumsum(0)[rank]
     else:
-        time = coordinate[:, None].to(u.dtype) * F.softplus(view.a_bias)
+        # A float64 coordinate stays so up to the differences.
+        wide = torch.promote_types(coordinate.dtype, u.dtype)
+        time = coordinate[:, None].to(wide) * F.softplus(view.a_bias).to(wide)
     push = _weight(view, delta, A) * B[:, None]  # (N, E, K)
     ends = slice(None) if target is None else slice(target, target + 1)
     earlier = rank[ends, None] >= rank
-    apart = (time[ends, None] - time) * earlier[..., None]  # later ones would overflow in exp
+    apart = (time[ends, None] - time).to(u.dtype)
+    apart = apart * earlier[..., None]  # later ones would overflow in exp
     kernel = apart.new_zeros(apart.shape)
     for k in range(view.d_state):
         kernel = kernel + C[ends, None, None, k] * torch.exp(apart * A[:, k]) * push[..., k]

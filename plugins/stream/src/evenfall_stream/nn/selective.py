@@ -84,8 +84,9 @@ class SelectiveView(nn.Module):
         past = None if state is None else state.conv
         conv_state = None
         if self.d_conv:
+            conv1d = self.conv1d
             u, conv_state = causal_conv1d(
-                u[None], self.conv1d.weight[:, 0].to(u.dtype), self.conv1d.bias.to(u.dtype),
+                u[None], conv1d.weight[:, 0].to(u.dtype), conv1d.bias.to(u.dtype),
                 initial_state=past, return_final_state=True, activation="silu",
                 cu_seqlens=cu_seqlens,
             )  # fmt: skip
@@ -94,10 +95,11 @@ class SelectiveView(nn.Module):
             u = F.silu(u)
         sizes = [self.dt_rank, self.d_state, self.d_state]
         delta, B, C = self.x_proj(u.T).split(sizes, 1)
-        delta = F.linear(delta, self.dt_proj.weight)  # the scan adds the bias
+        dt_proj = self.dt_proj
+        delta = F.linear(delta, dt_proj.weight)  # the scan adds the bias
         out, last = selective_scan(
             u[None], delta.T[None], -_wide(self.A_log).exp(),
-            B.T[None], C.T[None], _wide(self.D), delta_bias=_wide(self.dt_proj.bias),
+            B.T[None], C.T[None], _wide(self.D), delta_bias=_wide(dt_proj.bias),
             delta_softplus=True, return_last_state=True,
             step=None if step is None else step[None],
             step_scale=None if step is None else F.softplus(_wide(self.a_bias)),

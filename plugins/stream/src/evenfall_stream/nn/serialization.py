@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..checks import check_batch, check_pos
+from ..checks import check_pos
+from ..graphs import Graphs, read_graphs, starts_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,14 +24,16 @@ class Serialization:
         step: (V N,) the distance along the axis to the place before, 0 where a segment begins.
         cu_seqlens: (V B + 1,) where the segments begin and end.
         views: V.
-        given: whether the one view is the order given, so that nothing has to be moved.
+        graphs: of the points in the input order.
+        unmoved: whether the one view is the input order, so that nothing has to be moved.
     """
 
     order: Tensor
     step: Tensor
     cu_seqlens: Tensor
     views: int
-    given: bool = False
+    graphs: Graphs
+    unmoved: bool = False
 
     @property
     def inverse(self) -> Tensor:
@@ -40,12 +43,12 @@ class Serialization:
         return torch.empty_like(order).scatter_(1, order, places)
 
     def arrange(self, x: Tensor) -> Tensor:
-        """(N, E) in the order given -> (V N, E) in the order of the views."""
-        return x if self.given else x.index_select(0, self.order)
+        """(N, E) in the input order -> (V N, E) in the order of the views."""
+        return x if self.unmoved else x.index_select(0, self.order)
 
     def restore(self, y: Tensor) -> Tensor:
-        """(V N, E) in the order of the views -> (N, V, E) in the order given."""
-        if self.given:
+        """(V N, E) in the order of the views -> (N, V, E) in the input order."""
+        if self.unmoved:
             return y[:, None]
         places = self.inverse.T
         rows = y.contiguous()  # what comes from a scan is contiguous in time: slow to gather from
@@ -54,10 +57,10 @@ class Serialization:
     def view(self, index: int) -> Serialization:
         """One view alone."""
         points = self.order.numel() // self.views
-        graphs = (self.cu_seqlens.numel() - 1) // self.views
+        segments = (self.cu_seqlens.numel() - 1) // self.views
         rows = slice(index * points, (index + 1) * points)
-        ends = self.cu_seqlens[index * graphs : (index + 1) * graphs + 1] - index * points
-        return Serialization(self.order[rows], self.step[rows], ends, 1, self.given)
+        ends = self.cu_seqlens[index * segments : (index + 1) * segments + 1] - index * points
+        return Serialization(self.order[rows], self.step[rows], ends, 1, self.graphs, self.unmoved)
 
 
 def serialize(
@@ -89,78 +92,89 @@ def serialize(
         TypeError: pos not floating point, batch not integer.
     """
     check_pos(pos)
-    graph_of, graphs = check_batch(batch, pos)
-    chosen = _axes(axes, pos.shape[1])
-    counts = _counts(batch, graph_of, graphs)
-    orders, steps, lengths = [], [], []
-    for axis, order in zip(chosen, _orders(pos, graph_of, graphs, chosen, presorted), strict=True):
-        step = _backward_differences(pos[order, axis], graph_of[order])
-        if presorted:
-            _check_forward(step, axis)
+    graphs = read_graphs(pos, batch, sorted_axes=columns(axes, pos) if presorted else ())
+    return serialize_graphs(pos, graphs, axes, bidirectional=bidirectional, presorted=presorted)
+
+
+def serialize_graphs(
+    pos: Tensor,
+    graphs: Graphs,
+    axes: Sequence[int] | None = None,
+    *,
+    bidirectional: bool = False,
+    presorted: bool = False,
+) -> Serialization:
+    """As `serialize`, of checked positions and graphs: no value is looked at.
+
+    Raises:
+        ValueError: an axis that pos does not have.
+    """
+    chosen = columns(axes, pos)
+    orders, places = [], []
+    for axis, order in zip(chosen, _orders(pos, graphs, chosen, presorted), strict=True):
         orders.append(order)
-        steps.append(step)
-        lengths.append(counts)
+        places.append(pos[order, axis])
         if bidirectional:
             orders.append(order.flip(0))
-            steps.append(_backward_differences(-pos[orders[-1], axis], graph_of[orders[-1]]))
-            lengths.append(counts.flip(0))
-    ends = torch.cat(lengths).cumsum(0)
-    return Serialization(
-        torch.cat(orders),
-        torch.cat(steps),
-        torch.cat([ends.new_zeros(1), ends]),
-        len(orders),
-        given=presorted and len(orders) == 1,
-    )
+            places.append(-pos[orders[-1], axis])
+    along = torch.stack(places)  # (V, N)
+    step = along.diff(dim=1, prepend=along[:, :1])
+    if len(graphs) > 1:
+        step = step.masked_fill(_begins(graphs.batch, len(chosen), bidirectional), 0)
+    if len(orders) == 1:
+        return Serialization(orders[0], step[0], graphs.ptr, 1, graphs, unmoved=presorted)
+    sizes = graphs.ptr.diff()
+    if bidirectional:
+        sizes = torch.cat([sizes, sizes.flip(0)])
+    ends = starts_of(sizes.repeat(len(chosen)))
+    return Serialization(torch.cat(orders), step.flatten(), ends, len(orders), graphs)
 
 
-def end_to_end(
-    serialization: Serialization, batch: Tensor, joined: bool
-) -> tuple[Tensor, Serialization]:
+def columns(axes: Sequence[int] | None, pos: Tensor) -> list[int]:
+    """The axes, or all columns of pos where None.
+
+    Raises:
+        ValueError: an axis that pos does not have, or none at all.
+    """
+    dimensions = pos.shape[1]
+    chosen = list(range(dimensions)) if axes is None else list(axes)
+    if not chosen or min(chosen) < 0 or max(chosen) >= dimensions:
+        raise ValueError(f"axes must name columns of pos, 0 to {dimensions - 1}, got {axes}")
+    return chosen
+
+
+def end_to_end(serialization: Serialization, joined: bool) -> tuple[Tensor, Serialization]:
     """The views of each graph one after the other, as one sequence in which points recur.
 
     Args:
         serialization: V views of N points.
-        batch: (N,) the graph of each point.
         joined: whether a graph is one segment, or each of its views.
 
     Returns:
         (V N,) the point at each place, and the serialization of the points repeated so.
     """
-    views = serialization.views
+    views, batch = serialization.views, serialization.graphs.batch
     graph_of = batch[serialization.order]
     view_of = torch.arange(views, device=batch.device).repeat_interleave(batch.numel())
-    segment_of = graph_of * views + view_of
-    places = segment_of.argsort(stable=True)
-    segment_of = (graph_of if joined else segment_of)[places]
-    ends = torch.bincount(segment_of).cumsum(0)
+    places = (graph_of * views + view_of).argsort(stable=True)
+    rows = serialization.order[places]
+    graphs = serialization.graphs.repeat(views, rows)
+    segments = graphs.ptr
+    if not joined:
+        sizes = serialization.graphs.ptr.diff()
+        segments = starts_of(sizes.repeat_interleave(views, output_size=views * len(graphs)))
     sequence = Serialization(
         torch.arange(places.numel(), device=batch.device),
         serialization.step[places],
-        torch.cat([ends.new_zeros(1), ends]),
+        segments,
         1,
-        given=True,
+        graphs,
+        unmoved=True,
     )
-    return serialization.order[places], sequence
+    return rows, sequence
 
 
-def _axes(axes: Sequence[int] | None, dimensions: int) -> list[int]:
-    chosen = list(range(dimensions)) if axes is None else list(axes)
-    if not chosen or any(not 0 <= axis < dimensions for axis in chosen):
-        raise ValueError(f"axes must name columns of pos, 0 to {dimensions - 1}, got {axes}")
-    return chosen
-
-
-def _counts(batch: Tensor | None, graph_of: Tensor, graphs: int) -> Tensor:
-    """How many points each graph has."""
-    if batch is None:  # of a shape that torch.compile knows beforehand
-        return graph_of.new_full((1,), graph_of.numel())
-    return torch.bincount(graph_of, minlength=graphs)
-
-
-def _orders(
-    pos: Tensor, graph_of: Tensor, graphs: int, axes: list[int], presorted: bool
-) -> list[Tensor]:
+def _orders(pos: Tensor, graphs: Graphs, axes: list[int], presorted: bool) -> list[Tensor]:
     """For each axis the points by graph, then by that axis, then by all axes."""
     everywhere = torch.arange(pos.shape[0], device=pos.device)
     if presorted:
@@ -169,25 +183,14 @@ def _orders(
     base = everywhere
     for axis in reversed(range(pos.shape[1])):
         base = base[coordinates[base, axis].argsort(stable=True)]
-    orders = []
+    several, orders = len(graphs) > 1, []
     for axis in axes:
         order = base[coordinates[base, axis].argsort(stable=True)] if axis else base
-        orders.append(order[graph_of[order].argsort(stable=True)] if graphs > 1 else order)
+        orders.append(order[graphs.batch[order].argsort(stable=True)] if several else order)
     return orders
 
 
-def _backward_differences(values: Tensor, graph_of: Tensor) -> Tensor:
-    if not values.numel():
-        return values
-    step = torch.cat([values.new_zeros(1), values.diff()])
-    first = torch.cat([graph_of.new_ones(1, dtype=torch.bool), graph_of.diff() != 0])
-    return step.masked_fill(first, 0)
-
-
-def _check_forward(step: Tensor, axis: int) -> None:
-    if step.numel() and not torch.compiler.is_compiling() and float(step.detach().min()) < 0:
-        at = int((step < 0).nonzero()[0])
-        raise ValueError(
-            f"pos must not run backwards along axis {axis} within a graph, but point {at} lies "
-            f"{-float(step[at].detach()):g} before the point before it; sort the points first"
-        )
+def _begins(batch: Tensor, axes: int, bidirectional: bool) -> Tensor:
+    """(1 or V, N) whether another graph comes before the place, in the order of the views."""
+    of_views = torch.stack([batch, batch.flip(0)]).repeat(axes, 1) if bidirectional else batch[None]
+    return of_views.diff(dim=1, prepend=of_views[:, :1]) != 0

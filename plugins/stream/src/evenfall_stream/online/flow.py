@@ -86,13 +86,13 @@ def _after_pooling(
     """(k, W) pooled tokens through the rest of the stage."""
     if not len(times):
         return state, (x, times)
-    x = stage.widen(stage.pooling.mixed(x))
+    x = stage.widen(stage.pooling.add_mlp(x))
     layers = []
     if len(stage.blocks):
         step = _steps(state.time, times, x)
         for block, before in zip(stage.blocks, state.blocks, strict=True):
             branch, layer = block.conv.forward_chunk(block.norm(x), step, before)
-            x = block.mixed(x + branch)
+            x = block.add_mlp(x + branch)
             layers.append(layer)
     return state._replace(blocks=tuple(layers), time=float(times[-1])), (x, times)
 

@@ -15,6 +15,7 @@ from torch_geometric.data import Data
 
 from evenfall.pictures import make_figure, palette_colour, save_figure
 
+from ..graphs import read_graphs
 from ..models.classifier import StreamClassifier
 
 
@@ -59,7 +60,7 @@ def point_influence(model: StreamClassifier, data: Data, point: int) -> Tensor:
         raise ValueError(f"point must be a row below {count}, got {point}")
 
     def score(pos: Tensor) -> Tensor:
-        tokens = model.backbone(pos, pos.new_zeros(count, dtype=torch.long), data.x)
+        tokens = model.backbone(pos, read_graphs(pos), data.x)
         distance = (tokens.pos.detach() - pos[point].detach()).square().sum(1)
         return tokens.x[distance.argmin()].norm()
 

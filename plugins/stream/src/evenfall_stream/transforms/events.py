@@ -57,7 +57,7 @@ def start_at_zero(data: Data) -> Data:
     return data
 
 
-def settle(data: Data, moved: Tensor, sensor_size: Sequence[int], outside: str) -> Data:
+def snap_to_pixels(data: Data, moved: Tensor, sensor_size: Sequence[int], outside: str) -> Data:
     """The events at the pixels nearest to `moved`, (N, k); none is left outside the sensor.
 
     `outside` says what becomes of those that leave it: "drop" drops them, "roll" lets them come

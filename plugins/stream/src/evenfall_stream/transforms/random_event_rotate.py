@@ -9,7 +9,7 @@ from torch_geometric.data import Data
 from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
 
-from .events import checked_outside, checked_sensor, events_of, settle, uniform
+from .events import checked_outside, checked_sensor, events_of, snap_to_pixels, uniform
 
 
 @functional_transform("random_event_rotate")
@@ -48,7 +48,7 @@ class RandomEventRotate(BaseTransform):
         cos, sin = math.cos(angle), math.sin(angle)
         middle = (place.new_tensor(self.sensor_size) - 1) / 2
         moved = middle + (place - middle) @ place.new_tensor([[cos, sin], [-sin, cos]])
-        return settle(data, moved, self.sensor_size, self.outside)
+        return snap_to_pixels(data, moved, self.sensor_size, self.outside)
 
     def __repr__(self) -> str:
         return (

@@ -8,7 +8,7 @@ from torch_geometric.data import Data
 from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
 
-from .events import checked_outside, checked_sensor, events_of, settle, uniform
+from .events import checked_outside, checked_sensor, events_of, snap_to_pixels, uniform
 
 
 @functional_transform("random_event_scale")
@@ -48,7 +48,7 @@ class RandomEventScale(BaseTransform):
         place = events_of(data, type(self).__name__, len(self.sensor_size))[:, 1:]
         middle = (place.new_tensor(self.sensor_size) - 1) / 2
         moved = middle + uniform(self.low, self.high) * (place - middle)
-        return settle(data, moved, self.sensor_size, self.outside)
+        return snap_to_pixels(data, moved, self.sensor_size, self.outside)
 
     def __repr__(self) -> str:
         return (

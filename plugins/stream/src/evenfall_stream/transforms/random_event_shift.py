@@ -9,7 +9,7 @@ from torch_geometric.data import Data
 from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
 
-from .events import checked_outside, checked_sensor, events_of, settle
+from .events import checked_outside, checked_sensor, events_of, snap_to_pixels
 
 
 @functional_transform("random_event_shift")
@@ -45,7 +45,7 @@ class RandomEventShift(BaseTransform):
         """Data with the events where they have moved to."""
         place = events_of(data, type(self).__name__, len(self.sensor_size))[:, 1:]
         shift = torch.randint(-self.pixels, self.pixels + 1, (place.shape[1],)).to(place)
-        return settle(data, place + shift, self.sensor_size, self.outside)
+        return snap_to_pixels(data, place + shift, self.sensor_size, self.outside)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.pixels}, {self.sensor_size}, outside={self.outside!r})"

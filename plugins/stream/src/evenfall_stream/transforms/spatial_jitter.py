@@ -9,7 +9,7 @@ from torch_geometric.data import Data
 from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
 
-from .events import checked_outside, checked_sensor, events_of, settle
+from .events import checked_outside, checked_sensor, events_of, snap_to_pixels
 
 
 @functional_transform("spatial_jitter")
@@ -46,7 +46,7 @@ class SpatialJitter(BaseTransform):
         """Data with the events where they have moved to."""
         place = events_of(data, type(self).__name__, len(self.sensor_size))[:, 1:]
         moved = place + self.std * torch.randn_like(place)
-        return settle(data, moved, self.sensor_size, self.outside)
+        return snap_to_pixels(data, moved, self.sensor_size, self.outside)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.std}, {self.sensor_size}, outside={self.outside!r})"
