@@ -161,7 +161,7 @@ def test_hooks_of_blocks_and_layers_fire() -> None:
 def test_presorted_tokens_are_checked_too() -> None:
     model = StreamClassifier(3, **{**SMALL, "groups": None, "presorted": True, "axes": (0,)}).eval()
     assert model(POS.sort(0).values).shape == (1, 3)
-    with pytest.raises(ValueError, match="pos must not run backwards along axis 0"):
+    with pytest.raises(ValueError, match="pos must not decrease along axis 0"):
         model(POS)
 
 

@@ -99,8 +99,8 @@ def changed(row: int, value: float) -> Tensor:
             ValueError,
             "batch_size must be at least 1, .* batch, got 0",
         ),
-        ({"sorted_axes": (0,)}, ValueError, "along axis 0 .* point 2 lies 0.5 before the point"),
-        ({"sorted_axes": (1,)}, ValueError, "along axis 1 .* point 1 lies 1 before the point"),
+        ({"sorted_axes": (0,)}, ValueError, "along axis 0 .* point 2 is 0.5 below the previous"),
+        ({"sorted_axes": (1,)}, ValueError, "along axis 1 .* point 1 is 1 below the previous"),
         ({"names": ("x", "batch_x"), "batch": torch.tensor([1, 0, 0, 0])}, ValueError, "batch_x"),
     ],
 )

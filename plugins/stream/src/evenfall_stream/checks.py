@@ -100,9 +100,8 @@ def not_decreasing(pos: Tensor, axis: int, batch: Tensor | None) -> Check:
     def error() -> Exception:
         at = int((~rises).nonzero()[0]) + 1
         return ValueError(
-            f"pos must not run backwards along axis {axis} within a graph, but point {at} lies "
-            f"{float(values[at - 1] - values[at]):g} before the point before it; sort the points "
-            "first"
+            f"pos must not decrease along axis {axis} within a graph: point {at} is "
+            f"{float(values[at - 1] - values[at]):g} below the previous one; sort the points first"
         )
 
     return rises.all(), error

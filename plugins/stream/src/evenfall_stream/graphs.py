@@ -79,8 +79,8 @@ def read_graphs(
 
     Raises:
         TypeError: batch is not an integer tensor.
-        ValueError: pos is not finite or runs backwards along one of sorted_axes; batch is of
-            another shape or device, decreases, is negative, or names a graph past batch_size.
+        ValueError: pos is not finite or decreases along one of sorted_axes; batch is of
+            another shape or device, unsorted, negative, or names a graph past batch_size.
         Exception: that of another check.
     """
     found = [finite(pos, names[0])]

@@ -155,7 +155,7 @@ def changed(column: int, value: float) -> Tensor:
 @pytest.mark.parametrize(
     ("pos", "words"),
     [
-        (changed(0, -1.0), "pos must not run backwards along axis 0"),
+        (changed(0, -1.0), "pos must not decrease along axis 0"),
         (changed(0, float("nan")), "pos must be finite"),
         (changed(1, 5.0), r"pos column 1 must lie in 0 to 4 .* got 5 at event 2"),
         (changed(2, -1.0), "pos column 2 must lie in 0 to 3"),

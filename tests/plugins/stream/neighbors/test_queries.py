@@ -277,6 +277,21 @@ def test_pyg_lib_is_used_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert calls == ["fps", "knn"]
 
 
+def test_pyg_lib_gets_the_wider_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rounded to float32, 16,777,217 would be as near to 16,777,216 as that itself."""
+    found: list[torch.dtype] = []
+
+    def pyg_knn(x: Tensor, y: Tensor, *_: Any) -> Tensor:
+        found.extend([x.dtype, y.dtype])
+        return brute_knn(x, y, 1, *(torch.zeros(len(rows)) for rows in (x, y)))
+
+    monkeypatch.setattr("torch_geometric.typing.WITH_KNN", True)
+    monkeypatch.setattr(torch.ops.pyg, "knn", pyg_knn, raising=False)
+    x, y = torch.tensor([[16777216.0], [16777218.0]]), torch.tensor([[16777217.5]]).double()
+    assert knn(x, y, 1).tolist() == [[0], [1]]
+    assert found == [torch.float64] * 2
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("sizes", [[40, 40], [5, 0, 70]])

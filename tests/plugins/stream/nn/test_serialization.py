@@ -59,7 +59,7 @@ def test_presorted_points_stay() -> None:
     assert found.unmoved and found.step.tolist() == [0, 2, 0, 0]
     x = torch.rand(4, 2)
     assert found.arrange(x) is x and torch.equal(found.restore(x)[:, 0], x)
-    with pytest.raises(ValueError, match="axis 0 .* point 3 lies 1 before the point before it"):
+    with pytest.raises(ValueError, match="axis 0 .* point 3 is 1 below the previous one"):
         serialize(time, presorted=True)
 
 

@@ -151,9 +151,9 @@ def test_a_clock_that_starts_again(sizes: list[int]) -> None:
     close_to(stream.logits(), offline(model, x, pos))
     back = turning[-1:].clone()
     back[0, 0] -= 1
-    with pytest.raises(ValueError, match="event 0 of the push lies 1 ms before the event before"):
+    with pytest.raises(ValueError, match="event 0 of the push is 1 ms earlier than the previous"):
         stream.push(x[:1], back)
-    with pytest.raises(ValueError, match="give its period as wrap"):
+    with pytest.raises(ValueError, match="pass its period as wrap"):
         OnlineClassifier(model).push(x, turning)
 
 
@@ -166,7 +166,7 @@ def test_times_that_run_backwards_change_nothing() -> None:
     within[2, 0] = within[1, 0] - 2
     across[0, 0] = pos[3, 0] - 0.5
     for bad, event, lag in ((within, 2, "2"), (across, 0, "0.5")):
-        with pytest.raises(ValueError, match=f"backwards in time, but event {event} .* {lag} ms"):
+        with pytest.raises(ValueError, match=f"must not decrease: event {event} .* {lag} ms"):
             stream.push(x[4:8], bad)
     stream.push(x[4:], pos[4:])
     close_to(stream.logits(), offline(model, x, pos))

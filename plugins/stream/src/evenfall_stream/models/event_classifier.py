@@ -160,8 +160,8 @@ class EventStreamClassifier(nn.Module, StreamHubMixin, model_type="event-stream-
         recordings there are where the last ones may be empty. No events at all are one recording.
 
         Raises:
-            ValueError: shapes that do not fit, positions that are not finite, times that run
-                backwards, events outside the sensor, a batch vector that is unsorted or negative.
+            ValueError: shapes that do not fit, positions that are not finite, times that
+                decrease, events outside the sensor, a batch vector that is unsorted or negative.
             TypeError: x or pos not floating point, batch not integer.
         """
         tokens, time, graphs = self.embed(x, pos, batch, batch_size)

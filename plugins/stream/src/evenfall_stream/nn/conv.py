@@ -68,7 +68,7 @@ class StreamConv(nn.Module):
         expand: inner channels per output channel.
         dt_rank: rank of the projection to delta; out_channels / 16, rounded up, where None.
         presorted: whether the points come in order along the axes already, as events do; they
-            are then not sorted, and points that run backwards are an error.
+            are then not sorted, and a coordinate that decreases is an error.
         bias: whether the projections in and out have a bias.
 
     Shapes:
@@ -119,7 +119,7 @@ class StreamConv(nn.Module):
                 f"got {tuple(length_scale)}"
             )
         if step == "learned" and discretization == "async":
-            raise ValueError("discretization='async' holds over the step: it needs a step to hold")
+            raise ValueError("discretization='async' does not support step='learned'")
         self.in_channels, self.out_channels = in_channels, out_channels
         self.all_axes = axes is None
         self.axes = tuple(range(dimensions)) if axes is None else tuple(axes)

@@ -74,22 +74,22 @@ def serialize(
     """Order the points of each graph along each axis and take backward differences.
 
     Points of equal coordinate come in the order of their other coordinates, so that the result
-    does not depend on the order given, except among points that coincide.
+    does not depend on the input order, except among points that coincide.
 
     Args:
         pos: (N, D) finite coordinates. The steps are differentiable with respect to it.
         batch: (N,) the graph of each point, not decreasing; one graph where None.
         axes: columns of pos; all of them where None.
         bidirectional: also each axis backwards; the views are then x, x reversed, y, ...
-        presorted: keep the order given, which must not run backwards along any of the axes.
+        presorted: keep the input order; no coordinate of the axes may decrease within a graph.
 
     Returns:
         The orders, in views.
 
     Raises:
-        ValueError: pos not finite, batch unsorted or negative, an axis that pos has not, or points
-            that run backwards though presorted.
-        TypeError: pos not floating point, batch not integer.
+        ValueError: pos is not finite, batch is unsorted or negative, pos lacks an axis, or a
+            coordinate decreases although presorted.
+        TypeError: pos is not floating point, or batch not integer.
     """
     check_pos(pos)
     graphs = read_graphs(pos, batch, sorted_axes=columns(axes, pos) if presorted else ())
@@ -107,7 +107,7 @@ def serialize_graphs(
     """As `serialize`, of checked positions and graphs: no value is looked at.
 
     Raises:
-        ValueError: an axis that pos does not have.
+        ValueError: pos lacks an axis.
     """
     chosen = columns(axes, pos)
     orders, places = [], []
@@ -134,7 +134,7 @@ def columns(axes: Sequence[int] | None, pos: Tensor) -> list[int]:
     """The axes, or all columns of pos where None.
 
     Raises:
-        ValueError: an axis that pos does not have, or none at all.
+        ValueError: pos lacks an axis, or there is none.
     """
     dimensions = pos.shape[1]
     chosen = list(range(dimensions)) if axes is None else list(axes)

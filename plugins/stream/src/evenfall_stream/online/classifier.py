@@ -32,7 +32,7 @@ class OnlineClassifier:
         model: in evaluation mode, forward in time, on any device.
         wrap: the period, in milliseconds, after which the sensor's clock starts again: a time that
             lies more than half of it before the last one belongs to the next period. None for a
-            clock that never does; times that run backwards are then an error.
+            clock that never does; times that decrease are then an error.
 
     Raises:
         TypeError: model is not an EventStreamClassifier.
@@ -84,7 +84,7 @@ class OnlineClassifier:
                 of a long stream apart where float32 does not.
 
         Raises:
-            ValueError: shapes that do not fit, times that are not finite or run backwards, events
+            ValueError: shapes that do not fit, times that are not finite or decrease, events
                 outside the sensor, a model in training mode. The stream is then as before.
             TypeError: x or pos not floating point.
         """

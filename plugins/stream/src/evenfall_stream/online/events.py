@@ -91,7 +91,7 @@ def advance_clock(clock: Clock, raw: Times, wrap: float | None) -> tuple[Clock, 
             it begins the next period. None for a clock that has none.
 
     Raises:
-        ValueError: times that run backwards.
+        ValueError: times decrease.
     """
     times, wraps = raw, clock.wraps
     if wrap is not None:
@@ -100,10 +100,10 @@ def advance_clock(clock: Clock, raw: Times, wrap: float | None) -> tuple[Clock, 
     moves = steps_after(clock.time, times)
     if moves.min() < 0:
         at = int(np.argmax(moves < 0))
-        hint = "; if the sensor's clock starts again, give its period as wrap" * (wrap is None)
+        hint = "; if the sensor's clock wraps around, pass its period as wrap" * (wrap is None)
         raise ValueError(
-            f"pos must not run backwards in time, but event {at} of the push lies {-moves[at]:g} "
-            f"ms before the event before it{hint}"
+            f"timestamps must not decrease: event {at} of the push is {-moves[at]:g} ms earlier "
+            f"than the previous one{hint}"
         )
     return Clock(float(raw[-1]), float(times[-1]), wraps), times
 
