@@ -24,7 +24,7 @@ for name in {sorted({name for names in EXTRAS.values() for name in names} - {"ya
 def child(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", ALONE + code, *(str(one) for one in arguments)],
-        capture_output=True, text=True, timeout=600, check=False,
+        capture_output=True, text=True, timeout=3600, check=False,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
 

@@ -190,7 +190,7 @@ from evenfall_stream.datasets import readers
 print(readers.read_nmnist(bytes([3, 4, 128, 0, 100])).t.tolist(), len(readers.__all__))
 """
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=600, check=False
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=3600, check=False
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[0] == "[100]"
