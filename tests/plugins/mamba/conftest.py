@@ -1,4 +1,4 @@
-"""A tiny random model of each covered family."""
+"""Fixtures: a tiny random model of each family that the patch covers."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _seed() -> None:
 
 
 def make_model(name: str) -> Any:
-    """In eval mode; weights are stirred, since some families start with projections of zero."""
+    """A model in eval mode, with noise on its weights, since some projections start at zero."""
     torch.manual_seed(0)
     model = MAKERS[name]()
     with torch.no_grad():
@@ -59,17 +59,19 @@ def make_model(name: str) -> Any:
 
 
 def cache_name(model: Any) -> str:
-    """What its forward and output call the cache: that depends on model and version."""
+    """The name of the cache in forward and output. It depends on the model and the version."""
     names = inspect.signature(model.forward).parameters
     return next(name for name in names if name in ("cache", "cache_params", "past_key_values"))
 
 
-def cached(model: Any, ids: torch.Tensor, sizes: list[int], **options: Any) -> torch.Tensor:
-    """Logits of a text given in pieces, the cache carried along."""
+def logits_in_pieces(
+    model: Any, ids: torch.Tensor, sizes: list[int], **options: Any
+) -> torch.Tensor:
+    """Logits of a text that is passed in pieces, with one cache."""
     cache, parts, key = None, [], cache_name(model)
     for piece in ids.split(sizes, dim=1):
-        given = {} if cache is None else {key: cache}
-        out = model(piece, use_cache=True, **given, **options)
+        state = {} if cache is None else {key: cache}
+        out = model(piece, use_cache=True, **state, **options)
         cache = out[key]
         parts.append(out.logits)
     return torch.cat(parts, dim=1)
@@ -85,14 +87,14 @@ def ids() -> torch.Tensor:
     return torch.randint(3, 50, (2, 12), generator=torch.Generator().manual_seed(1))
 
 
-@pytest.fixture(name="cached")
-def _cached() -> Callable[..., torch.Tensor]:
-    return cached
+@pytest.fixture(name="logits_in_pieces")
+def _logits_in_pieces() -> Callable[..., torch.Tensor]:
+    return logits_in_pieces
 
 
 @pytest.fixture
 def checkpoint_activations() -> Callable[[Any], None]:
-    """By the newer of its names in transformers, or the older."""
+    """Turns on gradient checkpointing, whose method has two names in transformers."""
     return lambda model: getattr(
         model, "activation_checkpointing_enable", model.gradient_checkpointing_enable
     )()

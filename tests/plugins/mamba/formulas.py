@@ -18,7 +18,7 @@ BATCH, DIM, STATES, LENGTH, WIDTH = 2, 6, 4, 9, 4
 def scan_formula(
     u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, z: Tensor, bias: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """h <- exp(delta A) h + delta B u; y = C h + D u, through the gate; B, C as (B, D, N, L)."""
+    """h <- exp(delta A) h + delta B u; y = (C h + D u) silu(z); B and C are (B, D, N, L)."""
     delta = F.softplus(delta + bias[:, None])
     h, out = torch.zeros(BATCH, DIM, A.shape[1]), []
     for k in range(u.shape[2]):
@@ -38,7 +38,7 @@ def signals() -> dict[str, Tensor]:
 
 
 def wide(signal: Tensor) -> Tensor:
-    """Any of the published shapes of B and C as (B, D, N, L)."""
+    """B or C in any of the published shapes -> (B, D, N, L)."""
     if signal.dim() == 2:
         return signal[None, :, :, None].expand(BATCH, -1, -1, LENGTH)
     groups = signal[:, None] if signal.dim() == 3 else signal
@@ -46,20 +46,22 @@ def wide(signal: Tensor) -> Tensor:
 
 
 def conv_formula(x: Tensor, weight: Tensor, bias: Tensor, before: Tensor | None = None) -> Tensor:
-    """The filter over the inputs before and x, through silu."""
-    seen = F.pad(x, (WIDTH - 1, 0)) if before is None else torch.cat([before, x], 2)
-    return F.silu(F.conv1d(seen, weight[:, None], bias, groups=DIM))
+    """silu of the filter applied to the earlier inputs and x."""
+    inputs = F.pad(x, (WIDTH - 1, 0)) if before is None else torch.cat([before, x], 2)
+    return F.silu(F.conv1d(inputs, weight[:, None], bias, groups=DIM))
 
 
 def conv_inputs() -> tuple[Tensor, Tensor, Tensor]:
     return torch.randn(BATCH, DIM, LENGTH), torch.randn(DIM, WIDTH), torch.randn(DIM)
 
 
-def step_formula(state: Tensor, given: dict[str, Any]) -> tuple[Tensor, Tensor]:
+def step_formula(state: Tensor, arguments: dict[str, Any]) -> tuple[Tensor, Tensor]:
     """One step of the scan with heads: new state (B, H, D, N), output (B, H, D)."""
-    dt = F.softplus(given["dt"] + given["dt_bias"])[..., None]
+    dt = F.softplus(arguments["dt"] + arguments["dt_bias"])[..., None]
     heads = state.shape[1]
-    B, C = (given[n].repeat_interleave(heads // given[n].shape[1], 1)[:, :, None] for n in "BC")
-    state = torch.exp(dt * given["A"]) * state + dt * B * given["x"][..., None]
-    out = (state * C).sum(-1) + given["D"] * given["x"]
-    return state, out * F.silu(given["z"])
+    B, C = (
+        arguments[n].repeat_interleave(heads // arguments[n].shape[1], 1)[:, :, None] for n in "BC"
+    )
+    state = torch.exp(dt * arguments["A"]) * state + dt * B * arguments["x"][..., None]
+    out = (state * C).sum(-1) + arguments["D"] * arguments["x"]
+    return state, out * F.silu(arguments["z"])

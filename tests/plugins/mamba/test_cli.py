@@ -1,4 +1,4 @@
-"""`evenfall mamba check` and what `evenfall patches` says."""
+"""`evenfall mamba check`, and the patch in `evenfall patches`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_check_as_tables() -> None:
         "FalconMamba",
         "forward of 8 tokens",
         "before, ms",
-        "gain",
+        "speed-up",
         "applies to",
     ):
         assert word in text

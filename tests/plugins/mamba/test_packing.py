@@ -1,4 +1,4 @@
-"""Packed sequences: side by side in one row, or several rows, none leaks into the next."""
+"""Packed sequences, in one row or several, do not leak into one another."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from transformers import DynamicCache
 
 import evenfall
 from evenfall_mamba.huggingface.operations import causal_conv1d_fn
-from evenfall_mamba.packing import packing
+from evenfall_mamba.packing import read_packing
 
 CLOSE: dict[str, float] = {"rtol": 0, "atol": 1e-5}
 SEQ_IDX = torch.tensor([[0] * 5 + [1] + [2] * 6], dtype=torch.int32)
@@ -20,7 +20,7 @@ FAMILIES = ["Mamba", "FalconMamba", "Jamba", "Zamba"]
 
 
 def mixer_of(model: Any) -> Any:
-    """Its first Mamba-1 mixer."""
+    """The first Mamba-1 mixer of a model."""
     return next(m for m in model.modules() if type(m).__name__.endswith("Mixer"))
 
 
@@ -43,11 +43,11 @@ def test_packed_equals_separate(
 
 @torch.no_grad()
 def test_padding_is_zero_after_the_convolution() -> None:
-    """As in the package causal_conv1d, which transformers would call."""
+    """As in the package causal_conv1d, which unpatched transformers would call."""
     x, weight = torch.randn(1, 4, 6), torch.randn(4, 3)
     seq_idx = torch.tensor([[0, 0, 1, 1, -1, -1]], dtype=torch.int32)
-    for given in (seq_idx, seq_idx[:, 1:]):  # all inputs, or one of the call before first
-        out = causal_conv1d_fn(x, weight, activation="silu", seq_idx=given)
+    for numbers in (seq_idx, seq_idx[:, 1:]):  # for all inputs, or all but one that was cached
+        out = causal_conv1d_fn(x, weight, activation="silu", seq_idx=numbers)
         assert not out[..., 4:].any()
         torch.testing.assert_close(
             out[..., 2:4], causal_conv1d_fn(x[..., 2:4], weight, None, "silu")
@@ -65,15 +65,15 @@ def test_several_packed_rows(make_model: Callable[[str], Any]) -> None:
     torch.testing.assert_close(together, torch.cat(alone), **CLOSE)
 
 
-def test_zamba_hands_packing_down(make_model: Callable[[str], Any], ids: Tensor) -> None:
+def test_zamba_passes_seq_idx_to_its_mixers(make_model: Callable[[str], Any], ids: Tensor) -> None:
     model, row = make_model("Zamba"), ids[:1]
-    seen: list[Any] = []
+    received: list[Any] = []
     mixer_of(model).register_forward_pre_hook(
-        lambda module, args, kwargs: seen.append(kwargs.get("seq_idx")), with_kwargs=True
+        lambda module, args, kwargs: received.append(kwargs.get("seq_idx")), with_kwargs=True
     )
     with evenfall.patch("mamba"):
         logits = model(row, seq_idx=SEQ_IDX).logits
-    assert seen[-1] is SEQ_IDX
+    assert received[-1] is SEQ_IDX
     assert logits.isfinite().all()
 
 
@@ -93,16 +93,18 @@ def test_packed_chunk_continues_the_cache(make_model: Callable[[str], Any], hidd
     torch.testing.assert_close(parts[1][:, 2:], want[2][:, :4], **CLOSE)
 
 
-def test_where_sequences_end() -> None:
-    found = packing(torch.tensor([[7, 7, 3], [3, 3, 3]]), 4)
-    assert found.cu_seqlens.tolist() == [0, 3, 4, 8]
-    assert (found.first.tolist(), found.last.tolist()) == ([0, 2], [1, 2])
+def test_read_packing() -> None:
+    packing = read_packing(torch.tensor([[7, 7, 3], [3, 3, 3]]), 4)
+    assert packing.cu_seqlens.tolist() == [0, 3, 4, 8]
+    assert (packing.first.tolist(), packing.last.tolist()) == ([0, 2], [1, 2])
     signal = torch.arange(16.0).reshape(2, 2, 4)
-    assert torch.equal(found.split(found.join(signal)), signal)
-    assert found.join(signal)[0, 0].tolist() == [0, 1, 2, 3, 8, 9, 10, 11]
+    assert torch.equal(packing.split(packing.join(signal)), signal)
+    assert packing.join(signal)[0, 0].tolist() == [0, 1, 2, 3, 8, 9, 10, 11]
 
 
 @pytest.mark.parametrize("shape", [(3,), (1, 0), (1, 5)])
 def test_seq_idx_of_the_wrong_shape(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"seq_idx must have shape \(batch, length up to 4\)"):
-        packing(torch.zeros(shape, dtype=torch.int32), 4)
+    with pytest.raises(
+        ValueError, match=r"seq_idx must have shape \(batch, 1 to 4 steps\), got \("
+    ):
+        read_packing(torch.zeros(shape, dtype=torch.int32), 4)

@@ -1,10 +1,10 @@
-"""The patch "mamba": the Mamba-1 models of transformers and mamba_ssm on Evenfall's kernels.
+"""The patch "mamba" runs the Mamba-1 models of transformers and mamba_ssm on Evenfall's kernels.
 
     >>> import evenfall
     >>> with evenfall.patch("mamba"):
     ...     model.generate(prompt)
 
-Importing this module changes nothing and imports no framework.
+Importing this module patches nothing and imports no framework.
 """
 
 from __future__ import annotations

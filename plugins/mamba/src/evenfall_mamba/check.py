@@ -1,4 +1,4 @@
-"""What `evenfall mamba check` finds out: versions, coverage, and the gain on this machine."""
+"""What `evenfall mamba check` reports: versions, coverage, and the speed-up on this machine."""
 
 from __future__ import annotations
 
@@ -18,50 +18,50 @@ from evenfall.backends import select
 
 from .families import FAMILIES, TESTED_MAMBA_SSM, TESTED_TRANSFORMERS
 
-_HOSTS = ("transformers", "mamba-ssm", "causal-conv1d", "kernels", "torch", "triton", "numba")
+_PACKAGES = ("transformers", "mamba-ssm", "causal-conv1d", "kernels", "torch", "triton", "numba")
 _EXTENSIONS = ("selective_scan_cuda", "causal_conv1d", "causal_conv1d_cuda")
 _OPERATIONS = ("selective_scan", "selective_state_update", "causal_conv1d")
 
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """Median milliseconds of one task, unpatched and patched; None where it does not run."""
+    """Median time of one task in milliseconds; `before` is None if it fails without the patch."""
 
     task: str
     before: float | None
     after: float
 
     def as_dict(self) -> dict[str, Any]:
-        """The row as JSON-able values, with the gain."""
+        """The row and the gain `before / after`, as values for JSON."""
         gain = None if self.before is None else self.before / self.after
         return {**asdict(self), "gain": gain}
 
 
-def installed() -> dict[str, str | None]:
-    """The version of each package that matters, None where it is not installed."""
-    found: dict[str, str | None] = {}
-    for host in _HOSTS:
+def package_versions() -> dict[str, str | None]:
+    """The version of each package that the patch depends on, None if it is not installed."""
+    versions: dict[str, str | None] = {}
+    for package in _PACKAGES:
         try:
-            found[host] = version(host)
+            versions[package] = version(package)
         except PackageNotFoundError:
-            found[host] = None
-    return found
+            versions[package] = None
+    return versions
 
 
 def coverage(device: str) -> dict[str, Any]:
-    """What the patch covers and where it would apply, and the backend of each operation."""
+    """Models and versions that the patch covers, its targets here, and each operation's backend."""
     return {
         "families": [family.name for family in FAMILIES],
         "transformers": TESTED_TRANSFORMERS,
         "mamba_ssm": TESTED_MAMBA_SSM,
         "targets": list(evenfall.patch("mamba").targets),
-        "absent_extensions": [name for name in _EXTENSIONS if not _is_there(name)],
+        "absent_extensions": [name for name in _EXTENSIONS if not _is_importable(name)],
         "applied": [list(handle.targets) for handle in _handles()],
         "backends": {name: select(name, device=device).backend for name in _OPERATIONS},
     }
 
 
-def _is_there(package: str) -> bool:
+def _is_importable(package: str) -> bool:
     return package in sys.modules or importlib.util.find_spec(package) is not None
 
 
@@ -72,10 +72,10 @@ def _handles() -> list[Any]:
 
 
 def measure(device: str, length: int, repeats: int) -> list[Speed]:
-    """Time a small Mamba (2 layers of 256) with the patch and without; mamba_ssm's if installed.
+    """Time a 2-layer Mamba of width 256 without and with the patch; also mamba_ssm if installed.
 
     Raises:
-        PatchError: the patch cannot be applied to what is installed.
+        PatchError: the patch does not support an installed version.
     """
     tasks = _tasks(device, length)
     before = {name: _median(task, device, repeats) for name, task in tasks.items()}
@@ -96,7 +96,7 @@ def measure(device: str, length: int, repeats: int) -> list[Speed]:
 def _unpatched_block(device: str, length: int, repeats: int) -> float | None:
     try:
         return _median(_block(device, length), device, repeats)
-    except Exception:  # what a package without its extensions raises is its own affair
+    except Exception:  # without its extensions, mamba_ssm fails with errors of several types
         return None
 
 
@@ -121,7 +121,8 @@ def _tasks(device: str, length: int) -> dict[str, Callable[[], object]]:
     def generate() -> None:
         cache = DynamicCache(config=config)
         for piece in [ids[:, :8]] + 16 * [ids[:, :1]]:
-            model.eval()(piece, None, None, cache, use_cache=True)  # its name depends on the host
+            # the cache goes by position: its name depends on the version of transformers
+            model.eval()(piece, None, None, cache, use_cache=True)
 
     def train() -> None:
         model.train()(ids, labels=ids).loss.backward()
@@ -135,7 +136,7 @@ def _tasks(device: str, length: int) -> dict[str, Callable[[], object]]:
 
 
 def _median(task: Callable[[], object], device: str, repeats: int) -> float:
-    task()  # compiles, and fills caches
+    task()  # compiles the kernels and fills caches
     times = []
     for _ in range(repeats):
         _wait(device)

@@ -1,4 +1,4 @@
-"""The command `evenfall mamba`. What it needs is imported when it runs."""
+"""The command `evenfall mamba`. It imports frameworks only when it runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.table import Table
 
 app = typer.Typer(
     name="mamba",
-    help="The Mamba patch: what it covers and what it gains.",
+    help="Show what the Mamba patch covers and measure its speed-up.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -22,26 +22,26 @@ app = typer.Typer(
 
 @app.callback()
 def _group() -> None:
-    """The Mamba patch: what it covers and what it gains."""
+    """Show what the Mamba patch covers and measure its speed-up."""
 
 
 @app.command()
 def check(
-    length: Annotated[int, typer.Option(min=2, help="Tokens of the timed text.")] = 256,
-    repeats: Annotated[int, typer.Option(min=1, help="Runs of which the median counts.")] = 3,
+    length: Annotated[int, typer.Option(min=2, help="Number of tokens in the timed input.")] = 256,
+    repeats: Annotated[int, typer.Option(min=1, help="Runs per task; the median is shown.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON instead of tables.")] = False,
 ) -> None:
-    """What is installed and patched, and the gain. Times a small model before and after."""
+    """Show versions, coverage and backends, and time a small model with and without the patch."""
     import torch
     from transformers.utils import logging as host
 
-    from .check import coverage, installed, measure
+    from .check import coverage, measure, package_versions
 
-    host.set_verbosity_error()  # it warns of its slow path, which is what we time
+    host.set_verbosity_error()  # silences the warning about its slow path, which is timed here
     device = "cuda" if torch.cuda.is_available() else "cpu"
     report = {
         "device": device,
-        "installed": installed(),
+        "installed": package_versions(),
         "patch": coverage(device),
         "speed": [row.as_dict() for row in measure(device, length, repeats)],
     }
@@ -55,19 +55,20 @@ def _show(report: dict[str, Any]) -> None:
     console = Console(highlight=False, soft_wrap=True)
     patch = report["patch"]
     for name, version in report["installed"].items():
-        console.print(f"{name:14} {version or 'not installed'}")
-    console.print(f"patch          {', '.join(patch['families'])}")
-    console.print(f"applies to     {', '.join(patch['targets'])}")
+        console.print(f"{name:15} {version or 'not installed'}")
+    console.print(f"models          {', '.join(patch['families'])}")
+    console.print(f"applies to      {', '.join(patch['targets'])}")
     tested = f"transformers{patch['transformers']}, mamba_ssm{patch['mamba_ssm']}"
-    console.print(f"tested with    {tested}")
-    absent = ", ".join(patch["absent_extensions"]) or "none"
-    console.print(f"not compiled   {absent}")
+    console.print(f"tested with     {tested}")
+    absent = ", ".join(patch["absent_extensions"])
+    console.print(f"extensions      {f'not installed: {absent}' if absent else 'installed'}")
     backends = ", ".join(f"{name}: {backend}" for name, backend in patch["backends"].items())
-    console.print(f"on {report['device']:11} {backends}\n")
-    table = Table("2 layers of 256", "before, ms", "after, ms", "gain", box=None, pad_edge=False)
+    console.print(f"{'backends, ' + report['device']:15} {backends}\n")
+    columns = ("2 layers of 256", "before, ms", "after, ms", "speed-up")
+    table = Table(*columns, box=None, pad_edge=False)
     for row in report["speed"]:
-        runs = row["before"] is not None
-        before = f"{row['before']:.1f}" if runs else "does not run"
-        gain = f"{row['gain']:.1f}x" if runs else ""
+        works = row["before"] is not None
+        before = f"{row['before']:.1f}" if works else "fails"
+        gain = f"{row['gain']:.1f}x" if works else ""
         table.add_row(row["task"], before, f"{row['after']:.1f}", gain)
     console.print(table)

@@ -1,7 +1,9 @@
-"""Packed batches as the kernels want them: one row, and where each sequence ends.
+"""Converts packed batches to the form that the kernels take.
 
-transformers says which sequence a token belongs to, `seq_idx` (B, L); the kernels take one row of
-sequences side by side. Rows are laid end to end, so a batch of several packed rows is served too.
+transformers marks the sequence of each token with `seq_idx` (B, L). The kernels take one row of
+sequences and their boundaries, `cu_seqlens`. The rows of a batch are joined to one.
+
+B rows   D channels   L steps   S sequences
 """
 
 from __future__ import annotations
@@ -14,14 +16,14 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Packing:
-    """Sequences of all rows laid end to end.
+    """The sequences of all rows, in order.
 
     Attributes:
-        batch: rows.
-        cu_seqlens: (S + 1,) int64, where they end.
-        first: (B,) the first sequence of each row, which continues what came before.
-        last: (B,) the last one, which the next call continues.
-        padding: (B, L) bool, steps with a negative number, which belong to no sequence.
+        batch: B, the number of rows.
+        cu_seqlens: (S + 1,) int64, where each sequence starts, and the end of the last.
+        first: (B,) int64, the first sequence of each row; it continues the previous call.
+        last: (B,) int64, the last sequence of each row; the next call continues it.
+        padding: (B, L) bool, steps with a negative `seq_idx`, which belong to no sequence.
     """
 
     batch: int
@@ -39,34 +41,37 @@ class Packing:
         return signal.reshape(signal.shape[1], self.batch, -1).transpose(0, 1)
 
     def without_padding(self, signal: Tensor) -> Tensor:
-        """A signal (B, D, L), zero at padding, as `causal_conv1d` returns it."""
+        """A signal (B, D, L) with zeros at padding, as the package `causal_conv1d` returns it."""
         return signal.masked_fill(self.padding[:, None], 0)
 
-    def spread(self, state: Tensor | None) -> Tensor | None:
-        """A state of each row (B, ...) as one of each sequence (S, ...), zero for later ones."""
+    def sequence_states(self, state: Tensor | None) -> Tensor | None:
+        """(B, ...) -> (S, ...): each row's state for its first sequence, zero for the others."""
         if state is None:
             return None
         sequences = self.cu_seqlens.numel() - 1
         return state.new_zeros(sequences, *state.shape[1:]).index_copy(0, self.first, state)
 
 
-def packing(seq_idx: Tensor, length: int) -> Packing:
-    """Read `seq_idx` (B, L'); `length` >= L' counts cached inputs before it, of the first sequence.
+def read_packing(seq_idx: Tensor, length: int) -> Packing:
+    """The sequences that `seq_idx` (B, L') marks.
+
+    The signal has `length` >= L' steps. Those before the first of `seq_idx` come from a cache and
+    belong to the first sequence.
 
     Raises:
-        ValueError: seq_idx is not (B, at most length).
+        ValueError: seq_idx is not (B, L') with 1 <= L' <= length.
     """
     if seq_idx.dim() != 2 or not 0 < seq_idx.shape[1] <= length:
         raise ValueError(
-            f"seq_idx must have shape (batch, length up to {length}), got {tuple(seq_idx.shape)}"
+            f"seq_idx must have shape (batch, 1 to {length} steps), got {tuple(seq_idx.shape)}"
         )
     batch = seq_idx.shape[0]
-    before = seq_idx[:, :1].expand(-1, length - seq_idx.shape[1])
-    numbers = torch.cat([before, seq_idx], dim=1)
+    cached_steps = seq_idx[:, :1].expand(-1, length - seq_idx.shape[1])
+    numbers = torch.cat([cached_steps, seq_idx], dim=1)
     starts = torch.ones_like(numbers, dtype=torch.bool)
     starts[:, 1:] = numbers[:, 1:] != numbers[:, :-1]
-    ends = starts.flatten().nonzero().flatten()
-    cu_seqlens = torch.cat([ends, ends.new_full((1,), numbers.numel())])
-    count = starts.sum(1).cumsum(0)  # sequences up to and with each row
+    offsets = starts.flatten().nonzero().flatten()
+    cu_seqlens = torch.cat([offsets, offsets.new_full((1,), numbers.numel())])
+    count = starts.sum(1).cumsum(0)  # sequences in this row and those before it
     first = torch.cat([count.new_zeros(1), count[:-1]])
     return Packing(batch, cu_seqlens, first, count - 1, numbers < 0)

@@ -1,4 +1,4 @@
-"""Entry point: names the patch and the command without importing a framework."""
+"""Entry point: registers the patch, models and command without importing a framework."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def evenfall_register_patches(register: Callable[..., Any]) -> None:
         "evenfall_mamba.patch:PATCH",
         host="transformers",
         targets=["transformers", "mamba_ssm"],
-        summary="Mamba-1 of transformers and mamba_ssm, fast without a compiler",
+        summary="fast Mamba-1 models of transformers and mamba_ssm, no compiler needed",
     )
 
 
 @hookimpl
 def evenfall_register_models(register: Callable[..., Any]) -> None:
-    """Register the Mamba that knows the time of its tokens."""
+    """Register the Mamba models that take token coordinates."""
     for name, task in (("GeometricMambaModel", "base"), ("GeometricMambaForCausalLM", "language")):
         summary = f"Mamba with coordinates, {task} model"
         register(name, f"evenfall_mamba.geometric:{name}", host="transformers", summary=summary)
@@ -33,4 +33,4 @@ def evenfall_register_models(register: Callable[..., Any]) -> None:
 @hookimpl
 def evenfall_register_commands(register: Callable[..., Any]) -> None:
     """Register `evenfall mamba`."""
-    register("mamba", "evenfall_mamba.cli:app", summary="What the Mamba patch covers and gains.")
+    register("mamba", "evenfall_mamba.cli:app", summary="Coverage and speed-up of the Mamba patch.")

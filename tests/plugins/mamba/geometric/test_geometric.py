@@ -1,4 +1,4 @@
-"""The Mamba that knows when its tokens are: equal to Mamba without, shift-free, carried on."""
+"""GeometricMamba: equal to Mamba without coordinates, invariant to shifts, exact across calls."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ def times() -> Tensor:
 
 
 def geometric(mamba: MambaForCausalLM, **options: Any) -> GeometricMambaForCausalLM:
-    """The same weights, with the scales that loading makes."""
+    """A model with the same weights, and the scales that loading sets."""
     model = GeometricMambaForCausalLM(GeometricMambaConfig(**SIZES, **options)).eval()
-    left = model.load_state_dict(mamba.state_dict(), strict=False)
-    assert not left.unexpected_keys
-    assert all(key.endswith("step_bias") for key in left.missing_keys)
+    keys = model.load_state_dict(mamba.state_dict(), strict=False)
+    assert not keys.unexpected_keys
+    assert all(key.endswith("step_bias") for key in keys.missing_keys)
     with torch.no_grad():
         for layer in model.backbone.layers:
             layer.mixer.step_bias.copy_(layer.mixer.dt_proj.bias)
@@ -101,7 +101,7 @@ def test_unit_steps_are_mamba_where_its_steps_ignore_the_input(
 
 
 @torch.no_grad()
-@pytest.mark.filterwarnings("ignore:.*slow backend")  # float64 has the reference only
+@pytest.mark.filterwarnings("ignore:.*slow backend")  # only the reference supports float64
 def test_mixer_is_the_sum_over_all_pairs_of_tokens(model: Any, times: Tensor) -> None:
     mixer = model.backbone.layers[0].mixer.double()
     mixer.config.coordinate_unit = 4.0
@@ -166,7 +166,7 @@ def test_left_padding_changes_nothing(
 
 @torch.no_grad()
 def test_a_mamba_checkpoint_loads(mamba: Any, ids: Tensor, tmp_path: Path) -> None:
-    mamba.config.rescale_prenorm_residual = True  # must not rescale what was loaded
+    mamba.config.rescale_prenorm_residual = True  # must not rescale loaded weights
     mamba.save_pretrained(tmp_path)
     model = GeometricMambaForCausalLM.from_pretrained(tmp_path).eval()
     torch.testing.assert_close(model(ids).logits, mamba(ids).logits, **CLOSE)
@@ -202,8 +202,10 @@ def test_gradients_reach_coordinates_and_every_parameter(
     times.requires_grad_()
     model(ids, labels=ids, coordinates=times).loss.backward()
     named = {"coordinates": times, **dict(model.named_parameters())}
-    still = [name for name, p in named.items() if p.grad is None or not p.grad.abs().sum() > 0]
-    assert not still
+    without_gradient = [
+        name for name, p in named.items() if p.grad is None or not p.grad.abs().sum() > 0
+    ]
+    assert not without_gradient
     assert all(p.grad.isfinite().all() for p in named.values())
 
 
@@ -233,7 +235,7 @@ def test_generation_goes_on_by_its_step(
     out = model.generate(
         ids, coordinates=times, return_dict_in_generate=True, output_logits=True, **more
     )
-    if "num_beams" in options:  # its winners are held to the uncached search below
+    if "num_beams" in options:  # compares with a search without cache
         more["use_cache"] = False
         assert torch.equal(out.sequences, model.generate(ids, coordinates=times, **more))
         return
@@ -246,13 +248,17 @@ def test_generation_goes_on_by_its_step(
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        (lambda t: t.flip(1), ValueError, "not decrease"),
-        (lambda t: t * torch.nan, ValueError, "be finite, got nan in row 0 at token 0"),
-        (lambda t: t / 0, ValueError, "be finite, got inf"),
+        (
+            lambda t: t.flip(1),
+            ValueError,
+            "must not decrease, within a call or from the previous call",
+        ),
+        (lambda t: t * torch.nan, ValueError, "must be finite, got nan in row 0 at token 0"),
+        (lambda t: t / 0, ValueError, "must be finite, got inf"),
         (lambda t: t[:, 1:], ValueError, r"\(batch, tokens\) = \(2, 12\)"),
         (lambda t: t[0], ValueError, "shape"),
-        (lambda t: t.long(), TypeError, "floating point"),
-        (lambda t: t.to("meta"), ValueError, "are on meta"),
+        (lambda t: t.long(), TypeError, "must be floating point, got torch.int64; use"),
+        (lambda t: t.to("meta"), ValueError, "must be on cpu, like the tokens, got meta"),
     ],
 )
 def test_wrong_coordinates_are_refused(
@@ -267,14 +273,16 @@ def test_calls_that_do_not_fit_the_cache_are_refused(
     model: Any, ids: Tensor, times: Tensor
 ) -> None:
     cache = model(ids, coordinates=times, use_cache=True)[1]
-    with pytest.raises(ValueError, match="fall behind the call before"):
+    with pytest.raises(
+        ValueError, match="must not decrease, within a call or from the previous call"
+    ):
         model(ids, coordinates=times, cache_params=cache)
-    with pytest.raises(ValueError, match="coordinates must be given"):
+    with pytest.raises(ValueError, match="coordinates must be a tensor, got None: earlier calls"):
         model(ids, cache_params=cache)
-    with pytest.raises(ValueError, match="must be None"):
+    with pytest.raises(ValueError, match="must be None, got a tensor: earlier calls"):
         model(ids, coordinates=times, cache_params=model(ids, use_cache=True)[1])
     foreign = DynamicCache(config=MambaConfig(**SIZES))
-    with pytest.raises(ValueError, match="made from a GeometricMambaConfig"):
+    with pytest.raises(ValueError, match="slot for coordinates, got a DynamicCache without one"):
         model(ids, cache_params=foreign)
     with pytest.raises(ValueError, match="attention_mask"):
         model(ids, coordinates=times, attention_mask=torch.ones(2, 3))
@@ -319,7 +327,7 @@ def test_wrong_configurations_are_refused(options: dict[str, float]) -> None:
 
 
 def recency(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Tokens, their times, and whether the last mark (token 1) was under 10 units of time ago."""
+    """Tokens, their times, and whether the last mark (token 1) was less than 10 time units ago."""
     marks = (torch.rand(32, 24, generator=generator) < 0.25).long()
     marks[:, 0] = 1
     gaps = torch.empty(32, 24).exponential_(1.0, generator=generator) ** 2 * 4
@@ -329,7 +337,7 @@ def recency(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def accuracy(with_times: bool) -> float:
-    """On fresh data, after 60 steps of training on tokens that are no mark."""
+    """Accuracy on new data, for tokens that are no mark, after 60 training steps on such tokens."""
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(1)
     config = GeometricMambaConfig(vocab_size=4, hidden_size=16, num_hidden_layers=1, state_size=8)
@@ -339,12 +347,12 @@ def accuracy(with_times: bool) -> float:
     for round_ in range(70):
         tokens, times, labels = recency(generator)
         logits = model(tokens, coordinates=times if with_times else None).logits[..., :2]
-        asked = tokens == 0
+        no_mark = tokens == 0
         if round_ >= 60:
-            hits.append((logits.argmax(-1) == labels)[asked].float().mean())
+            hits.append((logits.argmax(-1) == labels)[no_mark].float().mean())
             continue
         optimizer.zero_grad()
-        F.cross_entropy(logits[asked], labels[asked]).backward()
+        F.cross_entropy(logits[no_mark], labels[no_mark]).backward()
         optimizer.step()
     return float(torch.stack(hits).mean())
 

@@ -1,4 +1,4 @@
-"""The operations as the `kernels` package takes them: by its rules, and in the package itself."""
+"""The operations as layers of the `kernels` package: its rules, and the package itself."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ from evenfall_mamba.huggingface.hub_kernels import (
 MODULES = [importlib.import_module(family.module) for family in FAMILIES]
 DECORATOR = "use_kernel_func_from_hub_with_fallback"
 ATTRIBUTES = {"selective_scan_fn": "mamba_selective_scan"}
-"""Where the host's function is not named as it is looked up."""
+"""Name under which the host looks up an operation -> name of its function, if they differ."""
 
 
 def host_functions(name: str) -> list[Any]:
-    found = [getattr(module, ATTRIBUTES.get(name, name)) for module in MODULES]
-    return [getattr(function, "forward", function) for function in found]
+    functions = [getattr(module, ATTRIBUTES.get(name, name)) for module in MODULES]
+    return [getattr(function, "forward", function) for function in functions]
 
 
-def looked_up() -> dict[str, dict[str, set[str]]]:
-    """Name in the decorator -> folder of the model -> source of what is decorated."""
-    found: dict[str, dict[str, set[str]]] = {}
+def host_operations() -> dict[str, dict[str, set[str]]]:
+    """Name in the decorator -> folder of the model -> sources of the decorated functions."""
+    operations: dict[str, dict[str, set[str]]] = {}
     for path in (Path(transformers.__file__).parent / "models").glob("*/modeling_*.py"):
         text = path.read_text(encoding="utf-8")
         if f"@{DECORATOR}(" not in text:
@@ -49,22 +49,22 @@ def looked_up() -> dict[str, dict[str, set[str]]]:
         for node in ast.parse(text).body:
             for call in node.decorator_list if isinstance(node, ast.FunctionDef) else ():
                 if isinstance(call, ast.Call) and ast.unparse(call.func) == DECORATOR:
-                    families = found.setdefault(ast.literal_eval(call.args[0]), {})
+                    families = operations.setdefault(ast.literal_eval(call.args[0]), {})
                     families.setdefault(path.parent.name, set()).add(ast.unparse(node.body))
-    return found
+    return operations
 
 
 def test_names_are_those_that_the_host_looks_up() -> None:
-    found, covered = looked_up(), {family.module.split(".")[2] for family in FAMILIES}
-    assert all(covered <= set(found[name]) for name in OPERATIONS)
-    # what other families look up by the same name is the same function
+    operations, covered = host_operations(), {family.module.split(".")[2] for family in FAMILIES}
+    assert all(covered <= set(operations[name]) for name in OPERATIONS)
+    # other families look up the same function by this name
     for name in OPERATIONS:
-        assert len(set().union(*found[name].values())) == 1 or set(found[name]) == covered
-    assert set(found["selective_state_update"]) - covered, "it could be in the mapping"
+        assert len(set().union(*operations[name].values())) == 1 or set(operations[name]) == covered
+    assert set(operations["selective_state_update"]) - covered, "it could be in the mapping"
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_layer_keeps_the_rules(name: str) -> None:
+def test_layer_obeys_the_rules(name: str) -> None:
     repository = kernel_mapping()[name]["cpu"]
     layer = repository.load()
     assert layer.__init__ is nn.Module.__init__
@@ -111,7 +111,7 @@ def test_packed_sequences_are_refused(name: str) -> None:
         causal_conv1d_fn(x, torch.randn(4, 3), **{name: where})
 
 
-# The gate is opened because transformers may want another version of `kernels` than is there.
+# transformers ignores a version of `kernels` other than the one it wants, so the check is disabled.
 IN_THE_PACKAGE = """
 import torch
 from transformers.utils import import_utils
@@ -149,16 +149,16 @@ with torch.no_grad():
 
 def test_in_the_package(tmp_path: Path) -> None:
     try:
-        found = Version(version("kernels"))
+        installed = Version(version("kernels"))
     except PackageNotFoundError:
         pytest.skip("kernels is not installed")
-    if found < Version("0.16.2"):
-        pytest.skip(f"kernels {found} is installed, want 0.16.2 or later")
-    done = subprocess.run(
+    if installed < Version("0.16.2"):
+        pytest.skip(f"kernels {installed} is installed, the test needs 0.16.2 or later")
+    process = subprocess.run(
         [sys.executable, "-c", IN_THE_PACKAGE],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         timeout=3600,
     )
-    assert done.returncode == 0, done.stderr[-4000:]
+    assert process.returncode == 0, process.stderr[-4000:]

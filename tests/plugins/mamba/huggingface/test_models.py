@@ -1,4 +1,4 @@
-"""Patched models compute what unpatched ones do, and keep the state that those lose."""
+"""Patched models agree with unpatched ones, and keep the state that those lose."""
 
 from __future__ import annotations
 
@@ -42,24 +42,26 @@ def test_logits_are_the_same_with_left_padding(model: Any, ids: Tensor) -> None:
 
 @torch.no_grad()
 def test_state_is_carried_over_calls_of_several_tokens(
-    model: Any, ids: Tensor, cached: Callable[..., Tensor]
+    model: Any, ids: Tensor, logits_in_pieces: Callable[..., Tensor]
 ) -> None:
     whole = model(ids).logits
-    assert (cached(model, ids, [8, 4]) - whole).abs().max() > 1e-3, "the host has mended it"
+    assert (logits_in_pieces(model, ids, [8, 4]) - whole).abs().max() > 1e-3, (
+        "transformers no longer loses the state"
+    )
     with evenfall.patch("mamba"):
-        one_by_one = cached(model, ids, [8, 1, 1, 1, 1])
-        chunk = cached(model, ids, [8, 4])
-        pieces = cached(model, ids, [1, 2, 1, 5, 3])
+        one_by_one = logits_in_pieces(model, ids, [8, 1, 1, 1, 1])
+        chunk = logits_in_pieces(model, ids, [8, 4])
+        pieces = logits_in_pieces(model, ids, [1, 2, 1, 5, 3])
     torch.testing.assert_close(chunk, one_by_one, **CLOSE)
     torch.testing.assert_close(chunk, whole, **CLOSE)
     torch.testing.assert_close(pieces, whole, **CLOSE)
 
 
 def test_state_is_carried_where_gradients_are_recorded(
-    model: Any, ids: Tensor, cached: Callable[..., Tensor]
+    model: Any, ids: Tensor, logits_in_pieces: Callable[..., Tensor]
 ) -> None:
     with evenfall.patch("mamba"):
-        logits = cached(model, ids, [8, 3, 1])
+        logits = logits_in_pieces(model, ids, [8, 3, 1])
         want = model(ids).logits
     torch.testing.assert_close(logits, want, **CLOSE)
 

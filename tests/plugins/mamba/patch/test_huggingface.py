@@ -1,4 +1,4 @@
-"""The patch as such: what it covers, that it undoes itself, what it refuses."""
+"""The target "transformers": what it covers, reverts and refuses."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def snapshot() -> list[dict[str, Any]]:
 
 def test_every_mamba_1_model_of_the_host_is_covered() -> None:
     models = Path(transformers.__file__).parent / "models"
-    found = set()
+    covered = set()
     for path in models.glob("*/modeling_*.py"):
         names = {n.name for n in ast.walk(ast.parse(path.read_text())) if hasattr(n, "name")}
         if "mamba_selective_scan" in names:
-            found.add(f"transformers.models.{path.parent.name}.{path.stem}")
-    assert found == {family.module for family in FAMILIES}
+            covered.add(f"transformers.models.{path.parent.name}.{path.stem}")
+    assert covered == {family.module for family in FAMILIES}
 
 
 def test_reverting_restores_the_originals() -> None:
@@ -92,13 +92,13 @@ def test_fallback_warnings_are_gone(
 ) -> None:
     from transformers.integrations import hub_kernels
 
-    said: list[str] = []
-    monkeypatch.setattr(hub_kernels.logger, "warning_once", said.append)
+    warnings: list[str] = []
+    monkeypatch.setattr(hub_kernels.logger, "warning_once", warnings.append)
     model = make_model("Mamba")
     model(ids)
-    if not any("selective_scan_fn" in text for text in said):
-        pytest.skip("transformers before 5.17 falls back without a word")
-    said.clear()
+    if not any("selective_scan_fn" in text for text in warnings):
+        pytest.skip("transformers before 5.17 gives no warning")
+    warnings.clear()
     with evenfall.patch("mamba"):
         model.generate(ids, max_new_tokens=2, attention_mask=torch.ones_like(ids))
-    assert said == []
+    assert warnings == []

@@ -1,4 +1,4 @@
-"""The target "mamba_ssm": importable without extensions, trains, generates, leaves no trace."""
+"""The target "mamba_ssm": imports without extensions, trains, generates and reverts fully."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def host() -> Iterator[ModuleType]:
 
 
 def without_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    def found(name: str) -> str:
+    def fake_version(name: str) -> str:
         if name == "mamba-ssm":
             raise PackageNotFoundError(name)
         return version(name)
 
-    monkeypatch.setattr("evenfall.patches.steps.version", found)
+    monkeypatch.setattr("evenfall.patches.steps.version", fake_version)
 
 
 def test_it_is_registered() -> None:
@@ -120,7 +120,7 @@ def test_functions_are_ours(host: ModuleType) -> None:
 
 @contextmanager
 def host_reference(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The host's own loops over time in place of every kernel."""
+    """Replaces every kernel by the host's own loops over time."""
     interface = importlib.import_module("mamba_ssm.ops.selective_scan_interface")
     simple = importlib.import_module("mamba_ssm.modules.mamba_simple")
     with monkeypatch.context() as patched:
@@ -130,7 +130,7 @@ def host_reference(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def trained(layer: Any, x: Tensor) -> dict[str, Tensor]:
+def output_and_gradients(layer: Any, x: Tensor) -> dict[str, Tensor]:
     out = layer(x)
     grads = torch.autograd.grad(out.square().sum(), list(layer.parameters()))
     return {"out": out, **dict(zip(dict(layer.named_parameters()), grads, strict=True))}
@@ -144,9 +144,9 @@ def test_layer_trains_as_with_the_reference(
     torch.manual_seed(0)
     layer = host.Mamba(16, d_state=8, use_fast_path=fused, device=DEVICE)
     x = torch.randn(2, 13, 16, device=DEVICE)
-    got = trained(layer, x)
+    got = output_and_gradients(layer, x)
     with host_reference(monkeypatch):
-        want = trained(layer, x)
+        want = output_and_gradients(layer, x)
     for name, value in got.items():
         scale = float(want[name].detach().abs().max())
         torch.testing.assert_close(value / scale, want[name] / scale, **CLOSE)
@@ -229,18 +229,18 @@ import mamba_ssm, mamba_ssm.modules.mamba_simple as simple
 import evenfall
 names = ("causal_conv1d_fn", "selective_scan_fn", "selective_state_update", "mamba_inner_fn")
 modules = lambda: {n: m for n, m in sys.modules.items() if n.startswith(("mamba_ssm", "causal"))}
-before, held = [getattr(simple, name) for name in names], modules()
+before, modules_before = [getattr(simple, name) for name in names], modules()
 assert before[0] is None or "evenfall" not in before[0].__module__
 with evenfall.patch("mamba", targets=["mamba_ssm"]) as handle:
     assert sys.modules["selective_scan_cuda"] is theirs
     assert "selective_scan_cuda" not in handle.stand_ins
     assert all(getattr(simple, name).__module__.startswith("evenfall_mamba") for name in names)
-assert [getattr(simple, name) for name in names] == before and modules() == held
+assert [getattr(simple, name) for name in names] == before and modules() == modules_before
 """
-    found = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=3600
     )
-    assert found.returncode == 0, found.stderr
+    assert process.returncode == 0, process.stderr
 
 
 @needs_host

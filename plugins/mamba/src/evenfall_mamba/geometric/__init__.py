@@ -1,4 +1,4 @@
-"""Mamba that takes the time or place of each token; importing this registers it."""
+"""Mamba models that take the time or position of each token. Importing this registers them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Configuration of the Mamba that knows the time of its tokens."""
+"""Configuration of the Mamba models that take token coordinates."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from transformers import MambaConfig
 @strict
 class GeometricMambaConfig(MambaConfig):
     r"""
-    A `MambaConfig`, and the unit of the coordinates.
+    A `MambaConfig` with settings for the coordinates.
 
     Args:
-        coordinate_unit: the difference of two coordinates that counts as one step, in the unit of
-            the coordinates, above 0. With events in milliseconds, 20 apart on average: 20.
-        generation_step: the difference that `generate` puts between tokens it writes, in the unit
-            of the coordinates, not negative.
+        coordinate_unit: coordinate difference that counts as one step, above 0. For events 20 ms
+            apart on average and coordinates in ms, use 20.
+        generation_step: coordinate difference between tokens that `generate` appends, at least 0.
+
+    Raises:
+        ValueError: a setting is out of range or not finite.
     """
 
     model_type = "geometric_mamba"
@@ -34,12 +36,12 @@ class GeometricMambaConfig(MambaConfig):
             )
         if not 0 <= self.generation_step < math.inf:
             raise ValueError(
-                f"generation_step must be finite and not negative, got {self.generation_step}"
+                f"generation_step must be finite and at least 0, got {self.generation_step}"
             )
 
     @property
     def number_of_conv_states(self) -> int:
-        """Slots of a cache layer: the state of Mamba, and the last coordinate."""
+        """Slots of a cache layer: one for Mamba's state, one for the last coordinate."""
         return 2
 
 

@@ -1,4 +1,4 @@
-"""From coordinates to steps, within a call and across calls that share a cache.
+"""Converts coordinates to time steps, within a call and across calls that share a cache.
 
 B batch   L tokens of this call
 """
@@ -10,39 +10,43 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..huggingface.carried import state_so_far
+from ..huggingface.state import recurrent_state
 
 _SLOT = 1
-"""The cache layer's slot of the last coordinate; slot 0 is Mamba's own."""
+"""The slot of a cache layer that stores the last coordinate; slot 0 stores Mamba's state."""
 
 
-def steps_of(
+def time_steps(
     coordinates: Tensor | None, embeds: Tensor, mask: Tensor | None, cache: Any
 ) -> Tensor | None:
-    """The time since the token before, (B, L) float32, in the unit of the coordinates.
+    """Time since the previous token, (B, L) float32, in the unit of the coordinates.
 
-    None without coordinates. The first token of all has step 0. Masked tokens have step 0 and
-    whatever coordinate. With a cache, the first step counts from the last token of the call before,
-    and the last coordinate is put there for the next call.
+    None without coordinates. The first token of a sequence has step 0. Masked tokens have step 0
+    and may have any coordinate. With a cache, the first step counts from the last token of the
+    previous call, and the last coordinate is stored for the next call.
 
     Raises:
-        TypeError: coordinates are not real floating point.
-        ValueError: they are not (B, L), not finite, decrease, lie on another device, or only some
-            of the calls that share a cache have them.
+        TypeError: coordinates are not floating point.
+        ValueError: coordinates are not (B, L), not finite, decreasing or on another device; or only
+            some of the calls that share a cache have coordinates.
     """
     last = last_coordinate(cache)
-    begun = cache is not None and cache.has_previous_state(0, 0)
+    is_continuation = cache is not None and cache.has_previous_state(0, 0)
     if coordinates is None:
         if last is not None:
-            raise ValueError("coordinates must be given: the calls before gave them, got None")
+            raise ValueError(
+                "coordinates must be a tensor, got None: earlier calls with this cache had them"
+            )
         return None
-    if begun and last is None:
-        raise ValueError("coordinates must be None: the calls before gave none, got a tensor")
+    if is_continuation and last is None:
+        raise ValueError(
+            "coordinates must be None, got a tensor: earlier calls with this cache had none"
+        )
     _check(coordinates, embeds)
-    real = _real(mask, coordinates)
+    valid = _valid(mask, coordinates)
     if last is None:
-        last = torch.full_like(coordinates[:, :1], torch.nan, dtype=_wide(coordinates))
-    steps, last = _differences(coordinates.to(last.dtype), real, last)
+        last = torch.full_like(coordinates[:, :1], torch.nan, dtype=_difference_dtype(coordinates))
+    steps, last = _differences(coordinates.to(last.dtype), valid, last)
     if cache is not None:
         layer = cache.layers[0]
         layer.update_recurrent_state(last, state_idx=_SLOT)
@@ -51,51 +55,58 @@ def steps_of(
 
 
 def last_coordinate(cache: Any) -> Tensor | None:
-    """The last coordinate of each row, (B, 1), None where none is kept.
+    """The last coordinate of each row, (B, 1), None if none is stored.
 
-    NaN stands for a row of which all tokens so far were masked.
+    It is NaN for a row whose tokens were all masked so far.
 
     Raises:
-        ValueError: the cache has no place for it.
+        ValueError: the cache has no slot for coordinates.
     """
     if cache is None:
         return None
     if len(cache.layers) == 0 or getattr(cache.layers[0], "number_of_states", 1) <= _SLOT:
-        raise ValueError("the cache must be made from a GeometricMambaConfig, got another cache")
-    return state_so_far(cache, 0, _SLOT)
+        raise ValueError(
+            f"cache must have a slot for coordinates, got a {type(cache).__name__} without one; "
+            "use DynamicCache(config=model.config)"
+        )
+    return recurrent_state(cache, 0, _SLOT)
 
 
-def carried_on(last: Tensor, count: int, step: float) -> Tensor:
-    """`count` coordinates after `last` (B, 1), `step` apart: (B, count)."""
+def next_coordinates(last: Tensor, count: int, step: float) -> Tensor:
+    """The `count` coordinates after `last` (B, 1) at distance `step`: (B, count)."""
     return last + step * torch.arange(1, count + 1, dtype=last.dtype, device=last.device)
 
 
-def _differences(coordinates: Tensor, real: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
+def _differences(coordinates: Tensor, valid: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
     """Steps (B, L), and the last coordinate (B, 1)."""
-    if not torch.compiler.is_compiling() and not (finite := coordinates.isfinite() | ~real).all():
-        _refuse("be finite", coordinates, finite)
-    first = torch.where(real, coordinates, torch.inf).amin(1, keepdim=True)
-    start = torch.where(last.isnan(), first, last)  # infinite where nothing is real yet
+    if not torch.compiler.is_compiling() and not (finite := coordinates.isfinite() | ~valid).all():
+        _raise_for("be finite", coordinates, finite)
+    first = torch.where(valid, coordinates, torch.inf).amin(1, keepdim=True)
+    start = torch.where(last.isnan(), first, last)  # infinite if all tokens so far are masked
     empty = start.isinf()
     start = torch.where(empty, 0.0, start)
-    behind = torch.where(real, coordinates, -torch.inf)
-    reached = torch.maximum(behind.cummax(1).values, start)
-    reached = torch.where(empty, 0.0, reached)
-    if not torch.compiler.is_compiling() and not (rising := (coordinates >= reached) | ~real).all():
-        _refuse("not decrease, nor fall behind the call before", coordinates, rising)
-    steps = torch.diff(reached, prepend=start)
-    return steps, torch.where(empty, torch.nan, reached[:, -1:])
+    latest = torch.where(valid, coordinates, -torch.inf).cummax(1).values
+    latest = torch.where(empty, 0.0, torch.maximum(latest, start))
+    if (
+        not torch.compiler.is_compiling()
+        and not (ordered := (coordinates >= latest) | ~valid).all()
+    ):
+        _raise_for("not decrease, within a call or from the previous call", coordinates, ordered)
+    steps = torch.diff(latest, prepend=start)
+    return steps, torch.where(empty, torch.nan, latest[:, -1:])
 
 
-def _refuse(wanted: str, coordinates: Tensor, good: Tensor) -> None:
-    row, token = (~good).nonzero()[0].tolist()
+def _raise_for(condition: str, coordinates: Tensor, holds: Tensor) -> None:
+    row, token = (~holds).nonzero()[0].tolist()
     value = float(coordinates[row, token])
-    raise ValueError(f"coordinates must {wanted}, got {value} in row {row} at token {token}")
+    raise ValueError(f"coordinates must {condition}, got {value} in row {row} at token {token}")
 
 
 def _check(coordinates: Tensor, embeds: Tensor) -> None:
     if not coordinates.is_floating_point():
-        raise TypeError(f"coordinates must be real floating point, got {coordinates.dtype}")
+        raise TypeError(
+            f"coordinates must be floating point, got {coordinates.dtype}; use coordinates.double()"
+        )
     if coordinates.shape != embeds.shape[:2] or not coordinates.numel():
         raise ValueError(
             f"coordinates must have shape (batch, tokens) = {tuple(embeds.shape[:2])} with at "
@@ -103,11 +114,11 @@ def _check(coordinates: Tensor, embeds: Tensor) -> None:
         )
     if coordinates.device != embeds.device:
         raise ValueError(
-            f"coordinates are on {coordinates.device}, but the tokens are on {embeds.device}"
+            f"coordinates must be on {embeds.device}, like the tokens, got {coordinates.device}"
         )
 
 
-def _real(mask: Tensor | None, coordinates: Tensor) -> Tensor:
+def _valid(mask: Tensor | None, coordinates: Tensor) -> Tensor:
     if mask is None:
         return torch.ones_like(coordinates, dtype=torch.bool)
     if mask.shape != coordinates.shape:
@@ -118,6 +129,6 @@ def _real(mask: Tensor | None, coordinates: Tensor) -> Tensor:
     return mask.bool()
 
 
-def _wide(coordinates: Tensor) -> torch.dtype:
-    """Differences of large time stamps want float64, which Metal lacks."""
+def _difference_dtype(coordinates: Tensor) -> torch.dtype:
+    """float64, for differences of large time stamps; float32 on Metal, which has no float64."""
     return torch.float32 if coordinates.device.type == "mps" else torch.float64

@@ -1,4 +1,4 @@
-r"""The layer of a transformers Mamba whose state decays with the time that passed between tokens.
+r"""The layer of a transformers Mamba whose state decays with the time between tokens.
 
     B batch   L tokens   D channels   N states   W filter width
 
@@ -27,15 +27,16 @@ from transformers.models.mamba.modeling_mamba import (
 
 from evenfall_kernels import selective_scan
 
-from ..huggingface.carried import state_so_far
 from ..huggingface.operations import causal_conv1d_fn
+from ..huggingface.state import recurrent_state
 from .configuration_geometric_mamba import GeometricMambaConfig
 
 
 class GeometricMambaMixer(MambaMixer):
-    """Mamba's mixer on Evenfall's kernels, with steps in the decay and the state carried on.
+    """Mamba's mixer on Evenfall's kernels, with time steps in the decay.
 
-    Beside Mamba's parameters: `step_bias` (D,), whose softplus is the scale s.
+    It keeps its state between calls. Its parameters are Mamba's and `step_bias` (D,), whose
+    softplus, divided by `config.coordinate_unit`, is the scale s.
     """
 
     def __init__(self, config: GeometricMambaConfig, layer_idx: int):
@@ -51,10 +52,10 @@ class GeometricMambaMixer(MambaMixer):
         steps: Tensor | None = None,
         **kwargs: Any,
     ) -> Tensor:
-        """(B, L, hidden) -> (B, L, hidden); `steps` (B, L), in coordinate units, or None."""
+        """(B, L, hidden) -> (B, L, hidden); `steps` (B, L) in coordinate units, or None."""
         hidden_states = apply_mask_to_padding_states(hidden_states, attention_mask)
         x, gate = self.in_proj(hidden_states).transpose(1, 2).chunk(2, dim=1)  # (B, D, L)
-        state = state_so_far(cache, self.layer_idx)
+        state = recurrent_state(cache, self.layer_idx)
         x = self._convolve(x, cache)
         x = apply_mask_to_padding_states(x.transpose(1, 2), attention_mask)
         sizes = [self.time_step_rank, self.ssm_state_size, self.ssm_state_size]
@@ -91,13 +92,13 @@ class GeometricMambaMixer(MambaMixer):
 
 
 class GeometricMambaBlock(MambaBlock):
-    """Mamba's block, which hands the steps on to its mixer."""
+    """Mamba's block, which passes the steps to its mixer."""
 
     def __init__(self, config: GeometricMambaConfig, layer_idx: int):
         super().__init__(config, layer_idx)
         self.mixer = GeometricMambaMixer(config, layer_idx)
 
     def forward(self, hidden_states: Tensor, **kwargs: Any) -> Tensor:
-        """(B, L, hidden) -> (B, L, hidden); keywords are the mixer's."""
+        """(B, L, hidden) -> (B, L, hidden); `kwargs` go to the mixer."""
         residual = hidden_states.float() if self.residual_in_fp32 else hidden_states
         return residual + self.mixer(self.norm(hidden_states.to(self.norm.weight.dtype)), **kwargs)

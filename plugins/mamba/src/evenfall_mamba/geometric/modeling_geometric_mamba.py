@@ -1,4 +1,4 @@
-"""The models of a Mamba whose state decays with the time that passed between tokens.
+"""Mamba models whose state decays with the time between tokens.
 
 B batch   L tokens
 """
@@ -21,7 +21,7 @@ from transformers.models.mamba.modeling_mamba import (
 )
 
 from .configuration_geometric_mamba import GeometricMambaConfig
-from .coordinates import carried_on, last_coordinate, steps_of
+from .coordinates import last_coordinate, next_coordinates, time_steps
 from .layer_geometric_mamba import GeometricMambaBlock, GeometricMambaMixer
 
 try:
@@ -29,17 +29,17 @@ try:
 except ImportError:  # transformers before 5.21
 
     def slice_logits_to_keep(hidden_states: Tensor, logits_to_keep: int | Tensor) -> Tensor:
-        """The last positions, or those that a tensor names."""
-        kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
-        return hidden_states[:, kept]
+        """The last `logits_to_keep` positions, or those in a tensor of indices."""
+        index = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+        return hidden_states[:, index]
 
 
 _CACHE = fields(MambaOutput)[1].name
-"""What this version of transformers calls the cache: "cache" from 5.24 on, else "cache_params"."""
+"""The name of the cache in this version of transformers: "cache" from 5.24, else "cache_params"."""
 
 
 class GeometricMambaPreTrainedModel(MambaPreTrainedModel):
-    """Initial weights: Mamba's, and a scale that is Mamba's step size where its input is zero."""
+    """Initialises weights like Mamba, and the scales to Mamba's step size for an input of zero."""
 
     config_class = GeometricMambaConfig
     config: GeometricMambaConfig
@@ -51,14 +51,14 @@ class GeometricMambaPreTrainedModel(MambaPreTrainedModel):
             super()._init_weights(module)
             return
         others = (p for name, p in module.named_parameters() if name != "step_bias")
-        # the host rescales out_proj on every visit, loaded or not
+        # the host rescales out_proj on each call, even if it was loaded
         if not all(getattr(p, "_is_hf_initialized", False) for p in others):
             super()._init_weights(module)
         init.copy_(module.step_bias, module.dt_proj.bias)
 
 
 class GeometricMambaModel(GeometricMambaPreTrainedModel, MambaModel):
-    """The base model. Weights of an ordinary Mamba load; the scales are then made from them."""
+    """The base model. It loads weights of an ordinary Mamba and derives the scales from them."""
 
     def __init__(self, config: GeometricMambaConfig):
         PreTrainedModel.__init__(self, config)
@@ -83,19 +83,20 @@ class GeometricMambaModel(GeometricMambaPreTrainedModel, MambaModel):
         cache_params: Cache | None = None,
         **kwargs: Any,
     ) -> tuple[Any, ...] | MambaOutput:
-        """MambaModel's forward, with `coordinates` (B, L): where or when each token is.
+        """MambaModel's forward with `coordinates` (B, L), the time or position of each token.
 
-        They are finite and do not decrease along a row; their zero is free. Tokens that
-        `attention_mask` (B, L) leaves out may have any. Either all calls that share a cache give
-        coordinates or none does; without them this is an ordinary Mamba. `cache_params` is another
-        name for `cache`, the one that transformers uses before 5.24.
+        Coordinates must be finite and not decrease along a row. Only differences matter, so the
+        origin is arbitrary. Tokens that `attention_mask` (B, L) excludes may have any value. Calls
+        that share a cache must all have coordinates, or none. Without coordinates this is an
+        ordinary Mamba. `cache_params` is the name of `cache` in transformers before 5.24.
 
         Raises:
-            ValueError: not exactly one of input_ids and inputs_embeds; coordinates that do not fit.
-            TypeError: coordinates of integers.
+            ValueError: both or neither of input_ids and inputs_embeds; invalid coordinates.
+            TypeError: coordinates are not floating point.
         """
         if (input_ids is None) == (inputs_embeds is None):
-            raise ValueError("exactly one of input_ids and inputs_embeds must be given")
+            got = "neither" if input_ids is None else "both"
+            raise ValueError(f"pass exactly one of input_ids and inputs_embeds, got {got}")
         config = self.config
         if output_hidden_states is None:
             output_hidden_states = config.output_hidden_states
@@ -105,21 +106,21 @@ class GeometricMambaModel(GeometricMambaPreTrainedModel, MambaModel):
         if use_cache and cache is None:
             cache = DynamicCache(config=config)
         hidden = self.embeddings(input_ids) if inputs_embeds is None else inputs_embeds
-        steps = steps_of(coordinates, hidden, attention_mask, cache)
-        seen = []
+        steps = time_steps(coordinates, hidden, attention_mask, cache)
+        states = []
         for block in self.layers:
             hidden = block(hidden, cache=cache, attention_mask=attention_mask, steps=steps)
-            seen.append(hidden)
+            states.append(hidden)
         hidden = self.norm_f(hidden)
-        hidden_states = (*seen, hidden) if output_hidden_states else None
-        # by place: the name of the cache depends on the version of transformers
+        hidden_states = (*states, hidden) if output_hidden_states else None
+        # by position: the name of the cache depends on the version of transformers
         output = MambaOutput(hidden, cache if use_cache else None, hidden_states)
         return_dict = config.return_dict if return_dict is None else return_dict
         return output if return_dict else output.to_tuple()
 
 
 class GeometricMambaForCausalLM(GeometricMambaPreTrainedModel, MambaForCausalLM):
-    """The language model: MambaForCausalLM, with coordinates."""
+    """The language model: MambaForCausalLM with coordinates."""
 
     def __init__(self, config: GeometricMambaConfig):
         PreTrainedModel.__init__(self, config)
@@ -130,16 +131,16 @@ class GeometricMambaForCausalLM(GeometricMambaPreTrainedModel, MambaForCausalLM)
     def prepare_inputs_for_generation(
         self, input_ids: Tensor, coordinates: Tensor | None = None, **kwargs: Any
     ) -> dict[str, Any]:
-        """MambaForCausalLM's, with coordinates that go on by `config.generation_step`."""
+        """MambaForCausalLM's inputs, and coordinates that advance by `config.generation_step`."""
         inputs = super().prepare_inputs_for_generation(input_ids, **kwargs)
         if coordinates is not None and not kwargs.get("is_first_iteration"):
             step, last = self.config.generation_step, last_coordinate(inputs.get(_CACHE))
             if last is None:
                 missing = input_ids.shape[1] - coordinates.shape[1]
-                written = carried_on(coordinates[:, -1:], missing, step)
-                coordinates = torch.cat([coordinates, written], dim=1)
+                new = next_coordinates(coordinates[:, -1:], missing, step)
+                coordinates = torch.cat([coordinates, new], dim=1)
             else:
-                coordinates = carried_on(last, inputs["input_ids"].shape[1], step)
+                coordinates = next_coordinates(last, inputs["input_ids"].shape[1], step)
         inputs["coordinates"] = coordinates
         return inputs
 
@@ -158,11 +159,11 @@ class GeometricMambaForCausalLM(GeometricMambaPreTrainedModel, MambaForCausalLM)
         cache_params: Cache | None = None,
         **kwargs: Any,
     ) -> tuple[Any, ...] | MambaCausalLMOutput:
-        """Logits (B, L, vocabulary), and the loss with `labels` (B, L), which are shifted here.
+        """Logits (B, L, vocabulary), and with `labels` (B, L) the loss; labels are shifted here.
 
-        `coordinates` are GeometricMambaModel's, as are its errors; all else is MambaForCausalLM's.
+        `coordinates` and errors are as in GeometricMambaModel, the rest as in MambaForCausalLM.
         """
-        found = self.backbone(
+        base_output = self.backbone(
             input_ids,
             inputs_embeds=inputs_embeds,
             cache=cache_params if cache is None else cache,
@@ -172,12 +173,14 @@ class GeometricMambaForCausalLM(GeometricMambaPreTrainedModel, MambaForCausalLM)
             attention_mask=attention_mask,
             coordinates=coordinates,
         )
-        hidden = slice_logits_to_keep(found.last_hidden_state, logits_to_keep)
+        hidden = slice_logits_to_keep(base_output.last_hidden_state, logits_to_keep)
         logits = self.lm_head(hidden.to(self.lm_head.weight.dtype)).float()
         loss = None
         if labels is not None:
             loss = self.loss_function(logits, labels, self.config.vocab_size, **kwargs)
-        output = MambaCausalLMOutput(loss, logits, getattr(found, _CACHE), found.hidden_states)
+        output = MambaCausalLMOutput(
+            loss, logits, getattr(base_output, _CACHE), base_output.hidden_states
+        )
         return_dict = self.config.return_dict if return_dict is None else return_dict
         return output if return_dict else output.to_tuple()
 

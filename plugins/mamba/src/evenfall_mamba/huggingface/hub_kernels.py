@@ -1,12 +1,12 @@
-"""The operations in the form of the `kernels` package, for models that run through `kernelize`.
+"""The operations as layers for the `kernels` package and its `kernelize`.
 
     from kernels import Mode, kernelize, use_kernel_mapping
 
     with use_kernel_mapping(kernel_mapping()):
         kernelize(model, mode=Mode.INFERENCE, device="cpu")
 
-This module does not import `kernels`: a repository is whatever is hashable and has `load`. Inside
-the patch "mamba" no mapping is needed, since our operations are called instead of the layers.
+This module does not import `kernels`: any hashable object with `load` can be a repository. The
+patch "mamba" needs no mapping, since it replaces the layers by Evenfall's operations.
 """
 
 from __future__ import annotations
@@ -30,38 +30,38 @@ def causal_conv1d_fn(
     activation: str | None = None,
     **kwargs: Any,
 ) -> Tensor:
-    """(B, D, L) -> (B, D, L) by the host's parameters: `kernels` wants no more and no fewer.
+    """(B, D, L) -> (B, D, L), with exactly the host's parameters, as `kernels` requires.
 
     Raises:
-        ValueError: sequences are packed. The scan of such a model is not told, and would leak.
+        ValueError: sequences are packed. The scan of such a model does not know it and would leak.
     """
     packed = [name for name in ("seq_idx", "cu_seqlens") if kwargs.get(name) is not None]
     if packed:
         raise ValueError(
-            f"{packed[0]} must be None in a kernelized model, got a tensor: packed sequences are "
-            'kept apart inside evenfall.patch("mamba")'
+            f"{packed[0]} must be None in a kernelized model, got a tensor; for packed sequences "
+            'use evenfall.patch("mamba")'
         )
     return operations.causal_conv1d_fn(hidden_states, weight, bias, activation)
 
 
-# selective_state_update is not among them: Mamba-2 models look theirs, of another shape, up by the
-# same name. The host's convolutions are the same code in every family, so ours serve them all.
+# Without selective_state_update: Mamba-2 models look up theirs, of another shape, by the same name.
+# The host's convolutions are the same code in every family, so these two serve all families.
 OPERATIONS: dict[str, Callable[..., Any]] = {
     "causal_conv1d_fn": causal_conv1d_fn,
     "causal_conv1d_update": operations.causal_conv1d_update,
     "selective_scan_fn": operations.mamba_selective_scan,
 }
-"""The name by which transformers looks an operation up -> ours."""
+"""Name under which transformers looks up an operation -> the operation here."""
 
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """Where `kernels` takes an operation from."""
+    """A source of one operation for `kernels`."""
 
     name: str
 
     def load(self) -> type[nn.Module]:
-        """A layer without state whose forward is the operation, by the same parameters."""
+        """A layer class without state whose forward is the operation, with its parameters."""
         operation = OPERATIONS[self.name]
 
         def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
@@ -75,9 +75,9 @@ class Repository:
 
 
 def kernel_mapping() -> dict[str, dict[str, Any]]:
-    """Name of an operation -> device -> repository: what `use_kernel_mapping` takes.
+    """The argument of `use_kernel_mapping`: name of an operation -> device -> repository.
 
-    `kernelize` writes to operations that all models of the process share and cannot be undone. A
-    model run this way does not carry its state over calls of several tokens; the patch does that.
+    `kernelize` changes operations that all models of the process share, and cannot be undone. A
+    kernelized model loses its state between calls of several tokens; the patch keeps it.
     """
     return {name: dict.fromkeys(DEVICES, Repository(name)) for name in OPERATIONS}

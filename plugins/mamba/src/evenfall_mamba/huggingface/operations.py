@@ -1,6 +1,6 @@
-"""What takes the place of transformers' five operations of a Mamba-1 mixer.
+"""Replacements for the five operations of a Mamba-1 mixer in transformers.
 
-B batch   D channels   L steps   N states   W filter width
+B batch   D channels   L steps   N states   W filter width   K inputs in a state
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from transformers.activations import ACT2FN
 
 from evenfall_kernels import causal_conv1d, selective_scan, selective_state_update
 
-from ..packing import packing
-from .carried import note_convolution, take_noted
+from ..packing import read_packing
+from .state import next_scan_inputs, record_convolution
 
 _SILU = ("silu", "swish")
 
 
 def _convolve(x: Tensor, weight: Tensor, bias: Any, activation: str | None, **more: Any) -> Tensor:
-    """causal_conv1d, with activations that the kernel does not know applied after it."""
-    inside: Literal["silu"] | None = "silu" if activation in _SILU else None
-    out = causal_conv1d(x, weight, bias, activation=inside, **more)
-    return out if activation is None or inside else ACT2FN[activation](out)
+    """causal_conv1d; an activation that the kernel does not have is applied to its output."""
+    kernel_activation: Literal["silu"] | None = "silu" if activation in _SILU else None
+    out = causal_conv1d(x, weight, bias, activation=kernel_activation, **more)
+    return out if activation is None or kernel_activation else ACT2FN[activation](out)
 
 
 def causal_conv1d_fn(
@@ -35,11 +35,11 @@ def causal_conv1d_fn(
     seq_idx: Tensor | None = None,
     **kwargs: Any,
 ) -> Tensor:
-    """(B, D, L) -> (B, D, L), each packed sequence on its own."""
-    note_convolution(hidden_states.shape[1], seq_idx)
+    """(B, D, L) -> (B, D, L); packed sequences do not mix."""
+    record_convolution(hidden_states.shape[1], seq_idx)
     if seq_idx is None:
         return _convolve(hidden_states, weight, bias, activation)
-    rows = packing(seq_idx, hidden_states.shape[2])
+    rows = read_packing(seq_idx, hidden_states.shape[2])
     out = _convolve(rows.join(hidden_states), weight, bias, activation, cu_seqlens=rows.cu_seqlens)
     return rows.without_padding(rows.split(out))
 
@@ -51,24 +51,24 @@ def causal_conv1d_update(
     bias: Tensor | None = None,
     activation: str | None = None,
 ) -> Tensor:
-    """The same for the next few steps; conv_state (B, D, >= W - 1) is changed in place."""
-    kept, needed = conv_state.shape[2], weight.shape[1] - 1
-    seen = torch.cat([conv_state, hidden_states.to(conv_state.dtype)], dim=2)
-    conv_state.copy_(seen[..., seen.shape[2] - kept :])
+    """Convolve the next steps; changes conv_state (B, D, K), K >= W - 1, in place."""
+    capacity, needed = conv_state.shape[2], weight.shape[1] - 1
+    inputs = torch.cat([conv_state, hidden_states.to(conv_state.dtype)], dim=2)
+    conv_state.copy_(inputs[..., inputs.shape[2] - capacity :])
     if hidden_states.shape[2] > 1 or activation not in (*_SILU, None):
-        before = seen[..., kept - needed : kept]
-        return _convolve(hidden_states, weight, bias, activation, initial_state=before)
-    # one step is too little for a kernel: three operations of torch take half its time
-    out = (seen[..., kept - needed :] * weight).sum(2, keepdim=True, dtype=torch.float32)
+        initial = inputs[..., capacity - needed : capacity]
+        return _convolve(hidden_states, weight, bias, activation, initial_state=initial)
+    # for one step, these three torch operations take half the time of a kernel
+    out = (inputs[..., capacity - needed :] * weight).sum(2, keepdim=True, dtype=torch.float32)
     out = out if bias is None else out + bias[:, None]
     out = out if activation is None else F.silu(out)
     return out.to(hidden_states.dtype)
 
 
 def mamba_inner_fn(*args: Any, **kwargs: Any) -> None:
-    """None, which sends training through the two operations here.
+    """Return None, so that training calls convolution and scan instead of this fused function.
 
-    The fused path has no attention mask and no packing, and nothing to gain over them.
+    The fused function supports neither an attention mask nor packing, and is no faster.
     """
     return None
 
@@ -86,7 +86,7 @@ def mamba_selective_state_update(
     z: Tensor | None = None,
     **kwargs: Any,
 ) -> Tensor:
-    """One token: state (B, D, N) in place, (B, D) -> (B, D)."""
+    """One token: (B, D) -> (B, D); changes state (B, D, N) in place."""
     return selective_state_update(
         state, hidden_states, dt, A, B, C, D, z=z, dt_bias=dt_bias, dt_softplus=dt_softplus
     )
@@ -107,13 +107,13 @@ def mamba_selective_scan(
     use_associative_scan: bool = False,
     **kwargs: Any,
 ) -> Any:
-    """Several tokens, from the state that the mixer has so far: (B, D, L) -> (B, D, L)."""
-    state, seq_idx = take_noted(hidden_states.shape[1], cached=return_last_state)
+    """Several tokens, from the layer's recurrent state: (B, D, L) -> (B, D, L)."""
+    state, seq_idx = next_scan_inputs(hidden_states.shape[1], use_cache=return_last_state)
     signals, rows = [hidden_states, dt, B, C, z], None
     if seq_idx is not None:
-        rows = packing(seq_idx, hidden_states.shape[2])
+        rows = read_packing(seq_idx, hidden_states.shape[2])
         signals = [None if signal is None else rows.join(signal) for signal in signals]
-        state = rows.spread(state)
+        state = rows.sequence_states(state)
     u, delta, B, C, z = signals
     out, last = selective_scan(
         u, delta, A, B, C, D, z, delta_bias, delta_softplus, True, initial_state=state,

@@ -1,4 +1,4 @@
-"""The patch "mamba": what changes in each of its two targets."""
+"""The patch "mamba" and its two targets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What both targets need to declare their changes."""
+"""A helper with which both targets declare their changes."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from typing import Any
 
 
 def always(replacement: Callable[..., Any]) -> Callable[[Any], Any]:
-    """The `make` of a change whose replacement does not need the original."""
+    """The `make` of a change whose replacement does not use the original."""
     return lambda original: replacement

@@ -1,4 +1,4 @@
-"""The target "transformers": which of its attributes change."""
+"""The target "transformers" and the attributes that change in it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from evenfall.patches import Change, Target
 
 from ..families import FAMILIES, TESTED_TRANSFORMERS, Family
 from ..huggingface import operations
-from ..huggingface.carried import noting_state
+from ..huggingface.state import with_state_record
 from .changes import always
 
 _INNER = (
@@ -27,7 +27,7 @@ _SIGNATURES = {
 _CACHE = Change(
     "transformers.cache_utils:Cache",
     "update_conv_state",
-    noting_state,
+    with_state_record,
     ("self", "conv_states", "layer_idx", "state_idx", "kwargs"),
 )
 

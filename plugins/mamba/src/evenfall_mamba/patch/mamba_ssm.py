@@ -1,4 +1,4 @@
-"""The target "mamba_ssm": which of its attributes change, and which modules stand in."""
+"""The target "mamba_ssm": the attributes that change in it and its stand-in modules."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from evenfall.standins import StandIns
 
 from ..families import TESTED_MAMBA_SSM
 from ..ssm import convolution, scan, step
-from ..ssm.events import with_events
-from ..ssm.norm import off_cuda
+from ..ssm.events import torch_with_events
+from ..ssm.norm import on_any_device
 from ..standins import MODULES
 from .changes import always
 
@@ -38,11 +38,11 @@ _BLOCK, _MIXER = "mamba_ssm.modules.block", "mamba_ssm.models.mixer_seq_simple"
 def _each(
     name: str, make: Callable[[Any], Any], parameters: str | None, *owners: str
 ) -> tuple[Change, ...]:
-    wanted = None if parameters is None else tuple(parameters.split())
-    return tuple(Change(owner, name, make, wanted) for owner in owners)
+    names = None if parameters is None else tuple(parameters.split())
+    return tuple(Change(owner, name, make, names) for owner in owners)
 
 
-# causal_conv1d's functions are None where the host did not find it, so they have no signature.
+# The functions of causal_conv1d are None if the host did not find it, so no signature is checked.
 TARGET = Target(
     "mamba-ssm",
     TESTED_MAMBA_SSM,
@@ -63,9 +63,9 @@ TARGET = Target(
             "selective_state_update", always(step.selective_state_update), _STEP,
             _STEP_MODULE, _SIMPLE,
         ),
-        *_each("layer_norm_fn", off_cuda, _LAYER, _NORM, _BLOCK, _MIXER),
-        *_each("torch", with_events, None, "mamba_ssm.utils.generation"),
-        *_each("rms_norm_fn", off_cuda, _RMS, _NORM, _MIXER),
+        *_each("layer_norm_fn", on_any_device, _LAYER, _NORM, _BLOCK, _MIXER),
+        *_each("torch", torch_with_events, None, "mamba_ssm.utils.generation"),
+        *_each("rms_norm_fn", on_any_device, _RMS, _NORM, _MIXER),
     ),
     StandIns(MODULES, ("mamba_ssm", "causal_conv1d")),
 )  # fmt: skip

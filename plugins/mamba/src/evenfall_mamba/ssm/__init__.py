@@ -1,1 +1,1 @@
-"""The functions of `mamba_ssm` and `causal_conv1d` on our kernels, arguments as published."""
+"""The functions of `mamba_ssm` and `causal_conv1d`, with their arguments, on our kernels."""

@@ -1,6 +1,6 @@
 """The functions of `causal_conv1d`.
 
-B batch   D channels   L steps   W filter width   K inputs kept
+B batch   D channels   L steps   W filter width   K inputs in a state
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from torch import Tensor
 
 from evenfall_kernels import causal_conv1d
 
-from ..packing import packing
-from .slots import slots
+from ..packing import read_packing
+from .slots import read_slots
 
 _SILU = ("silu", "swish")
 
@@ -25,12 +25,12 @@ def convolve(
     silu: bool,
 ) -> tuple[Tensor, Tensor]:
     """Output (B, D, L) and final state (B, D, W - 1); seq_idx (B, L) is negative for padding."""
-    rows = None if seq_idx is None else packing(seq_idx, x.shape[2])
+    rows = None if seq_idx is None else read_packing(seq_idx, x.shape[2])
     out, final = causal_conv1d(
         x if rows is None else rows.join(x),
         weight,
         bias,
-        initial_state=initial if rows is None else rows.spread(initial),
+        initial_state=initial if rows is None else rows.sequence_states(initial),
         cu_seqlens=None if rows is None else rows.cu_seqlens,
         activation="silu" if silu else None,
         return_final_state=True,
@@ -50,21 +50,21 @@ def causal_conv1d_fn(
     final_states_out: Tensor | None = None,
     activation: str | None = None,
 ) -> Tensor | tuple[Tensor, Tensor]:
-    """Convolve each channel with its own filter, looking back only.
+    """Convolve each channel with its own causal filter.
 
     Args:
         x: (B, D, L).
         weight: (D, W).
         bias: (D,).
-        seq_idx: (B, L) integers, to which packed sequence each step belongs; outputs of negative
-            ones are zero.
-        initial_states: (B, D, W - 1), the inputs before the first, the oldest first.
+        seq_idx: (B, L) integers, the packed sequence of each step; where it is negative, the
+            output is zero.
+        initial_states: (B, D, W - 1), the inputs before x, oldest first.
         return_final_states: whether to return (out, final states).
-        final_states_out: (B, D, W - 1), receives the final states.
+        final_states_out: (B, D, W - 1), filled with the final states.
         activation: None, "silu" or "swish".
 
     Raises:
-        ValueError: another activation, or a shape that does not fit.
+        ValueError: another activation, or shapes do not match.
     """
     out, final = convolve(x, weight, bias, seq_idx, initial_states, _is_silu(activation))
     if final_states_out is not None:
@@ -81,63 +81,71 @@ def causal_conv1d_update(
     cache_seqlens: Tensor | None = None,
     conv_state_indices: Tensor | None = None,
 ) -> Tensor:
-    """The same for the next step or steps, from a state that is changed in place.
+    """Convolve the next step or steps; changes the state in place.
 
     Args:
         x: (B, D) or (B, D, L).
-        conv_state: (B, D, K), K >= W - 1, the oldest input first.
+        conv_state: (B, D, K), K >= W - 1, oldest input first; may have more than B rows with
+            `conv_state_indices`.
         weight: (D, W).
         bias: (D,).
         activation: None, "silu" or "swish".
-        cache_seqlens: (B,) integers, inputs seen so far: conv_state is then a ring, whose next
-            place is this number modulo K.
-        conv_state_indices: (B,) integers, the rows of conv_state to use, which then may have more
-            of them than B; a negative one marks padding, whose output is zero.
+        cache_seqlens: (B,) integers, the number of earlier inputs; conv_state is then a ring
+            buffer, and the next input goes to this number modulo K.
+        conv_state_indices: (B,) integers, the row of conv_state for each sequence; a negative index
+            marks padding, whose output is zero.
 
     Returns:
-        As x.
+        Same shape as x.
 
     Raises:
         TypeError: conv_state_indices are not integers.
-        ValueError: another activation, a shape that does not fit, or an index without a row.
+        ValueError: another activation, shapes do not match, or an index is too large.
     """
     silu, needed = _is_silu(activation), weight.shape[1] - 1
     new = x[..., None] if x.dim() == 2 else x
-    used = None
+    slots = None
     if conv_state_indices is not None:
-        used = slots("conv_state_indices", conv_state_indices, len(x), conv_state)
-    rows = conv_state if used is None else used.read(conv_state)
+        slots = read_slots("conv_state_indices", conv_state_indices, len(x), conv_state)
+    rows = conv_state if slots is None else slots.read(conv_state)
     if rows.shape[:2] != new.shape[:2]:
+        batch, dim = new.shape[:2]
         raise ValueError(
-            f"conv_state must have shape {tuple(new.shape[:2])} before its last dimension to match "
-            f"x, got {tuple(rows.shape[:2])}"
+            f"conv_state must have shape ({batch}, {dim}, {needed} or more) to match x, "
+            f"got {tuple(rows.shape)}"
         )
-    kept = rows.shape[2]
-    if kept < needed:
-        raise ValueError(f"conv_state must keep at least {needed} inputs, got {kept}")
+    capacity = rows.shape[2]
+    if capacity < needed:
+        raise ValueError(
+            f"conv_state must have room for {needed} inputs, the filter width less 1, "
+            f"got {capacity}"
+        )
     if cache_seqlens is None:
-        before = rows[..., kept - needed :]
-        after = torch.cat([rows, new.to(rows.dtype)], dim=2)[..., -kept:]
+        before = rows[..., capacity - needed :]
+        after = torch.cat([rows, new.to(rows.dtype)], dim=2)[..., -capacity:]
     else:
-        before = rows.gather(2, _places(cache_seqlens, -needed, 0, rows))
+        before = rows.gather(2, _ring_index(cache_seqlens, -needed, 0, rows))
         length = new.shape[2]
-        last = new[..., max(0, length - kept) :].to(rows.dtype)
-        places = _places(cache_seqlens, length - last.shape[2], length, rows)
-        after = rows.scatter(2, places, last)
+        last = new[..., max(0, length - capacity) :].to(rows.dtype)
+        index = _ring_index(cache_seqlens, length - last.shape[2], length, rows)
+        after = rows.scatter(2, index, last)
     out, _ = convolve(new, weight, bias, None, before.to(new.dtype), silu)
     with torch.no_grad():
-        if used is None:
+        if slots is None:
             conv_state.copy_(after)
         else:
-            used.write(conv_state, after)
-    out = out if used is None else used.without_padding(out)
+            slots.write(conv_state, after)
+    out = out if slots is None else slots.without_padding(out)
     return out[..., 0] if x.dim() == 2 else out
 
 
-def _places(seen: Tensor, start: int, stop: int, ring: Tensor) -> Tensor:
-    """Where in the ring (B, D, K) inputs start <= i < stop from now are: (B, D, stop - start)."""
+def _ring_index(count: Tensor, start: int, stop: int, ring: Tensor) -> Tensor:
+    """Positions in a ring (B, D, K) of inputs count + start to count + stop: (B, D, stop - start).
+
+    `count` (B,) is the number of earlier inputs.
+    """
     steps = torch.arange(start, stop, device=ring.device)
-    index = (seen.long()[:, None] + steps).remainder(ring.shape[2])
+    index = (count.long()[:, None] + steps).remainder(ring.shape[2])
     return index[:, None].expand(-1, ring.shape[1], -1)
 
 

@@ -1,7 +1,7 @@
-"""mamba_ssm's generation on a PyTorch that was built without CUDA.
+"""Lets mamba_ssm generate on a PyTorch that was built without CUDA.
 
-Its `decode` makes two CUDA events before it looks whether timing is wanted, which such a PyTorch
-refuses. It gets a `torch` whose events do nothing there.
+Its `decode` always creates two CUDA events, which such a PyTorch refuses, and uses them only for
+timing. The patch gives it a `torch` whose events do nothing.
 """
 
 from __future__ import annotations
@@ -12,29 +12,29 @@ import torch
 
 
 class IdleEvent:
-    """A CUDA event that was never recorded.
+    """A CUDA event that does nothing.
 
     Raises:
-        RuntimeError: timing is wanted.
+        RuntimeError: enable_timing is True.
     """
 
     def __init__(self, enable_timing: bool = False) -> None:
         if enable_timing:
-            raise RuntimeError("enable_timing=True needs a PyTorch with CUDA")
+            raise RuntimeError("enable_timing must be False on a PyTorch without CUDA, got True")
 
 
 class Overlay:
-    """A namespace with some names replaced."""
+    """A namespace in which some names have other values."""
 
-    def __init__(self, below: Any, **replaced: Any) -> None:
-        vars(self).update(replaced, _below=below)
+    def __init__(self, original: Any, **replacements: Any) -> None:
+        vars(self).update(replacements, _original=original)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._below, name)
+        return getattr(self._original, name)
 
 
-def with_events(original: Any) -> Any:
-    """`torch` itself where it has CUDA events, else one whose events do nothing."""
+def torch_with_events(original: Any) -> Any:
+    """`torch` itself if it has CUDA events, else an `Overlay` whose events do nothing."""
     if torch.backends.cuda.is_built():
         return original
     return Overlay(original, cuda=Overlay(original.cuda, Event=IdleEvent))

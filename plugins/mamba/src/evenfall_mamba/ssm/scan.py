@@ -1,4 +1,4 @@
-"""The functions of `mamba_ssm` around the scan.
+"""`selective_scan_fn` and `mamba_inner_fn` of `mamba_ssm`.
 
 B batch   D channels   L steps   N states   G groups   R rank of delta   E model width
 """
@@ -26,19 +26,19 @@ def selective_scan_fn(
     delta_softplus: bool = False,
     return_last_state: bool = False,
 ) -> Tensor | tuple[Tensor, Tensor]:
-    """`evenfall_kernels.selective_scan` with the arguments that mamba_ssm has, and no others.
+    """`evenfall_kernels.selective_scan` with the arguments of mamba_ssm.
 
-    The last state is differentiable, which mamba_ssm's is not.
+    The last state is differentiable; mamba_ssm's is not.
 
     Raises:
         TypeError: A is complex.
         ValueError: shapes or devices do not match.
     """
-    out, last = scan_to_the_end(u, delta, A, B, C, D, z, delta_bias, delta_softplus)
+    out, last = scan_with_last_state(u, delta, A, B, C, D, z, delta_bias, delta_softplus)
     return (out, last) if return_last_state else out
 
 
-def scan_to_the_end(
+def scan_with_last_state(
     u: Tensor,
     delta: Tensor,
     A: Tensor,
@@ -49,9 +49,9 @@ def scan_to_the_end(
     delta_bias: Tensor | None,
     delta_softplus: bool,
 ) -> tuple[Tensor, Tensor]:
-    """The output (B, D, L) and the last state (B, D, N) of selective_scan_fn, and its errors."""
+    """The output (B, D, L) and last state (B, D, N) of selective_scan_fn; raises its errors."""
     if A.is_complex():
-        raise TypeError("A must be real, got a complex tensor: Evenfall has no complex scan")
+        raise TypeError("A must be real, got a complex tensor; Evenfall has no complex scan")
     out, last = selective_scan(u, delta, A, B, C, D, z, delta_bias, delta_softplus, True)
     return out, last
 
@@ -80,7 +80,7 @@ def mamba_inner_fn(
 ) -> Tensor:
     """Convolution, projections, scan, gate and output projection of a Mamba block.
 
-    The scan keeps one state in 32 whatever `checkpoint_lvl` is.
+    For backward, the scan stores at most one state in 32 steps, whatever `checkpoint_lvl` is.
 
     Args:
         xz: (B, 2D, L), signal and gate.
@@ -91,18 +91,18 @@ def mamba_inner_fn(
         out_proj_weight: (E, D).
         out_proj_bias: (E,).
         A: (D, N).
-        B: as selective_scan_fn takes it; computed from the signal where None.
+        B: as in selective_scan_fn; None computes it from the signal.
         C: as B.
         D: (D,).
         delta_bias: (D,).
-        B_proj_bias: (N,), added to a computed B.
-        C_proj_bias: (N,), added to a computed C.
+        B_proj_bias: (N,), added to B if that is computed.
+        C_proj_bias: (N,), added to C if that is computed.
         delta_softplus: whether delta goes through softplus.
-        checkpoint_lvl: taken for compatibility.
+        checkpoint_lvl: accepted for compatibility, no effect.
         b_rms_weight: (N,), weight of an RMS norm of B over its states.
         c_rms_weight: the same for C.
         dt_rms_weight: (D,), the same for delta over its channels.
-        b_c_dt_rms_eps: added to the mean square in these norms.
+        b_c_dt_rms_eps: added to the mean square in these RMS norms.
 
     Returns:
         (B, L, E).
@@ -114,29 +114,29 @@ def mamba_inner_fn(
     x, z = xz.chunk(2, dim=1)
     x, _ = convolve(x, conv1d_weight[:, 0], conv1d_bias, None, None, silu=True)
     rank, states = delta_proj_weight.shape[1], A.shape[1]
-    projected = F.linear(x.transpose(1, 2), x_proj_weight)  # (B, L, R + 2N)
-    delta = F.linear(projected[..., :rank], delta_proj_weight)
+    projection = F.linear(x.transpose(1, 2), x_proj_weight)  # (B, L, R + 2N)
+    delta = F.linear(projection[..., :rank], delta_proj_weight)
     if B is None:
-        B = _biased(projected[..., rank : rank + states], B_proj_bias).transpose(1, 2)
+        B = _add_bias(projection[..., rank : rank + states], B_proj_bias).transpose(1, 2)
     if C is None:
-        C = _biased(projected[..., -states:], C_proj_bias).transpose(1, 2)
-    y, _ = scan_to_the_end(
+        C = _add_bias(projection[..., -states:], C_proj_bias).transpose(1, 2)
+    y, _ = scan_with_last_state(
         x,
-        _normed(delta.transpose(1, 2), dt_rms_weight, b_c_dt_rms_eps),
+        _rms_norm(delta.transpose(1, 2), dt_rms_weight, b_c_dt_rms_eps),
         A,
-        _normed(B, b_rms_weight, b_c_dt_rms_eps),
-        _normed(C, c_rms_weight, b_c_dt_rms_eps),
+        _rms_norm(B, b_rms_weight, b_c_dt_rms_eps),
+        _rms_norm(C, c_rms_weight, b_c_dt_rms_eps),
         D, z, delta_bias, delta_softplus,
     )  # fmt: skip
     return F.linear(y.transpose(1, 2), out_proj_weight, out_proj_bias)
 
 
-def _biased(signal: Tensor, bias: Tensor | None) -> Tensor:
+def _add_bias(signal: Tensor, bias: Tensor | None) -> Tensor:
     return signal if bias is None else signal + bias.to(signal.dtype)
 
 
-def _normed(signal: Tensor, weight: Tensor | None, eps: float) -> Tensor:
-    """RMS norm over the last dimension but one; as it is without a weight."""
+def _rms_norm(signal: Tensor, weight: Tensor | None, eps: float) -> Tensor:
+    """RMS norm over the last dimension but one; the signal itself if weight is None."""
     if weight is None:
         return signal
     wide = signal.float()

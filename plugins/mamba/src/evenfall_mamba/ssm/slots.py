@@ -1,10 +1,10 @@
-"""The rows of a state that a batch uses, chosen by index; a negative index marks padding.
+"""Indices of the state rows that a batch uses; a negative index marks padding.
 
-Servers keep one row of a state for each sequence and run a batch of some of them. They fill a
-batch up with padding, which has no row: `causal_conv1d_update` and `selective_state_update` of the
-published packages leave the state alone there and return zeros.
+Servers keep one state row for each sequence and run a batch of some sequences. They fill the batch
+with padding, which has no row. For padding, `causal_conv1d_update` and `selective_state_update` of
+the published packages return zeros and change no state.
 
-B batch   S rows of the state, at least as many as the batch uses
+B batch   S rows of the state
 """
 
 from __future__ import annotations
@@ -23,33 +23,33 @@ class Slots:
 
     Attributes:
         rows: (B,) int64, the row of each sequence, 0 for padding.
-        used: (B,) bool, false for padding.
+        valid: (B,) bool, false for padding.
     """
 
     rows: Tensor
-    used: Tensor
+    valid: Tensor
 
     def read(self, state: Tensor) -> Tensor:
-        """A copy of the rows, (B, ...); whatever the first row holds for padding."""
+        """A copy of the rows, (B, ...); for padding, a copy of the first row."""
         return state[self.rows]
 
     def write(self, state: Tensor, rows: Tensor) -> None:
-        """Put rows (B, ...) back in place, except those of padding."""
-        used = self.used
-        state[self.rows[used]] = rows[used].to(state.dtype)
+        """Write rows (B, ...) to the state in place, except those of padding."""
+        valid = self.valid
+        state[self.rows[valid]] = rows[valid].to(state.dtype)
 
     def without_padding(self, out: Tensor) -> Tensor:
-        """An output (B, ...), zero for padding."""
-        return torch.where(self.used.reshape(-1, *[1] * (out.dim() - 1)), out, 0)
+        """An output (B, ...) with zeros for padding."""
+        return torch.where(self.valid.reshape(-1, *[1] * (out.dim() - 1)), out, 0)
 
 
-def slots(name: str, indices: Tensor, batch: int, state: Tensor) -> Slots:
-    """Read the argument `name`, (B,) integers, each negative or below S.
+def read_slots(name: str, indices: Tensor, batch: int, state: Tensor) -> Slots:
+    """Check the argument `name`, (B,) integers, each negative or below S, and make its Slots.
 
     Raises:
-        TypeError: no tensor of integers.
-        ValueError: another shape, or an index of a row that the state does not have. On a GPU the
-            last is PyTorch's to notice, since looking would make the program wait.
+        TypeError: not a tensor of integers.
+        ValueError: another shape, or an index of S or more. The index is checked on the CPU only:
+            elsewhere the check would wait for the device, and PyTorch reports the error itself.
     """
     if not isinstance(indices, Tensor) or indices.dtype not in _INTEGERS:
         got = indices.dtype if isinstance(indices, Tensor) else type(indices).__name__
@@ -58,8 +58,10 @@ def slots(name: str, indices: Tensor, batch: int, state: Tensor) -> Slots:
         raise ValueError(
             f"{name} must have shape ({batch},) to match x, got {tuple(indices.shape)}"
         )
-    seen = indices.device.type == "cpu" and not torch.compiler.is_compiling()
-    if seen and batch and (largest := int(indices.max())) >= len(state):
-        raise ValueError(f"{name} must be below {len(state)}, the rows of the state, got {largest}")
+    readable = indices.device.type == "cpu" and not torch.compiler.is_compiling()
+    if readable and batch and (largest := int(indices.max())) >= len(state):
+        raise ValueError(
+            f"{name} must be below {len(state)}, the number of state rows, got {largest}"
+        )
     rows = indices.long()
     return Slots(rows.clamp(min=0), rows >= 0)

@@ -1,7 +1,7 @@
-"""Modules that take the place of Mamba's compiled extensions, on Evenfall's kernels.
+"""Stand-ins for Mamba's compiled extensions, on Evenfall's kernels.
 
-They have the functions, arguments and results of the originals, and are found under the originals'
-names while the patch "mamba" is applied to `mamba_ssm`, wherever the originals are absent.
+They have the functions, arguments and results of the originals. While the patch "mamba" is applied
+to `mamba_ssm`, they can be imported by the names of those originals that are not installed.
 """
 
 from __future__ import annotations
@@ -19,4 +19,4 @@ MODULES = {
         f"{_CONV}.cpp_functions",
     )
 }
-"""For each module that may be absent, ours."""
+"""Name of a module that may not be installed -> name of its stand-in."""

@@ -1,4 +1,4 @@
-"""Takes the place of the extension `causal_conv1d_cuda`: results go to tensors that are given.
+"""Stand-in for the extension `causal_conv1d_cuda`, which writes results to its arguments.
 
 B batch   D channels   L steps   W filter width
 """
@@ -23,7 +23,7 @@ def causal_conv1d_fwd(
     final_states_out: Tensor | None,
     silu_activation: bool,
 ) -> None:
-    """Convolve x (B, D, L) into out; the last W - 1 inputs go to final_states_out."""
+    """Convolve x (B, D, L); write to out, and the last W - 1 inputs to final_states_out."""
     with torch.no_grad():
         result, final = convolution.convolve(
             x, weight, bias, seq_idx, initial_states, silu_activation
@@ -47,7 +47,7 @@ def causal_conv1d_bwd(
     dinitial_states: Tensor | None,
     silu_activation: bool,
 ) -> None:
-    """Gradients, into dx, dweight, dbias and dinitial_states, from those of both results."""
+    """Write gradients to dx, dweight, dbias and dinitial_states, from those of both results."""
     if initial_states is None and dinitial_states is not None:
         initial_states = torch.zeros_like(dinitial_states)
     inputs = [x, weight, bias, initial_states]
@@ -55,20 +55,20 @@ def causal_conv1d_bwd(
     with torch.enable_grad():
         x_, weight_, bias_, initial_ = leaves
         results = convolution.convolve(x_, weight_, bias_, seq_idx, initial_, silu_activation)
-    asked = [(results[0], dout)]
+    outputs = [(results[0], dout)]
     if dfinal_states is not None:
-        asked.append((results[1], dfinal_states))
+        outputs.append((results[1], dfinal_states))
     targets = [
         (leaf, target)
         for leaf, target in zip(leaves, (dx, dweight, dbias, dinitial_states), strict=True)
         if leaf is not None and target is not None
     ]
-    found = torch.autograd.grad(
-        [result for result, _ in asked],
+    gradients = torch.autograd.grad(
+        [result for result, _ in outputs],
         [leaf for leaf, _ in targets],
-        [gradient.to(result.dtype) for result, gradient in asked],
+        [gradient.to(result.dtype) for result, gradient in outputs],
     )
-    for (_, target), gradient in zip(targets, found, strict=True):
+    for (_, target), gradient in zip(targets, gradients, strict=True):
         target.copy_(gradient)
 
 
@@ -82,7 +82,7 @@ def causal_conv1d_update(
     cache_seqlens: Tensor | None,
     conv_state_indices: Tensor | None,
 ) -> None:
-    """Convolve the next steps into out; conv_state is changed in place."""
+    """Convolve the next steps, write to out, and change conv_state in place."""
     activation = "silu" if silu_activation else None
     out.copy_(
         convolution.causal_conv1d_update(

@@ -1,4 +1,4 @@
-"""Takes the place of the package `causal_conv1d`."""
+"""Stand-in for the package `causal_conv1d`."""
 
 from __future__ import annotations
 

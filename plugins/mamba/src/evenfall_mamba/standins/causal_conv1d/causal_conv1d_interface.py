@@ -1,4 +1,4 @@
-"""Takes the place of `causal_conv1d.causal_conv1d_interface`."""
+"""Stand-in for `causal_conv1d.causal_conv1d_interface`."""
 
 from __future__ import annotations
 

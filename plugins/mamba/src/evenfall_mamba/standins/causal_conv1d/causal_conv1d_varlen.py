@@ -1,4 +1,4 @@
-"""Takes the place of `causal_conv1d.causal_conv1d_varlen`."""
+"""Stand-in for `causal_conv1d.causal_conv1d_varlen`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ __all__ = ["causal_conv1d_varlen_states"]
 
 
 def causal_conv1d_varlen_states(x: Tensor, cu_seqlens: Tensor, state_len: int) -> Tensor:
-    """The last inputs of each packed sequence, zero before its start.
+    """The last inputs of each packed sequence, padded on the left with zeros.
 
     Args:
-        x: (total length, D), sequences one after the other.
-        cu_seqlens: (S + 1,) integers, where they start and end.
-        state_len: inputs to keep.
+        x: (total length, D), S sequences one after the other.
+        cu_seqlens: (S + 1,) integers, where each sequence starts, and the end of the last.
+        state_len: number of inputs to return.
 
     Returns:
         (S, D, state_len).
@@ -22,5 +22,5 @@ def causal_conv1d_varlen_states(x: Tensor, cu_seqlens: Tensor, state_len: int) -
     ends = cu_seqlens[1:].long()[:, None]
     index = ends + torch.arange(-state_len, 0, device=x.device)  # (S, state_len)
     inside = index >= cu_seqlens[:-1].long()[:, None]
-    kept = torch.where(inside[..., None], x[index.clamp(min=0)], 0)
-    return kept.transpose(1, 2)
+    states = torch.where(inside[..., None], x[index.clamp(min=0)], 0)
+    return states.transpose(1, 2)

@@ -1,4 +1,4 @@
-"""Takes the place of `causal_conv1d.cpp_functions`: the extension, allocating its results."""
+"""Stand-in for `causal_conv1d.cpp_functions`, which allocates results and calls the extension."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def causal_conv1d_fwd_function(
     final_states_out: Tensor | None,
     silu_activation: bool,
 ) -> Tensor:
-    """(B, D, L) -> (B, D, L), with the layout of x."""
+    """(B, D, L) -> (B, D, L), in the memory layout of x."""
     out = torch.empty_like(x)
     causal_conv1d_cuda.causal_conv1d_fwd(
         x, weight, bias, seq_idx, initial_states, out, final_states_out, silu_activation
@@ -43,7 +43,7 @@ def causal_conv1d_bwd_function(
     return_dinitial_states: bool,
     silu_activation: bool,
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-    """Gradients of x, written to dx if there is one, of weight, bias and initial_states."""
+    """Gradients of x, weight, bias and initial_states; that of x is written to dx if given."""
     dx = torch.empty_like(x) if dx is None else dx
     dweight = torch.empty_like(weight)
     dbias = None if bias is None else torch.empty_like(bias)
@@ -65,7 +65,7 @@ def causal_conv1d_update_function(
     cache_seqlens: Tensor | None,
     conv_state_indices: Tensor | None,
 ) -> Tensor:
-    """The next steps (B, D) or (B, D, L); conv_state is changed in place."""
+    """Convolve the next steps, (B, D) or (B, D, L); changes conv_state in place."""
     out = torch.empty_like(x)
     causal_conv1d_cuda.causal_conv1d_update(
         x, conv_state, weight, bias, out, silu_activation, cache_seqlens, conv_state_indices

@@ -1,4 +1,4 @@
-"""The state reaches the scan by whatever way the mixer is called, and only the scan it is for."""
+"""The state reaches the right scan, and no other, however the mixer is called."""
 
 from __future__ import annotations
 
@@ -16,40 +16,42 @@ import evenfall
 from evenfall_mamba.huggingface import operations
 
 CLOSE: dict[str, float] = {"rtol": 0, "atol": 1e-5}
-Cached = Callable[..., Tensor]
+InPieces = Callable[..., Tensor]
 
 
 @torch.no_grad()
-def test_model_whose_forwards_were_bound_before(model: Any, ids: Tensor, cached: Cached) -> None:
-    """Accelerate keeps the forward that a module had when it spread the model over devices."""
+def test_model_whose_forwards_were_bound_before(
+    model: Any, ids: Tensor, logits_in_pieces: InPieces
+) -> None:
+    """Accelerate calls the forward that a module had when the model was placed on devices."""
     want = model(ids).logits
     cpu_offload(model, execution_device=torch.device("cpu"))
     with evenfall.patch("mamba"):
-        torch.testing.assert_close(cached(model, ids, [8, 4]), want, **CLOSE)
+        torch.testing.assert_close(logits_in_pieces(model, ids, [8, 4]), want, **CLOSE)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("when", ["before", "inside"])
 def test_compiled_model(
-    make_model: Callable[[str], Any], ids: Tensor, cached: Cached, when: str
+    make_model: Callable[[str], Any], ids: Tensor, logits_in_pieces: InPieces, when: str
 ) -> None:
     model = make_model("Mamba")
     want = model(ids).logits
     model.forward = torch.compile(model.forward, backend="aot_eager")
     if when == "before":
-        cached(model, ids, [8, 4])
+        logits_in_pieces(model, ids, [8, 4])
     with evenfall.patch("mamba"):
-        torch.testing.assert_close(cached(model, ids, [8, 4]), want, **CLOSE)
+        torch.testing.assert_close(logits_in_pieces(model, ids, [8, 4]), want, **CLOSE)
     torch.compiler.reset()
 
 
-def test_threads_do_not_see_each_other(model: Any, ids: Tensor, cached: Cached) -> None:
+def test_threads_do_not_see_each_other(model: Any, ids: Tensor, logits_in_pieces: InPieces) -> None:
     got: dict[str, Tensor] = {}
 
     def run(sizes: list[int]) -> None:
         with torch.no_grad():
             for _ in range(3):
-                got[str(sizes)] = cached(model, ids, sizes)
+                got[str(sizes)] = logits_in_pieces(model, ids, sizes)
 
     with torch.no_grad():
         want = model(ids).logits
@@ -66,7 +68,7 @@ def test_threads_do_not_see_each_other(model: Any, ids: Tensor, cached: Cached) 
 
 @torch.no_grad()
 def test_call_that_failed_leaves_no_state(
-    model: Any, ids: Tensor, cached: Cached, monkeypatch: pytest.MonkeyPatch
+    model: Any, ids: Tensor, logits_in_pieces: InPieces, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     want = model(ids).logits
     scan = operations.selective_scan
@@ -80,9 +82,9 @@ def test_call_that_failed_leaves_no_state(
         with monkeypatch.context() as patch:
             patch.setattr(operations, "selective_scan", failing)
             with pytest.raises(MemoryError):
-                cached(model, ids, [8, 4])
+                logits_in_pieces(model, ids, [8, 4])
         torch.testing.assert_close(model(ids, use_cache=False).logits, want, **CLOSE)
-        torch.testing.assert_close(cached(model, ids, [8, 4]), want, **CLOSE)
+        torch.testing.assert_close(logits_in_pieces(model, ids, [8, 4]), want, **CLOSE)
 
 
 @torch.no_grad()
