@@ -15,6 +15,9 @@ editable = $(foreach dist,$(1),-e ./$(dist))
 # mamba_ssm without its CUDA extension, for the tests of the patch that stands in for it.
 PYTHON_PART := MAMBA_FORCE_BUILD=TRUE MAMBA_SKIP_CUDA_BUILD=TRUE
 
+# The figures of docs/benchmarks.md that need no GPU and no day of training.
+BENCHMARKS := startup generate event_matmul egru_scan selective_scan mamba stream stream_steps
+
 OFFLINE := HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 # One BLAS thread for each of the two workers.
 PYTEST := $(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
@@ -55,8 +58,8 @@ coverage: $(VENV)/installed-test
 	done; test -z "$$low" || { echo "make: too few lines ran of$$low" >&2; exit 1; }
 
 bench: $(VENV)/installed-test
-	@set -e; for script in tests/benchmarks/bench_*.py; do \
-		echo "== $$script"; $(OFFLINE) $(BIN)/python "$$script"; \
+	@set -e; for subject in $(BENCHMARKS); do \
+		echo "== $$subject"; $(OFFLINE) $(BIN)/python tests/benchmarks/$$subject.py; \
 	done
 
 docs: $(VENV)/installed-docs

@@ -1,21 +1,27 @@
 """Check, time and train on a CUDA GPU, in under eight minutes.
 
     python tests/benchmarks/gpu.py [--seconds 450] [--train-seconds 60] [--no-save]
-    python tests/benchmarks/gpu.py --interpret
+    python tests/benchmarks/gpu.py --dry-run
 
-First every Triton kernel, and STREAM that runs on them, is held to the float64 reference. Then
-selective_scan and StreamConv are timed against mamba_ssm where that is installed, plain PyTorch and
-transformers' Mamba; egru_scan against cuDNN, event_matmul against torch.mm. STREAM's published size
-is trained on ModelNet10, and an EGRU language model on the Penn Treebank. Figures go to
-docs/benchmarks/gpu.json after each part. A part that fails, a check too, is named in the notes and
-leaves the others alone; the status is then 1. When the time is over, what is left is left out.
+First every test marked gpu: each Triton kernel, and STREAM that runs on them, is held to the
+float64 reference. Then selective_scan and StreamConv are timed against mamba_ssm where that is
+installed, plain PyTorch and transformers' Mamba; egru_scan against cuDNN, event_matmul against
+torch.mm. STREAM's published size is trained on ModelNet10, and an EGRU language model on the Penn
+Treebank. Each row goes to docs/benchmarks/<gpu>/gpu.json when it is there. A part that fails, a
+check too, is named in the notes and leaves the others alone. When the time is over, what is left is
+left out.
+
+The exit status is 0 where every check passed and no part failed, else 1; without a GPU and without
+--dry-run it is 2.
 
 All distributions of this repository must be installed. On a machine without the network, bring the
-wheels of `make wheels`: pip install --no-index --no-deps dist/*.whl
+wheels of `make wheels` and those of pytest, fetched where there is a network:
 
---interpret walks through the same code on tiny sizes without a GPU, Triton interpreted on the CPU.
-Its checks count, its times mean nothing, and nothing is saved. Without a GPU and without
---interpret the status is 2.
+    pip download --only-binary :all: --dest tests/benchmarks/wheels pytest
+    pip install --no-index --no-deps dist/*.whl      # on the GPU machine; pytest's stay there
+
+--dry-run walks through the same code on tiny sizes without a GPU, Triton interpreted on the CPU.
+Its checks count, its times mean nothing, and nothing is saved.
 """
 
 from __future__ import annotations
@@ -24,24 +30,104 @@ import argparse
 import os
 import sys
 import tempfile
-import time
-import traceback
-from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from record import save, table
-from rich.console import Console
+from gpu_parts.session import Session, console
+from layout import by_part, key, percent, table
+from record import Record
 
-console = Console(soft_wrap=True)
+TITLE = "On a GPU"
+ABOUT = "The Triton kernels, checked against float64 before they are timed."
 AROUND_TRAINING = 30  # seconds to load, to measure a step and to evaluate
 TINY_TEXT = "the event moves the state and the state moves the event\n" * 12
+COLUMNS = {
+    "checks": {
+        "Tests": lambda row: f"`{row['file']}`",
+        "Passed": key("passed"),
+        "Failed": key("failed"),
+        "Skipped": key("skipped"),
+        "Seconds": key("seconds"),
+    },
+    "scan": {
+        "Batch": key("batch"),
+        "Steps": key("steps"),
+        "Sizes": lambda row: f"{row['inputs']} → {row['units']}",
+        "Dtype": key("dtype"),
+        "Pass": key("pass"),
+        "Scan, ms": key("egru_scan_ms"),
+        "Products, ms": key("products_ms"),
+        "`nn.GRU`, ms": key("nn.GRU_ms"),
+        "`nn.LSTM`, ms": key("nn.LSTM_ms"),
+        "At least, GB/s": key("least_gb_s"),
+    },
+    "event": {
+        "Batch": key("batch"),
+        "Activity": lambda row: f"{row['activity'] * 100:g} %",
+        "Product": key("product"),
+        "µs": key("microseconds"),
+        "Times faster than dense": key("times_faster_than_dense"),
+        "GB/s": key("gb_s"),
+    },
+    "mamba": {
+        "Operation": key("operation"),
+        "Batch": key("batch"),
+        "Channels": key("channels"),
+        "Steps": key("length"),
+        "Pass": key("pass"),
+        "ms": key("evenfall_ms"),
+        "`mamba_ssm`, ms": key("mamba_ssm_ms"),
+        "Plain PyTorch, ms": key("torch_ms"),
+        "At least, GB/s": key("least_gb_s"),
+        "A copy, GB/s": key("copy_gb_s"),
+    },
+    "stream": {
+        "Layer": key("layer"),
+        "Sequences": key("sequences"),
+        "Length": key("length"),
+        "Channels": key("channels"),
+        "Pass": key("pass"),
+        "ms": key("ms"),
+        "Times `StreamConv`, one axis": key("times_one_axis"),
+    },
+    "training": {
+        "Layers": key("hidden_sizes"),
+        "Parameters": key("parameters"),
+        "Epochs": key("epochs"),
+        "Seconds": key("seconds"),
+        "Tokens a second": key("tokens_per_second"),
+        "Validation perplexity": key("validation_perplexity"),
+        "Activity": percent("mean_activity"),
+    },
+    "stream training": {
+        "STREAM": lambda row: f"{row['depth']} blocks of {row['width']}",
+        "Parameters": key("parameters"),
+        "Epochs": key("epochs"),
+        "Seconds": key("seconds"),
+        "Clouds a second": key("clouds_per_second"),
+        "Test clouds": key("test_clouds"),
+        "Test accuracy": percent("test_accuracy"),
+    },
+}
+
+
+def tables(record: Record) -> str:
+    """A table for each part; of event_matmul, single vectors at three activities."""
+    parts = by_part(record)
+    parts["event"] = [
+        row
+        for row in parts.get("event", [])
+        if row["batch"] == 1 and row["activity"] in (0.01, 0.1, 1.0)
+    ]
+    return "\n\n".join(
+        table(columns, parts[part]) for part, columns in COLUMNS.items() if parts.get(part)
+    )
 
 
 def parsed() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--interpret", action="store_true", help="tiny, on the CPU; saves nothing")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--dry-run", action="store_true", help="tiny, on the CPU; saves nothing")
     parser.add_argument("--seconds", type=float, default=450, help="for all; the rest is left out")
     parser.add_argument("--train-seconds", type=float, default=60, help="EGRU; 0 leaves it out")
     parser.add_argument("--stream-seconds", type=float, default=90, help="STREAM; 0 leaves it out")
@@ -50,93 +136,45 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
-class Session:
-    """Rows as they are found, saved after each part; what fails or lasts too long ends its part."""
+def check(session: Session, dry: bool) -> None:
+    """Run the tests marked gpu; each that fails is named."""
+    from gpu_parts.checks import check as files
 
-    def __init__(self, seconds: float, kept: bool) -> None:
-        self.ends, self.kept = time.monotonic() + seconds, kept
-        self.rows: list[dict[str, Any]] = []
-        self.broken: list[str] = []
-
-    def left(self) -> float:
-        """Seconds until the time is over."""
-        return self.ends - time.monotonic()
-
-    def run(self, title: str, part: Callable[[], Iterable[dict[str, Any]]]) -> list[dict[str, Any]]:
-        """The rows of a part, as far as it got."""
-        rows: list[dict[str, Any]] = []
-        if self.left() <= 0:
-            console.print(f"{title}: left out, the time is over")
-            return rows
-        try:
-            for row in part():
-                rows.append(row)
-                if self.left() <= 0:
-                    console.print(f"{title}: cut short after {len(rows)} rows, the time is over")
-                    break
-        except Exception as problem:  # whatever ails one part, the others are worth having
-            self.broken.append(f"{title}: {type(problem).__name__}: {problem}"[:300])
-            console.print(traceback.format_exc(), markup=False)
-        return rows
-
-    def measure(self, title: str, part: Callable[[], Iterable[dict[str, Any]]]) -> None:
-        """Show the rows of a part and keep them with all before."""
-        found = self.run(title, part)
-        if found:
-            table(title, found)
-            self.rows += found
-        if self.kept and self.rows:
-            self.save()
-
-    def save(self) -> None:
-        """Write docs/benchmarks/gpu.json, whole or not at all."""
-        import torch
-
-        about = torch.cuda.get_device_properties(0)
-        broken = f" Failed: {'; '.join(self.broken)}." if self.broken else ""
-        save(
-            "gpu", self.rows, "python tests/benchmarks/gpu.py",
-            f"{about.name}, {about.total_memory / 2**30:.0f} GiB, CUDA {torch.version.cuda}, "
-            f"cuDNN {torch.backends.cudnn.version()}. TF32 is off. least_gb_s counts each array "
-            f"once.{broken}",
-        )  # fmt: skip
-
-
-def check(session: Session, device: str, large: bool) -> None:
-    """Hold all kernels to the reference; shows the failures, or the worst of the errors."""
-    from gpu_checks import check_scan
-    from gpu_event_checks import check_events
-    from gpu_mamba_checks import check_mamba
-    from gpu_stream_checks import check_stream
-
-    rows = []
-    for one in (check_mamba, check_stream, check_scan, check_events):
-        rows += session.run(one.__name__, partial(one, device, large))
-    failed = [row for row in rows if not row["ok"]]
-    session.broken += [f"{row['check']}: error {row['error']:.2g}" for row in failed]
-    shown = failed or sorted(rows, key=lambda row: -row["error"])[:8]
-    table("failed" if failed else "largest errors", shown)
-    console.print(f"{len(rows) - len(failed)} of {len(rows)} checks passed")
+    rows = session.run("checks", partial(files, session.left, dry))
+    for row in rows:
+        for failure in row["failures"]:
+            session.fail(f"{row['file']}: {failure}")
+    passed, failed = (sum(row[name] for row in rows) for name in ("passed", "failed"))
+    console.print(f"{passed} of {passed + failed} checks passed")
 
 
 def measure(session: Session, device: str, large: bool, rounds: int) -> None:
-    from gpu_mamba_timing import compiled_scan, time_mamba
-    from gpu_stream_timing import time_stream
-    from gpu_timing import SIZES, TINY_SIZES, time_events, time_scans
+    from gpu_parts.egru import time_scans
+    from gpu_parts.events import time_events
+    from gpu_parts.mamba import compiled_scan, time_mamba
+    from gpu_parts.stream import time_stream
 
     if compiled_scan() is None:
         console.print("no mamba_ssm with its CUDA extension: the scan's rival is plain PyTorch")
-    session.measure("Mamba's kernels, medians", lambda: time_mamba(device, large, rounds))
-    session.measure("STREAM's layer, medians", lambda: time_stream(device, large, rounds))
-    sizes = SIZES if large else TINY_SIZES
-    session.measure("egru_scan, medians", lambda: time_scans(device, sizes, rounds))
-    units = (1350, 4050) if large else (8, 24)
-    session.measure("event_matmul, medians", lambda: time_events(device, *units, rounds))
+    for title, part in (
+        ("Mamba's kernels, medians", time_mamba),
+        ("STREAM's layer, medians", time_stream),
+        ("egru_scan, medians", time_scans),
+        ("event_matmul, medians", time_events),
+    ):
+        session.run(title, partial(part, device, large, rounds))
+
+
+def data_folder(name: str) -> Path | None:
+    """`$EVENFALL_DATA/name`, else shared/data/name beside the checkout; None where it is absent."""
+    configured = os.environ.get("EVENFALL_DATA")
+    root = Path(configured) if configured else Path(__file__).parents[3] / "shared" / "data"
+    return root / name if (root / name).is_dir() else None
 
 
 def trained(seconds: float, large: bool) -> list[dict[str, Any]]:
     """The training row; empty where it is not asked for or there is no data."""
-    from gpu_training import PAPER, TINY, data_folder, train_for
+    from gpu_parts.train_egru import PAPER, TINY, train_for
 
     if seconds <= 0:
         return []
@@ -145,19 +183,16 @@ def trained(seconds: float, large: bool) -> list[dict[str, Any]]:
         if data is None:
             console.print("no Penn Treebank: training is left out; set EVENFALL_DATA to its folder")
             return []
-        row = train_for(PAPER, data, seconds)
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            for split in ("train", "valid"):
-                (Path(folder) / f"{split}.txt").write_text(TINY_TEXT, encoding="utf-8")
-            row = train_for(TINY, Path(folder), 0.0)
-    return [row]
+        return [train_for(PAPER, data, seconds)]
+    with tempfile.TemporaryDirectory() as folder:
+        for split in ("train", "valid"):
+            (Path(folder) / f"{split}.txt").write_text(TINY_TEXT, encoding="utf-8")
+        return [train_for(TINY, Path(folder), 0.0)]
 
 
 def trained_stream(seconds: float, large: bool) -> list[dict[str, Any]]:
     """As trained, for STREAM."""
-    from gpu_stream_training import FOLDER, PUBLISHED, TINY, train_for, write_tiny_data
-    from gpu_training import data_folder
+    from gpu_parts.train_stream import FOLDER, PUBLISHED, TINY, train_for, write_tiny_data
 
     if seconds <= 0:
         return []
@@ -166,36 +201,34 @@ def trained_stream(seconds: float, large: bool) -> list[dict[str, Any]]:
         if data is None:
             console.print("no ModelNet10: training is left out; set EVENFALL_DATA to its parent")
             return []
-        row = train_for(PUBLISHED, data, seconds)
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            write_tiny_data(Path(folder))
-            row = train_for(TINY, Path(folder), 0.0)
-    return [row]
+        return [train_for(PUBLISHED, data, seconds)]
+    with tempfile.TemporaryDirectory() as folder:
+        write_tiny_data(Path(folder))
+        return [train_for(TINY, Path(folder), 0.0)]
 
 
 def main() -> int:
     options = parsed()
-    if options.interpret:
+    if options.dry_run:
         options.seconds = 3600.0
         os.environ |= {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
     import torch
 
-    if not options.interpret and not torch.cuda.is_available():
-        console.print("no CUDA GPU found by torch; --interpret runs the checks on the CPU")
+    if not options.dry_run and not torch.cuda.is_available():
+        console.print("no CUDA GPU found by torch; --dry-run runs the checks on the CPU")
         return 2
     torch.set_float32_matmul_precision("highest")  # float32 stands against float64
     torch.backends.cudnn.allow_tf32 = False  # on by default for nn.GRU and nn.LSTM
-    large, device = not options.interpret, "cpu" if options.interpret else "cuda"
+    large, device = not options.dry_run, "cpu" if options.dry_run else "cuda"
     session = Session(options.seconds, large and not options.no_save)
-    check(session, device, large)
+    check(session, options.dry_run)
     measure(session, device, large, options.rounds if large else 1)
     for title, part, most in (
         ("training STREAM", trained_stream, options.stream_seconds),
         ("training", trained, options.train_seconds),
     ):
         seconds = min(most, session.left() - AROUND_TRAINING) if large else most
-        session.measure(title, partial(part, seconds, large))
+        session.run(title, partial(part, seconds, large))
     for problem in session.broken:
         console.print(f"failed: {problem}", markup=False)
     return 1 if session.broken else 0

@@ -1,81 +1,66 @@
-"""Save what a benchmark measured, with the machine and versions it was measured on."""
+"""The record of a benchmark: its rows, the command, the machine and the versions, as JSON."""
 
 from __future__ import annotations
 
 import json
 import os
 import platform
-import tempfile
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+import re
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
+from evenfall.files import write_text
+from evenfall.hub import today
 
-FOLDER = Path(__file__).parents[2] / "docs" / "benchmarks"
-
+FOLDER = Path(__file__).resolve().parents[2] / "docs" / "benchmarks"
 PACKAGES = (
-    "evenfall-core",
-    "evenfall-kernels",
-    "evenfall-egru",
-    "evenfall-stream",
-    "torch",
-    "torch_geometric",
-    "transformers",
-    "mamba_ssm",
-    "numba",
-    "numpy",
-    "triton",
-    "typer",
-    "rich",
+    "evenfall-core", "evenfall-kernels", "evenfall-egru", "evenfall-stream", "torch",
+    "torch_geometric", "transformers", "mamba_ssm", "numba", "numpy", "triton", "typer", "rich",
     "pluggy",
-)
+)  # fmt: skip
+
+Record = dict[str, Any]
+Rows = list[dict[str, Any]]
 
 
-def save(name: str, rows: list[dict[str, Any]], command: str, notes: str = "") -> Path:
-    """Write docs/benchmarks/<name>.json in one step and return its path.
+def save(
+    subject: str, rows: Rows, command: str, notes: str, gpu: dict[str, Any] | None = None
+) -> Path:
+    """Write docs/benchmarks/<machine>/<subject>.json in one step and return its path.
 
     Args:
-        name: the file's name without ".json".
+        subject: the file's name without ".json".
         rows: what was measured, JSON-able, units in the keys.
         command: what to run, from the root of the repository, to measure again.
         notes: what a reader must know to judge the numbers.
+        gpu: "gpu" and "gpu_gib", the name and the memory of the GPU it ran on; None without one.
     """
     content = {
-        "name": name,
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "name": subject,
+        "date": today(),
         "command": command,
         "notes": notes,
-        "machine": machine(),
+        "machine": machine() | (gpu or {}),
         "platform": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "packages": versions(),
         "rows": rows,
     }
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    target = FOLDER / f"{name}.json"
-    with tempfile.NamedTemporaryFile(
-        "w", dir=FOLDER, suffix=".tmp", delete=False, encoding="utf-8"
-    ) as file:
-        json.dump(content, file, indent=2)
-        file.write("\n")
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, target)
-    return target
+    path = FOLDER / folder_name(content["machine"]) / f"{subject}.json"
+    return write_text(path, json.dumps(content, indent=2) + "\n")
 
 
-def table(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Show `rows`, one column a key, floats to four digits."""
-    shown = Table(title=title)
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    for column in columns:
-        shown.add_column(column, overflow="fold")
-    for row in rows:
-        shown.add_row(*(_cell(row.get(column, "")) for column in columns))
-    Console().print(shown)
+def saved_rows(subject: str) -> Rows:
+    """The rows of this machine's record of a subject; empty where there is none."""
+    path = FOLDER / folder_name(machine()) / f"{subject}.json"
+    return json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
+
+
+def folder_name(about: dict[str, Any]) -> str:
+    """The folder of a machine's records, such as "amd-epyc", or of its GPU where it has one."""
+    name = re.sub(r"\((R|TM)\)|@.*|\b(Processor|CPU)\b", " ", about.get("gpu") or about["cpu"])
+    return "-".join(re.findall(r"[a-z0-9]+", name.lower())) or "unknown"
 
 
 def machine() -> dict[str, Any]:
@@ -113,7 +98,3 @@ def _ram_gib() -> float | None:
         return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
     except (AttributeError, OSError, ValueError):
         return None
-
-
-def _cell(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,112 @@
+"""Every test marked gpu, by pytest: each file in a process of its own, all at once.
+
+A kernel that breaks its process leaves the other files alone. Where pytest is not installed, as on
+a GPU machine without the network, its wheels are unpacked from tests/benchmarks/wheels, which git
+ignores.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+from zipfile import ZipFile
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+WHEELS = REPOSITORY / "tests" / "benchmarks" / "wheels"
+DOWNLOAD = "pip download --only-binary :all: --dest tests/benchmarks/wheels pytest"
+DRY = "not (forward or equal_ref or modified or strided or deterministic)"
+"""What a dry run selects, with pytest's -k. A battery runs each case five times; its test in
+poisoned memory looks at outputs and gradients too, which is enough here."""
+
+
+def gpu_tests() -> list[Path]:
+    """The test files with tests marked gpu, relative to the repository."""
+    found = (
+        path
+        for folder in ("kernels", "plugins")
+        for path in (REPOSITORY / "tests" / folder).rglob("test_*.py")
+        if "mark.gpu" in path.read_text(encoding="utf-8")
+    )
+    return sorted(path.relative_to(REPOSITORY) for path in found)
+
+
+def check(left: Callable[[], float], dry: bool) -> Iterator[dict[str, Any]]:
+    """A row for each file, as it ends: how many tests passed, and each failure.
+
+    Args:
+        left: the seconds until all must have ended; what runs then is cut short and has failed.
+        dry: fewer of them, on the CPU where TRITON_INTERPRET=1 says so.
+    """
+    files = gpu_tests()
+    with tempfile.TemporaryDirectory() as folder:
+        extra = pytest_path(Path(folder))
+        with ThreadPoolExecutor(min(len(files), os.cpu_count() or 1)) as pool:
+            runs = [pool.submit(_run, path, left, dry, extra) for path in files]
+            for done in as_completed(runs):
+                yield done.result()
+
+
+def pytest_path(folder: Path) -> list[str]:
+    """What to add to PYTHONPATH so that pytest is found: `folder`, filled from WHEELS, or nothing.
+
+    Raises:
+        ModuleNotFoundError: pytest is not installed and WHEELS holds no wheels.
+    """
+    if importlib.util.find_spec("pytest") is not None:
+        return []
+    wheels = sorted(WHEELS.glob("*.whl"))
+    if not wheels:
+        raise ModuleNotFoundError(f"pytest is not installed; fetch its wheels with `{DOWNLOAD}`")
+    for wheel in wheels:  # pure Python all of them: unpacked is installed
+        with ZipFile(wheel) as file:
+            file.extractall(folder)
+    return [str(folder)]
+
+
+def _run(path: Path, left: Callable[[], float], dry: bool, extra: list[str]) -> dict[str, Any]:
+    inherited = os.environ.get("PYTHONPATH")
+    paths = os.pathsep.join([*extra, *([inherited] if inherited else [])])
+    begin = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        command = [sys.executable, "-m", "pytest", str(path), "-m", "gpu", "-q"]
+        command += ["-p", "no:cacheprovider", f"--junitxml={report}"]
+        try:
+            done = subprocess.run(
+                [*command, "-k", DRY] if dry else command,
+                cwd=REPOSITORY, env={**os.environ, "PYTHONPATH": paths},
+                capture_output=True, text=True, timeout=max(left(), 0.1),
+            )  # fmt: skip
+            found = outcome(report, done.stdout + done.stderr)
+        except subprocess.TimeoutExpired:
+            found = {"passed": 0, "failed": 0, "skipped": 0, "failures": ["the time is over"]}
+    if not (dry or found["passed"] or found["failures"]):
+        found["failures"] = ["no test ran"]
+    seconds = time.monotonic() - begin
+    return {"part": "checks", "file": path.as_posix(), **found, "seconds": seconds}
+
+
+def outcome(report: Path, output: str) -> dict[str, Any]:
+    """The counts and the failures of pytest's report; the output's end where there is no report."""
+    if not report.exists():
+        end = " ".join(output.split())[-300:]
+        return {"passed": 0, "failed": 0, "skipped": 0, "failures": [f"no report: {end}"]}
+    cases = list(ElementTree.parse(report).iter("testcase"))
+    failures, skipped = [], 0
+    for case in cases:
+        tags = {child.tag: child.get("message", "") for child in case}
+        skipped += "skipped" in tags
+        message = tags.get("failure", tags.get("error"))
+        if message is not None:
+            failures.append(f"{case.get('name')}: {message}"[:300])
+    passed = len(cases) - len(failures) - skipped
+    return {"passed": passed, "failed": len(failures), "skipped": skipped, "failures": failures}
