@@ -20,8 +20,8 @@ from record import Record, Rows
 from script import command_of, finish, parser
 
 from evenfall.cli.tools import progress_bars
-from evenfall_stream.models.loading import checkpoint_recipe, load_checkpoint
-from evenfall_stream.training import Recipe, load_recipe, train
+from evenfall_stream.models.loading import load_checkpoint
+from evenfall_stream.training import Recipe, checkpoint_recipe, load_recipe, train
 from evenfall_stream.training.evaluation import evaluate_recipe
 
 TITLE = "STREAM without position embedding"
