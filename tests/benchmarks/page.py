@@ -19,6 +19,7 @@ import json
 from pathlib import Path
 from types import ModuleType
 
+import headline
 from layout import key, pyplot, table
 from record import FOLDER, Record
 
@@ -122,6 +123,7 @@ def main() -> None:
         module = _module(subject)
         if hasattr(module, "IMAGE") and first["rows"]:
             draw(module, first, IMAGES)
+    headline.draw(IMAGES)
     write_text(PAGE, page())
 
 
