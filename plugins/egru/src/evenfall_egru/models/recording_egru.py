@@ -7,15 +7,21 @@ from __future__ import annotations
 
 import torch
 
+# PyTorch 2.6 cannot tell.
+_is_exporting = getattr(torch.compiler, "is_exporting", lambda: False)
+
 
 def is_recorded() -> bool:
     """Whether torch.jit.trace, torch.export or an ONNX export records the call."""
-    return torch.jit.is_tracing() or torch.compiler.is_exporting()
+    return torch.jit.is_tracing() or _is_exporting()
 
 
-def is_for_onnx() -> bool:
-    """Whether the graph that is recorded becomes an ONNX file."""
-    return is_recorded() and torch.onnx.is_in_onnx_export()
+def is_exported_to_onnx() -> bool:
+    """Whether torch.export records the call for an ONNX file, which holds plain operations alone.
+
+    Under torch.jit.trace, for an ONNX file or not, the kernels take plain operations by themselves.
+    """
+    return _is_exporting() and torch.onnx.is_in_onnx_export()
 
 
-__all__ = ["is_for_onnx", "is_recorded"]
+__all__ = ["is_exported_to_onnx", "is_recorded"]

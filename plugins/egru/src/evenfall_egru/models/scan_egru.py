@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from .recording_egru import is_for_onnx, is_recorded
+from .recording_egru import is_exported_to_onnx, is_recorded
 
 try:
     from evenfall.backends import use_backend
@@ -25,7 +25,7 @@ _FEW = 2  # vectors; beyond that a dense product reads the matrix once for all o
 
 def egru_scan(*inputs: Any, **options: Any) -> Any:
     """evenfall_kernels.egru_scan; in an ONNX file in plain operations, as it knows no others."""
-    if event_linear is not None and is_for_onnx():
+    if event_linear is not None and is_exported_to_onnx():
         with use_backend("reference", "egru_scan"):
             return _scan(*inputs, **options)
     return _scan(*inputs, **options)
