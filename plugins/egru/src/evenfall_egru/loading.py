@@ -18,12 +18,12 @@ def load_checkpoint(
     """Load with AutoModelForCausalLM and AutoTokenizer, in evaluation mode.
 
     Args:
-        name: a folder, or a model on the Hugging Face hub.
+        name: a folder, or a model on the Hugging Face Hub.
         device: such as "cpu" or "cuda:0"; "cuda" where there is one when None.
 
     Raises:
         FileNotFoundError: no such folder or model.
-        ValueError: it cannot be read, is no EGRU language model, or the device is not there.
+        ValueError: it cannot be read or is not an EGRU language model, or no such device.
     """
     try:
         model = AutoModelForCausalLM.from_pretrained(name)
@@ -33,9 +33,7 @@ def load_checkpoint(
     except (OSError, ValueError) as error:
         if Path(name).is_dir():
             raise ValueError(f"checkpoint {name} cannot be loaded: {error}") from error
-        raise FileNotFoundError(
-            f"checkpoint {name} is neither a folder nor a model within reach on the hub"
-        ) from error
+        raise FileNotFoundError(f"checkpoint {name} not found locally or on the Hub") from error
     if not isinstance(model, EgruForCausalLM):
         raise ValueError(f"checkpoint {name} is a {type(model).__name__}, want EgruForCausalLM")
     return model.to(_device(device)).eval(), tokenizer

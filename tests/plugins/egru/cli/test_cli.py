@@ -127,7 +127,7 @@ def test_evaluate_reads_a_text_file(run: Path, tmp_path: Path) -> None:
 
 
 def test_checkpoints_that_cannot_be_loaded(run: Path, tmp_path: Path) -> None:
-    assert "neither a folder nor a model" in _fails("generate", tmp_path / "absent", "the")
+    assert "not found locally or on the Hub" in _fails("generate", tmp_path / "absent", "the")
     (tmp_path / "empty").mkdir()
     assert "cannot be loaded" in _fails("generate", tmp_path / "empty", "the")
     cut = tmp_path / "cut"
