@@ -1,9 +1,9 @@
-"""Compile what the launchers launch for GPUs and write what came out as JSON: a row a kernel.
+"""Compile the Triton launches of all operations for GPUs; write a row per kernel as JSON.
 
     python compiled.py [all]
 
-A process of its own, because what is recorded takes the place of launching. Without "all" only one
-case in a few, and AMD's compiler only for the plain ones.
+It runs in its own process, because launches are recorded instead of run. Without "all" it compiles
+only a few cases, and only the plain ones for AMD.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable
 
 import torch
-from launches import TARGETS, Launch, local_bytes, machine_code, recorded
+from launches import TARGETS, Launch, local_bytes, machine_code, record_launches
 from torch import Tensor
 
 from evenfall_kernels.ops.causal_conv1d import triton as convolution
@@ -31,9 +31,11 @@ def empty(*shape: int, dtype: torch.dtype = FP32) -> Tensor:
     return torch.empty(shape, dtype=dtype, device="meta")
 
 
-def signal(batch: int, channels: int, length: int, dtype: torch.dtype, abreast: bool) -> Tensor:
-    """(batch, channels, length), its channels or its steps side by side."""
-    if abreast:
+def signal(
+    batch: int, channels: int, length: int, dtype: torch.dtype, channels_last: bool
+) -> Tensor:
+    """(batch, channels, length), with contiguous channels or contiguous time."""
+    if channels_last:
         return empty(batch, length, channels, dtype=dtype).transpose(1, 2)
     return empty(batch, channels, length, dtype=dtype)
 
@@ -44,37 +46,40 @@ def ends(sequences: int | None) -> Tensor | None:
 
 def scans(
     size: tuple[int, ...], dtype: torch.dtype = BF16, gate: bool = True, step: bool = False,
-    rule: str = "mamba", sequences: int | None = None, abreast: bool = False,
+    rule: str = "mamba", sequences: int | None = None, channels_last: bool = False,
 ) -> Call:  # fmt: skip
     """selective_scan, forward and backward."""
 
     def call() -> None:
         batch, channels, length, states = size
-        u = signal(batch, channels, length, dtype, abreast)
-        mixing, one = empty(batch, 1, states, length, dtype=dtype), empty(channels)
+        u = signal(batch, channels, length, dtype, channels_last)
+        projection, one = empty(batch, 1, states, length, dtype=dtype), empty(channels)
         weight = empty(channels, states) if rule == "weighted" else None
-        given = (
-            u, u, empty(channels, states), mixing, mixing, one, u if gate else None, one,
+        inputs = (
+            u, u, empty(channels, states), projection, projection, one, u if gate else None, one,
             empty(batch, length, dtype=dtype) if step else None, one, weight,
             empty(sequences or batch, channels, states), ends(sequences), True, rule == "zoh",
         )  # fmt: skip
-        y, last, kept = scan.forward(*given, True)
-        scan.backward(y, last, kept, *given)
+        y, last, chunk_states = scan.forward(*inputs, True)
+        scan.backward(y, last, chunk_states, *inputs)
 
     return call
 
 
 def convolutions(
     size: tuple[int, ...], dtype: torch.dtype = BF16, sequences: int | None = None,
-    abreast: bool = False, silu: bool = True,
+    channels_last: bool = False, silu: bool = True,
 ) -> Call:  # fmt: skip
     """causal_conv1d, forward and backward."""
 
     def call() -> None:
         batch, channels, length = size
-        x, weight = signal(batch, channels, length, dtype, abreast), empty(channels, 4, dtype=dtype)
-        given = (x, weight, None, None, ends(sequences), silu)
-        convolution.backward(*convolution.forward(*given), *given)
+        x, weight = (
+            signal(batch, channels, length, dtype, channels_last),
+            empty(channels, 4, dtype=dtype),
+        )
+        inputs = (x, weight, None, None, ends(sequences), silu)
+        convolution.backward(*convolution.forward(*inputs), *inputs)
 
     return call
 
@@ -84,13 +89,13 @@ def updates(size: tuple[int, ...], dtype: torch.dtype = BF16, bare: bool = False
 
     def call() -> None:
         batch, channels, states = size
-        x, mixing, one = (
+        x, projection, one = (
             empty(batch, channels, dtype=dtype), empty(batch, 1, states, dtype=dtype),
             None if bare else empty(channels),
         )  # fmt: skip
         update.step(
-            empty(batch, channels, states), x, x, empty(channels, states), mixing, mixing, one,
-            None if bare else x, one, not bare,
+            empty(batch, channels, states), x, x, empty(channels, states), projection, projection,
+            one, None if bare else x, one, not bare,
         )  # fmt: skip
 
     return call
@@ -137,7 +142,9 @@ QUICK: dict[str, Call] = {
         (1, 1536, 65533, 16), FP32, step=True, rule="zoh", sequences=3
     ),
     "scan, short": scans((64, 1536, 1, 4), gate=False),
-    "convolution, packed, abreast": convolutions((1, 1536, 2**25), FP32, 3, abreast=True),
+    "convolution, packed, channels_last": convolutions(
+        (1, 1536, 2**25), FP32, 3, channels_last=True
+    ),
     "update, 256 states": updates((8, 4096, 256), FP32, bare=True),
     "egru, mask": egru_scans(256, mask=True),
     "products, int8": products((1, 512, 250000), torch.int8),
@@ -159,15 +166,15 @@ ALL: dict[str, Call] = {
         for step in (True, False)
         for sequences in (None, 7)
     },
-    "scan, abreast": scans((8, 1536, 2048, 16), abreast=True),
+    "scan, channels_last": scans((8, 1536, 2048, 16), channels_last=True),
     "scan of more than 2**31 elements": scans((512, 4096, 2048, 16)),
     **{
-        f"convolution, {dtype}, {sequences}, {abreast}, {silu}": convolutions(
-            (1, 1536, 2047), dtype, sequences, abreast, silu
+        f"convolution, {dtype}, {sequences}, {channels_last}, {silu}": convolutions(
+            (1, 1536, 2047), dtype, sequences, channels_last, silu
         )
         for dtype in (BF16, FP16, FP32)
         for sequences in (None, 7)
-        for abreast in (True, False)
+        for channels_last in (True, False)
         for silu in (True, False)
     },
     **{
@@ -181,24 +188,24 @@ ALL: dict[str, Call] = {
 
 
 def row(case: str, launch: Launch, target: str) -> dict[str, object]:
-    """What the compiler made of a launch; the message of its error where it made nothing."""
-    found: dict[str, object] = {"case": case, "kernel": launch.name, "target": target}
-    found |= {"grid": launch.grid, "error": None}
+    """The resources of a launch, or the compiler's error message."""
+    result: dict[str, object] = {"case": case, "kernel": launch.name, "target": target}
+    result |= {"grid": launch.grid, "error": None}
     try:
-        compiled = launch.compiled(target)
+        binary = launch.compile(target)
     except Exception as problem:  # a compiler's errors have no common class
-        return found | {"error": f"{type(problem).__name__}: {problem}"[:500]}
-    found |= {"shared": compiled.metadata.shared, "local": local_bytes(compiled, target)}
+        return result | {"error": f"{type(problem).__name__}: {problem}"[:500]}
+    result |= {"shared": binary.metadata.shared, "local": local_bytes(binary, target)}
     if target.startswith("sm"):
-        found["fences"] = machine_code(compiled).count("MEMBAR")
-    return found
+        result["fences"] = machine_code(binary).count("MEMBAR")
+    return result
 
 
 def main(everything: bool) -> None:
     warnings.simplefilter("ignore")
-    rows, seen = [], set()
+    rows, keys = [], set()
     for case, call in (PLAIN | QUICK | (ALL if everything else {})).items():
-        with recorded() as launches:
+        with record_launches() as launches:
             call()
         for launch in launches:
             if everything:
@@ -207,8 +214,8 @@ def main(everything: bool) -> None:
                 targets = ("sm_90", "gfx942") if case in PLAIN else ("sm_90",)
             for target in targets:
                 key = f"{target} {launch}"
-                if key not in seen:
-                    seen.add(key)
+                if key not in keys:
+                    keys.add(key)
                     rows.append(row(case, launch, target))
     json.dump(rows, sys.stdout)
 

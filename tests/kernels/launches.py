@@ -1,9 +1,8 @@
-"""What the launchers of Triton kernels launch, recorded and compiled for GPUs that are not there.
+"""Record the launches of Triton kernels and compile them for GPUs that this machine lacks.
 
-The tensors are on the device "meta": sizes and strides without memory, so that the sizes of real
-models can be asked for. What Triton makes of an argument, it makes here: 1 becomes a constant,
-whole numbers and addresses that 16 divides are known to be so, and what exceeds 32 bits is taken
-as 64.
+The tensors are on the device "meta": they have sizes and strides but no memory, so the sizes of
+real models are possible. Arguments are specialised as in Triton: 1 becomes a constant, integers and
+addresses divisible by 16 are marked as such, and integers of more than 32 bits have 64.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ class Launch:
     def name(self) -> str:
         return str(self.kernel.__name__)
 
-    def compiled(self, target: str) -> Any:
+    def compile(self, target: str) -> Any:
         source = ASTSource(self.kernel, self.signature, self.constants, self.attributes)
         options = dict(self.options)
         if target.startswith("gfx"):
@@ -61,16 +60,16 @@ class Launch:
 
 
 @contextmanager
-def recorded() -> Iterator[list[Launch]]:
-    """The list of all launches within the context, none of which takes place."""
+def record_launches() -> Iterator[list[Launch]]:
+    """The list of all launches in the context; none is run."""
     launches: list[Launch] = []
 
     def run(kernel: Any, *args: Any, grid: Any, warmup: bool, **keywords: Any) -> None:
         options = {name: keywords.pop(name) for name in _OPTIONS if name in keywords}
-        given = dict(zip(kernel.arg_names, args, strict=False)) | keywords
+        values = dict(zip(kernel.arg_names, args, strict=False)) | keywords
         launch = Launch(kernel, tuple(grid), {}, {}, {}, options)
         for index, parameter in enumerate(kernel.params):
-            value = given[parameter.name]
+            value = values[parameter.name]
             kind, exact = _kind(value)
             exact = exact and not parameter.do_not_specialize
             if parameter.is_constexpr or (exact and value == 1):
@@ -86,21 +85,21 @@ def recorded() -> Iterator[list[Launch]]:
 
 
 def _kind(value: object) -> tuple[str, bool]:
-    """Triton's name for the type, and whether it is a whole number."""
+    """Triton's name for the type, and whether the value is an integer."""
     if isinstance(value, Tensor):
         return f"*{_NAMES[value.dtype]}", False
     if isinstance(value, float):
         return "fp32", False
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    return ("i32" if not whole or abs(value) < 2**31 else "i64"), whole
+    integer = isinstance(value, int) and not isinstance(value, bool)
+    return ("i32" if not integer or abs(value) < 2**31 else "i64"), integer
 
 
 def local_bytes(compiled: Any, target: str) -> int:
-    """Bytes of a thread's registers that had to move to memory."""
+    """Bytes of a thread's registers that spill to memory."""
     if target.startswith("gfx"):
-        found = re.search(r"\.private_segment_fixed_size: +(\d+)", compiled.asm["amdgcn"])
-        assert found is not None
-        return int(found[1])
+        size = re.search(r"\.private_segment_fixed_size: +(\d+)", compiled.asm["amdgcn"])
+        assert size is not None
+        return int(size[1])
     return resources(compiled)["STACK"]
 
 
@@ -120,7 +119,7 @@ def _cuobjdump(compiled: Any, option: str) -> str:
     with tempfile.NamedTemporaryFile(suffix=".cubin") as binary:
         binary.write(compiled.asm["cubin"])
         binary.flush()
-        done = subprocess.run(
+        process = subprocess.run(
             [tool, option, binary.name], check=True, capture_output=True, text=True
         )
-    return done.stdout
+    return process.stdout

@@ -1,8 +1,8 @@
-"""Every Triton kernel, as its launcher launches it, compiled for GPUs that are not there.
+"""Every Triton kernel, with the arguments of its launcher, compiled for GPUs.
 
-Interpretation accepts more than the compilers do, and says nothing of registers and memory. With
-`EVENFALL_COMPILE=all` every dtype, state size and option is compiled for every target; that takes
-a quarter of an hour.
+The interpreter accepts more than the compilers and does not measure registers and memory.
+`EVENFALL_COMPILE=all` compiles every dtype, state size and option for every target in a quarter of
+an hour.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ KERNELS = {
 }  # fmt: skip
 SHARED_MEMORY = {"sm_80": 48 * 1024, "sm_90": 48 * 1024, "gfx942": 64 * 1024}
 LOCAL_BYTES = {"sm_80": 512, "sm_90": 256, "gfx942": 256}
-"""What may move from a thread's registers to memory: a quarter of those it can have, on sm_80 half
-(the scan's backward pass with a step)."""
+"""Bytes that a thread may spill: a quarter of its registers, on sm_80 half (the backward pass of
+selective_scan with a step)."""
 WIDEST_GRID = (2**31 - 1, 65535, 65535)
 Rows = list[dict[str, Any]]
 
@@ -33,17 +33,17 @@ Rows = list[dict[str, Any]]
 @pytest.fixture(scope="module")
 def rows() -> Rows:
     script = Path(__file__).with_name("compiled.py")
-    wanted = os.environ.get("EVENFALL_COMPILE", "")
-    done = subprocess.run(
-        [sys.executable, str(script), wanted],
+    selection = os.environ.get("EVENFALL_COMPILE", "")
+    process = subprocess.run(
+        [sys.executable, str(script), selection],
         env={name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"},
         capture_output=True,
         text=True,
         timeout=3600,
     )
-    assert done.returncode == 0, done.stderr
-    found: Rows = json.loads(done.stdout)
-    return found
+    assert process.returncode == 0, process.stderr
+    rows: Rows = json.loads(process.stdout)
+    return rows
 
 
 def test_every_kernel_compiles_for_nvidia_and_amd(rows: Rows) -> None:
@@ -57,8 +57,8 @@ def test_registers_and_shared_memory_suffice(rows: Rows) -> None:
     assert [row for row in rows if row["shared"] > SHARED_MEMORY[row["target"]]] == []
 
 
-def test_no_sum_waits_for_all_of_memory(rows: Rows) -> None:
-    """Triton's atomic sums do so by default, and throw the cache away too."""
+def test_no_atomic_sum_has_a_memory_fence(rows: Rows) -> None:
+    """By default Triton's atomic sums have one, which also invalidates the cache."""
     assert [row for row in rows if row.get("fences")] == []
 
 

@@ -1,4 +1,4 @@
-"""The operations under Evenfall's models: PyTorch reference, Numba on CPU, Triton on GPU."""
+"""Operations of Evenfall's models: PyTorch reference, Numba on the CPU, Triton on the GPU."""
 
 from .ops.causal_conv1d import causal_conv1d
 from .ops.egru_scan import EgruScan, egru_scan

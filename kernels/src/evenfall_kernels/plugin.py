@@ -1,4 +1,4 @@
-"""Entry point: names the kernels' backends without importing any of them."""
+"""Entry point: registers the backends of all operations by name, without importing them."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _OPERATIONS = (
 
 @hookimpl
 def evenfall_register_kernels(register: Callable[..., Any]) -> None:
-    """Register reference, cpu and triton for every operation of this distribution."""
-    interpreted = os.environ.get("TRITON_INTERPRET") == "1"  # then Triton also runs on the CPU
+    """Register the backends reference, cpu and triton of every operation."""
+    interpreted = os.environ.get("TRITON_INTERPRET") == "1"  # Triton then runs on the CPU
     for operation in _OPERATIONS:
         module = f"evenfall_kernels.ops.{operation}"
         register(

@@ -1,4 +1,4 @@
-"""One choice a call: forward, backward, threads and compiled graphs stay with the same backend."""
+"""One backend per call: for forward and backward passes, in threads and in compiled graphs."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from evenfall import registry, use_backend
+from evenfall.entries import Owner
 from evenfall.errors import BackendError
-from evenfall.registry import Owner
 from evenfall_kernels import (
     causal_conv1d,
     compress_rows,
@@ -62,7 +62,7 @@ def _update(x: Tensor) -> Tensor:
 
 
 CALLS: dict[str, tuple[str, Callable[[Tensor], Tensor], list[str], list[str]]] = {
-    # operation, call, what of the backend runs forward and backward where there is a gradient
+    # operation, call, the backend's functions that run forward and backward with a gradient
     "causal_conv1d": ("causal_conv1d", _convolution, ["forward"], ["backward"]),
     "egru_scan": ("egru_scan", _egru, ["forward"], ["backward"]),
     "selective_scan": ("selective_scan", _scan, ["forward"], ["backward"]),
@@ -74,42 +74,42 @@ X = torch.linspace(-1, 1, 60).view(1, 3, 20)
 
 
 class Case:
-    """A call, and what it runs of a backend "probe" that passes everything on to "cpu"."""
+    """A call, and the functions it runs of "probe", a backend that calls "cpu"."""
 
-    def __init__(self, name: str, ran: list[str]) -> None:
+    def __init__(self, name: str, log: list[str]) -> None:
         self.operation, self.call, self.forward, self.backward = CALLS[name]
-        self.ran = ran
+        self.log = log
 
-    def seen(self) -> list[str]:
-        seen = self.ran.copy()
-        self.ran.clear()
-        return seen
+    def pop_log(self) -> list[str]:
+        names = self.log.copy()
+        self.log.clear()
+        return names
 
 
 @pytest.fixture(params=list(CALLS))
 def case(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Case]:
-    ran: list[str] = []
-    case = Case(request.param, ran)
+    log: list[str] = []
+    case = Case(request.param, log)
     cpu = import_module(f"evenfall_kernels.ops.{case.operation}.cpu")
 
-    def passed_on(name: str) -> Callable[..., Any]:
+    def logger(name: str) -> Callable[..., Any]:
         def function(*arguments: Any) -> Any:
-            ran.append(name)
+            log.append(name)
             return getattr(cpu, name)(*arguments)
 
         return function
 
     probe = ModuleType("probe_of_a_test")
-    probe.__dict__.update({name: passed_on(name) for name in FUNCTIONS if hasattr(cpu, name)})
+    probe.__dict__.update({name: logger(name) for name in FUNCTIONS if hasattr(cpu, name)})
     if hasattr(cpu, "CHUNK"):
         probe.__dict__["CHUNK"] = cpu.CHUNK
     monkeypatch.setitem(sys.modules, probe.__name__, probe)
     registry.kernels.names()  # loads the plugins
     owner = Owner("probe")
-    about = {"devices": ("cpu",), "dtypes": ("float32",), "priority": -1, "slow": False}
+    options = {"devices": ("cpu",), "dtypes": ("float32",), "priority": -1, "slow": False}
     registry.kernels.add(
         f"{case.operation}/probe", probe.__name__, owner,
-        operation=case.operation, backend="probe", **about,
+        operation=case.operation, backend="probe", **options,
     )  # fmt: skip
     torch._dynamo.reset()
     yield case
@@ -127,15 +127,15 @@ def test_backward_runs_where_forward_ran(case: Case, run: Callable[..., Any]) ->
     x, other = (X.clone().requires_grad_() for _ in range(2))
     with use_backend("probe", case.operation):
         y = case.call(x)
-        assert case.seen() == case.forward
+        assert case.pop_log() == case.forward
         with use_backend("cpu"):
-            elsewhere = case.call(other)
-    assert case.seen() == []
+            cpu_result = case.call(other)
+    assert case.pop_log() == []
     run(y.sum().backward)
-    assert case.seen() == case.backward
+    assert case.pop_log() == case.backward
     with use_backend("probe", case.operation):
-        run(elsewhere.sum().backward)
-    assert case.seen() == []
+        run(cpu_result.sum().backward)
+    assert case.pop_log() == []
     torch.testing.assert_close(x.grad, other.grad, rtol=0, atol=0)
 
 
@@ -149,77 +149,77 @@ def test_a_compiled_graph_keeps_its_backend(case: Case, grad: bool) -> None:
         if grad:
             y.sum().backward()
         torch.testing.assert_close(y, case.call(x))
-        return case.seen()
+        return case.pop_log()
 
     traced = torch.compile(lambda x: case.call(x), backend="aot_eager", fullgraph=True)
     with use_backend("probe", case.operation):
         traced(x)
-    case.seen()
+    case.pop_log()
     backward = case.backward if grad else []
     assert run(traced) == forward + backward
     with use_backend("cpu", case.operation):
         assert run(traced) == forward + backward
 
     torch._dynamo.reset()
-    untouched = torch.compile(lambda x: case.call(x), backend="aot_eager", fullgraph=True)
-    untouched(x)
+    cpu_graph = torch.compile(lambda x: case.call(x), backend="aot_eager", fullgraph=True)
+    cpu_graph(x)
     with use_backend("probe", case.operation):
-        y = untouched(x)
+        y = cpu_graph(x)
         if grad:
             y.sum().backward()
-        assert case.seen() == []
+        assert case.pop_log() == []
 
 
-RECORDERS: dict[str, Callable[[Any], Any]] = {
+TRACERS: dict[str, Callable[[Any], Any]] = {
     "make_fx": lambda f: make_fx(f)(X),
     "jit": lambda f: torch.jit.trace(f, X, check_trace=False),
 }
 
 
-@pytest.mark.parametrize("recorder", list(RECORDERS))
-def test_a_recorded_graph_keeps_its_backend(case: Case, recorder: str) -> None:
-    unrolled = recorder == "jit" and case.operation == "egru_scan"  # its reference, see run.py
-    want = [] if unrolled else case.forward or ["step"]
+@pytest.mark.parametrize("tracer", list(TRACERS))
+def test_a_traced_graph_keeps_its_backend(case: Case, tracer: str) -> None:
+    unrolls = tracer == "jit" and case.operation == "egru_scan"  # the reference, see run.py
+    want = [] if unrolls else case.forward or ["step"]
     with torch.no_grad(), use_backend("probe", case.operation):
-        traced = RECORDERS[recorder](case.call)
-    case.seen()
+        traced = TRACERS[tracer](case.call)
+    case.pop_log()
     with torch.no_grad():
         traced(X)
-        assert case.seen() == want
+        assert case.pop_log() == want
         with use_backend("cpu"):
             traced(X)
-    assert case.seen() == want
+    assert case.pop_log() == want
 
 
 @pytest.mark.parametrize("grad", [True, False])
-def test_a_call_asks_once(case: Case, grad: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
+def test_a_call_selects_once(case: Case, grad: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    selections: list[str] = []
 
-    def select(operation: str, **about: Any) -> Any:
-        asked.append(operation)
-        return chosen(operation, **about)
+    def select(operation: str, **options: Any) -> Any:
+        selections.append(operation)
+        return original(operation, **options)
 
-    chosen = dispatch.select
+    original = dispatch.select
     monkeypatch.setattr(dispatch, "select", select)
     with torch.set_grad_enabled(grad):
         for x in (X, X * (X > 0.9), X[:, :1] * (X[:, :1] < -0.9)):
             if x.shape == X.shape or case.operation in ("egru_scan", "event_matmul"):
                 y = case.call(x.clone().requires_grad_(grad))
                 plain = grad and case.operation == "selective_state_update"
-                assert asked == ([] if plain else [case.operation])
+                assert selections == ([] if plain else [case.operation])
                 if grad:
                     y.sum().backward()
-                    assert len(asked) <= 1
-                asked.clear()
+                    assert len(selections) <= 1
+                selections.clear()
 
 
 @pytest.mark.parametrize("name", ["egru_scan", "selective_scan"])
-def test_a_graph_recorded_without_gradients_refuses_them(name: str) -> None:
-    """Its forward pass saves nothing: backward would read outside of its arrays."""
+def test_backward_of_a_graph_traced_without_gradients(name: str) -> None:
+    """Its forward pass saves nothing: backward would read out of bounds."""
     with torch.no_grad():
         traced = make_fx(CALLS[name][1])(X)
     x = X.clone().requires_grad_()
     y = traced(x)
     torch.testing.assert_close(y, CALLS[name][1](X))
-    with pytest.raises(BackendError, match=f"^{name}: the graph was recorded without gradients"):
+    with pytest.raises(BackendError, match=f"^{name}: the graph was traced without gradients"):
         y.sum().backward()

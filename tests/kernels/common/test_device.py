@@ -1,4 +1,4 @@
-"""Launches on the device of the tensors, without a second device at hand."""
+"""Triton launches use the device of the tensors; tested without a second device."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ def double(tensor: torch.Tensor, *, times: int = 2) -> object:
     return tensor.device, times
 
 
-def test_the_tensor_s_device_becomes_the_current_one() -> None:
+def test_the_device_of_the_tensor_becomes_the_current_device() -> None:
     second = SimpleNamespace(device=torch.device("cuda", 1))
     module = mock.Mock()
     module.device.side_effect = nullcontext
-    with mock.patch.object(torch, "get_device_module", return_value=module) as found:
+    with mock.patch.object(torch, "get_device_module", return_value=module) as get_module:
         assert double(second, times=3) == (second.device, 3)
-    found.assert_called_once_with(second.device)
+    get_module.assert_called_once_with(second.device)
     module.device.assert_called_once_with(second.device)
 
 
 def test_nothing_changes_on_the_cpu() -> None:
-    with mock.patch.object(torch, "get_device_module") as found:
+    with mock.patch.object(torch, "get_device_module") as get_module:
         assert double(torch.zeros(1)) == (torch.device("cpu"), 2)
-    found.assert_not_called()
+    get_module.assert_not_called()

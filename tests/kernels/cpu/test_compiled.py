@@ -1,4 +1,4 @@
-"""compiled: machine code on disk is as fresh as every source, and damage to it is mended."""
+"""compiled: machine code on disk is recompiled if a source changes or the file is damaged."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Fresh = Callable[[], tuple[int, int]]
 
 @pytest.fixture
 def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fresh]:
-    """What a fresh process gets of outer(0), and how often it took machine code from the disk."""
+    """Reload as in a new process: outer(0), and how many functions came from the disk."""
     kernels, plugin = tmp_path / "copy_of_kernels", tmp_path / "plugin_of_a_test"
     for folder in (kernels, kernels / "cpu", kernels / "ops", kernels / "ops" / "scan", plugin):
         folder.mkdir()
@@ -59,13 +59,13 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fresh]:
     forget()
 
 
-def test_a_change_in_any_operation_compiles_anew(fresh: Fresh, tmp_path: Path) -> None:
+def test_a_change_in_any_operation_recompiles(fresh: Fresh, tmp_path: Path) -> None:
     assert [fresh(), fresh()] == [(11, 0), (11, 1)]
     (tmp_path / "copy_of_kernels" / "ops" / "scan" / "part.py").write_text(PART.format(5))
     assert [fresh(), fresh()] == [(15, 0), (15, 1)]
 
 
-def test_a_change_in_the_function_s_own_package_compiles_anew(fresh: Fresh, tmp_path: Path) -> None:
+def test_a_change_in_the_package_of_the_function_recompiles(fresh: Fresh, tmp_path: Path) -> None:
     assert [fresh(), fresh()] == [(11, 0), (11, 1)]
     (tmp_path / "plugin_of_a_test" / "part.py").write_text(PART.format(50))
     assert [fresh(), fresh()] == [(51, 0), (51, 1)]
@@ -82,7 +82,7 @@ def test_a_change_in_the_function_s_own_package_compiles_anew(fresh: Fresh, tmp_
     ids=["empty", "truncated", "one bit", "text"],
 )
 @pytest.mark.filterwarnings("error")
-def test_a_damaged_file_is_made_anew(
+def test_a_damaged_file_is_replaced(
     fresh: Fresh, tmp_path: Path, damage: Callable[[bytes], bytes]
 ) -> None:
     assert fresh() == (11, 0)
@@ -92,27 +92,25 @@ def test_a_damaged_file_is_made_anew(
     assert [*tmp_path.rglob("*.nbc")] == [file]
 
 
-def test_an_entry_is_written_whole_or_not_at_all(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_entry_is_never_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     key = ("signature", "processor", "code")
     entries = Entries(tmp_path, "function", "stamp")
     entries.save(key, "old")
 
-    def breaks_off(path: Path, content: bytes) -> None:
+    def write_part(path: Path, content: bytes) -> None:
         with path.open("wb") as file:
             file.write(content[:10])
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", breaks_off)
+    monkeypatch.setattr(Path, "write_bytes", write_part)
     with pytest.raises(OSError, match="no space left"):
         entries.save(key, "new")
     assert entries.load(key) == "old"
     assert len([*tmp_path.iterdir()]) == 1
 
 
-def test_an_entry_is_that_of_its_key_and_stamp(tmp_path: Path) -> None:
-    """Another process may have written the file since: of other sources, or of other code."""
+def test_load_checks_key_and_stamp(tmp_path: Path) -> None:
+    """Another process can have replaced the file, from other sources or other code."""
     entries = Entries(tmp_path, "function", "stamp")
     entries.save(("signature", "processor", "code"), "machine code")
     assert entries.load(("signature", "processor", "other code")) is None
@@ -123,20 +121,20 @@ def test_an_entry_is_that_of_its_key_and_stamp(tmp_path: Path) -> None:
     assert entries.load(("signature", "processor", "code")) is None
 
 
-def test_runs_where_nothing_can_be_written(fresh: Fresh, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(self: Path, content: bytes) -> None:
+def test_runs_without_a_writable_folder(fresh: Fresh, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: Path, content: bytes) -> None:
         raise OSError("no space left on device")
 
-    with monkeypatch.context() as changed:
-        changed.setattr(Path, "write_bytes", full)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", fail)
         assert fresh() == (11, 0)
     monkeypatch.setattr(CompileResultCacheImpl, "_locator_classes", [])
     with pytest.raises(RuntimeError, match="no locator available"):
-        numba.njit(cache=True)(lambda x: x)  # what Numba itself does there
+        numba.njit(cache=True)(lambda x: x)  # Numba itself fails
     assert module.compiled()(lambda x: x + 1)(1) == 2
 
 
-def test_no_function_is_kept_in_another_way() -> None:
+def test_no_function_uses_another_cache() -> None:
     repository = Path(__file__).resolve().parents[3]
     sources = [*repository.glob("kernels/src/**/*.py"), *repository.glob("plugins/*/src/**/*.py")]
     others = [

@@ -1,4 +1,4 @@
-"""bfloat16 in memory against PyTorch's: every number read, the critical ones written."""
+"""bfloat16 in memory against PyTorch: all values when reading, the critical ones when writing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def copy_one_by_one(source: Any, target: Any) -> None:
         store_one(target, i, load_one(source, i))
 
 
-def narrowed(values: np.ndarray, copy: Any) -> torch.Tensor:
+def to_bfloat16(values: np.ndarray, copy: Any) -> torch.Tensor:
     halves = np.zeros(len(values), np.uint16)
     copy(values, halves)
     return torch.from_numpy(halves).view(torch.bfloat16)
@@ -45,11 +45,11 @@ def test_rounds_to_the_nearest_even() -> None:
     bits = torch.cat([exact, below, half, above])
     values = bits.view(torch.float32)
     for copy in (copy_by_lanes, copy_one_by_one):
-        got = narrowed(values.numpy(), copy)
+        got = to_bfloat16(values.numpy(), copy)
         torch.testing.assert_close(got, values.bfloat16(), rtol=0, atol=0, equal_nan=True)
 
 
 def test_no_nan_becomes_infinity() -> None:
     nan = torch.tensor([0x7F800001, 0x7FFFFFFF, 0x7FC00000] * 16, dtype=torch.int32)
     for copy in (copy_by_lanes, copy_one_by_one):
-        assert narrowed(nan.view(torch.float32).numpy(), copy).isnan().all()
+        assert to_bfloat16(nan.view(torch.float32).numpy(), copy).isnan().all()

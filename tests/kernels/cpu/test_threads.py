@@ -1,4 +1,4 @@
-"""run_split: every part once, on PyTorch's threads or Python's, errors handed on."""
+"""run_split: each part runs once, on PyTorch's threads or Python's; errors are raised again."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ def pool(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     if request.param == "python":
         monkeypatch.setattr(threads, "_process", -1)  # as in a forked process
     elif threads._openmp() is None:
-        pytest.skip("PyTorch brings no OpenMP runtime along that can be called")
+        pytest.skip("PyTorch has no GNU OpenMP runtime here")
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     return str(request.param)
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 100])
 def test_every_index_comes_once(size: int) -> None:
-    seen: list[int] = []
-    threads.run_split(lambda start, stop: seen.extend(range(start, stop)), size, 10**9)
-    assert sorted(seen) == list(range(size))
+    indices: list[int] = []
+    threads.run_split(lambda start, stop: indices.extend(range(start, stop)), size, 10**9)
+    assert sorted(indices) == list(range(size))
 
 
 def test_little_work_stays_in_this_thread() -> None:
@@ -40,9 +40,9 @@ def test_little_work_stays_in_this_thread() -> None:
 
 
 def test_parts_run_at_the_same_time() -> None:
-    together = threading.Barrier(3, timeout=3600)  # broken unless all three arrive
-    threads.run_split(lambda start, stop: together.wait() and None, 3, 10**9)
-    assert not together.broken
+    barrier = threading.Barrier(3, timeout=3600)  # broken unless all three arrive
+    threads.run_split(lambda start, stop: barrier.wait() and None, 3, 10**9)
+    assert not barrier.broken
 
 
 def test_an_error_reaches_the_caller() -> None:
@@ -52,9 +52,9 @@ def test_an_error_reaches_the_caller() -> None:
 
     with pytest.raises(KeyError, match="part from"):
         threads.run_split(fill, 3, 10**9)
-    seen: list[int] = []
-    threads.run_split(lambda start, stop: seen.append(start), 3, 10**9)
-    assert sorted(seen) == [0, 1, 2]
+    starts: list[int] = []
+    threads.run_split(lambda start, stop: starts.append(start), 3, 10**9)
+    assert sorted(starts) == [0, 1, 2]
 
 
 def test_several_callers_at_once() -> None:
@@ -84,7 +84,7 @@ def test_pools_survive_a_fork() -> None:
     threads.run_split(lambda start, stop: None, 3, 10**9)
     child = os.fork()
     if child == 0:
-        seen: list[int] = []
-        threads.run_split(lambda start, stop: seen.append(start), 3, 10**9)
-        os._exit(0 if sorted(seen) == [0, 1, 2] else 1)
+        starts: list[int] = []
+        threads.run_split(lambda start, stop: starts.append(start), 3, 10**9)
+        os._exit(0 if sorted(starts) == [0, 1, 2] else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -1,4 +1,4 @@
-"""What the folders of the operations import, and how they are imported."""
+"""Imports of the operations, and how a backend is imported."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_the_package_of_operations_is_empty() -> None:
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_a_backend_is_imported_by_its_path(operation: str) -> None:
-    """The public function bears the name of its folder, and must not hide it."""
+    """The public function has the name of its folder and must not hide the folder."""
     names: dict[str, object] = {}
     exec(f"import evenfall_kernels.ops.{operation}.cpu as cpu", names)
     exec(f"from evenfall_kernels import {operation}", names)
@@ -30,13 +30,13 @@ def test_a_backend_is_imported_by_its_path(operation: str) -> None:
 
 
 def _imports(file: Path) -> set[str]:
-    found: set[str] = set()
+    modules: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name.partition(".")[0] for alias in node.names}
+            modules |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            found.add("." * node.level + str(node.module or "").partition(".")[0])
-    return found - {"__future__", "dataclasses", "typing"}
+            modules.add("." * node.level + str(node.module or "").partition(".")[0])
+    return modules - {"__future__", "dataclasses", "typing"}
 
 
 @pytest.mark.parametrize(
@@ -48,8 +48,6 @@ def _imports(file: Path) -> set[str]:
         ("reference", set()),
     ],
 )
-def test_what_travels_with_a_published_model_needs_torch_alone(
-    name: str, siblings: set[str]
-) -> None:
-    """A published folder holds these files, and a run.py of its own."""
+def test_files_of_published_models_need_torch_alone(name: str, siblings: set[str]) -> None:
+    """A published folder contains these files and its own run.py."""
     assert _imports(FOLDER / "egru_scan" / f"{name}.py") == {"torch", *siblings}

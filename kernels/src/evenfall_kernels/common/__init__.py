@@ -1,1 +1,1 @@
-"""What all backends share: dispatch, packed sequences, dense products, gradients, devices."""
+"""Shared by all backends: dispatch, packed sequences, dense products, gradients, devices."""

@@ -1,7 +1,7 @@
-"""Dense products that PyTorch's CPU path leaves slow: float32 through oneDNN instead of MKL.
+"""Faster float32 matrix products on the CPU: oneDNN instead of MKL.
 
-torch.mm sends float32 to MKL, which runs without AVX-512 on processors of other makers; oneDNN,
-which PyTorch also carries, does not. Where oneDNN is missing everything falls back to torch.mm.
+torch.mm passes float32 to MKL, which uses AVX-512 on Intel processors only. oneDNN, also part of
+PyTorch, uses it on all. Without oneDNN, everything falls back to torch.mm.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .dispatch import is_unwatched
+from .dispatch import is_plain_eager
 
-_ENOUGH_ROWS = 32  # in all; fewer do not repay laying the matrix out
+_MIN_ROWS = 32  # in total; with fewer, reordering the matrix costs more than it saves
 
 
 def has_onednn() -> bool:
@@ -24,18 +24,18 @@ def has_onednn() -> bool:
 
 
 class DenseProduct:
-    """a @ matrix for many a in turn; the matrix is laid out once.
+    """a @ matrix for many a; the matrix is reordered for oneDNN once.
 
     Args:
         matrix: (K, N).
-        rows: how many rows all the a will have together.
+        rows: total number of rows of all a.
     """
 
     def __init__(self, matrix: Tensor, rows: int) -> None:
         self.matrix = matrix
         self.packed: Tensor | None = None
-        fits = rows >= _ENOUGH_ROWS and matrix.is_cpu and matrix.dtype == torch.float32
-        if fits and matrix.numel() > 0 and has_onednn():
+        fast = rows >= _MIN_ROWS and matrix.is_cpu and matrix.dtype == torch.float32
+        if fast and matrix.numel() > 0 and has_onednn():
             self.packed = matrix.detach().t().contiguous().to_mkldnn()
 
     def __call__(self, a: Tensor) -> Tensor:
@@ -73,10 +73,13 @@ class _Linear(torch.autograd.Function):
 
 
 def linear(x: Tensor, matrix: Tensor, bias: Tensor) -> Tensor:
-    """x @ matrix + bias, (M, K) and (K, N) -> (M, N); differentiable once in float32 on the CPU."""
-    low = torch.is_autocast_enabled(x.device.type)
-    fits = x.is_cpu and x.dtype == torch.float32 and not low
-    if not (fits and is_unwatched((x, matrix, bias))):
+    """x @ matrix + bias, (M, K) and (K, N) -> (M, N).
+
+    In float32 on the CPU it has first derivatives only.
+    """
+    autocast = torch.is_autocast_enabled(x.device.type)
+    fast = x.is_cpu and x.dtype == torch.float32 and not autocast
+    if not (fast and is_plain_eager((x, matrix, bias))):
         return F.linear(x, matrix.t(), bias)
-    # Setting up autograd's function takes as long as the product of one row.
+    # Calling an autograd.Function takes as long as the product of one row.
     return _Linear.apply(x, matrix, bias) if torch.is_grad_enabled() else _affine(x, matrix, bias)

@@ -1,29 +1,30 @@
-"""What launches of Triton kernels have in common."""
+"""Launch Triton kernels on the device of their arguments."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 
 Parameters = ParamSpec("Parameters")
-Returned = TypeVar("Returned")
+Result = TypeVar("Result")
 
 
-def on_its_device(function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
-    """`function` with the device of its first argument, a tensor, as the current one.
+def on_its_device(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """Run `function` with the device of its first argument, a tensor, as the current device.
 
-    Triton launches on the current device, whatever device the arguments are on.
+    Triton launches on the current device, not on that of the arguments.
     """
 
     @wraps(function)
-    def guarded(*args: Parameters.args, **keywords: Parameters.kwargs) -> Returned:
-        device: torch.device = args[0].device  # type: ignore[attr-defined]
-        if device.index is None:  # the CPU, where Triton is interpreted
+    def wrapper(*args: Parameters.args, **keywords: Parameters.kwargs) -> Result:
+        tensor: Any = args[0]
+        device: torch.device = tensor.device
+        if device.index is None:  # the CPU: Triton's interpreter
             return function(*args, **keywords)
         with torch.get_device_module(device).device(device):
             return function(*args, **keywords)
 
-    return guarded
+    return wrapper

@@ -1,4 +1,4 @@
-"""Gradients of a function within a custom operator, where autograd records nothing."""
+"""Gradients of a function inside a custom operator, where autograd is off."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import torch
 from torch import Tensor
 
 
-def pull_back(
+def input_gradients(
     function: Callable[..., tuple[Tensor, ...]],
     inputs: Sequence[Tensor | None],
     gradients: tuple[Tensor, ...],
 ) -> list[Tensor | None]:
-    """Gradients of `inputs`, None for an absent one, from those of function(*inputs)."""
+    """Gradients of `inputs` from the gradients of function(*inputs); None for an input of None."""
 
-    def of_present(*present: Tensor) -> Any:
-        given = iter(present)
-        return function(*(None if t is None else next(given) for t in inputs))
+    def call(*tensors: Tensor) -> Any:
+        remaining = iter(tensors)
+        return function(*(None if t is None else next(remaining) for t in inputs))
 
-    _, pull = torch.func.vjp(of_present, *(t for t in inputs if t is not None))
-    found = iter(pull(gradients))
-    return [None if t is None else next(found) for t in inputs]
+    _, vjp = torch.func.vjp(call, *(t for t in inputs if t is not None))
+    results = iter(vjp(gradients))
+    return [None if t is None else next(results) for t in inputs]

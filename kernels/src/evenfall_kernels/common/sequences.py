@@ -1,6 +1,8 @@
-"""Packed sequences laid end to end along the last axis of a (1, D, L) signal."""
+"""Check cu_seqlens, the bounds of sequences packed end to end in a (1, D, L) signal."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -11,12 +13,13 @@ _INTEGERS = (torch.int32, torch.int64)
 
 
 def check_cu_seqlens(cu_seqlens: Tensor, signal: Tensor, name: str) -> None:
-    """Kind, shape and device, of a signal that the message calls `name`; and where they can be
-    read, the values.
+    """Check dtype, shape and device, and the values where reading them is free.
+
+    `name` is the argument name of `signal` in messages.
 
     Raises:
-        TypeError: not a tensor of int32 or int64.
-        ValueError: a batch of more than one, or a shape, device or value that does not fit.
+        TypeError: cu_seqlens is not an int32 or int64 tensor.
+        ValueError: the batch is not 1, or the shape, device or values of cu_seqlens are wrong.
     """
     if not isinstance(cu_seqlens, Tensor) or cu_seqlens.dtype not in _INTEGERS:
         got = cu_seqlens.dtype if isinstance(cu_seqlens, Tensor) else type(cu_seqlens).__name__
@@ -25,7 +28,9 @@ def check_cu_seqlens(cu_seqlens: Tensor, signal: Tensor, name: str) -> None:
         got = tuple(signal.shape)
         raise ValueError(f"cu_seqlens needs {name} of shape (1, channels, length), got {got}")
     if cu_seqlens.dim() != 1 or cu_seqlens.numel() < 1:
-        raise ValueError(f"cu_seqlens must be 1-D, not empty, got {tuple(cu_seqlens.shape)}")
+        raise ValueError(
+            f"cu_seqlens must be 1-D and not empty, got shape {tuple(cu_seqlens.shape)}"
+        )
     if cu_seqlens.device.type not in ("cpu", signal.device.type):
         raise ValueError(f"cu_seqlens is on {cu_seqlens.device}, but {name} is on {signal.device}")
     if can_be_read(cu_seqlens):
@@ -33,15 +38,15 @@ def check_cu_seqlens(cu_seqlens: Tensor, signal: Tensor, name: str) -> None:
 
 
 def sequence_ends(cu_seqlens: Tensor, length: int) -> list[int]:
-    """The values, checked: a loop that trusted them could write outside of its arrays.
+    """The values of cu_seqlens, checked: with wrong ones a loop could write outside its arrays.
 
     Raises:
-        ValueError: they do not start at 0, fall, or do not end at `length`.
+        ValueError: they do not start at 0, decrease, or do not end at `length`.
     """
     ends: list[int] = cu_seqlens.tolist()
-    falls = any(b < a for a, b in zip(ends, ends[1:], strict=False))
-    if ends[0] != 0 or ends[-1] != length or falls:
+    if ends[0] != 0 or ends[-1] != length or any(b < a for a, b in pairwise(ends)):
+        got = ends if len(ends) <= 8 else f"{ends[:3]} ... {ends[-3:]}"
         raise ValueError(
-            f"cu_seqlens must start at 0, never fall and end at the length, {length}, got {ends}"
+            f"cu_seqlens must start at 0, not decrease, and end at the length {length}, got {got}"
         )
     return ends

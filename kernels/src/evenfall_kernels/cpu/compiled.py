@@ -1,8 +1,8 @@
-"""Numba functions whose machine code is kept on disk, for as long as no source here changes.
+"""Numba functions with machine code cached on disk until a source of their packages changes.
 
-Numba itself looks at the file of the function alone and would keep machine code whose inlined
-parts, of another file, have changed since. And it refuses to define a function to be kept where no
-folder can be written to; here the function is then compiled anew in each process.
+Numba's own cache checks only the function's file. It would keep machine code although an inlined
+function of another file has changed. Numba also refuses to define a cached function if no cache
+folder is writable; here each process then compiles the function.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,22 +22,20 @@ from numba.core.caching import FunctionCache
 
 from .entries import Entries
 
-_KERNELS = Path(__file__).parents[1]  # evenfall_kernels, whose functions other packages inline
+_KERNELS = Path(__file__).parents[1]  # evenfall_kernels: other packages inline its functions
 
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """As numba.njit(error_model="numpy", nogil=True, cache=True, **options).
+    """Like numba.njit(error_model="numpy", nogil=True, cache=True, **options).
 
-    The machine code is compiled anew when a source of evenfall_kernels or of the function's own
-    package changes, and when its file on disk is damaged.
+    The function is recompiled if a source of evenfall_kernels or of the function's own package has
+    changed, or if its cache file is damaged.
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
         dispatcher = njit(error_model="numpy", nogil=True, **options)(function)
-        try:
+        with suppress(RuntimeError):  # "no locator available": no cache folder is writable
             dispatcher._cache = _Cache(function)
-        except RuntimeError:  # "no locator available": no folder of Numba's can be written to
-            pass
         return dispatcher
 
     return decorate
@@ -54,18 +53,16 @@ class _Cache(FunctionCache):
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
             return super().load_overload(sig, target_context)
-        except Exception:  # a damaged file can raise anything; None: compile, and write it again
+        except Exception:  # a damaged file can raise anything; None means: compile and save again
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        try:
+        with suppress(OSError):  # the folder is gone or full: this process keeps the code
             super().save_overload(sig, data)
-        except OSError:  # the folder has gone or is full: the code stays in this process
-            pass
 
 
 def _packages(function: Callable[..., Any]) -> list[Path]:
-    """The folders of evenfall_kernels and of the outermost package that holds the function."""
+    """The folders of evenfall_kernels and of the function's top-level package."""
     own, file = _KERNELS, Path(inspect.getfile(function))
     for folder in file.parents if file.is_file() else ():
         if not (folder / "__init__.py").is_file():
@@ -76,7 +73,7 @@ def _packages(function: Callable[..., Any]) -> list[Path]:
 
 @cache
 def _digest(folder: Path) -> str:
-    """One digest of all sources in a folder."""
+    """One digest of all Python sources in a folder."""
     digest = hashlib.sha256()
     for file in sorted(folder.rglob("*.py")):
         digest.update(str(file.relative_to(folder)).encode())

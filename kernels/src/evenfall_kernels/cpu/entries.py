@@ -1,9 +1,9 @@
-"""Machine code on disk: a file for each signature of a function, whole or not at all.
+"""Cached machine code: one file per signature of a function, never half-written.
 
-Numba's own files can be truncated, and its numbered ones let two processes that compile at once
-write the code of one signature under the number of another. Here a file holds the digest of what
-follows, and then everything that must fit: the stamp of the sources and Numba's key. A file is
-written aside and renamed, so that a process reads the old code or the new.
+Numba's own cache files can be truncated. They are also numbered, so two processes that compile at
+the same time can save one signature's code under the number of another. Here a file contains a
+digest of its content, the stamp of the sources and Numba's key, and all three are checked. A file
+is written under another name and renamed, so a process reads either the old code or the new.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ _DIGEST = hashlib.sha256().digest_size
 
 
 class Entries:
-    """The machine code of one function; has the methods of Numba's IndexDataCacheFile.
+    """The machine code of one function, with the methods of Numba's IndexDataCacheFile.
 
     Args:
-        folder: where the files lie.
-        base: the beginning of their names, one for each function.
-        stamp: what the code depends on beside Numba's key; another stamp means other code.
+        folder: the cache folder.
+        base: the prefix of the file names, unique to the function.
+        stamp: what the code depends on besides Numba's key. A file with another stamp is ignored.
     """
 
     def __init__(self, folder: Path, base: str, stamp: object) -> None:
         self._folder, self._base, self._stamp = folder, base, stamp
 
     def load(self, key: Any) -> Any:
-        """What was saved with this key and stamp; None where there is no such file.
+        """The data saved with this key and stamp; None if there is none.
 
         Raises:
             ValueError: the file is damaged.
@@ -44,21 +44,21 @@ class Entries:
         content = file.read_bytes()
         if hashlib.sha256(content[_DIGEST:]).digest() != content[:_DIGEST]:
             raise ValueError(f"{file} is damaged")
-        stamp, found, data = pickle.loads(content[_DIGEST:])
-        return data if (stamp, found) == (self._stamp, key) else None
+        stamp, saved_key, data = pickle.loads(content[_DIGEST:])
+        return data if (stamp, saved_key) == (self._stamp, key) else None
 
     def save(self, key: Any, data: Any) -> None:
-        """Write a file, in place of an earlier one of the same signature.
+        """Write the file of this signature, replacing an earlier one.
 
         Raises:
-            OSError: the folder cannot be written to.
+            OSError: the folder is not writable.
         """
         content = dumps((self._stamp, key, data))
         with file_aside(self._file(key)) as aside:
             aside.write_bytes(hashlib.sha256(content).digest() + content)
 
     def flush(self) -> None:
-        """Remove the files of this function."""
+        """Delete the files of this function."""
         for file in self._folder.glob(f"{self._base}.*.nbc"):
             file.unlink(missing_ok=True)
 

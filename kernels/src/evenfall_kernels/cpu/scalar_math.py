@@ -1,8 +1,8 @@
-"""A single precision exp for Numba loops that LLVM turns into vector instructions.
+"""A float32 exp for Numba loops that LLVM vectorises.
 
 exp is 2^n times a polynomial (degree 6 Taylor series in the reduced argument, relative error below
-3e-7); NaN passes through. A loop must touch few arrays, so that the compiler can prove at run time
-that they do not overlap: one loop over a dozen arrays stays scalar.
+3e-7). NaN gives NaN. A loop must use few arrays, so that the compiled code can check that they do
+not overlap: LLVM leaves a loop over a dozen arrays scalar.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba import int32, njit, types
 from numba.extending import intrinsic
 
-# without reassoc: it would fold the rounding by a large constant into nothing
+# without reassoc, which would remove the rounding by a large constant
 FAST = {"contract", "nsz", "arcp"}
 _LOG2_E = np.float32(1.4426950408889634)
 _LN_2 = np.float32(0.6931471805599453)
@@ -22,7 +22,7 @@ _ROUNDER = np.float32(12582912.0)  # 1.5 * 2^23
 _C2, _C3, _C4 = np.float32(1 / 2), np.float32(1 / 6), np.float32(1 / 24)
 _C5, _C6 = np.float32(1 / 120), np.float32(1 / 720)
 _ONE = np.float32(1)
-_LOW, _HIGH = np.float32(-88.1), np.float32(89.0)  # here 2^n is 0, and infinite
+_LOW, _HIGH = np.float32(-88.1), np.float32(89.0)  # 2^n is 0 at _LOW and infinite at _HIGH
 
 
 @intrinsic
@@ -36,7 +36,7 @@ def bits_to_float(typing_context: Any, bits: Any) -> Any:
 
 
 @njit(fastmath=FAST, error_model="numpy", inline="always")
-def exp(x: float) -> float:
+def exp(x: np.float32) -> np.float32:
     """e^x in float32, 0 below -87.7 and infinite above 88.4."""
     x = _LOW if x < _LOW else x
     x = _HIGH if x > _HIGH else x

@@ -1,9 +1,9 @@
-"""Sixteen float32 side by side as one value inside Numba loops.
+"""`Lanes`: a vector of sixteen float32 as one value in Numba loops.
 
-LLVM vectorises a plain loop only if it can prove that its arrays do not overlap, and a kernel over
-a dozen arrays stays scalar. Here the vector is a type of its own, `Lanes`: +, -, *, / work on
-Lanes and on Lanes with a float32; on a machine with narrower registers LLVM takes several of them.
-Arrays have the shape (rows, 16), float32, C-contiguous; bounds are not checked.
+LLVM vectorises a plain loop only if it can prove that its arrays do not overlap. It leaves a kernel
+over a dozen arrays scalar. `Lanes` is a vector type of its own: +, -, *, / take two Lanes, or Lanes
+and a float32. On a machine with narrower registers LLVM uses several of them. Arrays have shape
+(rows, 16), dtype float32, and are C-contiguous. Bounds are not checked.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _VECTOR, _BITS = ir.VectorType(_FLOAT, WIDTH), ir.VectorType(_WORD, WIDTH)
 
 
 class LanesType(types.Type):
-    """Numba's type of a value of sixteen float32."""
+    """The Numba type of a vector of sixteen float32."""
 
     def __init__(self) -> None:
         super().__init__(name="Lanes")
@@ -66,7 +66,7 @@ def store(typing_context: Any, array: Any, row: Any, value: Any) -> Any:
 
 
 @intrinsic
-def spread(typing_context: Any, value: Any) -> Any:
+def broadcast(typing_context: Any, value: Any) -> Any:
     """Sixteen copies of a float32."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -79,7 +79,7 @@ def spread(typing_context: Any, value: Any) -> Any:
 
 @intrinsic
 def where_less(typing_context: Any, a: Any, b: Any, then: Any, other: Any) -> Any:
-    """then where a < b, else other; a NaN compares as not less."""
+    """then where a < b, else other; with NaN a < b is false."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.select(builder.fcmp_ordered("<", args[0], args[1]), args[2], args[3])
@@ -89,7 +89,7 @@ def where_less(typing_context: Any, a: Any, b: Any, then: Any, other: Any) -> An
 
 @intrinsic
 def add_to_exponent(typing_context: Any, value: Any, rounder: Any) -> Any:
-    """value * 2^n, where rounder is 1.5 * 2^23 + n: n stands in its last bits."""
+    """value * 2^n, where rounder is 1.5 * 2^23 + n, which has n in its last bits."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         value, rounder = (builder.bitcast(arg, _BITS) for arg in args)
@@ -101,14 +101,14 @@ def add_to_exponent(typing_context: Any, value: Any, rounder: Any) -> Any:
 
 @intrinsic
 def total(typing_context: Any, value: Any) -> Any:
-    """The sum of the sixteen, by halves."""
+    """The sum of the sixteen values, added pairwise."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         value = args[0]
         for half in (8, 4, 2, 1):
             order = [(i + half) % WIDTH for i in range(WIDTH)]
-            turned = builder.shuffle_vector(value, value, ir.Constant(_BITS, order))
-            value = builder.fadd(value, turned)
+            rotation = builder.shuffle_vector(value, value, ir.Constant(_BITS, order))
+            value = builder.fadd(value, rotation)
         return builder.extract_element(value, _WORD(0))
 
     return types.float32(lanes), generate
@@ -116,20 +116,20 @@ def total(typing_context: Any, value: Any) -> Any:
 
 def _define(operation: Callable[..., Any], instruction: str) -> None:
     @intrinsic
-    def both(typing_context: Any, a: Any, b: Any) -> Any:
+    def compute(typing_context: Any, a: Any, b: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             return getattr(builder, instruction)(*args, flags=("contract", "nsz"))
 
         return lanes(lanes, lanes), generate
 
     @overload(operation, strict=False)
-    def choose(a: Any, b: Any) -> Any:
+    def implement(a: Any, b: Any) -> Any:
         if a is lanes and b is lanes:
-            return lambda a, b: both(a, b)
+            return lambda a, b: compute(a, b)
         if a is lanes and isinstance(b, types.Float):
-            return lambda a, b: both(a, spread(b))
+            return lambda a, b: compute(a, broadcast(b))
         if b is lanes and isinstance(a, types.Float):
-            return lambda a, b: both(spread(a), b)
+            return lambda a, b: compute(broadcast(a), b)
         return None
 
 

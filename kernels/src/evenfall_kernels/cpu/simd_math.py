@@ -1,7 +1,7 @@
 """Elementary functions of Lanes: exp2, softplus, sigmoid, the ZOH factor.
 
-Relative errors stay below 2e-7 for results of at least 2^-126. exp2(0) is exactly 1, so that a step
-of 0 leaves the state as it was. The polynomials are minimax fits on the reduced argument.
+Relative errors are below 2e-7 for results of at least 2^-126. exp2(0) is exactly 1, so a step of 0
+leaves the state unchanged. The polynomials are minimax fits on the reduced argument.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from .simd import add_to_exponent, spread, where_less
+from .simd import add_to_exponent, broadcast, where_less
 
-_ROUNDER = np.float32(12582912.0)  # 1.5 * 2^23: adding it rounds to a whole number
-_LOW, _HIGH = np.float32(-127.0), np.float32(128.0)  # here the result is 0, and infinite
+_ROUNDER = np.float32(12582912.0)  # 1.5 * 2^23: adding it rounds to an integer
+_LOW, _HIGH = np.float32(-127.0), np.float32(128.0)  # 2^x is 0 at _LOW and infinite at _HIGH
 _LOG2_E = np.float32(1.4426950408889634)
 _ZERO, _HALF, _ONE, _TWO = np.float32(0), np.float32(0.5), np.float32(1), np.float32(2)
 _E1, _E2, _E3 = np.float32(0.69314698), np.float32(0.24022242), np.float32(0.055507337)
@@ -30,8 +30,8 @@ _Q4, _Q5 = np.float32(1 / 144), np.float32(1 / 840)
 
 @njit(error_model="numpy", nogil=True)
 def exp2(x: Any) -> Any:
-    """2^x, 0 from -127 downwards and infinite from 128 upwards."""
-    low, high = spread(_LOW), spread(_HIGH)
+    """2^x; 0 for x <= -127 and infinite for x >= 128."""
+    low, high = broadcast(_LOW), broadcast(_HIGH)
     x = where_less(x, low, low, x)
     x = where_less(high, x, high, x)
     rounder = x + _ROUNDER
@@ -49,7 +49,7 @@ def sigmoid(x: Any) -> Any:
 @njit(error_model="numpy", nogil=True)
 def softplus(x: Any) -> Any:
     """log(1 + e^x) = max(x, 0) + 2 atanh(e / (2 + e)) with e = e^-|x|."""
-    zero = spread(_ZERO)
+    zero = broadcast(_ZERO)
     e = exp2(where_less(zero, x, zero - x, x) * _LOG2_E)
     s = e / (_TWO + e)
     square = s * s
@@ -59,19 +59,19 @@ def softplus(x: Any) -> Any:
 
 @njit(error_model="numpy", nogil=True)
 def zoh_factor(t: Any, rate: Any, power: Any) -> Any:
-    """(e^(t rate) - 1) / rate for power = e^(t rate), and t where t rate vanishes."""
+    """(e^(t rate) - 1) / rate, given power = e^(t rate); t where t rate is 0."""
     x = t * rate
     near = t * (_ONE + x * (_HALF + x * (_P3 + x * (_P4 + x * (_P5 + x * _P6)))))
-    small = where_less(x * x, spread(_SMALL * _SMALL), spread(_ONE), spread(_ZERO))
-    safe = where_less(spread(_HALF), small, spread(_ONE), rate)
-    return where_less(spread(_HALF), small, near, (power - _ONE) / safe)
+    small = where_less(x * x, broadcast(_SMALL * _SMALL), broadcast(_ONE), broadcast(_ZERO))
+    safe = where_less(broadcast(_HALF), small, broadcast(_ONE), rate)
+    return where_less(broadcast(_HALF), small, near, (power - _ONE) / safe)
 
 
 @njit(error_model="numpy", nogil=True)
 def zoh_rate_derivative(t: Any, rate: Any, power: Any, factor: Any) -> Any:
-    """The derivative of the ZOH factor by the rate: (t e^(t rate) - factor) / rate."""
+    """The derivative of the ZOH factor with respect to the rate: (t power - factor) / rate."""
     x = t * rate
     near = t * t * (_HALF + x * (_Q1 + x * (_Q2 + x * (_Q3 + x * (_Q4 + x * _Q5)))))
-    small = where_less(x * x, spread(_SMALL * _SMALL), spread(_ONE), spread(_ZERO))
-    safe = where_less(spread(_HALF), small, spread(_ONE), rate)
-    return where_less(spread(_HALF), small, near, (t * power - factor) / safe)
+    small = where_less(x * x, broadcast(_SMALL * _SMALL), broadcast(_ONE), broadcast(_ZERO))
+    safe = where_less(broadcast(_HALF), small, broadcast(_ONE), rate)
+    return where_less(broadcast(_HALF), small, near, (t * power - factor) / safe)

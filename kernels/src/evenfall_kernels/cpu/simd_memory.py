@@ -1,7 +1,7 @@
-"""Sixteen numbers of flat memory as Lanes: neighbours, blocks to transpose, lines to fetch ahead.
+"""Lanes in flat memory: load, store, transpose 16 x 16 blocks, prefetch cache lines.
 
-Memory is float32, or the bits of bfloat16 as uint16 (the upper half of a float32), which is widened
-when read and rounded to the nearest even number when written. Bounds are not checked.
+Memory is float32, or bfloat16 as uint16 (the upper half of a float32). bfloat16 is widened when
+read and rounded to nearest even when written. Bounds are not checked.
 """
 
 from __future__ import annotations
@@ -19,68 +19,68 @@ _VECTOR, _BITS = ir.VectorType(_FLOAT, WIDTH), ir.VectorType(_WORD, WIDTH)
 _HALVES = ir.VectorType(_HALF, WIDTH)
 
 
-def _same(kind: Any, number: int) -> Any:
-    """The constant, in each place of a vector."""
+def _constant(kind: Any, number: int) -> Any:
+    """A constant; in every place if `kind` is a vector."""
     return ir.Constant(kind, [number] * WIDTH if isinstance(kind, ir.VectorType) else number)
 
 
 def _widen(builder: Any, halves: Any, word: Any, real: Any) -> Any:
-    return builder.bitcast(builder.shl(builder.zext(halves, word), _same(word, 16)), real)
+    return builder.bitcast(builder.shl(builder.zext(halves, word), _constant(word, 16)), real)
 
 
 def _narrow(builder: Any, value: Any, word: Any, half: Any) -> Any:
     bits = builder.bitcast(value, word)
-    upper = builder.lshr(bits, _same(word, 16))
-    odd = builder.and_(upper, _same(word, 1))
+    upper = builder.lshr(bits, _constant(word, 16))
+    odd = builder.and_(upper, _constant(word, 1))
     rounded = builder.lshr(
-        builder.add(bits, builder.add(odd, _same(word, 0x7FFF))), _same(word, 16)
+        builder.add(bits, builder.add(odd, _constant(word, 0x7FFF))), _constant(word, 16)
     )
-    nan = builder.fcmp_unordered("uno", value, value)  # rounding could turn it into infinity
-    quiet = builder.or_(upper, _same(word, 0x40))
+    nan = builder.fcmp_unordered("uno", value, value)  # rounding could turn NaN into infinity
+    quiet = builder.or_(upper, _constant(word, 0x40))
     return builder.trunc(builder.select(nan, quiet, rounded), half)
 
 
-def _read(builder: Any, halves: bool, pointer: Any, lanes_wide: bool) -> Any:
-    word, real, half = (_BITS, _VECTOR, _HALVES) if lanes_wide else (_WORD, _FLOAT, _HALF)
-    if not halves:
+def _read(builder: Any, bfloat16: bool, pointer: Any, vector: bool) -> Any:
+    word, real, half = (_BITS, _VECTOR, _HALVES) if vector else (_WORD, _FLOAT, _HALF)
+    if not bfloat16:
         return builder.load(builder.bitcast(pointer, real.as_pointer()), align=4)
     loaded = builder.load(builder.bitcast(pointer, half.as_pointer()), align=2)
     return _widen(builder, loaded, word, real)
 
 
-def _write(builder: Any, halves: bool, pointer: Any, value: Any, lanes_wide: bool) -> None:
-    word, real, half = (_BITS, _VECTOR, _HALVES) if lanes_wide else (_WORD, _FLOAT, _HALF)
-    if halves:
+def _write(builder: Any, bfloat16: bool, pointer: Any, value: Any, vector: bool) -> None:
+    word, real, half = (_BITS, _VECTOR, _HALVES) if vector else (_WORD, _FLOAT, _HALF)
+    if bfloat16:
         narrow = _narrow(builder, value, word, half)
         builder.store(narrow, builder.bitcast(pointer, half.as_pointer()), align=2)
     else:
         builder.store(value, builder.bitcast(pointer, real.as_pointer()), align=4)
 
 
-def _halves(array: Any) -> bool:
+def _is_bfloat16(array: Any) -> bool:
     return array.dtype == types.uint16
 
 
-def _place(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
+def _address(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
     return builder.gep(context.make_array(array_type)(context, builder, array).data, [index])
 
 
-def _reader(lanes_wide: bool, result: Any) -> Any:
+def _reader(vector: bool, result: Any) -> Any:
     def read(typing_context: Any, memory: Any, index: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            pointer = _place(context, builder, signature.args[0], *args)
-            return _read(builder, _halves(signature.args[0]), pointer, lanes_wide)
+            pointer = _address(context, builder, signature.args[0], *args)
+            return _read(builder, _is_bfloat16(signature.args[0]), pointer, vector)
 
         return result(memory, types.intp), generate
 
     return read
 
 
-def _writer(lanes_wide: bool, kind: Any) -> Any:
+def _writer(vector: bool, kind: Any) -> Any:
     def write(typing_context: Any, memory: Any, index: Any, value: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            pointer = _place(context, builder, signature.args[0], *args[:2])
-            _write(builder, _halves(signature.args[0]), pointer, args[2], lanes_wide)
+            pointer = _address(context, builder, signature.args[0], *args[:2])
+            _write(builder, _is_bfloat16(signature.args[0]), pointer, args[2], vector)
             return context.get_dummy_value()
 
         return types.void(memory, types.intp, kind), generate
@@ -96,10 +96,10 @@ store_one = intrinsic(_writer(False, types.float32))  # memory[index] = value
 
 @intrinsic
 def prefetch(typing_context: Any, memory: Any, index: Any) -> Any:
-    """Ask for the cache line of memory[index], which may lie outside the array."""
+    """Prefetch the cache line of memory[index]; index may be outside the array."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = _place(context, builder, signature.args[0], *args)
+        pointer = _address(context, builder, signature.args[0], *args)
         address = builder.bitcast(pointer, ir.IntType(8).as_pointer())
         kind = ir.FunctionType(ir.VoidType(), [address.type, *[_WORD] * 3])
         hint = builder.module.declare_intrinsic("llvm.prefetch", [address.type], kind)
@@ -111,20 +111,21 @@ def prefetch(typing_context: Any, memory: Any, index: Any) -> Any:
 
 @intrinsic
 def _transpose_block(
-    typing_context: Any, source: Any, first: Any, source_gap: Any, target: Any, at: Any, gap: Any
-) -> Any:
+    typing_context: Any, source: Any, first: Any, stride: Any, target: Any, target_first: Any,
+    target_stride: Any,
+) -> Any:  # fmt: skip
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         def rows(which: int) -> list[Any]:
             kind = signature.args[which]
             array, start, step = args[which : which + 3]
-            places = [builder.add(start, builder.mul(step, step.type(i))) for i in range(WIDTH)]
-            return [_place(context, builder, kind, array, place) for place in places]
+            indices = [builder.add(start, builder.mul(step, step.type(i))) for i in range(WIDTH)]
+            return [_address(context, builder, kind, array, index) for index in indices]
 
-        block = [_read(builder, _halves(source), pointer, True) for pointer in rows(0)]
+        block = [_read(builder, _is_bfloat16(source), pointer, True) for pointer in rows(0)]
         for half in (8, 4, 2, 1):
             block = _exchange(builder, block, half)
         for value, pointer in zip(block, rows(3), strict=True):
-            _write(builder, _halves(target), pointer, value, True)
+            _write(builder, _is_bfloat16(target), pointer, value, True)
         return context.get_dummy_value()
 
     size = types.intp
@@ -135,18 +136,18 @@ def _exchange(builder: Any, block: list[Any], half: int) -> list[Any]:
     """Swap the off-diagonal quarters of every (2 half, 2 half) square of the block."""
     low = [i if not i & half else WIDTH + i - half for i in range(WIDTH)]
     high = [i + half if not i & half else WIDTH + i for i in range(WIDTH)]
-    swapped = list(block)
+    result = list(block)
     for i in range(WIDTH):
         if not i & half:
             pair = block[i], block[i + half]
-            swapped[i] = builder.shuffle_vector(*pair, ir.Constant(_BITS, low))
-            swapped[i + half] = builder.shuffle_vector(*pair, ir.Constant(_BITS, high))
-    return swapped
+            result[i] = builder.shuffle_vector(*pair, ir.Constant(_BITS, low))
+            result[i + half] = builder.shuffle_vector(*pair, ir.Constant(_BITS, high))
+    return result
 
 
 @njit(error_model="numpy", nogil=True)
 def transpose_block(
-    source: Any, first: int, source_gap: int, target: Any, at: int, gap: int
+    source: Any, first: int, stride: int, target: Any, target_first: int, target_stride: int
 ) -> None:
-    """target[at + j gap + i] = source[first + i source_gap + j] for i, j < 16, on flat memory."""
-    _transpose_block(source, first, source_gap, target, at, gap)
+    """target[target_first + j target_stride + i] = source[first + i stride + j] for i, j < 16."""
+    _transpose_block(source, first, stride, target, target_first, target_stride)

@@ -1,9 +1,9 @@
-"""Share out a loop without GIL to PyTorch's own OpenMP threads, or else to Python's.
+"""Split a loop that releases the GIL over PyTorch's OpenMP threads, or else over Python threads.
 
-After a parallel operation of PyTorch's its OpenMP threads wait actively for the next one, some
-milliseconds long, and any other thread waits for the processor they occupy. So the loops here run
-on those threads. Python's own serve where PyTorch brings no such OpenMP along (outside of Linux),
-and in a process that was forked, which OpenMP's threads do not survive.
+After a parallel operation, PyTorch's OpenMP threads busy-wait for the next one for some
+milliseconds and keep other threads off the processor. So the loops here run on these threads.
+Python threads replace them where PyTorch has no GNU OpenMP (outside Linux) and in a forked process,
+where OpenMP threads no longer exist.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
 
-BYTES_WORTH_A_THREAD = 2_000_000
+BYTES_PER_THREAD = 2_000_000
 _REGION = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 _process = os.getpid()
 
@@ -34,7 +35,7 @@ if hasattr(os, "register_at_fork"):
 
 @cache
 def _openmp() -> Any:
-    """What starts a parallel region in PyTorch's OpenMP runtime, where it is one that offers it."""
+    """The function that starts a parallel region in PyTorch's OpenMP runtime, or None."""
     for file in sorted((Path(torch.__file__).parent / "lib").glob("libgomp*.so*")):
         try:
             library = ctypes.CDLL(str(file))
@@ -51,13 +52,14 @@ def run_split(
     fill: Callable[[int, int], None],
     size: int,
     work: int,
-    worth: int = BYTES_WORTH_A_THREAD,
+    bytes_per_thread: int = BYTES_PER_THREAD,
 ) -> None:
-    """Call fill(start, stop) on parts of range(size), a thread for each `worth` bytes of `work`.
+    """Call fill(start, stop) on parts of range(size), each on its own thread.
 
-    As many threads as torch uses. `fill` must release the GIL and may not call this itself.
+    There are as many parts as torch has threads, or fewer where that would leave a part less than
+    `bytes_per_thread` of the `work` bytes. `fill` must release the GIL and must not call run_split.
     """
-    parts = min(size, work // worth, torch.get_num_threads())
+    parts = min(size, work // bytes_per_thread, torch.get_num_threads())
     if parts <= 1:
         fill(0, size)
         return
@@ -72,17 +74,17 @@ def run_split(
 def _on_openmp_threads(
     start_region: Any, fill: Callable[[int, int], None], edges: list[int]
 ) -> None:
-    parts = iter(zip(edges, edges[1:], strict=False))  # more or fewer than there are threads
+    parts = pairwise(edges)  # an iterator that the threads share
     errors: list[BaseException] = []
 
     def region(_: Any) -> None:
         try:
             for start, stop in parts:
                 fill(start, stop)
-        except BaseException as error:  # nothing may be raised through a C library
+        except BaseException as error:  # an exception must not pass through a C library
             errors.append(error)
 
-    # The whole team: a smaller one would end the other threads, to be started again by PyTorch.
+    # All threads: a smaller team would end the others, and PyTorch would have to start them again.
     start_region(_REGION(region), None, torch.get_num_threads(), 0)
     if errors:
         raise errors[0]

@@ -1,8 +1,9 @@
-"""Tiles of a signal (B, D, L): rows of sixteen channels, one a step, whatever the memory holds.
+"""Tiles of a signal (B, D, L): one row of sixteen channels per step, for any memory layout.
 
-A signal may have its time or its channels contiguous (the latter is what a linear layer over the
-last axis leaves behind). Sixteen steps of sixteen channels are transposed in registers; channels
-that lie side by side are rows already. Numbers are float32 or bfloat16 in memory, float32 in tiles.
+A signal is contiguous in time or in channels (channels-last, the output of a linear layer over the
+last axis). Where time is contiguous, blocks of 16 channels and 16 steps are transposed in
+registers. Channels-last memory already consists of rows. Memory is float32 or bfloat16, tiles are
+float32.
 """
 
 from __future__ import annotations
@@ -22,36 +23,36 @@ Array = np.ndarray
 
 
 class Signal(NamedTuple):
-    """The memory of a (B, D, L) tensor, bfloat16 as uint16; gaps in elements.
+    """The memory of a (B, D, L) tensor, bfloat16 as uint16; strides in elements.
 
-    Empty memory stands for None.
+    Empty memory means None.
     """
 
     memory: Array
-    batch_gap: int
-    channel_gap: int
-    time_gap: int
+    batch_stride: int
+    channel_stride: int
+    time_stride: int
 
 
 def stored_dtype(*tensors: Tensor | None) -> torch.dtype:
-    """What signals of these tensors hold: bfloat16 where all do, else float32."""
+    """The dtype of the signals of these tensors: bfloat16 if all have it, else float32."""
     dtypes = {tensor.dtype for tensor in tensors if tensor is not None}
     return torch.bfloat16 if dtypes == {torch.bfloat16} else torch.float32
 
 
 def signal(tensor: Tensor | None, dtype: torch.dtype = torch.float32) -> Signal:
-    """View a CPU tensor (B, D, L) of the dtype float32 or bfloat16, or None."""
+    """A view of a CPU tensor (B, D, L) of dtype float32 or bfloat16; or of None."""
     if tensor is None or tensor.numel() == 0:
         return Signal(np.empty(0, np.uint16 if dtype == torch.bfloat16 else np.float32), 0, 0, 0)
-    extent = 1 + sum((n - 1) * gap for n, gap in zip(tensor.shape, tensor.stride(), strict=True))
+    extent = 1 + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
     flat = torch.as_strided(tensor.detach(), (extent,), (1,))
     if dtype == torch.bfloat16:
         flat = flat.view(torch.uint16)
     return Signal(flat.numpy(), *tensor.stride())
 
 
-def channels_abreast(tensor: Tensor) -> bool:
-    """Whether the channels of a (B, D, L) tensor lie side by side in memory."""
+def is_channels_last(tensor: Tensor) -> bool:
+    """Whether the channels of a (B, D, L) tensor are contiguous in memory."""
     return tensor.stride(1) == 1 and tensor.stride(2) != 1
 
 
@@ -59,7 +60,7 @@ def sequence_bounds(x: Tensor, cu_seqlens: Tensor | None) -> Array:
     """(S, 3): batch element, first step and last step + 1 of each sequence of x (B, D, L).
 
     Raises:
-        ValueError: cu_seqlens does not fit; compiled code looks at its values here only.
+        ValueError: cu_seqlens has wrong values. In traced code this is the only check of them.
     """
     if cu_seqlens is None:
         batch = np.arange(x.shape[0])
@@ -69,62 +70,63 @@ def sequence_bounds(x: Tensor, cu_seqlens: Tensor | None) -> Array:
 
 
 @njit(error_model="numpy", nogil=True)
-def at(signal: Any, batch: int, channel: int, time: int) -> int:
-    """The place in a signal's memory."""
-    return batch * signal.batch_gap + channel * signal.channel_gap + time * signal.time_gap
+def offset(signal: Any, batch: int, channel: int, time: int) -> int:
+    """The index in a signal's memory."""
+    row = batch * signal.batch_stride + channel * signal.channel_stride
+    return row + time * signal.time_stride
 
 
 @njit(error_model="numpy", nogil=True)
 def load_tile(source: Any, first: int, channels: int, steps: int, tile: Any) -> None:
-    """tile[k, c] = source at `first` + c channel_gap + k time_gap; other channels become 0."""
-    memory, channel_gap, time_gap = source.memory, source.channel_gap, source.time_gap
-    done = 0
+    """tile[k, c] = memory[first + c channel_stride + k time_stride]; 0 in other channels."""
+    memory, channel_stride, time_stride = source.memory, source.channel_stride, source.time_stride
+    k = 0
     if channels < WIDTH:
         tile[:steps] = np.float32(0)
-    elif channel_gap == 1:
-        while done < steps:
-            store(tile, done, load_at(memory, first + done * time_gap))
-            done += 1
-    elif time_gap == 1:
-        while done + WIDTH <= steps:
-            transpose_block(memory, first + done, channel_gap, tile, done * WIDTH, WIDTH)
-            done += WIDTH
-    for k in range(done, steps):
+    elif channel_stride == 1:
+        while k < steps:
+            store(tile, k, load_at(memory, first + k * time_stride))
+            k += 1
+    elif time_stride == 1:
+        while k + WIDTH <= steps:
+            transpose_block(memory, first + k, channel_stride, tile, k * WIDTH, WIDTH)
+            k += WIDTH
+    for j in range(k, steps):
         for c in range(channels):
-            tile[k, c] = load_one(memory, first + c * channel_gap + k * time_gap)
+            tile[j, c] = load_one(memory, first + c * channel_stride + j * time_stride)
 
 
 @njit(error_model="numpy", nogil=True)
 def store_tile(target: Any, first: int, channels: int, steps: int, tile: Any) -> None:
     """The reverse of load_tile."""
-    memory, channel_gap, time_gap = target.memory, target.channel_gap, target.time_gap
-    done = 0
-    if channels == WIDTH and channel_gap == 1:
-        while done < steps:
-            store_at(memory, first + done * time_gap, load(tile, done))
-            done += 1
-    elif channels == WIDTH and time_gap == 1:
-        while done + WIDTH <= steps:
-            transpose_block(tile, done * WIDTH, WIDTH, memory, first + done, channel_gap)
-            done += WIDTH
-    for k in range(done, steps):
+    memory, channel_stride, time_stride = target.memory, target.channel_stride, target.time_stride
+    k = 0
+    if channels == WIDTH and channel_stride == 1:
+        while k < steps:
+            store_at(memory, first + k * time_stride, load(tile, k))
+            k += 1
+    elif channels == WIDTH and time_stride == 1:
+        while k + WIDTH <= steps:
+            transpose_block(tile, k * WIDTH, WIDTH, memory, first + k, channel_stride)
+            k += WIDTH
+    for j in range(k, steps):
         for c in range(channels):
-            store_one(memory, first + c * channel_gap + k * time_gap, tile[k, c])
+            store_one(memory, first + c * channel_stride + j * time_stride, tile[j, c])
 
 
 @njit(error_model="numpy", nogil=True)
-def announce(source: Any, first: int, k: int) -> None:
-    """Fetch the k-th cache line, k < 32, of the tile at `first`, whose rows lie apart in memory.
+def prefetch_line(source: Any, first: int, k: int) -> None:
+    """Prefetch cache line k, k < 32, of the tile at `first`, if time is contiguous.
 
-    Sixteen rows are more streams than the processor foresees by itself.
+    Sixteen rows are more streams than the processor prefetches by itself.
     """
-    if source.time_gap == 1:
+    if source.time_stride == 1:
         row, line = k % WIDTH, k // WIDTH
-        prefetch(source.memory, first + row * source.channel_gap + line * WIDTH)
+        prefetch(source.memory, first + row * source.channel_stride + line * WIDTH)
 
 
 @njit(error_model="numpy", nogil=True)
-def copy_rows(source: Any, first: int, target: Any, at: int, rows: int) -> None:
-    """target[at + i] = source[first + i] for i < rows, sixteen numbers each."""
+def copy_rows(source: Any, first: int, target: Any, target_first: int, rows: int) -> None:
+    """target[target_first + i] = source[first + i] for i < rows, sixteen numbers each."""
     for i in range(rows):
-        store(target, at + i, load(source, first + i))
+        store(target, target_first + i, load(source, first + i))

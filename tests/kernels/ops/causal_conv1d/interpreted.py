@@ -1,7 +1,7 @@
 """Run the Triton backend on the CPU and write its largest error, case by case, as JSON.
 
-A process of its own, because Triton reads TRITON_INTERPRET when it is first imported. Errors are
-relative to the largest value that the float64 reference gives. Buffers are poisoned with NaN.
+It runs in its own process, because Triton reads TRITON_INTERPRET when it is first imported. Errors
+are relative to the largest value that the float64 reference gives. Buffers are poisoned with NaN.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from evenfall.testing.memory import poisoned_memory
 from evenfall_kernels.ops.causal_conv1d import reference, triton
 
 NAMES = ("x", "weight", "bias", "initial_state", "cu_seqlens")
-SKIPPED = {"long"}
+SLOW = {"long"}
 
 
 def error(got: Tensor, want: Tensor) -> float:
@@ -30,33 +30,35 @@ def error(got: Tensor, want: Tensor) -> float:
     return worst if worst == worst else float("inf")
 
 
-def errors(case: str, silu: bool, bare: bool, abreast: bool) -> float:
+def errors(case: str, silu: bool, bare: bool, channels_last: bool) -> float:
     inputs = {**CASES, **EMPTY}[case](torch.float32, "cpu")
-    if abreast:
+    if channels_last:
         inputs["x"] = inputs["x"].transpose(1, 2).contiguous().transpose(1, 2)
-    given = [inputs.get(name) for name in NAMES]
+    arguments = [inputs.get(name) for name in NAMES]
     if bare:
-        given[2] = given[3] = None
-    exact = [t.double() if t is not None and t.is_floating_point() else t for t in given]
+        arguments[2] = arguments[3] = None
+    exact = [t.double() if t is not None and t.is_floating_point() else t for t in arguments]
     want = reference.forward(*exact, silu)
     grads = [torch.randn(out.shape) for out in want]
     want += reference.backward(*(grad.double() for grad in grads), *exact, silu)
     with poisoned_memory():
-        got = triton.forward(*given, silu) + triton.backward(*grads, *given, silu)
-    assert got[0].stride() == given[0].stride() == got[2].stride()
+        got = triton.forward(*arguments, silu) + triton.backward(*grads, *arguments, silu)
+    assert got[0].stride() == arguments[0].stride() == got[2].stride()
     return max(map(error, got, want))
 
 
 def main() -> None:
     torch.manual_seed(0)
-    found = {
-        f"{case}, silu {silu}, bare {bare}, abreast {abreast}": errors(case, silu, bare, abreast)
+    results = {
+        f"{case}, silu {silu}, bare {bare}, channels_last {channels_last}": errors(
+            case, silu, bare, channels_last
+        )
         for case in {**CASES, **EMPTY}
-        if case not in SKIPPED
+        if case not in SLOW
         for silu, bare in ((True, False), (False, True))
-        for abreast in (False, True)
+        for channels_last in (False, True)
     }
-    json.dump(found, sys.stdout)
+    json.dump(results, sys.stdout)
 
 
 main()

@@ -1,4 +1,4 @@
-"""The CPU backend of causal_conv1d against its float64 reference, by Evenfall's own test kit."""
+"""The CPU backend of causal_conv1d against its float64 reference, with Evenfall's test kit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from evenfall_kernels import causal_conv1d
 def make_inputs(
     batch: int, dim: int, length: int, width: int, ends: list[int] | None = None
 ) -> Callable[[torch.dtype, str], dict[str, Any]]:
-    """A maker of keyword arguments: the same numbers in every dtype."""
+    """A function that makes keyword arguments, the same numbers in every dtype."""
 
     def make(dtype: torch.dtype, device: str) -> dict[str, Any]:
         generator = torch.Generator().manual_seed(1000 * batch + length)
@@ -24,13 +24,13 @@ def make_inputs(
             "x": (batch, dim, length), "weight": (dim, width), "bias": (dim,),
             "initial_state": (sequences, dim, width - 1),
         }  # fmt: skip
-        made: dict[str, Any] = {
+        inputs: dict[str, Any] = {
             name: torch.randn(shape, generator=generator).to(device, dtype)
             for name, shape in shapes.items()
         }
         if ends is not None:
-            made["cu_seqlens"] = torch.tensor(ends, device=device)
-        return made
+            inputs["cu_seqlens"] = torch.tensor(ends, device=device)
+        return inputs
 
     return make
 

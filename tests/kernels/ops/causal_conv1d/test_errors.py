@@ -1,4 +1,4 @@
-"""What causal_conv1d refuses, and whether it says which argument is at fault."""
+"""Wrong arguments of causal_conv1d: each error names the argument."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def ends(*values: int) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("x", "weight", "options", "words"),
+    ("x", "weight", "options", "message"),
     [
         ([1.0], WEIGHT, {}, "x must be a Tensor, got list"),
         (X.int(), WEIGHT, {}, "x must be floating point, got torch.int32"),
@@ -28,13 +28,13 @@ def ends(*values: int) -> dict[str, torch.Tensor]:
         (X, WEIGHT, {"cu_seqlens": torch.ones(2)}, "got torch.float32"),
     ],
 )
-def test_types(x: Any, weight: Any, options: Any, words: str) -> None:
-    with pytest.raises(TypeError, match=words):
+def test_types(x: Any, weight: Any, options: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
         causal_conv1d(x, weight, **options)
 
 
 @pytest.mark.parametrize(
-    ("x", "weight", "options", "words"),
+    ("x", "weight", "options", "message"),
     [
         (X[0], WEIGHT, {}, r"x must have shape \(batch, dim, length\), got \(3, 8\)"),
         (X, torch.ones(4, 4), {}, r"weight must have shape \(3, W >= 1\), got \(4, 4\)"),
@@ -46,13 +46,18 @@ def test_types(x: Any, weight: Any, options: Any, words: str) -> None:
         (X, WEIGHT, {"initial_state": torch.ones(1, 3, 4)}, r"must have shape \(1, 3, 3\)"),
         (X, WEIGHT, {"initial_state": torch.ones(1, 3, 3), **ends(0, 4, 8)}, r"shape \(2, 3, 3\)"),
         (X.expand(2, 3, 8), WEIGHT, ends(0, 8), r"needs x of shape \(1, channels, length\), got"),
-        (X, WEIGHT, {"cu_seqlens": torch.zeros(0, dtype=int)}, "cu_seqlens must be 1-D, not empty"),
+        (
+            X,
+            WEIGHT,
+            {"cu_seqlens": torch.zeros(0, dtype=int)},
+            "cu_seqlens must be 1-D and not empty",
+        ),
         (X, WEIGHT, ends(1, 8), r"start at 0.*got \[1, 8\]"),
-        (X, WEIGHT, ends(0, 7), r"end at the length, 8, got \[0, 7\]"),
-        (X, WEIGHT, ends(0, 5, 4, 8), "never fall"),
+        (X, WEIGHT, ends(0, 7), r"end at the length 8, got \[0, 7\]"),
+        (X, WEIGHT, ends(0, 5, 4, 8), "not decrease"),
         (X, WEIGHT, {"cu_seqlens": torch.zeros(2, dtype=int, device="meta")}, "cu_seqlens is on m"),
     ],
 )
-def test_values(x: Any, weight: Any, options: Any, words: str) -> None:
-    with pytest.raises(ValueError, match=words):
+def test_values(x: Any, weight: Any, options: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         causal_conv1d(x, weight, **options)

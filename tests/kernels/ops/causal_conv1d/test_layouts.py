@@ -1,4 +1,4 @@
-"""causal_conv1d of tensors whose channels lie side by side: no layout is copied into the other."""
+"""causal_conv1d of channels-last tensors: no layout is copied into the other."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from evenfall_kernels.ops.causal_conv1d.op import causal_conv1d_op
 ENDS = torch.tensor([0, 1, 65, 65, 131, 200])
 
 
-def turned(tensor: Tensor) -> Tensor:
-    """The same values, channels side by side."""
+def channels_last(tensor: Tensor) -> Tensor:
+    """The same values in channels-last memory."""
     return tensor.transpose(1, 2).contiguous().transpose(1, 2)
 
 
-def cut_from_wider(tensor: Tensor) -> Tensor:
-    """The same values as a part of a wider row, as chunk leaves them behind."""
-    return torch.cat([turned(tensor), turned(tensor)], 1)[:, : tensor.shape[1]]
+def half_of_wider(tensor: Tensor) -> Tensor:
+    """The same values as part of a wider row, as torch.chunk returns them."""
+    return torch.cat([channels_last(tensor), channels_last(tensor)], 1)[:, : tensor.shape[1]]
 
 
-def problem(dtype: torch.dtype, width: int, packed: bool) -> dict[str, Any]:
+def make_inputs(dtype: torch.dtype, width: int, packed: bool) -> dict[str, Any]:
     generator = torch.Generator().manual_seed(width)
     sequences = 5 if packed else 2
     shapes = {
@@ -44,32 +44,32 @@ def results(inputs: dict[str, Any], ends: Tensor | None) -> tuple[Tensor, ...]:
     return out, final, *torch.autograd.grad(loss, list(leaves.values()))
 
 
-@pytest.mark.parametrize("layout", [turned, cut_from_wider])
+@pytest.mark.parametrize("layout", [channels_last, half_of_wider])
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("width", [1, 4, 70])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_equals_the_other_layout(dtype: torch.dtype, width: int, packed: bool, layout: Any) -> None:
-    inputs, ends = problem(dtype, width, packed), ENDS if packed else None
+    inputs, ends = make_inputs(dtype, width, packed), ENDS if packed else None
     got = results({**inputs, "x": layout(inputs["x"])}, ends)
     want = results(inputs, ends)
     assert got[0].stride() == torch.empty_like(layout(inputs["x"])).stride()
-    for mine, other in zip(got, want, strict=True):
+    for one, other in zip(got, want, strict=True):
         tolerance = 2e-2 if dtype == torch.bfloat16 else 1e-5
-        torch.testing.assert_close(mine, other, rtol=tolerance, atol=tolerance)
+        torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("width", [1, 4, 70])
 def test_a_wide_filter_equals_the_reference(width: int) -> None:
-    inputs = problem(torch.float32, width, True)
+    inputs = make_inputs(torch.float32, width, True)
     got = results(inputs, ENDS)
     want = results({name: tensor.double() for name, tensor in inputs.items()}, ENDS)
-    for mine, reference in zip(got, want, strict=True):
-        torch.testing.assert_close(mine.double(), reference, rtol=1e-4, atol=1e-4)
+    for one, reference in zip(got, want, strict=True):
+        torch.testing.assert_close(one.double(), reference, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("layout", [turned, cut_from_wider])
+@pytest.mark.parametrize("layout", [channels_last, half_of_wider])
 def test_opcheck(layout: Any) -> None:
-    inputs = problem(torch.float32, 4, False)
+    inputs = make_inputs(torch.float32, 4, False)
     x = layout(inputs["x"]).detach().requires_grad_()
     others = [inputs[name].requires_grad_() for name in ("weight", "bias", "initial_state")]
     torch.library.opcheck(causal_conv1d_op, (x, *others, None, True, "cpu"))

@@ -23,12 +23,12 @@ STATE, ENDS = torch.randn(2, 5, 3), torch.tensor([0, 4, 9])
         (X.bfloat16(), WEIGHT, None, STATE, None, True),
     ],
 )
-@pytest.mark.parametrize("trained", [False, True])
-def test_opcheck(arguments: tuple[Any, ...], trained: bool) -> None:
+@pytest.mark.parametrize("grad", [False, True])
+def test_opcheck(arguments: tuple[Any, ...], grad: bool) -> None:
     def leaf(value: Any) -> Any:
         if not isinstance(value, torch.Tensor) or not value.is_floating_point():
             return value
-        return value.clone().requires_grad_(trained)
+        return value.clone().requires_grad_(grad)
 
     torch.library.opcheck(causal_conv1d_op, (*map(leaf, arguments), "cpu"))
 
@@ -52,9 +52,9 @@ def test_compiles_without_a_graph_break(packed: bool, dtype: torch.dtype) -> Non
     torch.testing.assert_close(*grads)
 
 
-def test_compiled_code_does_not_trust_cu_seqlens() -> None:
+def test_compiled_code_checks_cu_seqlens() -> None:
     compiled = torch.compile(causal_conv1d, backend="aot_eager", fullgraph=True)
-    with pytest.raises(ValueError, match="^cu_seqlens must start at 0"):
+    with pytest.raises(ValueError, match=r"^cu_seqlens must start at 0"):
         compiled(X[:1], WEIGHT, cu_seqlens=torch.tensor([0, 10**8]))
 
 

@@ -1,4 +1,4 @@
-"""What causal_conv1d means: the formula, sequences side by side and in pieces, derivatives."""
+"""causal_conv1d: the formula, packed sequences, sequences in pieces, derivatives."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ def test_packed_equals_separate(backend: str) -> None:
         cu_seqlens=torch.tensor(ENDS, dtype=torch.int32),
     )  # fmt: skip
     pieces = zip(x.split([4, 0, 1, 15], dim=2), states.split(1), strict=True)
-    wanted = [
+    want = [
         causal_conv1d(piece, weight, bias, initial_state=state, return_final_state=True,
                       activation="silu")
         for piece, state in pieces
     ]  # fmt: skip
-    torch.testing.assert_close(got, torch.cat([out for out, _ in wanted], 2))
-    torch.testing.assert_close(last, torch.cat([state for _, state in wanted]))
+    torch.testing.assert_close(got, torch.cat([out for out, _ in want], 2))
+    torch.testing.assert_close(last, torch.cat([state for _, state in want]))
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -101,8 +101,8 @@ def test_threads_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> No
         out = causal_conv1d(x, weight, bias, activation="silu")
         return [out, *torch.autograd.grad(out.square().sum(), (x, weight, bias))]
 
-    alone = run()
-    monkeypatch.setattr(threads, "BYTES_WORTH_A_THREAD", 1)
+    one_thread = run()
+    monkeypatch.setattr(threads, "BYTES_PER_THREAD", 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
-    for together, one in zip(run(), alone, strict=True):
-        assert torch.equal(together, one)
+    for got, want in zip(run(), one_thread, strict=True):
+        assert torch.equal(got, want)

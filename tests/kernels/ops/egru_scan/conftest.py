@@ -25,7 +25,7 @@ def make_inputs(
         return torch.randn(*shape, generator=generator, dtype=torch.float64) * scale
 
     sequences = batch if sequences is None else sequences
-    made = {
+    tensors = {
         "x": normal(batch, time, inputs),
         "kernel": normal(inputs, 3 * units, scale=0.4),
         "recurrent_kernel": normal(units, 3 * units, scale=units**-0.5),
@@ -35,7 +35,7 @@ def make_inputs(
         "y": normal(sequences, units).abs(),
         "h": normal(sequences, units),
     }
-    keywords: dict[str, Any] = {n: t.to(dtype).requires_grad_() for n, t in made.items()}
+    keywords: dict[str, Any] = {n: t.to(dtype).requires_grad_() for n, t in tensors.items()}
     keywords["initial_state"] = (keywords.pop("y"), keywords.pop("h"))
     return keywords
 

@@ -1,4 +1,4 @@
-"""Run in a process of its own with TRITON_INTERPRET=1: prints the errors of Triton's egru_scan.
+"""Run in its own process with TRITON_INTERPRET=1: print the errors of Triton's egru_scan.
 
 Buffers are poisoned with NaN.
 """

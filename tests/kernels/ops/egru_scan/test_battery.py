@@ -1,4 +1,4 @@
-"""The backends of egru_scan against its float64 reference, by Evenfall's own test kit."""
+"""The backends of egru_scan against its float64 reference, with Evenfall's test kit."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def _case(
             "recurrent_bias": (3 * units,), "y": (sequences, units), "h": (sequences, units),
         }  # fmt: skip
         scales = {"x": 1.0, "kernel": inputs**-0.5, "recurrent_kernel": units**-0.5}
-        made: dict[str, Any] = {
+        inputs_: dict[str, Any] = {
             name: (torch.randn(shape, generator=generator) * scales.get(name, 0.1)).to(
                 device, dtype
             )
             for name, shape in shapes.items()
         }
-        made["threshold"] = (torch.rand(units, generator=generator) * 0.3).to(device, dtype)
+        inputs_["threshold"] = (torch.rand(units, generator=generator) * 0.3).to(device, dtype)
         if ends is not None:
-            made["cu_seqlens"] = torch.tensor(ends, device=device)
-        return made
+            inputs_["cu_seqlens"] = torch.tensor(ends, device=device)
+        return inputs_
 
     return make
 
@@ -67,12 +67,13 @@ class TestEgruScan(KernelBattery):
                 **inputs, initial_state=state, dampening=3.6, support=3.6,
                 return_events=True, return_cells=True,
             )  # fmt: skip
-        assert out.events is not None and out.cells is not None
+        assert out.events is not None
+        assert out.cells is not None
         return out.y, *out.state, out.events, out.cells
 
 
 class TestEgruScanDense(TestEgruScan):
-    """The same with dense products where few sequences would skip silent units."""
+    """The same with dense products for one and two sequences."""
 
     def cases(self) -> Mapping[str, Any]:
         return {"one sequence": _case(1, 30, 4, 21), "zero rows": _case(2, 9, 4, 21)}

@@ -1,4 +1,4 @@
-"""Bad arguments of egru_scan: each gives one error that names it."""
+"""Wrong arguments of egru_scan: each error names the argument."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_shapes(make_inputs: Make, name: str, shape: tuple[int, ...]) -> None:
 def test_integers(make_inputs: Make, name: str) -> None:
     p = make_inputs(torch.float32)
     p[name] = torch.zeros(p[name].shape, dtype=torch.long)
-    with pytest.raises(TypeError, match=rf"^{name} must be floating point, got torch.int64"):
+    with pytest.raises(TypeError, match=rf"^{name} must be floating point, got torch\.int64"):
         egru_scan(**p)
 
 
@@ -44,13 +44,13 @@ def test_integers(make_inputs: Make, name: str) -> None:
     ["x", "kernel", "recurrent_kernel", "bias", "recurrent_bias", "threshold", "dropconnect_mask",
      "cu_seqlens"],
 )  # fmt: skip
-def test_what_is_no_tensor(make_inputs: Make, name: str) -> None:
+def test_not_a_tensor(make_inputs: Make, name: str) -> None:
     with pytest.raises(TypeError, match=f"^{name} must be a Tensor, got list"):
         egru_scan(**{**make_inputs(torch.float32, batch=1), name: [0, 7]})
 
 
 def test_an_initial_state_of_lists(make_inputs: Make) -> None:
-    with pytest.raises(TypeError, match="^initial_state's y must be a Tensor, got list"):
+    with pytest.raises(TypeError, match=r"^initial_state's y must be a Tensor, got list"):
         egru_scan(**{**make_inputs(torch.float32), "initial_state": ([0.0], [0.0])})
 
 
@@ -66,7 +66,7 @@ def test_devices(make_inputs: Make) -> None:
     [
         ([1, 7], "must start at 0"),
         ([0, 6], "end at 7"),
-        ([0, 5, 3, 7], "never fall"),
+        ([0, 5, 3, 7], "not decrease"),
         ([[0, 7]], "1-D integer"),
         ([0.0, 7.0], "1-D integer"),
     ],
@@ -77,7 +77,7 @@ def test_cu_seqlens(make_inputs: Make, ends: Any, message: str) -> None:
         egru_scan(**p, cu_seqlens=torch.tensor(ends))
 
 
-def test_cu_seqlens_wants_one_row_axis(make_inputs: Make) -> None:
+def test_cu_seqlens_needs_a_batch_of_one(make_inputs: Make) -> None:
     with pytest.raises(ValueError, match="cu_seqlens needs x of shape"):
         egru_scan(**make_inputs(torch.float32, batch=2), cu_seqlens=torch.tensor([0, 7]))
 
@@ -103,5 +103,5 @@ def test_options(make_inputs: Make, option: str, value: Any) -> None:
 
 
 def test_dropconnect_mask(make_inputs: Make) -> None:
-    with pytest.raises(ValueError, match="^dropconnect_mask must have shape"):
+    with pytest.raises(ValueError, match=r"^dropconnect_mask must have shape"):
         egru_scan(**make_inputs(torch.float32), dropconnect_mask=torch.ones(17, 17))

@@ -20,7 +20,7 @@ def _sigmoid(v: np.ndarray) -> np.ndarray:
 
 
 def _by_hand(p: dict[str, Any], grads: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Forward and backward of one batch, with the trace 0.9 trace' + 0.1 y as a further output."""
+    """Forward and backward pass, with the trace 0.9 trace' + 0.1 y as an extra output."""
     x, W, R = p["x"], p["kernel"], p["recurrent_kernel"]
     bx, br, thr = p["bias"], p["recurrent_bias"], p["threshold"]
     (B, T, _), H = x.shape, thr.size
@@ -89,14 +89,14 @@ def test_reference_equals_the_equations(make_inputs: Callable[..., Any], seed: i
     loss = sum((outputs[k] * grads[k]).sum() for k in outputs)
     leaves = {**inputs, "y": inputs["initial_state"][0], "h": inputs["initial_state"][1]}
     del leaves["initial_state"]
-    found = dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True))
+    gradients = dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True))
 
     want = _by_hand(
         {k: v.detach().numpy() for k, v in leaves.items()}, {k: g.numpy() for k, g in grads.items()}
     )
     for name in ("y", "events", "cells", "trace"):
         np.testing.assert_allclose(outputs[name].detach().numpy(), want[name], atol=1e-12)
-    for name, gradient in found.items():
+    for name, gradient in gradients.items():
         scale = np.abs(want[f"d_{name}"]).max()
         assert np.abs(gradient.numpy() - want[f"d_{name}"]).max() < 1e-10 * scale, name
 
@@ -112,7 +112,8 @@ def test_equality_with_the_threshold_does_not_fire() -> None:
             *zeros, bias, bias, torch.full((units,), 0.5), initial_state=state,
             return_events=True, event_driven=event_driven,
         )  # fmt: skip
-        assert out.events is not None and out.events.sum() == 0
+        assert out.events is not None
+        assert out.events.sum() == 0
         assert torch.equal(out.state[1], torch.full((1, units), 0.5))
 
 

@@ -1,4 +1,4 @@
-"""egru_scan as a custom operation: opcheck and torch.compile."""
+"""egru_scan as a custom operator: opcheck and torch.compile."""
 
 from __future__ import annotations
 

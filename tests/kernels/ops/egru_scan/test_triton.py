@@ -1,4 +1,4 @@
-"""The Triton backend of egru_scan, interpreted on the CPU in a process of its own."""
+"""The Triton backend of egru_scan, interpreted on the CPU in its own process."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ needs_triton = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def errors() -> dict[str, float]:
     script = Path(__file__).with_name("interpreted.py")
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, str(script)], check=True, capture_output=True, text=True, timeout=3600
     )
-    found: dict[str, float] = json.loads(done.stdout)
-    return found
+    errors: dict[str, float] = json.loads(process.stdout)
+    return errors
 
 
 @needs_triton

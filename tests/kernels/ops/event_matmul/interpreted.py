@@ -1,6 +1,6 @@
 """Run the Triton backend on the CPU and write its largest error, case by case, as JSON.
 
-A process of its own, because Triton reads TRITON_INTERPRET when it is first imported. Output
+It runs in its own process, because Triton reads TRITON_INTERPRET when it is first imported. Output
 buffers are poisoned with NaN, and so are the weights of units that are silent in the whole batch.
 """
 
@@ -29,7 +29,7 @@ new_empty = torch.Tensor.new_empty
 SHAPES = [(1, 1, 1), (3, 63, 100), (2, 100, 63), (17, 5, 3), (0, 5, 3), (2, 0, 3), (2, 5, 0)]
 
 
-def poisoned(tensor: Tensor, *shape: int, **options: Any) -> Tensor:
+def new_nan(tensor: Tensor, *shape: int, **options: Any) -> Tensor:
     empty = new_empty(tensor, *shape, **options)
     return empty.fill_(float("nan")) if empty.is_floating_point() else empty
 
@@ -61,7 +61,7 @@ def rows_error(events: Tensor, weight: Tensor, dtype: torch.dtype, index: torch.
 
 def main() -> None:
     torch.manual_seed(0)
-    torch.Tensor.new_empty = poisoned
+    torch.Tensor.new_empty = new_nan
     errors = {}
     for n_batch, n_units, n_out in SHAPES:
         events = torch.randn(n_batch, n_units) * (torch.rand(n_batch, n_units) < 0.3)

@@ -1,4 +1,4 @@
-"""What event_matmul computes: every backend, dtype, shape and edge case against float64."""
+"""Results of event_matmul: every backend, dtype, shape and edge case against float64."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_non_contiguous_inputs(backend: str) -> None:
     assert_close(out, expected(events, weight, scale) + bias.double())
 
 
-def test_inputs_are_left_alone(backend: str) -> None:
+def test_inputs_are_unchanged(backend: str) -> None:
     events, weight, bias = make_events(3, 63), torch.randn(63, 65), torch.randn(65)
     before = [tensor.clone() for tensor in (events, weight, bias)]
     event_matmul(events, weight, bias=bias)
@@ -153,7 +153,7 @@ def test_poisoned_buffers(monkeypatch: pytest.MonkeyPatch, n_out: int) -> None:
 
 @pytest.fixture
 def split(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpu, "_BYTES_WORTH_A_THREAD", 1)
+    monkeypatch.setattr(cpu, "_BYTES_PER_THREAD", 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
 
 

@@ -20,7 +20,7 @@ FORKS = """
 import os, torch
 from evenfall_kernels import event_matmul
 from evenfall_kernels.ops.event_matmul import cpu
-cpu._BYTES_WORTH_A_THREAD = 1
+cpu._BYTES_PER_THREAD = 1
 torch.get_num_threads = lambda: 2
 call = lambda: event_matmul(torch.ones(1, 8), torch.ones(8, 64))
 assert call().sum() == 512
@@ -84,8 +84,8 @@ def test_compiles_with_compressed_rows(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("compress", [False, True])
-def test_recorded_widths_must_fit_the_matrix(compress: bool) -> None:
-    """A graph recorded with one shape can be run with another: the loops read by the width."""
+def test_the_number_of_units_is_checked(compress: bool) -> None:
+    """A graph traced with one shape can be run with another: the loops would read out of bounds."""
     weight = torch.ones(63, 65)
     matrix = compress_rows(weight) if compress else weight
     traced = make_fx(lambda events: event_matmul(events, matrix))(make_events(3, 63))
@@ -93,7 +93,7 @@ def test_recorded_widths_must_fit_the_matrix(compress: bool) -> None:
         traced(torch.ones(3, 99))
 
 
-def test_tracers_do_not_look_at_the_scale() -> None:
+def test_tracing_does_not_read_the_scale() -> None:
     weight, scale = quantize_rows(torch.randn(63, 65))
     traced = make_fx(lambda events: event_matmul(events, weight, scale=scale))(torch.ones(3, 63))
     events = make_events(3, 63)
@@ -101,16 +101,16 @@ def test_tracers_do_not_look_at_the_scale() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.int8])
-def test_transforms_of_compressed_rows_are_refused(dtype: torch.dtype) -> None:
+def test_transforms_of_compressed_rows_raise_an_error(dtype: torch.dtype) -> None:
     rows, events = compress_rows(make_events(63, 65), dtype=dtype), make_events(3, 63)
-    with pytest.raises(BackendError, match="event_matmul: the backend 'cpu'"):
+    with pytest.raises(BackendError, match="event_matmul: backend 'cpu' does not support"):
         torch.func.jvp(lambda events: event_matmul(events, rows), (events,), (events,))
     with use_backend("reference"):
         tangent = torch.func.jvp(lambda x: event_matmul(x, rows), (events,), (events,))[1]
     torch.testing.assert_close(tangent, event_matmul(events, rows))
 
 
-def test_compiles_int8_without_looking_at_the_scale() -> None:
+def test_compiles_int8_without_reading_the_scale() -> None:
     weight, scale = quantize_rows(torch.randn(63, 65))
     compiled = torch.compile(event_matmul, backend="eager", fullgraph=True)
     events = make_events(3, 63)

@@ -1,8 +1,10 @@
-"""Compressed and quantized rows: round trips, sizes, and every refusal."""
+"""Compressed and quantized rows: round trips, sizes and errors."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ from evenfall_kernels import CompressedRows, compress_rows, quantize_rows
 DENSE = torch.tensor([[0.0, 2.0, 0.0], [0.0, 0.0, 0.0], [-1.0, 0.0, 0.5]])
 
 
-def test_holds_the_nonzeros_row_by_row() -> None:
+def test_stores_the_nonzeros_row_by_row() -> None:
     rows = compress_rows(DENSE)
     assert rows.values.tolist() == [2.0, -1.0, 0.5]
     assert rows.columns.tolist() == [1, 0, 2]
@@ -66,7 +68,8 @@ def test_parameters_are_detached() -> None:
 def test_moves_to_a_device() -> None:
     rows = compress_rows(DENSE, dtype=torch.int8).to("meta")
     assert {rows.values.device.type, rows.columns.device.type} == {"meta"}
-    assert rows.scale is not None and rows.scale.is_meta
+    assert rows.scale is not None
+    assert rows.scale.is_meta
 
 
 def test_is_frozen() -> None:
@@ -83,7 +86,7 @@ def test_quantize_rows() -> None:
 
 @pytest.mark.parametrize("function", [compress_rows, quantize_rows])
 @pytest.mark.parametrize(
-    ("weight", "error", "words"),
+    ("weight", "error", "message"),
     [
         (torch.ones(2, 2, dtype=torch.int8), TypeError, "int8"),
         ([[1.0]], TypeError, "weight is list, want a Tensor"),
@@ -92,23 +95,25 @@ def test_quantize_rows() -> None:
         (torch.tensor([[float("inf")]]), ValueError, "infinity"),
     ],
 )
-def test_refuses_matrices(function, weight, error, words) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(error, match=words):
+def test_wrong_matrices(
+    function: Callable[[Any], object], weight: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
         function(weight)
 
 
-def test_refuses_a_value_dtype() -> None:
+def test_wrong_value_dtype() -> None:
     with pytest.raises(TypeError, match="float64"):
         compress_rows(DENSE, dtype=torch.float64)
 
 
-def test_refuses_an_index_dtype() -> None:
-    with pytest.raises(TypeError, match="columns is torch.int64"):
+def test_wrong_index_dtype() -> None:
+    with pytest.raises(TypeError, match=r"columns is torch\.int64"):
         compress_rows(DENSE, index_dtype=torch.int64)
 
 
 @pytest.mark.parametrize(
-    ("changes", "error", "words"),
+    ("changes", "error", "message"),
     [
         ({"values": [1.0]}, TypeError, "values is list, want a Tensor"),
         ({"columns": None}, TypeError, "columns is NoneType, want a Tensor"),
@@ -117,22 +122,24 @@ def test_refuses_an_index_dtype() -> None:
         ({"values": torch.ones(3, dtype=torch.int64)}, TypeError, "values is torch.int64"),
         ({"row_starts": torch.tensor([0, 1, 1, 3]).int()}, TypeError, "row_starts"),
         ({"scale": torch.ones(3, dtype=torch.int8)}, TypeError, "scale is torch.int8"),
-        ({"values": torch.ones(3, dtype=torch.int8)}, ValueError, "want a scale"),
+        ({"values": torch.ones(3, dtype=torch.int8)}, ValueError, "need a scale"),
         ({"columns": torch.zeros(2, dtype=torch.int32)}, ValueError, r"\(2,\), want \(3,\)"),
         ({"columns": torch.tensor([0, 3, 1]).int()}, ValueError, r"\[0, 3\], want \[0, 3\)"),
-        ({"columns": torch.tensor([0, -1, 1]).int()}, ValueError, "columns lie"),
+        ({"columns": torch.tensor([0, -1, 1]).int()}, ValueError, "columns are in"),
         ({"row_starts": torch.tensor([0, 1, 3])}, ValueError, "row_starts has shape"),
-        ({"row_starts": torch.tensor([0, 2, 1, 3])}, ValueError, "must rise"),
-        ({"row_starts": torch.tensor([1, 1, 1, 3])}, ValueError, "must rise"),
-        ({"row_starts": torch.tensor([0, 1, 1, 2])}, ValueError, "must rise"),
+        ({"row_starts": torch.tensor([0, 2, 1, 3])}, ValueError, "must start at 0, not decrease"),
+        ({"row_starts": torch.tensor([1, 1, 1, 3])}, ValueError, "must start at 0, not decrease"),
+        ({"row_starts": torch.tensor([0, 1, 1, 2])}, ValueError, r"and end at 3 \(values\)"),
         ({"scale": torch.ones(2)}, ValueError, "scale has shape"),
         ({"scale": torch.tensor([1.0, float("nan"), 1.0])}, ValueError, "NaN"),
         ({"values": torch.ones(3, requires_grad=True)}, ValueError, "requires grad"),
-        ({"values": torch.ones(3, device="meta")}, ValueError, "lies on"),
+        ({"values": torch.ones(3, device="meta")}, ValueError, "but values are on"),
     ],
 )
-def test_refuses_contradictions(changes, error, words) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(error, match=words):
+def test_inconsistent_attributes(
+    changes: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
         dataclasses.replace(compress_rows(DENSE), **changes)
 
 

@@ -1,4 +1,4 @@
-"""The Triton backend of event_matmul, interpreted on the CPU in a process of its own."""
+"""The Triton backend of event_matmul, interpreted on the CPU in its own process."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ needs_triton = pytest.mark.skipif(
 def errors() -> dict[str, float]:
     script = Path(__file__).with_name("interpreted.py")
     command = [sys.executable, str(script)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=3600)
-    found: dict[str, float] = json.loads(done.stdout)
-    return found
+    process = subprocess.run(command, check=True, capture_output=True, text=True, timeout=3600)
+    errors: dict[str, float] = json.loads(process.stdout)
+    return errors
 
 
 @needs_triton

@@ -1,4 +1,4 @@
-"""Inputs of selective_scan that its tests share."""
+"""Inputs for the tests of selective_scan."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def case(
     ends: list[int] | None = None,
     **options: Any,
 ) -> Make:
-    """A maker of the keywords of selective_scan; delta is about 0.3 after bias and softplus."""
+    """A function that makes keyword arguments; delta is about 0.3 after bias and softplus."""
 
     def make(dtype: torch.dtype, device: str) -> dict[str, Any]:
         generator = torch.Generator().manual_seed(batch * 1000 + length + channels)
@@ -30,24 +30,27 @@ def case(
             return torch.randn(shape, generator=generator)
 
         sequences = batch if ends is None else len(ends) - 1
-        mixing = (batch, states, length) if groups is None else (batch, groups, states, length)
-        made: dict[str, Any] = {
+        group_shape = (batch, states, length) if groups is None else (batch, groups, states, length)
+        inputs: dict[str, Any] = {
             "u": normal(batch, channels, length), "delta": normal(batch, channels, length) * 0.5,
-            "A": -4 * torch.rand(channels, states, generator=generator), "B": normal(*mixing),
-            "C": normal(*mixing), "D": normal(channels), "delta_bias": normal(channels) - 1,
+            "A": -4 * torch.rand(channels, states, generator=generator), "B": normal(*group_shape),
+            "C": normal(*group_shape), "D": normal(channels), "delta_bias": normal(channels) - 1,
             "initial_state": normal(sequences, channels, states),
         }  # fmt: skip
         if gate:
-            made["z"] = normal(batch, channels, length)
+            inputs["z"] = normal(batch, channels, length)
         if step:
-            made["step"] = torch.rand(batch, length, generator=generator)
-            made["step_scale"] = torch.rand(channels, generator=generator) + 0.3
+            inputs["step"] = torch.rand(batch, length, generator=generator)
+            inputs["step_scale"] = torch.rand(channels, generator=generator) + 0.3
         if not options.get("delta_softplus", True):  # a negative step would make the state grow
-            made["delta"], made["delta_bias"] = made["delta"].abs(), made["delta_bias"].abs()
-        made = {name: t.to(device, dtype) for name, t in made.items()}
+            inputs["delta"], inputs["delta_bias"] = (
+                inputs["delta"].abs(),
+                inputs["delta_bias"].abs(),
+            )
+        inputs = {name: t.to(device, dtype) for name, t in inputs.items()}
         if ends is not None:
-            made["cu_seqlens"] = torch.tensor(ends, device=device)
-        return {"delta_softplus": True, **made, **options}
+            inputs["cu_seqlens"] = torch.tensor(ends, device=device)
+        return {"delta_softplus": True, **inputs, **options}
 
     return make
 

@@ -1,4 +1,4 @@
-"""Run in a process of its own with TRITON_INTERPRET=1: prints the errors of Triton's scan."""
+"""Run in its own process with TRITON_INTERPRET=1: print the errors of Triton's selective_scan."""
 
 from __future__ import annotations
 
@@ -19,40 +19,40 @@ from evenfall.testing.memory import poisoned_memory
 from evenfall_kernels import selective_scan
 from evenfall_kernels.ops.selective_scan import triton
 
-triton._PROGRAMS = 1  # as with many channels: several in one program
+triton._PROGRAMS = 1  # several channels per program, as with many channels
 
 
 def without(make: Make, *names: str) -> Make:
-    """The same case, these arguments left out."""
+    """The same case without these arguments."""
 
-    def made(dtype: torch.dtype, device: str) -> dict[str, Any]:
+    def make_fewer(dtype: torch.dtype, device: str) -> dict[str, Any]:
         return {name: value for name, value in make(dtype, device).items() if name not in names}
 
-    return made
+    return make_fewer
 
 
-def laid(make: Make, lay: Callable[[torch.Tensor], torch.Tensor], *names: str) -> Make:
-    """The same case, these tensors laid out in memory another way."""
+def with_layout(make: Make, layout: Callable[[torch.Tensor], torch.Tensor], *names: str) -> Make:
+    """The same case, with another memory layout of these tensors."""
 
-    def made(dtype: torch.dtype, device: str) -> dict[str, Any]:
+    def make_layout(dtype: torch.dtype, device: str) -> dict[str, Any]:
         inputs = make(dtype, device)
-        return inputs | {name: lay(inputs[name]) for name in names}
+        return inputs | {name: layout(inputs[name]) for name in names}
 
-    return made
+    return make_layout
 
 
-def abreast(tensor: torch.Tensor) -> torch.Tensor:
-    """Its channels side by side, as linear layers leave them."""
+def channels_last(tensor: torch.Tensor) -> torch.Tensor:
+    """Channels-last memory, the output of a linear layer."""
     return tensor.transpose(1, 2).contiguous().transpose(1, 2)
 
 
-def a_half(tensor: torch.Tensor) -> torch.Tensor:
+def half_of_wider(tensor: torch.Tensor) -> torch.Tensor:
     """Half of the channels of a larger tensor."""
     return torch.cat([tensor, tensor], 1)[:, : tensor.shape[1]]
 
 
 def far_apart(tensor: torch.Tensor) -> torch.Tensor:
-    """Its rows more than 2^31 elements apart. Memory in between is never touched and costs none."""
+    """Rows more than 2^31 elements apart. The memory between is never used and takes no space."""
     strides = (2**31 + 16, *tensor.stride()[1:])
     return torch.empty_strided(tensor.shape, strides, dtype=tensor.dtype).copy_(tensor)
 
@@ -72,27 +72,27 @@ CASES: dict[str, Make] = {
     "packed": case(channels=3, length=170, ends=[0, 7, 7, 140, 170]),
     "packed, step": case(length=20, step=True, ends=[0, 13, 20], discretization="zoh"),
     "packed, long": case(channels=3, length=290, states=2, ends=[0, 7, 7, 290], step=True),
-    "rows made whole": case(channels=3, length=257, states=2, step=True, groups=3),
+    "padded rows": case(channels=3, length=257, states=2, step=True, groups=3),
     "nothing optional": without(
         case(batch=2, length=40), "D", "z", "delta_bias", "initial_state", "delta_softplus"
     ),
     "step, no scale": without(case(length=33, step=True), "step_scale"),
-    "channels side by side": laid(case(batch=2, length=33), abreast, *SIGNALS),
-    "the gate's alone": laid(case(batch=2, length=33), abreast, "z"),
-    "half a tensor": laid(case(batch=2, length=33), a_half, *SIGNALS),
+    "channels last": with_layout(case(batch=2, length=33), channels_last, *SIGNALS),
+    "channels-last gate": with_layout(case(batch=2, length=33), channels_last, "z"),
+    "half a tensor": with_layout(case(batch=2, length=33), half_of_wider, *SIGNALS),
     **EMPTY,
 }
-FAR = {"far apart": laid(case(batch=2, channels=1, length=20, states=1), far_apart, "u")}
+FAR = {"far apart": with_layout(case(batch=2, channels=1, length=20, states=1), far_apart, "u")}
 LOW = ("groups", "packed, step", "async")
 
 
 def _error(got: torch.Tensor | None, want: torch.Tensor | None) -> float:
     if want is None or not want.numel():
         return float(got is not None and bool(got.any()))
-    found = torch.zeros_like(want) if got is None else got.double()
-    if found.shape != want.shape or not found.isfinite().all():
+    value = torch.zeros_like(want) if got is None else got.double()
+    if value.shape != want.shape or not value.isfinite().all():
         return float("inf")
-    return float((found - want).abs().max() / want.abs().max().clamp_min(1e-9))
+    return float((value - want).abs().max() / want.abs().max().clamp_min(1e-9))
 
 
 def _run(backend: str, inputs: compare.Inputs) -> compare.Result:

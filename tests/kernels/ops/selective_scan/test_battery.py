@@ -1,4 +1,4 @@
-"""The backends of selective_scan against its float64 reference, by Evenfall's own test kit."""
+"""The backends of selective_scan against its float64 reference, with Evenfall's test kit."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class TestSelectiveScan(KernelBattery):
 
 
 class TestLowPrecision(TestSelectiveScan):
-    """Rounding of inputs and outputs alone: arithmetic and states stay in float32."""
+    """Only inputs and outputs are rounded: arithmetic and states are float32."""
 
     dtypes = ("bfloat16", "float16")
     tolerances: ClassVar[Mapping[str, tuple[float, float]]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -28,10 +29,10 @@ def _all_pairs(p: dict[str, Any], rule: str) -> torch.Tensor:
         w = torch.expm1(p["step_scale"][None, :, None, None] * A) / A
     else:
         w = torch.ones(())
-    pushed = w * p["B"][:, None] * p["u"][:, :, None]  # (B, D, N, L)
+    push = w * p["B"][:, None] * p["u"][:, :, None]  # (B, D, N, L)
     gaps = time[:, :, None, :, None] - time[:, :, None, None, :]  # (B, D, 1, k, j)
     kernel = torch.exp(A[..., None] * gaps).tril()
-    h = (kernel @ pushed[..., None])[..., 0]
+    h = (kernel @ push[..., None])[..., 0]
     h = h + torch.exp(A * time[:, :, None]) * p["initial_state"][..., None]
     y = (h * p["C"][:, None]).sum(2) + p["D"][:, None] * p["u"]
     return y * F.silu(p["z"])
@@ -52,8 +53,8 @@ def test_second_derivatives_exist() -> None:
     leaves = {k: v.requires_grad_() for k, v in p.items() if isinstance(v, torch.Tensor)}
 
     def run(*tensors: torch.Tensor) -> Any:
-        given = {**p, **dict(zip(leaves, tensors, strict=True))}
-        return selective_scan(**given, discretization="zoh", return_last_state=True)
+        inputs = {**p, **dict(zip(leaves, tensors, strict=True))}
+        return selective_scan(**inputs, discretization="zoh", return_last_state=True)
 
     assert torch.autograd.gradgradcheck(run, tuple(leaves.values()))
 
@@ -64,7 +65,7 @@ def test_packed_equals_separate(backend: str) -> None:
     p = case(channels=18, length=73, step=True, ends=ends)(torch.float32, "cpu")
     with use_backend(backend):
         y, last = selective_scan(**p, return_last_state=True)
-        for s, (start, end) in enumerate(zip(ends, ends[1:], strict=False)):
+        for s, (start, end) in enumerate(pairwise(ends)):
             one = {k: v for k, v in p.items() if k != "cu_seqlens"}
             for name in ("u", "delta", "B", "C", "z", "step"):
                 one[name] = one[name][..., start:end]
@@ -74,7 +75,7 @@ def test_packed_equals_separate(backend: str) -> None:
             torch.testing.assert_close(last[s], last_one[0])
 
 
-def test_carried_state_equals_the_whole_with_gradients() -> None:
+def test_pieces_with_state_equal_the_whole_with_gradients() -> None:
     p = case(batch=2, channels=18, length=70)(torch.float32, "cpu")
     leaves = {k: v.requires_grad_() for k, v in p.items() if isinstance(v, torch.Tensor)}
     whole, last = selective_scan(**p, return_last_state=True)
@@ -95,7 +96,7 @@ def test_carried_state_equals_the_whole_with_gradients() -> None:
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
-def test_a_step_of_zero_and_no_input_leave_the_state_alone() -> None:
+def test_a_step_of_zero_without_input_keeps_the_state() -> None:
     p = case(channels=18, length=40, step=True)(torch.float32, "cpu")
     p["step"], p["u"] = torch.zeros_like(p["step"]), torch.zeros_like(p["u"])
     _, last = selective_scan(**p, return_last_state=True)
@@ -103,7 +104,7 @@ def test_a_step_of_zero_and_no_input_leave_the_state_alone() -> None:
 
 
 def test_zoh_factor_near_zero() -> None:
-    """A of 0 and tiny steps: the factor tends to delta instead of losing its digits."""
+    """A of 0 and tiny steps: the factor approaches delta without cancellation."""
     p = case(channels=16, length=10, discretization="zoh", delta_softplus=False)(
         torch.float32, "cpu"
     )
@@ -134,39 +135,39 @@ def test_gradient_of_a_small_rate(backend: str, rule: str, rate: float) -> None:
         for unit in torch.eye(6, dtype=torch.float64).view(6, 3, 2)
     ]).view(3, 2)  # fmt: skip
     dtype = torch.float64 if backend == "reference" else torch.float32
-    given = {k: v.to(dtype) if isinstance(v, torch.Tensor) else v for k, v in p.items()}
-    given["A"] = A.to(dtype).requires_grad_()
+    inputs = {k: v.to(dtype) if isinstance(v, torch.Tensor) else v for k, v in p.items()}
+    inputs["A"] = A.to(dtype).requires_grad_()
     with use_backend(backend):
-        selective_scan(**given).sum().backward()
-    torch.testing.assert_close(given["A"].grad.double(), want, rtol=1e-4, atol=1e-4)
+        selective_scan(**inputs).sum().backward()
+    torch.testing.assert_close(inputs["A"].grad.double(), want, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("names", [("B",), ("C",), ("B", "C")])
 @pytest.mark.parametrize("groups", [None, 3])
 def test_constant_b_and_c(names: tuple[str, ...], groups: int | None) -> None:
-    """(channels, states), as mamba_ssm takes them, is the same signal at every step."""
+    """(channels, states), as in mamba_ssm, means the same value at every step."""
     p = case(batch=2, channels=6, length=9, groups=groups)(torch.float32, "cpu")
-    spelled = dict(p)
+    full = dict(p)
     for name in ("B", "C"):
         if name in names:
             constant = torch.randn(6, 4)
             p[name] = constant.requires_grad_()
-            spelled[name] = constant[None, :, :, None].expand(2, 6, 4, 9)
+            full[name] = constant[None, :, :, None].expand(2, 6, 4, 9)
         elif groups is None:
-            spelled[name] = p[name][:, None].expand(2, 6, 4, 9)
+            full[name] = p[name][:, None].expand(2, 6, 4, 9)
         else:
-            spelled[name] = p[name].repeat_interleave(2, dim=1)
-    results = [selective_scan(**given) for given in (p, spelled)]
+            full[name] = p[name].repeat_interleave(2, dim=1)
+    results = [selective_scan(**inputs) for inputs in (p, full)]
     torch.testing.assert_close(*results)
-    wanted = [p[name] for name in names]
-    grads = [torch.autograd.grad(y.square().sum(), wanted) for y in results]
+    leaves = [p[name] for name in names]
+    grads = [torch.autograd.grad(y.square().sum(), leaves) for y in results]
     torch.testing.assert_close(*grads)
 
 
 @pytest.mark.parametrize("rule", ["mamba", "zoh"])
 @pytest.mark.parametrize("size", [-1e4, -100.0, -50.0, 50.0, 1e4])
-def test_overflow_is_infinite_not_large(rule: str, size: float) -> None:
-    """Without softplus a negative delta makes the state grow, as in PyTorch beyond all bounds."""
+def test_overflow_is_infinite(rule: str, size: float) -> None:
+    """Without softplus a negative delta makes the state grow without bound, as in PyTorch."""
     p = case(channels=16, length=1, gate=False, delta_softplus=False, discretization=rule)(
         torch.float32, "cpu"
     )
@@ -179,7 +180,7 @@ def test_overflow_is_infinite_not_large(rule: str, size: float) -> None:
 
 
 @pytest.mark.parametrize("value", [-3e38, -1e30, -100.0, 100.0])
-def test_a_gate_far_out_is_closed_or_open(value: float) -> None:
+def test_extreme_gates(value: float) -> None:
     p = case(channels=16, length=3)(torch.float32, "cpu")
     p["z"] = torch.full_like(p["z"], value)
     with use_backend("reference"):
@@ -192,10 +193,11 @@ def test_nan_reaches_the_output() -> None:
     p["delta"][0, 3, 20] = float("nan")
     y = selective_scan(**p)
     assert y[0, 3, 20:].isnan().all()
-    assert y[0, :3].isfinite().all() and y[0, 3, :20].isfinite().all()
+    assert y[0, :3].isfinite().all()
+    assert y[0, 3, :20].isfinite().all()
 
 
-def test_equals_transformers_own_path() -> None:
+def test_equals_transformers() -> None:
     mamba = pytest.importorskip("transformers.models.mamba.modeling_mamba")
     p = case(batch=2, channels=20, length=33, states=16)(torch.float32, "cpu")
     del p["initial_state"]
@@ -207,13 +209,13 @@ def test_equals_transformers_own_path() -> None:
     torch.testing.assert_close(last, theirs[1], rtol=1e-4, atol=1e-5)
 
 
-def test_channels_last_memory_is_read_as_it_is() -> None:
+def test_channels_last_memory() -> None:
     """(B, L, D) tensors transposed: same values, and gradients in the same layout."""
     p = case(batch=2, channels=20, length=40)(torch.float32, "cpu")
-    turned = dict(p)
+    channels_last = dict(p)
     for name in ("u", "delta", "z", "B", "C"):
-        turned[name] = p[name].transpose(1, 2).contiguous().transpose(1, 2).requires_grad_()
-    y = selective_scan(**turned)
+        channels_last[name] = p[name].transpose(1, 2).contiguous().transpose(1, 2).requires_grad_()
+    y = selective_scan(**channels_last)
     torch.testing.assert_close(y, selective_scan(**p))
-    (d_delta,) = torch.autograd.grad(y.sum(), turned["delta"])
-    assert d_delta.stride() == turned["delta"].stride()
+    (d_delta,) = torch.autograd.grad(y.sum(), channels_last["delta"])
+    assert d_delta.stride() == channels_last["delta"].stride()

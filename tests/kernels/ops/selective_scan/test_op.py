@@ -1,4 +1,4 @@
-"""selective_scan as a custom operation: opcheck, torch.compile, and what it keeps."""
+"""selective_scan as a custom operator: opcheck, torch.compile and saved states."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def _leaves(p: dict[str, Any]) -> list[torch.Tensor]:
 def test_opcheck(name: str, dtype: torch.dtype) -> None:
     p = CASES[name](dtype, "cpu")
     _leaves(p)
-    mixing = [t if t.dim() == 4 else t[:, None] for t in (p["B"], p["C"])]
+    groups = [t if t.dim() == 4 else t[:, None] for t in (p["B"], p["C"])]
     rule = p.get("discretization")
     arguments = (
-        p["u"], p["delta"], p["A"], *mixing, p["D"], p.get("z"), p["delta_bias"], p.get("step"),
+        p["u"], p["delta"], p["A"], *groups, p["D"], p.get("z"), p["delta_bias"], p.get("step"),
         p.get("step_scale", torch.ones_like(p["D"])),
         torch.ones_like(p["A"]) if rule == "dirac" else None, p["initial_state"].float(),
         p.get("cu_seqlens"), True, rule == "zoh", "cpu", True,
@@ -75,18 +75,18 @@ def test_compiles_in_float64() -> None:
 
 @pytest.mark.parametrize("backend", ["cpu", "reference"])
 @pytest.mark.parametrize("ends", [[0, 10**8], [-5, 80], [0, 90, 10, 80]])
-def test_compiled_code_does_not_trust_cu_seqlens(backend: str, ends: list[int]) -> None:
-    """Tracing sees no values; the loops would write outside of their arrays."""
+def test_compiled_code_checks_cu_seqlens(backend: str, ends: list[int]) -> None:
+    """Tracing cannot read the values; with wrong ones the loops would write out of bounds."""
     torch._dynamo.reset()
     p = CASES["packed"](torch.float32, "cpu")
     del p["initial_state"], p["cu_seqlens"]
     compiled = torch.compile(selective_scan, fullgraph=True, backend="aot_eager")
-    with use_backend(backend), pytest.raises(ValueError, match="^cu_seqlens must start at 0"):
+    with use_backend(backend), pytest.raises(ValueError, match=r"^cu_seqlens must start at 0"):
         compiled(**p, cu_seqlens=torch.tensor(ends))
 
 
 def test_backward_runs_where_forward_ran() -> None:
-    """Autograd outside of the block: the other backend would read the states kept wrongly."""
+    """Backward outside the block: another backend would misread the saved states."""
     p = CASES["63"](torch.float32, "cpu")
     leaves = _leaves(p)
     with use_backend("cpu"):
@@ -97,8 +97,8 @@ def test_backward_runs_where_forward_ran() -> None:
     torch.testing.assert_close(got, want, rtol=1e-3, atol=1e-4)
 
 
-def test_inference_keeps_no_states() -> None:
+def test_inference_saves_no_states() -> None:
     u, B, state = torch.zeros(1, 32, 640), torch.zeros(1, 1, 16, 640), torch.zeros(1, 32, 16)
     assert empty_outputs(u, B, state, save=False)[2].numel() == 0
-    kept = empty_outputs(u, B, state, save=True)[2]
-    assert kept.numel() < u.numel() * 16 / 25
+    chunk_states = empty_outputs(u, B, state, save=True)[2]
+    assert chunk_states.numel() < u.numel() * 16 / 25

@@ -1,4 +1,4 @@
-"""The Triton backend of selective_scan, interpreted on the CPU in a process of its own."""
+"""The Triton backend of selective_scan, interpreted on the CPU in its own process."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 NAMES = [
     "one step", "two chunks", "groups", "plain", "one state", "256 states", "step", "zoh",
     "dirac, step", "async", "packed", "packed, step",
-    "packed, long", "rows made whole", "nothing optional", "step, no scale",
-    "channels side by side", "the gate's alone", "half a tensor", "no step", "no sequence",
+    "packed, long", "padded rows", "nothing optional", "step, no scale",
+    "channels last", "channels-last gate", "half a tensor", "no step", "no sequence",
     "no channel", "packed, all empty", "packed, none",
 ]  # fmt: skip
 
@@ -29,11 +29,11 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def errors() -> dict[str, float]:
     script = Path(__file__).with_name("interpreted.py")
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, str(script)], check=True, stdout=subprocess.PIPE, text=True, timeout=3600
     )
-    found: dict[str, float] = json.loads(done.stdout)
-    return found
+    errors: dict[str, float] = json.loads(process.stdout)
+    return errors
 
 
 def test_every_case_was_run(errors: dict[str, float]) -> None:
@@ -48,9 +48,7 @@ def test_every_output_and_gradient_equals_float64(errors: dict[str, float], name
 
 @pytest.mark.parametrize("dtype", ALLOWED)
 @pytest.mark.parametrize("name", LOW)
-def test_low_precision_costs_only_its_rounding(
-    errors: dict[str, float], name: str, dtype: str
-) -> None:
+def test_low_precision_only_adds_rounding(errors: dict[str, float], name: str, dtype: str) -> None:
     assert errors[f"{name}, {dtype}"] < ALLOWED[dtype]
 
 

@@ -1,7 +1,7 @@
 """Run the Triton backend on the CPU and write its largest error, case by case, as JSON.
 
-A process of its own, because Triton reads TRITON_INTERPRET when it is first imported. Buffers are
-poisoned with NaN.
+It runs in its own process, because Triton reads TRITON_INTERPRET when it is first imported. Buffers
+are poisoned with NaN.
 """
 
 from __future__ import annotations
@@ -21,21 +21,19 @@ from evenfall_kernels.ops.selective_state_update import triton
 SIZES = [(1, 1, 1, 1), (2, 63, 5, 1), (2, 6, 100, 3), (0, 3, 4, 1), (2, 3, 1, 3), (1, 33, 256, 1)]
 
 
-def error(
-    sizes: tuple[int, ...], left_out: tuple[str, ...], softplus: bool, strided: bool
-) -> float:
+def error(sizes: tuple[int, ...], missing: tuple[str, ...], softplus: bool, strided: bool) -> float:
     inputs = make(*sizes, dtype=torch.float32)
     if softplus:
-        inputs["dt"] = inputs["dt"] * 20  # both of its branches
+        inputs["dt"] = inputs["dt"] * 20  # both branches of softplus
     else:
         inputs["dt"] = inputs["dt"].abs() + 5  # a negative step makes the state explode
-    given = {name: None if name in left_out else tensor for name, tensor in inputs.items()}
-    state, out = expected({n: t for n, t in given.items() if t is not None}, softplus)
-    held = torch.stack([inputs["state"]] * 2, dim=1)
-    given["state"] = held[:, 1] if strided else inputs["state"].clone()
+    arguments = {name: None if name in missing else tensor for name, tensor in inputs.items()}
+    state, out = expected({n: t for n, t in arguments.items() if t is not None}, softplus)
+    pair = torch.stack([inputs["state"]] * 2, dim=1)
+    arguments["state"] = pair[:, 1] if strided else inputs["state"].clone()
     with poisoned_memory():
-        got = triton.step(*given.values(), softplus)
-    return max(relative(got, out), relative(given["state"], state))
+        got = triton.step(*arguments.values(), softplus)
+    return max(relative(got, out), relative(arguments["state"], state))
 
 
 def relative(got: torch.Tensor, want: torch.Tensor) -> float:
@@ -46,15 +44,15 @@ def relative(got: torch.Tensor, want: torch.Tensor) -> float:
 
 
 def main() -> None:
-    found = {
-        f"{sizes}, without {left_out}, softplus {softplus}": error(
-            sizes, left_out, softplus, strided=softplus
+    results = {
+        f"{sizes}, without {missing}, softplus {softplus}": error(
+            sizes, missing, softplus, strided=softplus
         )
         for sizes in SIZES
-        for left_out in ((), OPTIONAL)
+        for missing in ((), OPTIONAL)
         for softplus in (True, False)
     }
-    json.dump(found, sys.stdout)
+    json.dump(results, sys.stdout)
 
 
 main()

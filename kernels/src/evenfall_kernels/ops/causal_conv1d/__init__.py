@@ -1,4 +1,4 @@
-"""causal_conv1d: the short depthwise convolution of a Mamba block, with state and resets."""
+"""causal_conv1d: the short depthwise convolution of a Mamba block, with state and packing."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def causal_conv1d(
     activation: Literal["silu"] | None = None,
     cu_seqlens: Tensor | None = None,
 ) -> Tensor | tuple[Tensor, Tensor]:
-    """Convolve each channel with its own filter, looking back only.
+    """Convolve each channel with its own causal filter.
 
         out[d, t] = f(bias[d] + sum_w weight[d, w] x[d, t - W + 1 + w])
 
-    where f is silu or nothing, and x before the first step of a sequence is the initial state,
+    where f is silu or the identity. x before the first step of a sequence is the initial state,
     zero by default. The final state is the last W - 1 inputs of each sequence, initial state
-    included: a sequence in pieces, each given the final state before it, equals the whole. Sums
-    are kept in float32, in float64 where x is. All inputs but `cu_seqlens` have gradients, and so
-    has the final state.
+    included. A sequence in pieces equals the whole if each piece starts from the final state of
+    the piece before. Sums are in float32, or float64 for float64 x. All inputs except `cu_seqlens`
+    have gradients, and so does the final state.
 
     Args:
         x: (batch, dim, length) floating point.
@@ -40,31 +40,29 @@ def causal_conv1d(
         initial_state: (sequences, dim, W - 1), the oldest input first.
         return_final_state: whether to return (out, final state).
         activation: "silu" or None.
-        cu_seqlens: (sequences + 1,) integers: x is (1, dim, length) and holds sequences side by
-            side, of which the k-th is cu_seqlens[k] <= t < cu_seqlens[k + 1]. Nothing leaks from
-            one into the next. Its values are checked in eager mode on the CPU, where looking
-            costs no synchronisation.
+        cu_seqlens: (sequences + 1,) integers: x is (1, dim, length) and contains sequences end to
+            end, of which the k-th is cu_seqlens[k] <= t < cu_seqlens[k + 1]. Sequences do not
+            affect one another. The values are checked in eager mode on the CPU, where this needs
+            no synchronisation.
 
     Returns:
         (batch, dim, length) in the dtype of x; with `return_final_state` also
         (sequences, dim, W - 1) in the dtype of x.
 
     Raises:
-        TypeError: an argument is not a tensor of the right kind.
+        TypeError: an argument is not a tensor of the right dtype.
         ValueError: shapes or devices do not match, `activation` is unknown, or `cu_seqlens` does
-            not start at 0, falls, or does not end at length.
-        BackendError: torch.func's transforms or forward mode with a backend other than
-            "reference", which alone has them, as it has second derivatives.
+            not start at 0, decreases, or does not end at length.
+        BackendError: a torch.func transform or a forward-mode tangent with a backend other than
+            "reference". Second derivatives need "reference", too.
     """
     _check(x, weight, bias, initial_state, activation)
     if cu_seqlens is not None:
         check_cu_seqlens(cu_seqlens, x, "x")
     sequences = x.shape[0] if cu_seqlens is None else cu_seqlens.numel() - 1
-    wanted = (sequences, x.shape[1], weight.shape[1] - 1)
-    if initial_state is not None and tuple(initial_state.shape) != wanted:
-        raise ValueError(
-            f"initial_state must have shape {wanted}, got {tuple(initial_state.shape)}"
-        )
+    shape = (sequences, x.shape[1], weight.shape[1] - 1)
+    if initial_state is not None and tuple(initial_state.shape) != shape:
+        raise ValueError(f"initial_state must have shape {shape}, got {tuple(initial_state.shape)}")
     arguments = x, weight, bias, initial_state, cu_seqlens, activation == "silu"
     choice = choose("causal_conv1d", [a for a in arguments if isinstance(a, Tensor)])
     if choice.module is None:
@@ -81,8 +79,8 @@ def _check(
     initial_state: Tensor | None,
     activation: str | None,
 ) -> None:
-    named = {"x": x, "weight": weight, "bias": bias, "initial_state": initial_state}
-    for name, tensor in named.items():
+    tensors = {"x": x, "weight": weight, "bias": bias, "initial_state": initial_state}
+    for name, tensor in tensors.items():
         if tensor is None and name in ("bias", "initial_state"):
             continue
         if not isinstance(tensor, Tensor):

@@ -1,8 +1,8 @@
-"""causal_conv1d on the CPU: blocks of sixteen channels, shared out to threads.
+"""causal_conv1d on the CPU: blocks of sixteen channels, split over threads.
 
-bfloat16 is read and written as it is, float16 by way of float32; arithmetic is float32. What comes
-out lies in memory as x does, so that neither layout has to be copied into the other. No two
-threads add to the same weight gradient.
+bfloat16 is read and written directly, float16 is converted to float32 first; arithmetic is float32.
+The output has the memory layout of x, so neither layout is copied into the other. No two threads
+add to the same weight gradient.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from torch import Tensor
 from ...cpu.simd import WIDTH
 from ...cpu.stored_dtypes import as_stored
 from ...cpu.threads import run_split
-from ...cpu.tiles import channels_abreast, sequence_bounds, signal, stored_dtype
-from .cpu_passes import CHUNK, Gradients, Problem, Room, backward_blocks, forward_blocks
+from ...cpu.tiles import is_channels_last, sequence_bounds, signal, stored_dtype
+from .cpu_passes import CHUNK, Gradients, Problem, Scratch, backward_blocks, forward_blocks
 
-_BYTES_AN_ELEMENT = 32  # weight of one element in time, as bytes moved
+_BYTES_PER_ELEMENT = 32  # the time for one element, as memory traffic
 
 
 def forward(
@@ -34,7 +34,8 @@ def forward(
     target, final_view = signal(out, dtype), final.numpy()
 
     def fill(first: int, stop: int) -> None:
-        forward_blocks(problem, target, final_view, _room(problem, stop - first), first, stop)
+        scratch = _scratch(problem, stop - first)
+        forward_blocks(problem, target, final_view, scratch, first, stop)
 
     _run(fill, x, 1)
     return out.to(x.dtype), final.to(x.dtype)
@@ -56,9 +57,9 @@ def backward(
     )  # fmt: skip
 
     def fill(first: int, stop: int) -> None:
-        room = _room(problem, stop - first)
+        scratch = _scratch(problem, stop - first)
         chunk = max(CHUNK, weight.shape[1] - 1)
-        backward_blocks(problem, gradients, room, chunk, first, stop)
+        backward_blocks(problem, gradients, scratch, chunk, first, stop)
 
     _run(fill, x, 2)
     return (
@@ -73,7 +74,7 @@ def _problem(
     x: Tensor, weight: Tensor, bias: Tensor | None, initial_state: Tensor | None,
     cu_seqlens: Tensor | None, silu: bool, dtype: torch.dtype,
 ) -> Problem:  # fmt: skip
-    none = np.empty((0, 0, 0), np.float32)
+    none: np.ndarray = np.empty((0, 0, 0), np.float32)
     return Problem(
         signal(x.to(dtype), dtype),
         as_stored(weight.float()),
@@ -81,16 +82,16 @@ def _problem(
         none if initial_state is None else as_stored(initial_state.float()),
         sequence_bounds(x, cu_seqlens),
         silu,
-        x.shape[1] if channels_abreast(x) else 1,
+        x.shape[1] if is_channels_last(x) else 1,
     )
 
 
-def _room(problem: Problem, blocks: int) -> Room:
+def _scratch(problem: Problem, blocks: int) -> Scratch:
     width = problem.weight.shape[1]
     steps = max(CHUNK, width - 1) + width - 1
     counts = (steps, steps, blocks * (width - 1), blocks * (width + 1), blocks * (width + 1))
-    return Room(*(torch.empty(rows, WIDTH).numpy() for rows in counts))
+    return Scratch(*(torch.empty(rows, WIDTH).numpy() for rows in counts))
 
 
 def _run(fill: Callable[[int, int], None], x: Tensor, passes: int) -> None:
-    run_split(fill, -(-x.shape[1] // WIDTH), passes * x.numel() * _BYTES_AN_ELEMENT)
+    run_split(fill, -(-x.shape[1] // WIDTH), passes * x.numel() * _BYTES_PER_ELEMENT)

@@ -1,8 +1,8 @@
-"""The edges of sequences in tensor operations that never synchronise with the host.
+"""States and gradients at the ends of sequences, in tensor operations without synchronisation.
 
 B batch   D channels   L steps   W filter width   S sequences (B, or those packed into one row)
 
-Position p of a sequence counts from its first step; p < 0 lies in its initial state, at p + W - 1.
+Position p of a sequence counts from its first step; p < 0 is in its initial state, at p + W - 1.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def segments(x: Tensor, cu_seqlens: Tensor | None) -> tuple[Tensor, Tensor]:
-    """For each step of a packed row its sequence's first step and number, (L,) int64 each."""
+    """The first step and the index of the sequence of each step, (L,) int64 each."""
     if cu_seqlens is None:
         none = torch.zeros(1, dtype=torch.int64, device=x.device)
         return none, none
@@ -30,7 +30,7 @@ def _starts_and_lengths(like: Tensor, cu_seqlens: Tensor | None) -> tuple[Tensor
     return ends[:-1], ends.diff()
 
 
-def _take(rows: Tensor, at: Tensor, cu_seqlens: Tensor | None) -> Tensor:
+def _gather(rows: Tensor, at: Tensor, cu_seqlens: Tensor | None) -> Tensor:
     """rows (B, D, L) at steps `at` (S, K) -> (S, D, K)."""
     source = rows if cu_seqlens is None else rows.expand(at.shape[0], -1, -1)
     return source.gather(2, at.unsqueeze(1).expand(-1, rows.shape[1], -1))
@@ -43,24 +43,24 @@ def final_state(x: Tensor, state: Tensor, cu_seqlens: Tensor | None) -> Tensor:
         return state.clone()
     starts, lengths = _starts_and_lengths(x, cu_seqlens)
     p = lengths[:, None] - size + torch.arange(size, device=x.device)  # (S, W - 1)
-    seen = _take(x, (starts[:, None] + p).clamp(0, x.shape[2] - 1), cu_seqlens)
+    inputs = _gather(x, (starts[:, None] + p).clamp(0, x.shape[2] - 1), cu_seqlens)
     slot = (p + size).clamp(max=size - 1).unsqueeze(1).expand(-1, x.shape[1], -1)
-    return torch.where((p >= 0).unsqueeze(1), seen.to(state.dtype), state.gather(2, slot))
+    return torch.where((p >= 0).unsqueeze(1), inputs.to(state.dtype), state.gather(2, slot))
 
 
 def add_final_gradient(d_x: Tensor, grad_final: Tensor, cu_seqlens: Tensor | None) -> None:
-    """Add what reaches x through the final states; in place."""
+    """Add the gradient through the final states to d_x, in place."""
     size = grad_final.shape[2]
     if size == 0 or d_x.numel() == 0:
         return
     starts, lengths = _starts_and_lengths(d_x, cu_seqlens)
     p = lengths[:, None] - size + torch.arange(size, device=d_x.device)
-    added = torch.where((p >= 0).unsqueeze(1), grad_final.to(d_x.dtype), 0)
+    grad = torch.where((p >= 0).unsqueeze(1), grad_final.to(d_x.dtype), 0)
     at = (starts[:, None] + p).clamp(0, d_x.shape[2] - 1)
     if cu_seqlens is None:
-        d_x.scatter_add_(2, at.unsqueeze(1).expand_as(added), added)
+        d_x.scatter_add_(2, at.unsqueeze(1).expand_as(grad), grad)
     else:
-        flat = added.permute(1, 0, 2).reshape(1, d_x.shape[1], -1)
+        flat = grad.permute(1, 0, 2).reshape(1, d_x.shape[1], -1)
         d_x.scatter_add_(2, at.reshape(1, 1, -1).expand_as(flat), flat)
 
 
@@ -81,10 +81,10 @@ def state_gradient(
         for w in range(size):  # tap w of step t reads slot t + w
             t = (slots - w).expand(len(starts), -1)
             valid = (t >= 0) & (t < lengths[:, None])
-            taken = _take(g, (starts[:, None] + t).clamp(0, g.shape[2] - 1), cu_seqlens)
-            d_state += torch.where(valid.unsqueeze(1), taken * weight.float()[:, w, None], 0)
-    source = slots - lengths[:, None]  # a short sequence hands part of its state on
-    handed = grad_final.float().gather(
+            grad = _gather(g, (starts[:, None] + t).clamp(0, g.shape[2] - 1), cu_seqlens)
+            d_state += torch.where(valid.unsqueeze(1), grad * weight.float()[:, w, None], 0)
+    source = slots - lengths[:, None]  # part of a short sequence's state is in its final state
+    from_final = grad_final.float().gather(
         2, source.clamp(min=0).unsqueeze(1).expand(-1, g.shape[1], -1)
     )
-    return d_state + torch.where((source >= 0).unsqueeze(1), handed, 0)
+    return d_state + torch.where((source >= 0).unsqueeze(1), from_final, 0)

@@ -1,6 +1,6 @@
-"""causal_conv1d as a torch.library custom op: eager, autograd and torch.compile see one operation.
+"""causal_conv1d as a torch.library custom op: one operation for autograd and torch.compile.
 
-Bias and initial state are optional; an empty tensor stands for the gradient of one that is absent.
+Bias and initial state are optional. The gradient of a missing one is an empty tensor.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ def causal_conv1d_op(
     """out (B, D, L) and final state (S, D, W - 1)."""
     module = backend_module("causal_conv1d", backend)
     out, final = module.forward(x, weight, bias, initial_state, cu_seqlens, silu)
-    return _laid_as(x, out), final.contiguous()
+    return _match_layout(x, out), final.contiguous()
 
 
-def _laid_as(x: Tensor, out: Tensor) -> Tensor:
-    """With the memory laid out as that of x, which compiled code relies on."""
+def _match_layout(x: Tensor, out: Tensor) -> Tensor:
+    """`out` in the memory layout of x, which compiled code relies on."""
     like = torch.empty_like(x)
     return out if out.stride() == like.stride() else like.copy_(out)
 
@@ -60,7 +60,7 @@ def causal_conv1d_backward_op(
     d_x, *others = backend_module("causal_conv1d", backend).backward(
         grad_out, grad_final, x, weight, bias, initial_state, cu_seqlens, silu
     )
-    return _laid_as(x, d_x), *others
+    return _match_layout(x, d_x), *others
 
 
 @causal_conv1d_backward_op.register_fake
@@ -69,8 +69,8 @@ def _(
     initial_state: Tensor | None, cu_seqlens: Tensor | None, silu: bool, backend: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     optional = (
-        x.new_empty(0) if given is None else given.new_empty(given.shape)
-        for given in (bias, initial_state)
+        x.new_empty(0) if tensor is None else tensor.new_empty(tensor.shape)
+        for tensor in (bias, initial_state)
     )
     return torch.empty_like(x), weight.new_empty(weight.shape), *optional
 
@@ -81,7 +81,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> N
 
 
 def _backward(ctx: Any, grad_out: Tensor, grad_final: Tensor) -> tuple[Tensor | None, ...]:
-    saved = ctx.saved_tensors  # once: a checkpoint gives each of them out only once
+    saved = ctx.saved_tensors  # read once: torch.utils.checkpoint allows only one read
     _, _, bias, initial_state, _ = saved
     d_x, d_weight, d_bias, d_state = causal_conv1d_backward_op(
         grad_out, grad_final, *saved, ctx.silu, ctx.backend

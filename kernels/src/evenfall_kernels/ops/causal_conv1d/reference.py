@@ -1,4 +1,4 @@
-"""Causal depthwise convolution in plain PyTorch: the definition, and the states of a sequence.
+"""The causal depthwise convolution in plain PyTorch: the definition.
 
 B batch   D channels   L steps   W filter width   S sequences (B, or those packed into one row)
 """
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...common.gradients import pull_back
+from ...common.gradients import input_gradients
 from ...common.sequences import sequence_ends
 
 
@@ -45,7 +45,7 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, state: Tensor) -> 
 def starting_state(
     x: Tensor, weight: Tensor, initial_state: Tensor | None, cu_seqlens: Tensor | None
 ) -> Tensor:
-    """The initial state (S, D, W - 1), zero where none is given."""
+    """The initial state (S, D, W - 1), zero by default."""
     if initial_state is not None:
         return initial_state
     sequences = x.shape[0] if cu_seqlens is None else cu_seqlens.numel() - 1
@@ -56,11 +56,13 @@ def backward(
     grad_out: Tensor, grad_final: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None,
     initial_state: Tensor | None, cu_seqlens: Tensor | None, silu: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    """Gradients of x, weight, bias and initial state, the last two empty where there are none."""
-    found = pull_back(
-        lambda *given: forward(*given, cu_seqlens, silu),
-        (x, weight, bias, initial_state),
-        (grad_out, grad_final),
-    )
-    d_x, d_weight, d_bias, d_state = (x.new_empty(0) if t is None else t for t in found)
+    """Gradients of x, weight, bias and initial state; the last two are empty for None."""
+
+    def run(x: Tensor, weight: Tensor, *optional: Tensor | None) -> tuple[Tensor, Tensor]:
+        bias, initial_state = optional
+        return forward(x, weight, bias, initial_state, cu_seqlens, silu)
+
+    inputs = (x, weight, bias, initial_state)
+    grads = input_gradients(run, inputs, (grad_out, grad_final))
+    d_x, d_weight, d_bias, d_state = (x.new_empty(0) if t is None else t for t in grads)
     return d_x, d_weight, d_bias, d_state

@@ -1,9 +1,9 @@
-"""Causal depthwise convolution in Triton: one program for a tile of channels and steps.
+"""The causal depthwise convolution in Triton: one program per tile of channels and steps.
 
-Packed sequences come with, for each step, the first step of its sequence and which one it is, so
-that nothing is read back from the device. The few elements at the edges of a sequence, final state
-and gradient of the initial state, are left to torch. Sums are in a fixed order: no atomics. Signals
-are read and written by their strides; a tile is long in the direction of contiguous memory.
+For packed sequences the kernels get, for each step, the first step and the index of its sequence,
+so nothing is read back from the device. torch computes the few elements at the ends of a sequence:
+the final state and the gradient of the initial state. Sums have a fixed order, without atomics.
+Signals have any strides; a tile is long in the direction of contiguous memory.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _LONG, _SHORT = 128, 16
 def _input_at(
     x_ptr, x_d, x_t, state_ptr, d, t, inside, first, sequence, dim, width, w,
 ):  # fmt: skip
-    """Input of tap w of the steps t: from x, or before the sequence's first step from its state."""
+    """The input of tap w at steps t: from x, or from the state before the first step."""
     p = t - (width - 1) + w
-    known = inside & (p >= first)[None, :]
+    after = inside & (p >= first)[None, :]
     before = inside & (p < first)[None, :]
-    x = tl.load(x_ptr + d[:, None] * x_d + p[None, :] * x_t, mask=known, other=0.0)
+    x = tl.load(x_ptr + d[:, None] * x_d + p[None, :] * x_t, mask=after, other=0.0)
     slot = sequence * dim * (width - 1) + (p - first + width - 1)
     state = tl.load(state_ptr + d[:, None] * (width - 1) + slot[None, :], mask=before, other=0.0)
     return x.to(tl.float32) + state.to(tl.float32)
@@ -79,7 +79,7 @@ def _weight_kernel(
     SILU: tl.constexpr, PACKED: tl.constexpr, CHANNELS: tl.constexpr,
     STEPS: tl.constexpr,
 ):  # fmt: skip
-    """Gradient before the activation, and this tile's share of those of weight and bias."""
+    """The gradient before the activation, and the tile's part of the weight and bias gradients."""
     b, d, t, inside, first, sequence = _tile(
         first_ptr, sequence_ptr, dim, length, PACKED, CHANNELS, STEPS
     )
@@ -100,10 +100,10 @@ def _weight_kernel(
     tl.store(g_ptr + b * g_b + d[:, None] * g_d + t[None, :] * g_t, g, mask=inside)
     share = parts_ptr + (tl.program_id(0).to(tl.int64) * dim + d) * (width + 1)
     for w in range(width):
-        seen = _input_at(
+        x = _input_at(
             x_ptr + b * x_b, x_d, x_t, state_ptr, d, t, inside, first, sequence, dim, width, w
         )
-        tl.store(share + w, tl.sum(g * seen, axis=1), mask=d < dim)
+        tl.store(share + w, tl.sum(g * x, axis=1), mask=d < dim)
     tl.store(share + width, tl.sum(g, axis=1), mask=d < dim)
 
 
@@ -113,7 +113,7 @@ def _input_kernel(
     PACKED: tl.constexpr, CHANNELS: tl.constexpr, STEPS: tl.constexpr,
 ):  # fmt: skip
     """d_x[p] = sum_w weight[w] g[p + W - 1 - w] over later steps of the same sequence."""
-    b, d, p, inside, first, sequence = _tile(
+    b, d, p, inside, _, sequence = _tile(
         first_ptr, sequence_ptr, dim, length, PACKED, CHANNELS, STEPS
     )
     total = tl.zeros((CHANNELS, STEPS), dtype=tl.float32)
@@ -129,12 +129,12 @@ def _input_kernel(
 
 
 def _tiles(x: Tensor) -> tuple[tuple[int, int], dict[str, int]]:
-    """The grid, and how many channels and steps a program takes.
+    """The grid, and the channels and steps of a program.
 
-    Rows and tiles of steps share one axis: the others hold 65,535 programs at most.
+    Batch rows and tiles of steps share the first axis: the others have a limit of 65,535 programs.
     """
-    abreast = x.stride(1) == 1 and x.stride(2) != 1
-    channels, steps = (_LONG, _SHORT) if abreast else (_SHORT, _LONG)
+    channels_last = x.stride(1) == 1 and x.stride(2) != 1
+    channels, steps = (_LONG, _SHORT) if channels_last else (_SHORT, _LONG)
     grid = x.shape[0] * triton.cdiv(x.shape[2], steps), triton.cdiv(x.shape[1], channels)
     return grid, {"CHANNELS": channels, "STEPS": steps}
 
@@ -143,7 +143,7 @@ def _filters(
     x: Tensor, weight: Tensor, bias: Tensor | None, initial_state: Tensor | None,
     cu_seqlens: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """weight, bias and initial state, zero where there is none."""
+    """weight, bias and initial state; None becomes zeros."""
     state = starting_state(x, weight, initial_state, cu_seqlens)
     bias = weight.new_zeros(weight.shape[0]) if bias is None else bias
     return weight.contiguous(), bias.contiguous(), state.contiguous()

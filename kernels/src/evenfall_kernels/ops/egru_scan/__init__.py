@@ -1,4 +1,4 @@
-"""egru_scan: a whole sequence of the event-based GRU (EGRU), forward and backward."""
+"""egru_scan: the event-based GRU (EGRU) over whole sequences, forward and backward."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["EgruScan", "egru_scan"]
 
 
 class EgruScan(NamedTuple):
-    """What egru_scan returns: outputs, the state to carry on with, and, where asked, more."""
+    """The result of egru_scan: outputs, final state and, if requested, events and cells."""
 
     y: Tensor  # (batch, time, units)
     state: tuple[Tensor, Tensor]  # y, h of the last step, each (sequences, units)
@@ -46,7 +46,7 @@ def egru_scan(
 ) -> EgruScan:
     r"""Run an EGRU layer over whole sequences.
 
-    With the gates in the order z, r, g, and primes for the step before:
+    The gates are in the order z, r, g. A prime marks the previous step:
 
     .. math::
         z &= \sigma(x W_z + b_z + y' R_z + \beta_z) \\
@@ -55,44 +55,44 @@ def egru_scan(
         c &= z h' + (1 - z) g, \quad o = 1[c > \vartheta], \quad y = o c, \quad h = c - o \vartheta
 
     The derivative of o is replaced by :math:`d \max(0, 1 - s |c - \vartheta|)` with d = dampening
-    and s = support; every other gradient is exact. ``variant="paper"`` is the form of the paper:
-    r multiplies y' before the product, and c = z c' + (1 - z) g - y'; it runs on the reference
+    and s = support. All other gradients are exact. ``variant="paper"`` is the form in the paper:
+    r multiplies y' before the product, and c = z c' + (1 - z) g - y'. It runs on the reference
     backend.
 
     Args:
-        x: (batch, time, input), or (1, rows, input) together with ``cu_seqlens``.
+        x: (batch, time, input), or (1, rows, input) with ``cu_seqlens``.
         kernel: W, (input, 3 units).
         recurrent_kernel: R, (units, 3 units).
         bias: b, (3 units,).
         recurrent_bias: beta, (3 units,).
-        threshold: (units,), in the units of c, usually within [0, 1].
-        initial_state: y and h, each (sequences, units); zeros where None.
-        dropconnect_mask: (units, 3 units), multiplied onto R for the whole call.
-        zoneout: probability p of a unit keeping h'. In training c = h' with probability p, drawn
-            anew for each element; otherwise c = p h' + (1 - p) c.
-        training: whether zoneout draws at random.
-        cu_seqlens: (sequences + 1,) integers: packed sequences start and end here.
+        threshold: (units,), in the units of c, usually in [0, 1].
+        initial_state: y and h, each (sequences, units); None means zeros.
+        dropconnect_mask: (units, 3 units), multiplied with R for the whole call.
+        zoneout: probability p that a unit keeps h'. In training c = h' with probability p, sampled
+            for each element; otherwise c = p h' + (1 - p) c.
+        training: whether zoneout samples.
+        cu_seqlens: (sequences + 1,) integers, the bounds of packed sequences.
         return_events: also return o, whose gradient is the surrogate's.
         return_cells: also return c.
-        event_driven: on the CPU, for one or two sequences, read only the rows of R, and of W
-            without gradient, whose unit fired. False takes dense products.
+        event_driven: on the CPU, with one or two sequences, read only the rows of R (and, without
+            gradients, of W) whose unit fired. False uses dense products.
 
     Returns:
-        EgruScan(y, state, events, cells). State is float32 (float64 for float64 input), y has
-        x's dtype.
+        EgruScan(y, state, events, cells). The state is float32 (float64 for float64 input), y has
+        the dtype of x.
 
-    Precision: the recurrent product runs in recurrent_kernel's dtype (autocast's, where it is
-    on), everything else in the state's. bfloat16 weights on a processor or GPU that multiplies
-    them natively are the fast option.
+    Precision: the recurrent product uses the dtype of recurrent_kernel (that of autocast where
+    enabled), everything else that of the state. bfloat16 weights are the fastest on a processor or
+    GPU with native bfloat16 products.
 
-    Memory kept for training: 6 units numbers per row (z, r, g, the recurrent candidate, c, y), in
-    single precision 24 bytes per unit and row.
+    Memory for training: 6 numbers per unit and row (z, r, g, the recurrent candidate, c, y), 24
+    bytes in float32.
 
     Raises:
-        ValueError: a shape, device, range or cu_seqlens that does not fit.
-        TypeError: what is no tensor, integer tensors, or an initial_state that is no pair.
-        BackendError: one of torch.func's transforms or a forward-mode tangent on a fast backend;
-            the reference takes them.
+        ValueError: a shape, device, option or cu_seqlens is wrong.
+        TypeError: an argument is not a floating point tensor, or initial_state is not a pair.
+        BackendError: a torch.func transform or a forward-mode tangent with a backend other than
+            "reference".
 
     Source: Subramoney et al., "Efficient recurrent architectures through activity sparsity and
     sparse back-propagation through time", ICLR 2023, arXiv 2206.06178.
@@ -140,5 +140,5 @@ def egru_scan(
 
 
 def _as(dtype: torch.dtype, tensor: Tensor) -> Tensor:
-    # Tensor.to costs a good part of a microsecond even where there is nothing to do.
+    # Tensor.to takes most of a microsecond even if the dtype is the same.
     return tensor if tensor.dtype == dtype else tensor.to(dtype)

@@ -1,4 +1,4 @@
-"""Argument checks of egru_scan: each message names the argument, what it got, what it wanted."""
+"""Argument checks of egru_scan."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def check_weights(
     recurrent_bias: Tensor,
     threshold: Tensor,
 ) -> None:
-    """Floating dtypes, one device and the shapes of everything."""
-    named = {
+    """Check that all are floating point tensors on one device, and check their shapes."""
+    arguments = {
         "x": x, "kernel": kernel, "recurrent_kernel": recurrent_kernel, "bias": bias,
         "recurrent_bias": recurrent_bias, "threshold": threshold,
     }  # fmt: skip
-    for name, tensor in named.items():
+    for name, tensor in arguments.items():
         if not isinstance(tensor, Tensor):
             raise TypeError(f"{name} must be a Tensor, got {type(tensor).__name__}")
         if not tensor.is_floating_point():
@@ -49,18 +49,18 @@ def check_weights(
 
 
 def check_state(state: tuple[Tensor, Tensor], sequences: int, units: int, x: Tensor) -> None:
-    """initial_state is (y, h), each (sequences, units)."""
+    """Check that initial_state is (y, h), each (sequences, units)."""
     if not isinstance(state, (tuple, list)) or len(state) != 2:
         raise TypeError(f"initial_state must be a pair (y, h), got {type(state).__name__}")
     for name, tensor in zip(("initial_state's y", "initial_state's h"), state, strict=True):
         _want_tensor(name, tensor)
         _want(name, tensor, (sequences, units))
         if tensor.device != x.device:
-            raise ValueError(f"{name} is on {tensor.device}, x is on {x.device}")
+            raise ValueError(f"{name} is on {tensor.device}, but x is on {x.device}")
 
 
 def check_mask(mask: Tensor, recurrent_kernel: Tensor) -> None:
-    """dropconnect_mask has the shape and the device of recurrent_kernel."""
+    """Check that dropconnect_mask has the shape and device of recurrent_kernel."""
     _want_tensor("dropconnect_mask", mask)
     _want("dropconnect_mask", mask, tuple(recurrent_kernel.shape))
     if mask.device != recurrent_kernel.device:
@@ -70,7 +70,7 @@ def check_mask(mask: Tensor, recurrent_kernel: Tensor) -> None:
 
 
 def check_cu_seqlens(cu_seqlens: Tensor, x: Tensor) -> None:
-    """cu_seqlens starts at 0, never falls and ends at the number of rows of a batch of one."""
+    """Check that cu_seqlens starts at 0, does not decrease, and ends at the number of rows."""
     _want_tensor("cu_seqlens", cu_seqlens)
     if x.shape[0] != 1:
         raise ValueError(f"cu_seqlens needs x of shape (1, rows, input), got {tuple(x.shape)}")
@@ -80,17 +80,18 @@ def check_cu_seqlens(cu_seqlens: Tensor, x: Tensor) -> None:
             f"of shape {tuple(cu_seqlens.shape)}"
         )
     ends, rows = cu_seqlens.tolist(), x.shape[1]
-    falls = any(b < a for a, b in zip(ends, ends[1:], strict=False))
-    if ends[0] != 0 or ends[-1] != rows or falls:
+    decreases = any(ends[i] > ends[i + 1] for i in range(len(ends) - 1))
+    if ends[0] != 0 or ends[-1] != rows or decreases:
+        got = ends if len(ends) <= 8 else f"{ends[:3]} ... {ends[-3:]}"
         raise ValueError(
-            f"cu_seqlens must start at 0, never fall and end at {rows} (rows of x), got {ends}"
+            f"cu_seqlens must start at 0, not decrease, and end at {rows} (rows of x), got {got}"
         )
 
 
 def check_options(zoneout: float, variant: str, dampening: float, support: float) -> None:
-    """Ranges of the scalar options."""
+    """Check the ranges of the scalar options."""
     if not 0 <= zoneout < 1:
-        raise ValueError(f"zoneout must lie in [0, 1), got {zoneout}")
+        raise ValueError(f"zoneout must be in [0, 1), got {zoneout}")
     if variant not in VARIANTS:
         raise ValueError(f"variant must be one of {VARIANTS}, got {variant!r}")
     for name, value in (("dampening", dampening), ("support", support)):

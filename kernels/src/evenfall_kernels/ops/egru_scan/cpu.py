@@ -1,4 +1,4 @@
-"""egru_scan on the CPU: matrix products by torch, the pointwise pass by Numba."""
+"""egru_scan on the CPU: matrix products in torch, the pointwise pass in Numba."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch import Tensor
 
 from ...cpu.stored_dtypes import as_stored
 from ..event_matmul.cpu import forward as event_product
-from .cpu_events import MOST_SEQUENCES, event_steps
+from .cpu_events import MAX_SEQUENCES, event_steps
 from .cpu_passes import backward_pass, forward_pass
 from .steps import backward_steps, empty_outputs, forward_steps
 
-_NO_MASK = np.empty((0, 0), np.uint8)
+_NO_MASK: np.ndarray = np.empty((0, 0), np.uint8)
 
 
 def _numpy(arrays: tuple[Any, ...]) -> list[Any]:
@@ -32,12 +32,12 @@ def _numpy(arrays: tuple[Any, ...]) -> list[Any]:
 
 def _bind_forward(*arrays: Any) -> Callable[[int, int, int], None]:
     views = _numpy(arrays)
-    return lambda first, size, saved: forward_pass(*views, first, size, saved)
+    return lambda first, size, gates_first: forward_pass(*views, first, size, gates_first)
 
 
 def _bind_backward(*arrays: Any) -> Callable[[int, int, int], None]:
     *views, damp, support = _numpy(arrays)
-    return lambda first, size, before: backward_pass(*views, first, size, before, damp, support)
+    return lambda first, size, previous: backward_pass(*views, first, size, previous, damp, support)
 
 
 def forward(
@@ -46,7 +46,7 @@ def forward(
     dampening: float, support: float, save: bool, event_driven: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Backend interface, see steps.forward_steps."""
-    if event_driven and 0 < len(y0) <= MOST_SEQUENCES:
+    if event_driven and 0 < len(y0) <= MAX_SEQUENCES:
         y, c, h, gates, candidate = empty_outputs(gates_x, h0, batch_sizes, save)
         product = gates_x.new_empty(len(y0), 3 * h0.shape[1])
         event_steps(
@@ -74,13 +74,13 @@ def backward(
     )  # fmt: skip
 
 
-def skips_silent(x: Tensor, kernel: Tensor) -> bool:
-    """Whether `event_linear` takes these dtypes and reads less than half of the kernel."""
+def is_mostly_zero(x: Tensor, kernel: Tensor) -> bool:
+    """Whether `event_linear` would read less than half of the kernel, and supports its dtype."""
     few = 2 * int(x.count_nonzero()) < x.numel()
     return few and kernel.dtype != torch.float64
 
 
 def event_linear(x: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
-    """x kernel + bias without gradient: (N, I), (I, O), (O,) -> (N, O); skips zeros in x."""
+    """x kernel + bias, (N, I), (I, O), (O,) -> (N, O), without gradients; skips zeros in x."""
     out = event_product(x, kernel, None) + bias
     return out if out.dtype == x.dtype else out.to(x.dtype)

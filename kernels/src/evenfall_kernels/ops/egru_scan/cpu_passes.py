@@ -1,7 +1,7 @@
 """The pointwise passes of egru_scan in Numba: one step forward, one step backward.
 
-A row is worked on in short loops over a few arrays each, which stay in the first-level cache and
-which LLVM vectorises (see row_loops.py). Single precision; dimensions as in reference.py.
+Each row is processed in short loops over few arrays. The row stays in the first-level cache, and
+LLVM vectorises the loops (see row_loops.py). All arrays are float32; dimensions as in reference.py.
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ from .row_loops import add, blend, fire, sigmoid_sum, tanh_gated
 @compiled(fastmath=FAST)
 def forward_pass(
     gates_x: Any, product: Any, bias: Any, threshold: Any, h: Any, keep: Any, keep_rate: Any,
-    gates: Any, candidate: Any, y: Any, c: Any, first: int, size: int, saved: int,
+    gates: Any, candidate: Any, y: Any, c: Any, first: int, size: int, gates_first: int,
 ) -> None:  # fmt: skip
+    """One step: rows first to first + size - 1; gates and candidate from row gates_first on."""
     units = threshold.shape[0]
     for b in range(size):
-        row, kept = first + b, saved + b
+        row, gates_row = first + b, gates_first + b
         x, q, state, cell = gates_x[row], product[b], h[b], c[row]
-        zr, reset = gates[kept, : 2 * units], gates[kept, units : 2 * units]
-        g, cand = gates[kept, 2 * units :], candidate[kept]
+        zr, reset = gates[gates_row, : 2 * units], gates[gates_row, units : 2 * units]
+        g, cand = gates[gates_row, 2 * units :], candidate[gates_row]
         sigmoid_sum(zr, x[: 2 * units], q[: 2 * units], bias[: 2 * units])
         add(cand, q[2 * units :], bias[2 * units :])
         tanh_gated(g, x[2 * units :], reset, cand)
-        blend(cell, gates[kept, :units], state, g)
+        blend(cell, gates[gates_row, :units], state, g)
         if keep.shape[0] > 0:
             mask = keep[row]
             for i in range(units):
@@ -42,7 +43,7 @@ def forward_pass(
 
 
 @njit(fastmath=FAST, error_model="numpy", nogil=True)
-def _state_before(h: Any, c: Any, threshold: Any) -> None:
+def _recompute_state(h: Any, c: Any, threshold: Any) -> None:
     for i in range(h.shape[0]):
         h[i] = c[i] if c[i] <= threshold[i] else c[i] - threshold[i]
 
@@ -69,7 +70,7 @@ def _threshold_gradient(d_threshold: Any, dv: Any, c: Any, threshold: Any, dh: A
 
 @njit(fastmath=FAST, error_model="numpy", nogil=True)
 def _update_gradient(dz: Any, dp: Any, dc: Any, z: Any, g: Any, h: Any) -> None:
-    """dz through the sigmoid and dp_g through the tanh."""
+    """The gradients before the sigmoid of z and before the tanh of g."""
     one = float32(1)
     for i in range(dz.shape[0]):
         dz[i] = (h[i] - g[i]) * dc[i] * z[i] * (one - z[i])
@@ -88,36 +89,37 @@ def _reset_gradient(dr: Any, dq: Any, dp: Any, r: Any, cand: Any) -> None:
 def backward_pass(
     grad_y: Any, grad_c: Any, gates: Any, candidate: Any, c: Any, threshold: Any, h0: Any,
     keep: Any, keep_rate: Any, dh: Any, dy: Any, d_threshold: Any, dq: Any, dg: Any,
-    first: int, size: int, before: int, damp: Any, support: Any,
+    first: int, size: int, previous: int, damp: Any, support: Any,
 ) -> None:  # fmt: skip
+    """One step back; the rows of the previous step start at `previous`, -1 in the first step."""
     units = threshold.shape[0]
     scratch = np.empty((5, units), np.float32)
-    dc, dv, total, state, held = scratch[0], scratch[1], scratch[2], scratch[3], scratch[4]
+    dc, dv, total, state, zoneout = scratch[0], scratch[1], scratch[2], scratch[3], scratch[4]
     for b in range(size):
         row = first + b
         cell, row_dh = c[row], dh[b]
-        if before < 0:
+        if previous < 0:
             state[:] = h0[b]
         else:
-            _state_before(state, c[before + b], threshold)
+            _recompute_state(state, c[previous + b], threshold)
         add(total, grad_y[row], dy[b])
         _cell_gradient(dc, dv, cell, threshold, total, row_dh, damp, support)
         _threshold_gradient(d_threshold[b], dv, cell, threshold, row_dh)
         if grad_c.shape[0] > 0:
             add(dc, dc, grad_c[row])
-        held[:] = float32(0)
+        zoneout[:] = float32(0)
         if keep.shape[0] > 0:
             mask = keep[row]
             for i in range(units):
-                held[i] = float32(0) if mask[i] != 0 else dc[i]
-                dc[i] -= held[i]
+                zoneout[i] = float32(0) if mask[i] != 0 else dc[i]
+                dc[i] -= zoneout[i]
         elif keep_rate != float32(1):
             for i in range(units):
-                held[i] = (float32(1) - keep_rate) * dc[i]
+                zoneout[i] = (float32(1) - keep_rate) * dc[i]
                 dc[i] = keep_rate * dc[i]
         z, r, g = gates[row, :units], gates[row, units : 2 * units], gates[row, 2 * units :]
         _update_gradient(dq[row, :units], dg[row], dc, z, g, state)
         d_reset, d_candidate = dq[row, units : 2 * units], dq[row, 2 * units :]
         _reset_gradient(d_reset, d_candidate, dg[row], r, candidate[row])
         for i in range(units):
-            row_dh[i] = z[i] * dc[i] + held[i]
+            row_dh[i] = z[i] * dc[i] + zoneout[i]

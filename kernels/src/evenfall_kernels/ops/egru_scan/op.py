@@ -1,4 +1,4 @@
-"""egru_scan as a torch.library custom op: eager, autograd and torch.compile see one operation."""
+"""egru_scan as a torch.library custom op: one operation for autograd and torch.compile."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...common.dispatch import backend_module, check_recorded
+from ...common.dispatch import backend_module, check_saved
 from .steps import empty_outputs
 
 
@@ -28,10 +28,10 @@ def egru_scan_op(
     event_driven: bool,
     backend: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """y (N, H), c (N, H), last h (B, H), and what the backward pass needs.
+    """y (N, H), c (N, H), last h (B, H), and gates and candidate for the backward pass.
 
     Raises:
-        ValueError: batch_sizes rise, exceed the sequences of y0 or do not add up to N.
+        ValueError: batch_sizes increase, exceed the sequences of y0, or do not add up to N.
     """
     _check_sizes(batch_sizes, len(gates_x), len(y0))
     return backend_module("egru_scan", backend).forward(
@@ -41,12 +41,14 @@ def egru_scan_op(
 
 
 def _check_sizes(batch_sizes: list[int], rows: int, sequences: int) -> None:
-    """A recorded graph can meet other rows than it was made for; the loops trust the sizes."""
+    """A traced graph can be run with another number of rows; the loops do not check the sizes."""
     bounds = [sequences, *batch_sizes, 0]
     if sum(batch_sizes) != rows or bounds != sorted(bounds, reverse=True):
+        short = len(batch_sizes) <= 8
+        got = batch_sizes if short else f"{batch_sizes[:3]} ... {batch_sizes[-3:]}"
         raise ValueError(
-            f"egru_scan: batch_sizes must never rise from the {sequences} sequences on and add up "
-            f"to {rows} rows, got {batch_sizes}"
+            f"egru_scan: batch_sizes must be at most {sequences} (sequences), not increase, and "
+            f"add up to {rows} (rows), got {got}"
         )
 
 
@@ -112,7 +114,7 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]
 
 
 def _backward(ctx: Any, grad_y: Tensor, grad_c: Tensor, grad_h: Tensor, *_: Any) -> Any:
-    check_recorded("egru_scan", ctx.save)
+    check_saved("egru_scan", ctx.save)
     gates, candidate, y, c, *weights, y0, h0, keep = ctx.saved_tensors
     grads = egru_scan_backward_op(
         grad_y.contiguous(), grad_c.contiguous(), grad_h.contiguous(), gates, candidate, y, c,

@@ -1,6 +1,6 @@
-"""Rows of many sequences in the order of time, as the loop over steps wants them.
+"""Sort the rows of many sequences by time, for the loop over steps.
 
-Dimensions: B sequences, T steps, N rows in all. Step t owns the next ``batch_sizes[t]`` rows,
+Dimensions: B sequences, T steps, N rows in total. Step t has the next ``batch_sizes[t]`` rows,
 longest sequence first, as in torch.nn.utils.rnn.PackedSequence.
 """
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Padded:
-    """A (B, T, ...) tensor of equally long sequences."""
+    """Sequences of equal length, a (B, T, ...) tensor."""
 
     batch: int
     time: int
@@ -38,12 +38,12 @@ class Padded:
         return state
 
     def last(self, rows: Tensor, initial: Tensor) -> Tensor:
-        """The row each sequence ends with, (B, F)."""
+        """The last row of each sequence, (B, F)."""
         return rows[-self.batch :] if self.time and self.batch else initial
 
 
 class Packed:
-    """Sequences of any length laid end to end in one row axis, cut at ``cu_seqlens`` (B + 1,)."""
+    """Sequences of any length, packed end to end; ``cu_seqlens`` (B + 1,) are their bounds."""
 
     def __init__(self, cu_seqlens: Tensor) -> None:
         ends = cu_seqlens.cpu().long()
@@ -59,13 +59,13 @@ class Packed:
         self.lengths = lengths
 
     def pack(self, x: Tensor) -> Tensor:
-        """(1, N, F) -> (N, F) in the order of time."""
+        """(1, N, F) -> (N, F), sorted by time."""
         return x.flatten(0, 1)[self.index.to(x.device)]
 
     def unpack(self, rows: Tensor) -> Tensor:
-        """(N, F) in the order of time -> (1, N, F)."""
-        back = self.index.argsort().to(rows.device)
-        return rows[back][None]
+        """(N, F), sorted by time -> (1, N, F)."""
+        inverse = self.index.argsort().to(rows.device)
+        return rows[inverse][None]
 
     def sort(self, state: Tensor) -> Tensor:
         return state[self.order.to(state.device)]
@@ -74,9 +74,9 @@ class Packed:
         return state[self.inverse.to(state.device)]
 
     def last(self, rows: Tensor, initial: Tensor) -> Tensor:
-        """The row each sequence ends with, longest first, (B, F)."""
-        filled = int((self.lengths > 0).sum())
-        if filled == 0:
+        """The last row of each sequence, longest sequence first, (B, F)."""
+        nonempty = int((self.lengths > 0).sum())
+        if nonempty == 0:
             return initial
-        end = self.first[self.lengths[:filled] - 1] + torch.arange(filled)
-        return torch.cat([rows[end.to(rows.device)], initial[filled:]])
+        end = self.first[self.lengths[:nonempty] - 1] + torch.arange(nonempty)
+        return torch.cat([rows[end.to(rows.device)], initial[nonempty:]])

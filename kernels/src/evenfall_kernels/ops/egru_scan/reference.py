@@ -1,8 +1,8 @@
-"""The event-based GRU in plain PyTorch: the definition every other backend is held to.
+"""The event-based GRU in plain PyTorch: the definition that all other backends are tested against.
 
-Dimensions: N rows (all steps of all sequences), B sequences, H units; gates in the order z, r, g.
-Steps are packed time-major: step t owns the next ``batch_sizes[t]`` rows, longest sequence first.
-Any floating dtype, any order of derivative.
+Dimensions: N rows (all steps of all sequences), B sequences, H units. Gates are in the order z, r,
+g. Rows are sorted by time: step t has the next ``batch_sizes[t]`` rows, longest sequence first.
+It supports any floating dtype and any order of derivative.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 class Spike(torch.autograd.Function):
-    r"""Event o = 1[v > 0] with the triangular surrogate derivative.
+    r"""The event o = 1[v > 0] with a triangular surrogate derivative.
 
     .. math:: \psi(v) = d \max(0, 1 - s |v|)
     """
@@ -54,7 +54,7 @@ def step(
     support: float,
     variant: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One step; returns y (B, H), h (B, H) and the cell state c (B, H) before the reset."""
+    """One step: y (B, H), h (B, H) and the cell state c (B, H) before the reset."""
     units = threshold.numel()
     xz, xr, xg = gates_x.split(units, 1)
     if variant == "paper":
@@ -89,15 +89,15 @@ def scan(
     support: float,
     variant: str = "released",
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """All steps; returns y (N, H), c (N, H) and the last h (B, H). Differentiable throughout."""
+    """All steps: y (N, H), c (N, H) and the last h (B, H)."""
     y, h = y0, h0
     ys, cs, first = [], [], 0
     for size in batch_sizes:
         rows = slice(first, first + size)
-        held = keep_rate if keep is None else keep[rows].to(gates_x.dtype)
+        rate = keep_rate if keep is None else keep[rows].to(gates_x.dtype)
         y_new, h_new, c = step(
             gates_x[rows], y[:size], h[:size], recurrent_kernel, recurrent_bias, threshold,
-            held, dampening, support, variant,
+            rate, dampening, support, variant,
         )  # fmt: skip
         y, h = torch.cat([y_new, y[size:]]), torch.cat([h_new, h[size:]])
         ys.append(y_new)
@@ -110,9 +110,9 @@ def scan(
 def layer(
     x: Tensor, kernel: Tensor, bias: Tensor, recurrent: tuple[Any, ...], variant: str
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The input product x W + b_x of all rows, then all steps; returns what `scan` returns.
+    """The input product x W + b_x of all rows, then all steps. It returns what `scan` returns.
 
-    x (N, I), kernel (I, 3H), bias (3H,); `recurrent` holds the arguments of `scan` after gates_x.
+    x (N, I), kernel (I, 3H), bias (3H,); `recurrent` are the arguments of `scan` after gates_x.
     """
     recurrent_kernel, recurrent_bias, *rest = recurrent
     dtype = recurrent_bias.dtype

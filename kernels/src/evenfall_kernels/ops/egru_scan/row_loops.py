@@ -1,6 +1,6 @@
-"""Loops over one row of egru_scan that LLVM turns into vector instructions, in single precision.
+"""float32 loops over one row of egru_scan that LLVM vectorises.
 
-Each loop touches few arrays, see cpu/scalar_math.py.
+Each loop uses few arrays, see cpu/scalar_math.py.
 """
 
 from __future__ import annotations

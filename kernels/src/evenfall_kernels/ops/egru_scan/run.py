@@ -1,4 +1,4 @@
-"""Run a packed layer on the backend that serves the device and the dtype of its input."""
+"""Run a packed layer on the backend for the device and dtype of its input."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from ...common.dispatch import REFERENCE, Choice, choose
 from . import reference
 from .op import egru_scan_op
 
-_FEW = 2  # rows; a dense product reads W once for more of them
+_MAX_EVENT_ROWS = 2  # with more rows, a dense product is faster: it reads W once
 
 
 def run_layer(
     x: Tensor, kernel: Tensor, bias: Tensor, recurrent: tuple[Any, ...], variant: str,
     event_driven: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """y, c and the last h, (N, H), (N, H) and (B, H); the arguments are reference.layer's."""
-    # The paper's variant has the backend's input product and the reference's steps.
+    """y (N, H), c (N, H) and the last h (B, H); the arguments are those of reference.layer."""
+    # variant="paper" takes the input product from the backend and the steps from the reference.
     weights_and_state = () if variant == "paper" else recurrent[:5]
     choice = choose("egru_scan", (x, kernel, bias, *weights_and_state))
-    # torch.jit's tracer, which takes no list of sizes into an operator, can unroll the reference.
-    unrolls = choice.module is None and torch.jit.is_tracing()
-    if choice.backend == REFERENCE or unrolls:
+    # torch.jit.trace cannot pass a list of sizes to an operator: it unrolls the reference.
+    jit = choice.module is None and torch.jit.is_tracing()
+    if choice.backend == REFERENCE or jit:
         return reference.layer(x, kernel, bias, recurrent, variant)
     recurrent_kernel, recurrent_bias, *rest = recurrent
     gates_x = _input_product(choice, x, kernel, bias, event_driven)
@@ -42,9 +42,9 @@ def run_layer(
 def _input_product(
     choice: Choice, x: Tensor, kernel: Tensor, bias: Tensor, event_driven: bool
 ) -> Tensor:
-    """x W + b_x of all rows at once; on the CPU a few rows of mostly zeros skip the silent ones."""
-    module, few = choice.module, event_driven and x.shape[0] <= _FEW
+    """x W + b_x of all rows at once; on the CPU, one or two rows skip inputs that are 0."""
+    module, few = choice.module, event_driven and x.shape[0] <= _MAX_EVENT_ROWS
     may_skip = few and module is not None and choice.backend == "cpu"
-    if may_skip and not torch.is_grad_enabled() and module.skips_silent(x, kernel):
+    if may_skip and not torch.is_grad_enabled() and module.is_mostly_zero(x, kernel):
         return module.event_linear(x, kernel, bias)
     return linear(x, kernel, bias)

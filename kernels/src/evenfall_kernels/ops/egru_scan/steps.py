@@ -1,15 +1,16 @@
-"""The loop over time that the CPU and the Triton backend share.
+"""The loop over time of the CPU and Triton backends.
 
-Per step one matrix product and one fused pointwise pass; the weight gradient is one product over
-all steps. A backend binds its pass to the whole arrays once and is then called with row numbers,
-so that no view is made per step. Dimensions as in reference.py.
+Each step is one matrix product and one fused pointwise pass. The weight gradient is one product
+over all steps. A backend binds its pass to the whole arrays once and is then called with row
+numbers, so no step creates views. Dimensions as in reference.py.
 
-Kept for the backward pass, per row: z, r, g (3H), the recurrent candidate (H), c (H), y (H).
+Saved for the backward pass, per row: z, r, g (3H), the recurrent candidate (H), c (H), y (H).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -32,7 +33,7 @@ def forward_steps(
     batch_sizes: list[int],
     save: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Run all steps; returns y, c, the last h, and the saved gates and candidate."""
+    """Run all steps: y, c, the last h, and the gates and candidate for the backward pass."""
     y, c, h, gates, candidate = empty_outputs(gates_x, h0, batch_sizes, save)
     product = gates_x.new_empty(h.shape[0], gates_x.shape[1])
     pointwise = bind(
@@ -51,15 +52,15 @@ def forward_steps(
 def empty_outputs(
     gates_x: Tensor, h0: Tensor, batch_sizes: list[int], save: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Room for y, c, h (filled with h0), gates and candidate.
+    """y, c, h, gates and candidate; h has the values of h0, the others are uninitialised.
 
-    The last two hold all rows where the backward pass needs them, else those of one step.
+    With `save`, gates and candidate have all rows, else those of one step.
     """
     rows, units = gates_x.shape[0], h0.shape[1]
-    kept = rows if save else (batch_sizes[0] if batch_sizes else 0)
+    save_rows = rows if save else (batch_sizes[0] if batch_sizes else 0)
     return (
         gates_x.new_empty(rows, units), gates_x.new_empty(rows, units), h0.clone(),
-        gates_x.new_empty(kept, 3 * units), gates_x.new_empty(kept, units),
+        gates_x.new_empty(save_rows, 3 * units), gates_x.new_empty(save_rows, units),
     )  # fmt: skip
 
 
@@ -84,13 +85,13 @@ def backward_steps(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of gates_x, recurrent_kernel, recurrent_bias, threshold, y0, h0.
 
-    ``dq`` first holds the gradient of y' R + b_r; its candidate block is then overwritten by the
-    candidate block of the gradient of x W + b_x, the only one that differs.
+    ``dq`` is first the gradient of y' R + b_r. Then its candidate block is replaced by that of the
+    gradient of x W + b_x; the other blocks are equal.
     """
     rows, units = c.shape
     dq, dg = c.new_empty(rows, 3 * units), c.new_empty(rows, units)
     dh, dy = grad_h.clone(), torch.zeros_like(y0)
-    d_threshold = torch.zeros_like(h0)  # per sequence, summed at the end
+    d_threshold = torch.zeros_like(h0)  # per sequence, added up at the end
     pointwise = bind(
         grad_y, grad_c, gates, candidate, c, threshold, h0, keep, keep_rate,
         dh, dy, d_threshold, dq, dg, dampening, support,
@@ -98,7 +99,7 @@ def backward_steps(
     first = rows
     transposed = recurrent_kernel.t()
     if recurrent_kernel.dtype != dq.dtype:
-        transposed = transposed.contiguous()  # low-precision products want both in order
+        transposed = transposed.contiguous()  # faster for low-precision products
     recurrent = DenseProduct(transposed, rows)
     for t in range(len(batch_sizes) - 1, -1, -1):
         size = batch_sizes[t]
@@ -114,13 +115,13 @@ def backward_steps(
 
 
 def _y_before(y: Tensor, y0: Tensor, batch_sizes: list[int]) -> Tensor:
-    """The y' that entered each row, (N, H)."""
+    """The y' of each row, (N, H)."""
     if not batch_sizes:
         return y
     if batch_sizes[0] == batch_sizes[-1]:
         return torch.cat([y0[: batch_sizes[0]], y[: len(y) - batch_sizes[-1]]])
     parts, first = [y0[: batch_sizes[0]]], 0
-    for size, following in zip(batch_sizes, batch_sizes[1:], strict=False):
-        parts.append(y[first : first + following])
+    for size, next_size in pairwise(batch_sizes):
+        parts.append(y[first : first + next_size])
         first += size
     return torch.cat(parts)

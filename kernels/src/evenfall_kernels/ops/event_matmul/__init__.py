@@ -1,4 +1,4 @@
-"""event_matmul: the product of an event vector with a matrix, reading only rows that fired."""
+"""event_matmul: an event vector times a matrix, reading only the rows of units that fired."""
 
 from math import isfinite
 
@@ -21,26 +21,25 @@ def event_matmul(
     scale: Tensor | None = None,
     bias: Tensor | None = None,
 ) -> Tensor:
-    """Add up the rows of a matrix that belong to units that fired.
+    """Multiply events with a matrix, reading only the rows of units that fired.
 
     out[..., o] = bias[o] + sum_{i: events[..., i] != 0} events[..., i] * scale[i] * weight[i, o]
 
-    Work and memory traffic are in proportion to the activity of `events`; weights of silent units
-    are not read (the reference backend does read them). Sums are kept in float32, in float64 where
-    events are. A NaN or an infinity among the events reaches the output; weights are taken to be
-    finite.
+    Work and memory traffic are proportional to the activity of `events`. Weights of silent units
+    are skipped (the reference backend reads them). Sums are in float32, or float64 for float64
+    events. NaN and infinity in events reach the output; weights must be finite.
 
-    Gradients are exact and dense: a silent unit has the derivative of its row. Compressed and int8
-    weights are constants and receive none.
+    Gradients are exact and dense: a silent unit has a derivative, too. Compressed and int8 weights
+    are constants without gradients.
 
     Args:
         events: (..., I) float32, float64, bfloat16 or float16, mostly zero.
-        weight: (I, O) float32, bfloat16, float16, int8, or float64 (with float64 events only), or
+        weight: (I, O) float32, bfloat16, float16, int8, or float64 (only with float64 events), or
             `CompressedRows` of that shape. Keep it contiguous: a transposed view is copied in full
             on every call.
-        scale: (I,) floating point and finite, one factor a row; required for int8. That it is
-            finite is checked in eager mode on the CPU, where looking costs no synchronisation.
-            `CompressedRows` bring their own.
+        scale: (I,) floating point and finite, one factor per row; required for int8. Its values are
+            checked in eager mode on the CPU, where this needs no synchronisation.
+            `CompressedRows` have their own scale.
         bias: (O,) floating point.
 
     Returns:
@@ -48,17 +47,14 @@ def event_matmul(
 
     Raises:
         TypeError: an argument is not a tensor, or its dtype is not one of those above.
-        ValueError: shapes or devices do not match, scale is missing, given twice or not finite.
-        BackendError: one of torch.func's transforms or a forward-mode tangent on a fast backend;
-            the reference takes them.
+        ValueError: shapes or devices do not match, or scale is missing, passed twice or not finite.
+        BackendError: a torch.func transform or a forward-mode tangent with a backend other than
+            "reference".
     """
     _check_dtypes(events, weight, scale, bias)
     _check_shapes(events, weight, scale, bias)
     flat = _as_batch(events)
-    if isinstance(weight, CompressedRows):
-        out = _rows(flat, weight)
-    else:
-        out = _dense(flat, weight, scale)
+    out = _rows(flat, weight) if isinstance(weight, CompressedRows) else _dense(flat, weight, scale)
     if bias is not None:
         out = out + bias
         out = out if out.dtype == events.dtype else out.to(events.dtype)
@@ -68,7 +64,7 @@ def event_matmul(
 
 
 def _as_batch(events: Tensor) -> Tensor:
-    """(..., I) -> (N, I); also where I is 0, of which reshape could not infer N."""
+    """(..., I) -> (N, I), also for I = 0, where reshape could not infer N."""
     if events.ndim == 1:
         return events.unsqueeze(0)
     return events if events.ndim == 2 else events.flatten(0, -2)
@@ -107,7 +103,7 @@ def _check_dtypes(
     if isinstance(weight, CompressedRows):
         return
     if weight.dtype == torch.float64 and events.dtype != torch.float64:
-        raise TypeError(f"event_matmul: a float64 weight wants float64 events, got {events.dtype}")
+        raise TypeError(f"event_matmul: a float64 weight needs float64 events, got {events.dtype}")
     if weight.dtype not in _EVENTS and weight.dtype != torch.int8:
         raise TypeError(
             f"event_matmul: weight is {weight.dtype}, want one of {(*_EVENTS, torch.int8)}"
@@ -126,7 +122,9 @@ def _check_shapes(
             f"match weight of shape {(n_units, n_out)}"
         )
     if weight.device != events.device:
-        raise ValueError(f"event_matmul: weight is on {weight.device}, events on {events.device}")
+        raise ValueError(
+            f"event_matmul: weight is on {weight.device}, but events are on {events.device}"
+        )
     for name, tensor, size in (("scale", scale, n_units), ("bias", bias, n_out)):
         if tensor is None:
             continue
@@ -136,24 +134,24 @@ def _check_shapes(
             )
         if tensor.device != events.device:
             raise ValueError(
-                f"event_matmul: {name} is on {tensor.device}, events on {events.device}"
+                f"event_matmul: {name} is on {tensor.device}, but events are on {events.device}"
             )
     _check_scale(weight, scale)
 
 
 def _is_finite(tensor: Tensor) -> bool:
-    # Both are NaN where any is; isfinite().all() takes four passes for it.
+    # With a NaN, both ends are NaN. One pass; isfinite().all() takes four.
     return not tensor.numel() or all(isfinite(float(end)) for end in torch.aminmax(tensor))
 
 
 def _check_scale(weight: Tensor | CompressedRows, scale: Tensor | None) -> None:
     if isinstance(weight, CompressedRows):
         if scale is not None:
-            raise ValueError("event_matmul: CompressedRows hold their scale, pass scale=None")
+            raise ValueError("event_matmul: CompressedRows have their own scale, pass scale=None")
         return
     if scale is None:
         if weight.dtype == torch.int8:
-            raise ValueError("event_matmul: an int8 weight wants a scale of shape (I,), got None")
+            raise ValueError("event_matmul: an int8 weight needs a scale of shape (I,), got None")
         return
     if can_be_read(scale) and not _is_finite(scale.detach()):
-        raise ValueError("event_matmul: scale holds NaN or infinity, want finite values")
+        raise ValueError("event_matmul: scale contains NaN or infinity, want finite values")

@@ -1,8 +1,7 @@
-"""Event product on the CPU: the fired units are listed once, then twelve rows are added at a time.
+"""The event product on the CPU: list the units that fired, then add twelve rows at a time.
 
 Twelve rows share one pass over the output, which stays in the first-level cache. Work that takes
-longer than waking a thread is split over output columns (dense) or over the batch (compressed);
-the threads are Python's own, because the loops hold no GIL and nothing then has to survive a fork.
+longer than waking a thread is split over output columns (dense) or the batch (compressed).
 
     N batch   I units   O outputs
 """
@@ -17,24 +16,24 @@ from ...cpu.threads import run_split
 
 Array = np.ndarray
 
-# Everything but nnan and ninf: a NaN or an infinity in an event has to reach the output.
+# Without nnan and ninf: NaN and infinity in events must reach the output.
 _FAST = {"contract", "nsz", "arcp", "reassoc"}
-_NO_SCALE = np.empty(0, dtype=np.float32)
-_BYTES_WORTH_A_THREAD = 8_000_000
+_NO_SCALE: Array = np.empty(0, dtype=np.float32)
+_BYTES_PER_THREAD = 8_000_000
 _COLUMNS_IN_CACHE = 4096
 
 
 @compiled(fastmath=_FAST)
 def list_fired(events: Array, scale: Array, rows: Array, coefficients: Array) -> int:
-    """Write the indices of nonzero events, and events * scale, front to back; return their number.
+    """List the units that fired: their indices to rows, events * scale to coefficients, in order.
 
     events (I,) float32, scale (I,) float32 or empty for 1, rows (I,) int64, coefficients (I,)
-    float32. Callable from other compiled functions.
+    float32. Returns their number. Callable from other compiled functions.
     """
     count = 0
     for unit in range(events.shape[0]):
         event = events[unit]
-        # Always written, kept only if it fired: a branch here would be mispredicted all the time.
+        # Written for each unit, counted only if it fired: a branch would often be mispredicted.
         rows[count] = unit
         coefficients[count] = event * scale[unit] if scale.shape[0] else event
         count += event != 0
@@ -45,7 +44,7 @@ def list_fired(events: Array, scale: Array, rows: Array, coefficients: Array) ->
 def _add_four(
     total: Array, scales: Array, rows: Array, k: int, weight: Array, start: int, stop: int
 ) -> None:
-    """total += the four rows from position k on, in one pass over total."""
+    """Add four rows, from position k on, in one pass over total."""
     c0, c1, c2, c3 = scales[k], scales[k + 1], scales[k + 2], scales[k + 3]
     w0, w1 = weight[rows[k], start:stop], weight[rows[k + 1], start:stop]
     w2, w3 = weight[rows[k + 2], start:stop], weight[rows[k + 3], start:stop]
@@ -57,7 +56,7 @@ def _add_four(
 def _add_twelve(
     total: Array, scales: Array, rows: Array, k: int, weight: Array, start: int, stop: int
 ) -> None:
-    """total += the twelve rows from position k on: as many streams as the processor prefetches."""
+    """Add twelve rows, from position k on: as many streams as the processor prefetches."""
     c0, c1, c2, c3 = scales[k], scales[k + 1], scales[k + 2], scales[k + 3]
     c4, c5, c6, c7 = scales[k + 4], scales[k + 5], scales[k + 6], scales[k + 7]
     c8, c9, c10, c11 = scales[k + 8], scales[k + 9], scales[k + 10], scales[k + 11]
@@ -84,28 +83,28 @@ def add_rows_dense(
     dtype that `widen` knows. Callable from other compiled functions; bounds are not checked.
     """
     total = out[start:stop]
-    done = 0
-    while done + 12 <= count:
-        _add_twelve(total, coefficients, rows, done, weight, start, stop)
-        done += 12
-    while done + 4 <= count:
-        _add_four(total, coefficients, rows, done, weight, start, stop)
-        done += 4
-    while done < count:
-        coefficient = coefficients[done]
-        row = weight[rows[done], start:stop]
+    k = 0
+    while k + 12 <= count:
+        _add_twelve(total, coefficients, rows, k, weight, start, stop)
+        k += 12
+    while k + 4 <= count:
+        _add_four(total, coefficients, rows, k, weight, start, stop)
+        k += 4
+    while k < count:
+        coefficient = coefficients[k]
+        row = weight[rows[k], start:stop]
         for j in range(total.shape[0]):
             total[j] += coefficient * widen(row[j])
-        done += 1
+        k += 1
 
 
 @compiled(fastmath=_FAST)
 def event_product(
     out: Array, events: Array, weight: Array, rows: Array, coefficients: Array
 ) -> None:
-    """out = events @ weight, (I,) and (I, O) -> (O,), from inside another compiled function.
+    """out = events @ weight, (I,) and (I, O) -> (O,); callable from other compiled functions.
 
-    rows (I,) int64 and coefficients (I,) float32 are room to work in.
+    rows (I,) int64 and coefficients (I,) float32 are scratch arrays.
     """
     out[:] = 0
     count = list_fired(events, _NO_SCALE, rows, coefficients)
@@ -136,8 +135,9 @@ def add_rows_compressed(
 def _list_all(events: Array, scale: Array, rows: Array, coefficients: Array, counts: Array) -> int:
     total = 0
     for n in range(events.shape[0]):
-        counts[n] = list_fired(events[n], scale, rows[n], coefficients[n])
-        total += counts[n]
+        count = list_fired(events[n], scale, rows[n], coefficients[n])
+        counts[n] = count
+        total += count
     return total
 
 
@@ -177,28 +177,28 @@ def _fill_compressed(
         )
 
 
-def _fired(events: Tensor, scale: Tensor | None) -> tuple[tuple[Array, ...], int]:
-    """(rows (N, I), coefficients (N, I), counts (N,)) and how many units fired in all."""
-    stored = as_stored(events.float())
+def _list_batch(events: Tensor, scale: Tensor | None) -> tuple[tuple[Array, ...], int]:
+    """(rows (N, I), coefficients (N, I), counts (N,)) and how many units fired in total."""
+    values = as_stored(events.float())
     factors = _NO_SCALE if scale is None else as_stored(scale.float())
-    rows = np.empty(stored.shape, dtype=np.int64)
-    coefficients = np.empty(stored.shape, dtype=np.float32)
-    counts = np.empty(stored.shape[0], dtype=np.int64)
-    return (rows, coefficients, counts), _list_all(stored, factors, rows, coefficients, counts)
+    rows: Array = np.empty(values.shape, dtype=np.int64)
+    coefficients: Array = np.empty(values.shape, dtype=np.float32)
+    counts: Array = np.empty(values.shape[0], dtype=np.int64)
+    return (rows, coefficients, counts), _list_all(values, factors, rows, coefficients, counts)
 
 
 def forward(events: Tensor, weight: Tensor, scale: Tensor | None) -> Tensor:
     """events (N, I), weight (I, O) float32, bfloat16, float16 or int8, scale (I,) -> (N, O)."""
-    fired, total = _fired(events, scale)
-    stored = as_stored(weight)
-    width = stored.shape[1]
+    units, total = _list_batch(events, scale)
+    matrix = as_stored(weight)
+    width = matrix.shape[1]
     out = torch.empty(events.shape[0], width)
     sums = out.numpy()
 
     def fill(start: int, stop: int) -> None:
-        _fill_dense(sums, *fired, stored, start, stop)
+        _fill_dense(sums, *units, matrix, start, stop)
 
-    run_split(fill, width, total * width * stored.itemsize, _BYTES_WORTH_A_THREAD)
+    run_split(fill, width, total * width * matrix.itemsize, _BYTES_PER_THREAD)
     return out if out.dtype == events.dtype else out.to(events.dtype)
 
 
@@ -211,14 +211,14 @@ def forward_rows(
     n_out: int,
 ) -> Tensor:
     """The same for compressed rows: values and columns (nnz,), row_starts (I + 1,)."""
-    fired, total = _fired(events, scale)
+    units, total = _list_batch(events, scale)
     rows = as_stored(values), columns.contiguous().numpy(), row_starts.contiguous().numpy()
     out = torch.empty(events.shape[0], n_out)
     sums = out.numpy()
 
     def fill(start: int, stop: int) -> None:
-        _fill_compressed(sums, *fired, *rows, start, stop)
+        _fill_compressed(sums, *units, *rows, start, stop)
 
-    bytes_a_row = (values.nbytes + columns.nbytes) // max(events.shape[1], 1)
-    run_split(fill, events.shape[0], total * bytes_a_row, _BYTES_WORTH_A_THREAD)
+    row_bytes = (values.nbytes + columns.nbytes) // max(events.shape[1], 1)
+    run_split(fill, events.shape[0], total * row_bytes, _BYTES_PER_THREAD)
     return out if out.dtype == events.dtype else out.to(events.dtype)

@@ -1,4 +1,4 @@
-"""The event product as PyTorch operators: fake kernels and exact gradients.
+"""The event product as torch.library custom ops, with exact gradients.
 
     evenfall::event_matmul(events, weight, scale, backend)
     evenfall::event_matmul_rows(events, values, columns, row_starts, scale, n_out, backend)
@@ -6,7 +6,7 @@
 With G = dL/dout (N, O), E events (N, I), W weight (I, O), s scale (I,):
 
     dL/dE = (G W^T) * s          dense: a silent unit has a derivative, too
-    dL/dW = (E * s)^T G          floating point dense weights only
+    dL/dW = (E * s)^T G          only for dense floating point weights
     dL/ds = sum_n E * (G W^T)
 """
 
@@ -45,7 +45,7 @@ def event_matmul_rows(
 
 
 def _check_width(events: Tensor, units: int) -> None:
-    """A recorded graph can meet other events than it was made for; the loops trust the width."""
+    """A traced graph can be run with another number of units; the loops do not check it."""
     if events.shape[1] != units:
         raise ValueError(f"event_matmul: events have {events.shape[1]} units, weight has {units}")
 

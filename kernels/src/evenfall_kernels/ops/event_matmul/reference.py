@@ -1,4 +1,4 @@
-"""Event product in plain PyTorch: the definition that the other backends are held to.
+"""The event product in plain PyTorch: the definition that all other backends are tested against.
 
 N batch   I units   O outputs   nnz stored entries
 """
@@ -8,14 +8,14 @@ from torch import Tensor
 
 
 def accumulation_dtype(*dtypes: torch.dtype) -> torch.dtype:
-    """float64 where anything is float64, else float32."""
+    """float64 if any dtype is float64, else float32."""
     return torch.float64 if torch.float64 in dtypes else torch.float32
 
 
 def forward(events: Tensor, weight: Tensor, scale: Tensor | None) -> Tensor:
     """out = events @ (scale * weight): (N, I), (I, O), (I,) -> (N, O) in the dtype of events.
 
-    Rows of silent units are multiplied by zero, not skipped: weights are taken to be finite.
+    Rows of silent units are multiplied by 0, not skipped, so weights must be finite.
     """
     dtype = accumulation_dtype(events.dtype, weight.dtype)
     coefficients = events.to(dtype)  # (N, I)

@@ -1,6 +1,6 @@
-"""Matrices whose rows are compressed (only nonzeros stored) or quantized (one scale a row).
+"""Matrices with compressed rows (only nonzeros stored) or quantized rows (int8, one scale per row).
 
-I rows, one a unit   O columns, one an output   nnz stored entries
+I rows, one per unit   O columns, one per output   nnz stored entries
 """
 
 from dataclasses import dataclass, fields
@@ -12,25 +12,25 @@ from .reference import to_dense
 
 VALUE_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.int8)
 INDEX_DTYPES = (torch.uint16, torch.int32)
-_COLUMNS_OF_UINT16 = 65536
+_MAX_UINT16_COLUMNS = 65536
 
 
 @dataclass(frozen=True)
 class CompressedRows:
-    """An (I, O) matrix of which only the nonzeros are stored, row by row.
+    """An (I, O) matrix that stores only its nonzeros, row by row.
 
     M[i, columns[e]] = scale[i] * values[e]   for e in range(row_starts[i], row_starts[i + 1])
 
     Attributes:
-        values: (nnz,) float32, bfloat16, float16 or int8. Never trained: must not require grad.
-        columns: (nnz,) uint16 where O <= 65536, or int32. No column twice in a row.
+        values: (nnz,) float32, bfloat16, float16 or int8; constant, must not require grad.
+        columns: (nnz,) uint16 (for O <= 65536) or int32; no column twice in a row.
         row_starts: (I + 1,) int64.
         shape: (I, O).
-        scale: (I,) floating point, or None for 1. Required for int8 values.
+        scale: (I,) floating point, or None for 1; required for int8 values.
 
     Raises:
         TypeError: an attribute is not a tensor, or its dtype is not one of those above.
-        ValueError: shapes, devices or row_starts contradict one another, or scale is not finite.
+        ValueError: shapes, devices, columns or row_starts do not match, or scale is not finite.
     """
 
     values: Tensor
@@ -47,16 +47,16 @@ class CompressedRows:
 
     @property
     def device(self) -> torch.device:
-        """Where the stored entries lie."""
+        """The device of the stored entries."""
         return self.values.device
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all that is stored."""
+        """Size of all stored tensors in bytes."""
         return sum(tensor.nbytes for tensor in _tensors(self).values())
 
     def dense(self) -> Tensor:
-        """The (I, O) matrix: float32 where there is a scale, else in the dtype of values."""
+        """The (I, O) matrix: float32 with a scale, else in the dtype of values."""
         if self.scale is None:
             return to_dense(self.values, self.columns, self.row_starts, self.shape[1])
         values = self.values.float()
@@ -65,8 +65,8 @@ class CompressedRows:
 
     def to(self, device: torch.device | str) -> "CompressedRows":
         """The same matrix on another device."""
-        moved = {name: tensor.to(device) for name, tensor in _tensors(self).items()}
-        return CompressedRows(shape=self.shape, **moved)
+        tensors = {name: tensor.to(device) for name, tensor in _tensors(self).items()}
+        return CompressedRows(shape=self.shape, **tensors)
 
 
 def compress_rows(
@@ -79,13 +79,14 @@ def compress_rows(
 
     Args:
         weight: (I, O).
-        dtype: of the values: float32, bfloat16, float16 or int8 (with one scale a row). None keeps
-            bfloat16 and float16 and makes anything else float32.
-        index_dtype: of the columns: torch.uint16 or torch.int32. None takes the smallest that fits.
+        dtype: dtype of the values: float32, bfloat16, float16 or int8 (with one scale per row).
+            None keeps bfloat16 and float16 and converts all others to float32.
+        index_dtype: dtype of the columns: torch.uint16 or torch.int32. None means the smallest
+            that fits.
 
     Raises:
         TypeError: weight is not a floating point tensor, or a dtype is not one of those above.
-        ValueError: weight is not 2-D, is not finite, or has more columns than uint16 can name.
+        ValueError: weight is not 2-D or not finite, or has too many columns for uint16.
     """
     _check_matrix("compress_rows", weight)
     weight = weight.detach()
@@ -93,25 +94,25 @@ def compress_rows(
         dtype = weight.dtype if weight.dtype in VALUE_DTYPES else torch.float32
     if dtype not in VALUE_DTYPES:
         raise TypeError(f"compress_rows: dtype is {dtype}, want one of {VALUE_DTYPES}")
-    narrow = weight.shape[1] <= _COLUMNS_OF_UINT16
+    narrow = weight.shape[1] <= _MAX_UINT16_COLUMNS
     if index_dtype is None:
         index_dtype = torch.uint16 if narrow else torch.int32
     if index_dtype == torch.uint16 and not narrow:
         raise ValueError(
-            f"compress_rows: weight has {weight.shape[1]} columns, torch.uint16 names at most "
-            f"{_COLUMNS_OF_UINT16}: use torch.int32"
+            f"compress_rows: index_dtype torch.uint16 is limited to {_MAX_UINT16_COLUMNS} columns, "
+            f"weight has {weight.shape[1]} columns: use torch.int32"
         )
-    stored, scale = quantize_rows(weight) if dtype == torch.int8 else (weight.to(dtype), None)
-    kept = stored != 0
+    values, scale = quantize_rows(weight) if dtype == torch.int8 else (weight.to(dtype), None)
+    nonzero = values != 0
     row_starts = torch.zeros(weight.shape[0] + 1, dtype=torch.int64, device=weight.device)
-    row_starts[1:] = kept.sum(dim=1).cumsum(dim=0)
-    columns = kept.nonzero()[:, 1].to(index_dtype)
+    row_starts[1:] = nonzero.sum(dim=1).cumsum(dim=0)
+    columns = nonzero.nonzero()[:, 1].to(index_dtype)
     shape = (weight.shape[0], weight.shape[1])
-    return CompressedRows(stored[kept], columns, row_starts, shape, scale)
+    return CompressedRows(values[nonzero], columns, row_starts, shape, scale)
 
 
 def quantize_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Symmetric int8 with one scale a row: q[i] = round(W[i] / s[i]), s[i] = max|W[i]| / 127.
+    """Symmetric int8 with one scale per row: q[i] = round(W[i] / s[i]), s[i] = max|W[i]| / 127.
 
     Args:
         weight: (I, O) floating point, finite.
@@ -133,8 +134,8 @@ def quantize_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _tensors(rows: CompressedRows) -> dict[str, Tensor]:
-    named = {field.name: getattr(rows, field.name) for field in fields(rows)}
-    return {name: value for name, value in named.items() if isinstance(value, Tensor)}
+    values = {field.name: getattr(rows, field.name) for field in fields(rows)}
+    return {name: value for name, value in values.items() if isinstance(value, Tensor)}
 
 
 def _check_matrix(caller: str, weight: Tensor) -> None:
@@ -145,16 +146,16 @@ def _check_matrix(caller: str, weight: Tensor) -> None:
     if weight.ndim != 2:
         raise ValueError(f"{caller}: weight has shape {tuple(weight.shape)}, want (I, O)")
     if not weight.isfinite().all():
-        raise ValueError(f"{caller}: weight holds NaN or infinity, want finite values")
+        raise ValueError(f"{caller}: weight contains NaN or infinity, want finite values")
 
 
 def _check_dtypes(rows: CompressedRows) -> None:
-    wanted = {"values": VALUE_DTYPES, "columns": INDEX_DTYPES, "row_starts": (torch.int64,)}
-    for name in (*wanted, "scale"):
+    allowed = {"values": VALUE_DTYPES, "columns": INDEX_DTYPES, "row_starts": (torch.int64,)}
+    for name in (*allowed, "scale"):
         tensor = getattr(rows, name)
         if not (isinstance(tensor, Tensor) or (tensor is None and name == "scale")):
             raise TypeError(f"CompressedRows: {name} is {type(tensor).__name__}, want a Tensor")
-    for name, dtypes in wanted.items():
+    for name, dtypes in allowed.items():
         got = getattr(rows, name).dtype
         if got not in dtypes:
             raise TypeError(f"CompressedRows: {name} is {got}, want one of {dtypes}")
@@ -163,41 +164,41 @@ def _check_dtypes(rows: CompressedRows) -> None:
 
 
 def _check_shapes(rows: CompressedRows) -> None:
-    n_units, stored = rows.shape[0], (rows.values.numel(),)
-    wanted = {
-        "values": stored,
-        "columns": stored,
+    n_units, n_values = rows.shape[0], rows.values.numel()
+    shapes = {
+        "values": (n_values,),
+        "columns": (n_values,),
         "row_starts": (n_units + 1,),
         "scale": (n_units,),
     }
     for name, tensor in _tensors(rows).items():
-        if tuple(tensor.shape) != wanted[name]:
+        if tuple(tensor.shape) != shapes[name]:
             got = tuple(tensor.shape)
-            raise ValueError(f"CompressedRows: {name} has shape {got}, want {wanted[name]}")
+            raise ValueError(f"CompressedRows: {name} has shape {got}, want {shapes[name]}")
         if tensor.device != rows.device:
             raise ValueError(
-                f"CompressedRows: {name} lies on {tensor.device}, values on {rows.device}"
+                f"CompressedRows: {name} is on {tensor.device}, but values are on {rows.device}"
             )
         if tensor.requires_grad:
             raise ValueError(
-                f"CompressedRows: {name} requires grad, but compressed rows are fixed: detach it"
+                f"CompressedRows: {name} requires grad, but compressed rows are constant: detach it"
             )
     if rows.values.dtype == torch.int8 and rows.scale is None:
-        raise ValueError("CompressedRows: int8 values want a scale of shape (I,), got None")
+        raise ValueError("CompressedRows: int8 values need a scale of shape (I,), got None")
 
 
 def _check_contents(rows: CompressedRows) -> None:
     starts, n_out = rows.row_starts, rows.shape[1]
     if starts[0] != 0 or starts[-1] != rows.values.shape[0] or (starts.diff() < 0).any():
         raise ValueError(
-            f"CompressedRows: row_starts must rise from 0 to {rows.values.shape[0]}, the number of "
-            "values"
+            "CompressedRows: row_starts must start at 0, not decrease, and end at "
+            f"{rows.values.shape[0]} (values)"
         )
     columns = rows.columns.int()
     if columns.numel() and not 0 <= int(columns.min()) <= int(columns.max()) < n_out:
         raise ValueError(
-            f"CompressedRows: columns lie in [{int(columns.min())}, {int(columns.max())}], want "
+            f"CompressedRows: columns are in [{int(columns.min())}, {int(columns.max())}], want "
             f"[0, {n_out})"
         )
     if rows.scale is not None and not rows.scale.isfinite().all():
-        raise ValueError("CompressedRows: scale holds NaN or infinity, want finite values")
+        raise ValueError("CompressedRows: scale contains NaN or infinity, want finite values")

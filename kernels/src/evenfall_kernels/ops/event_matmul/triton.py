@@ -1,9 +1,9 @@
-"""Event product in Triton, for GPUs; TRITON_INTERPRET=1 runs it on the CPU.
+"""The event product in Triton, for GPUs; TRITON_INTERPRET=1 runs it on the CPU.
 
-The fired units are listed without synchronising with the host. Dense: one program for a block of
-columns and a batch row walks that list, a few rows at a time. Compressed: one program for a few
-fired rows and a batch row adds their entries to the output atomically, so that sums may differ in
-the last bit from run to run.
+The units that fired are listed without synchronising with the host. Dense: one program per block of
+columns and batch row goes through the list, a few rows at a time. Compressed: one program per few
+listed rows and batch row adds their entries to the output atomically, so the last bit of a sum can
+differ between runs.
 
     N batch   I units   O outputs   nnz stored entries
 """
@@ -16,7 +16,7 @@ from torch import Tensor
 from ...common.device import on_its_device
 
 _ROWS, _COLUMNS = 16, 64
-_ROWS_A_PROGRAM, _ENTRIES = 8, 256
+_ROWS_PER_PROGRAM, _ENTRIES = 8, 256
 
 
 @triton.jit
@@ -38,12 +38,11 @@ def _dense_kernel(
     total = tl.zeros((COLUMNS,), dtype=tl.float32)
     for first in range(0, count, ROWS):
         k = first + tl.arange(0, ROWS)
-        fired = k < count
-        row = tl.load(rows_ptr + n * n_units + k, mask=fired, other=0)
-        coefficient = tl.load(coefficients_ptr + n * n_units + k, mask=fired, other=0.0)
+        live = k < count
+        row = tl.load(rows_ptr + n * n_units + k, mask=live, other=0)
+        coefficient = tl.load(coefficients_ptr + n * n_units + k, mask=live, other=0.0)
         entries = weight_ptr + row[:, None] * n_out + columns[None, :]  # (ROWS, COLUMNS)
-        wanted = fired[:, None] & inside[None, :]
-        weight = tl.load(entries, mask=wanted, other=0).to(tl.float32)
+        weight = tl.load(entries, mask=live[:, None] & inside[None, :], other=0).to(tl.float32)
         total += tl.sum(coefficient[:, None] * weight, axis=0)
     tl.store(out_ptr + n * n_out + columns, total, mask=inside)
 
@@ -72,16 +71,16 @@ def _rows_kernel(
         stop = tl.load(starts_ptr + row + 1)
         for left in range(start, stop, ENTRIES):
             entries = left + tl.arange(0, ENTRIES)
-            wanted = entries < stop
-            value = tl.load(values_ptr + entries, mask=wanted, other=0).to(tl.float32)
-            column = tl.load(columns_ptr + entries, mask=wanted, other=0).to(tl.int32)
+            live = entries < stop
+            value = tl.load(values_ptr + entries, mask=live, other=0).to(tl.float32)
+            column = tl.load(columns_ptr + entries, mask=live, other=0).to(tl.int32)
             tl.atomic_add(
-                out_ptr + n * n_out + column, coefficient * value, mask=wanted, sem="relaxed"
+                out_ptr + n * n_out + column, coefficient * value, mask=live, sem="relaxed"
             )
 
 
-def _fired(events: Tensor, scale: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """coefficients (N, I) and rows (N, I), fired units first; counts (N,)."""
+def _list_batch(events: Tensor, scale: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """coefficients (N, I) and rows (N, I), first those of units that fired; counts (N,)."""
     silent = events == 0
     rows = torch.argsort(silent, dim=1, stable=True)
     coefficients = events.float() if scale is None else events.float() * scale.float()
@@ -96,9 +95,9 @@ def forward(events: Tensor, weight: Tensor, scale: Tensor | None) -> Tensor:
     out = events.new_empty(n_batch, n_out, dtype=torch.float32)
     if out.numel():
         grid = (n_batch, triton.cdiv(n_out, _COLUMNS))
-        fired = _fired(events, scale)
+        units = _list_batch(events, scale)
         _dense_kernel[grid](
-            out, *fired, weight.contiguous(), n_units, n_out, ROWS=_ROWS, COLUMNS=_COLUMNS
+            out, *units, weight.contiguous(), n_units, n_out, ROWS=_ROWS, COLUMNS=_COLUMNS
         )
     return out.to(events.dtype)
 
@@ -116,15 +115,15 @@ def forward_rows(
     n_batch, n_units = events.shape
     out = events.new_zeros(n_batch, n_out, dtype=torch.float32)
     if out.numel() and values.numel():
-        grid = (n_batch, triton.cdiv(n_units, _ROWS_A_PROGRAM))
+        grid = (n_batch, triton.cdiv(n_units, _ROWS_PER_PROGRAM))
         matrix = (part.contiguous() for part in (values, columns, row_starts))
         _rows_kernel[grid](
             out,
-            *_fired(events, scale),
+            *_list_batch(events, scale),
             *matrix,
             n_units,
             n_out,
-            ROWS=_ROWS_A_PROGRAM,
+            ROWS=_ROWS_PER_PROGRAM,
             ENTRIES=_ENTRIES,
         )
     return out.to(events.dtype)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ...common.dispatch import REFERENCE, choose
 from ...common.sequences import check_cu_seqlens
-from .checks import check_options, check_signals, check_step, want
+from .checks import check_options, check_shape, check_signals, check_step
 from .inputs import by_group, constant_weight
 from .op import selective_scan_op
 from .reference import scan
@@ -37,15 +37,14 @@ def selective_scan(
 ) -> Tensor | tuple[Tensor, Tensor]:
     r"""Run a selective state-space model over whole sequences.
 
-    For every channel d and state n, with :math:`\Delta_k` = delta + delta_bias, through softplus
-    where asked, and :math:`\tau_k` = step * step_scale where a step is given, else
-    :math:`\Delta_k`:
+    For every channel d and state n, with :math:`\Delta_k` = delta + delta_bias, after softplus if
+    ``delta_softplus``, and :math:`\tau_k` = step * step_scale with a step, else :math:`\Delta_k`:
 
     .. math::
         h_k &= e^{\tau_k A} h_{k-1} + w_k B_k u_k \\
         y_k &= \bigl(\textstyle\sum_n C_k h_k + D u_k\bigr) \, \mathrm{silu}(z_k)
 
-    with the factor of the input by ``discretization``:
+    with the input factor given by ``discretization``:
 
     - ``"mamba"``: :math:`w_k = \Delta_k`
     - ``"zoh"``: :math:`w_k = (e^{\Delta_k A} - 1) / A`, the zero-order hold
@@ -55,51 +54,53 @@ def selective_scan(
     The first ten arguments are those of mamba_ssm's ``selective_scan_fn``.
 
     Args:
-        u: (batch, channels, length), or (1, channels, rows) together with ``cu_seqlens``.
+        u: (batch, channels, length), or (1, channels, rows) with ``cu_seqlens``.
         delta: (batch, channels, length), the step size before bias and softplus.
         A: (channels, states), usually negative; 1 to 256 states.
-        B: (batch, states, length), or (batch, groups, states, length), where channels are shared
-            out over the groups in order. (channels, states) means constant in time, and costs as
-            much memory and time as a group for each channel.
+        B: (batch, states, length), or (batch, groups, states, length), where each group has
+            channels / groups neighbouring channels. (channels, states) means constant in time, and
+            takes as much memory and time as one group per channel.
         C: as B.
         D: (channels,), the skip connection.
         z: (batch, channels, length), the gate.
         delta_bias: (channels,).
         delta_softplus: whether delta goes through softplus.
         return_last_state: also return the last state.
-        step: (batch, length), not negative: the time since the step before, in the units of your
-            choice. It replaces delta in the decay, nowhere else. A step of 0 does not decay.
-        step_scale: (channels,), in 1 / the unit of step; ones where None.
+        step: (batch, length), not negative: the time since the previous step, in any unit. It
+            replaces delta in the decay only. A step of 0 does not decay.
+        step_scale: (channels,), in 1 / unit of step; None means ones.
         discretization: "mamba", "zoh", "dirac" or "async".
-        initial_state: (sequences, channels, states); zeros where None.
-        cu_seqlens: (sequences + 1,) integers: packed sequences start and end here; each starts
-            from its own initial state.
+        initial_state: (sequences, channels, states); None means zeros.
+        cu_seqlens: (sequences + 1,) integers, the bounds of packed sequences. Each sequence has its
+            own initial state.
 
     Returns:
-        y, (batch, channels, length) in u's dtype; with ``return_last_state`` also the last state,
-        (sequences, channels, states), float32 (float64 for float64 u). Both are differentiable.
+        y, (batch, channels, length) in the dtype of u; with ``return_last_state`` also the last
+        state, (sequences, channels, states), float32 (float64 for float64 u). Both are
+        differentiable.
 
-    Memory kept for training: the inputs and at most one state in every 32 steps; the backward pass
-    computes the other states again.
+    Memory for training: the inputs and at most one state per 32 steps. The backward pass recomputes
+    the other states.
 
-    The values of step are checked in eager mode on the CPU, those of cu_seqlens on the CPU; looking
-    at them elsewhere would wait for the GPU. NaN and infinity in other arguments are no error: they
-    pass through as in PyTorch's arithmetic.
+    The values of step are checked in eager mode on the CPU, those of cu_seqlens always on the CPU.
+    On a GPU a check would wait for the GPU. NaN and infinity in other arguments are not errors:
+    they give NaN and infinity as elsewhere in PyTorch.
 
     Raises:
-        ValueError: a shape, group, device, step or cu_seqlens that does not fit.
-        TypeError: integer or complex tensors, or no tensor where one is wanted.
-        BackendError: torch.func's transforms or forward mode with a backend other than
-            "reference", which alone has them, as it has second derivatives.
+        ValueError: a shape, group, device, option, step or cu_seqlens is wrong.
+        TypeError: an argument is not a real floating point tensor, or cu_seqlens is not int32 or
+            int64.
+        BackendError: a torch.func transform or a forward-mode tangent with a backend other than
+            "reference". Second derivatives need "reference", too.
 
     Source: Gu and Dao, "Mamba: linear-time sequence modeling with selective state spaces", 2023,
     arXiv 2312.00752; the step is STREAM's, arXiv 2411.12603.
     """
-    others = {
+    optional = {
         "D": D, "z": z, "delta_bias": delta_bias, "step": step, "step_scale": step_scale,
         "initial_state": initial_state,
     }  # fmt: skip
-    check_signals(u, delta, A, B, C, others)
+    check_signals(u, delta, A, B, C, optional)
     check_options(discretization, step, step_scale)
     if step is not None:
         check_step(step)
@@ -113,7 +114,7 @@ def selective_scan(
         initial_state = u.new_zeros(sequences, channels, states, dtype=state_dtype)
     else:
         shape = (sequences, channels, states)
-        want("initial_state", initial_state, shape, "sequences, channels, states")
+        check_shape("initial_state", initial_state, shape, "sequences, channels, states")
 
     if step_scale is None:
         step_scale = A.new_ones(channels)

@@ -1,4 +1,4 @@
-"""Argument checks of selective_scan: each message names the argument, its value, what it wanted."""
+"""Argument checks of selective_scan."""
 
 from __future__ import annotations
 
@@ -8,23 +8,25 @@ from torch import Tensor
 from ...common.dispatch import can_be_read
 
 DISCRETIZATIONS = ("mamba", "zoh", "dirac", "async")
-MOST_STATES = 256
+MAX_STATES = 256
 
 
-def want(name: str, tensor: Tensor, shape: tuple[int, ...], letters: str) -> None:
-    """The exact shape."""
+def check_shape(name: str, tensor: Tensor, shape: tuple[int, ...], letters: str) -> None:
+    """Check for the exact shape; `letters` names its dimensions in the message."""
     if tuple(tensor.shape) != shape:
         raise ValueError(f"{name} must have shape ({letters}) = {shape}, got {tuple(tensor.shape)}")
 
 
 def check_signals(
-    u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, others: dict[str, Tensor | None]
+    u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, optional: dict[str, Tensor | None]
 ) -> None:
-    """Shapes, floating dtypes and one device; `others` are D, z, delta_bias, step, step_scale and
-    initial_state."""
-    named = {"u": u, "delta": delta, "A": A, "B": B, "C": C, **others}
-    for name, tensor in named.items():
-        if tensor is None and name in others:
+    """Check that all are floating point tensors on one device, and check their shapes.
+
+    `optional` has D, z, delta_bias, step, step_scale and initial_state.
+    """
+    arguments = {"u": u, "delta": delta, "A": A, "B": B, "C": C, **optional}
+    for name, tensor in arguments.items():
+        if tensor is None and name in optional:
             continue
         if not isinstance(tensor, Tensor):
             raise TypeError(f"{name} must be a Tensor, got {type(tensor).__name__}")
@@ -34,23 +36,23 @@ def check_signals(
             raise ValueError(f"{name} is on {tensor.device}, but u is on {u.device}")
     if u.dim() != 3:
         raise ValueError(f"u must have shape (batch, channels, length), got {tuple(u.shape)}")
-    if A.dim() != 2 or not 1 <= A.shape[1] <= MOST_STATES:
+    if A.dim() != 2 or not 1 <= A.shape[1] <= MAX_STATES:
         raise ValueError(
-            f"A must have shape (channels, states) with 1 to {MOST_STATES} states, "
+            f"A must have shape (channels, states) with 1 to {MAX_STATES} states, "
             f"got {tuple(A.shape)}"
         )
     batch, channels, length = u.shape
-    want("delta", delta, (batch, channels, length), "batch, channels, length")
-    want("A", A, (channels, A.shape[1]), "channels, states")
+    check_shape("delta", delta, (batch, channels, length), "batch, channels, length")
+    check_shape("A", A, (channels, A.shape[1]), "channels, states")
     for name, tensor, shape, letters in (
-        ("z", others["z"], (batch, channels, length), "batch, channels, length"),
-        ("D", others["D"], (channels,), "channels,"),
-        ("delta_bias", others["delta_bias"], (channels,), "channels,"),
-        ("step", others["step"], (batch, length), "batch, length"),
-        ("step_scale", others["step_scale"], (channels,), "channels,"),
+        ("z", optional["z"], (batch, channels, length), "batch, channels, length"),
+        ("D", optional["D"], (channels,), "channels,"),
+        ("delta_bias", optional["delta_bias"], (channels,), "channels,"),
+        ("step", optional["step"], (batch, length), "batch, length"),
+        ("step_scale", optional["step_scale"], (channels,), "channels,"),
     ):
         if tensor is not None:
-            want(name, tensor, shape, letters)
+            check_shape(name, tensor, shape, letters)
     _check_groups(u, A, B, C)
 
 
@@ -58,22 +60,26 @@ def _check_groups(u: Tensor, A: Tensor, B: Tensor, C: Tensor) -> None:
     batch, channels, length = u.shape
     states = A.shape[1]
     for name, tensor in (("B", B), ("C", C)):
-        wanted = (batch, states, length)
-        grouped = tensor.dim() == 4 and (tensor.shape[0], *tensor.shape[2:]) == wanted
-        if not grouped and tuple(tensor.shape) not in (wanted, (channels, states)):
+        shape = (batch, states, length)
+        grouped = tensor.dim() == 4 and (tensor.shape[0], *tensor.shape[2:]) == shape
+        if not grouped and tuple(tensor.shape) not in (shape, (channels, states)):
             raise ValueError(
-                f"{name} must have shape (batch, states, length) = {wanted}, "
+                f"{name} must have shape (batch, states, length) = {shape}, "
                 f"(batch, groups, states, length) or (channels, states), got {tuple(tensor.shape)}"
             )
     groups = [t.shape[1] if t.dim() == 4 else 1 for t in (B, C) if t.dim() > 2]
     if len(set(groups)) > 1:
-        raise ValueError(f"B and C must have the same groups, got {groups[0]} and {groups[1]}")
+        raise ValueError(
+            f"B and C must have the same number of groups, got {groups[0]} and {groups[1]}"
+        )
     if groups and (groups[0] < 1 or channels % groups[0]):
-        raise ValueError(f"the groups of B and C must divide {channels} channels, got {groups[0]}")
+        raise ValueError(
+            f"the groups of B and C must divide the {channels} channels, got {groups[0]}"
+        )
 
 
 def check_options(discretization: str, step: Tensor | None, step_scale: Tensor | None) -> None:
-    """The discretisation, and that step_scale and async come with a step."""
+    """Check the discretization, and that step_scale and "async" come with a step."""
     if discretization not in DISCRETIZATIONS:
         raise ValueError(f"discretization must be one of {DISCRETIZATIONS}, got {discretization!r}")
     if step is None and step_scale is not None:
@@ -83,12 +89,12 @@ def check_options(discretization: str, step: Tensor | None, step_scale: Tensor |
 
 
 def check_step(step: Tensor) -> None:
-    """Finite and not negative; looked at only where that costs no synchronisation."""
+    """Check that step is finite and not negative, where reading it is free."""
     if not can_be_read(step) or not step.numel():
         return
     lowest, highest = (float(v) for v in torch.aminmax(step.detach()))
     if not (lowest >= 0 and highest < float("inf")):
         raise ValueError(
             f"step must be finite and not negative, got values from {lowest} to {highest}; "
-            "at the border between two sequences reset the state with cu_seqlens"
+            "use cu_seqlens to reset the state between sequences"
         )

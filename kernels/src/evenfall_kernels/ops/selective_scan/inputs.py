@@ -1,4 +1,4 @@
-"""What selective_scan makes of its arguments, the same for every backend."""
+"""Convert the arguments of selective_scan to the form that all backends take."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .reference import zoh_factor
 
 
 def by_group(B: Tensor, C: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-    """B and C as (batch, groups, states, length); of constants each channel is a group."""
+    """B and C as (batch, groups, states, length); a constant one has a group per channel."""
     batch, channels, length = u.shape
     wide = [
         t[None, :, :, None].expand(batch, -1, -1, length)
@@ -25,7 +25,7 @@ def by_group(B: Tensor, C: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
 def constant_weight(
     discretization: str, A: Tensor, step_scale: Tensor, dtype: torch.dtype
 ) -> Tensor | None:
-    """The factor of B u, (D, N), where it depends on no step: dirac and async; else None."""
+    """The factor of B u, (D, N), if constant in time (dirac and async); else None."""
     if discretization == "dirac":
         return torch.ones_like(A, dtype=dtype)
     if discretization == "async":

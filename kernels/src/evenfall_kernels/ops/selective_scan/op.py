@@ -1,4 +1,4 @@
-"""selective_scan as a torch.library custom op: eager, autograd and torch.compile see one operation.
+"""selective_scan as a torch.library custom op: one operation for autograd and torch.compile.
 
 B batch   D channels   L steps   N state size   G groups   S sequences
 
@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...common.dispatch import backend_module, check_recorded
+from ...common.dispatch import backend_module, check_saved
 from .outputs import empty_gradients, empty_outputs
 
 
 def _backend(name: str) -> Any:
-    """Its forward, its backward, and CHUNK, the steps between the states it saves."""
+    """A module with forward, backward, and CHUNK, the number of steps between saved states."""
     return backend_module("selective_scan", name)
 
 
@@ -63,7 +63,7 @@ def _(
 def selective_scan_backward_op(
     grad_y: Tensor,
     grad_last: Tensor,
-    kept: Tensor,
+    chunk_states: Tensor,
     u: Tensor,
     delta: Tensor,
     A: Tensor,
@@ -83,16 +83,16 @@ def selective_scan_backward_op(
 ) -> tuple[
     Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor
 ]:
-    """Gradients of u to initial_state, in the order of the arguments; an empty one for None."""
+    """Gradients of u to initial_state, in argument order; a tensor without elements for None."""
     return _backend(backend).backward(
-        grad_y, grad_last, kept, u, delta, A, B, C, D, z, delta_bias, step, step_scale, weight,
-        initial_state, cu_seqlens, delta_softplus, zoh,
+        grad_y, grad_last, chunk_states, u, delta, A, B, C, D, z, delta_bias, step, step_scale,
+        weight, initial_state, cu_seqlens, delta_softplus, zoh,
     )  # fmt: skip
 
 
 @selective_scan_backward_op.register_fake
 def _(
-    grad_y: Tensor, grad_last: Tensor, kept: Tensor, *inputs: Any
+    grad_y: Tensor, grad_last: Tensor, chunk_states: Tensor, *inputs: Any
 ) -> tuple[Tensor, ...]:  # fmt: skip
     return empty_gradients(*inputs[:12])
 
@@ -104,14 +104,14 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]
 
 
 def _backward(ctx: Any, grad_y: Tensor, grad_last: Tensor, _: Any) -> Any:
-    check_recorded("selective_scan", ctx.save)
-    kept, *tensors = ctx.saved_tensors
-    grads = selective_scan_backward_op(grad_y, grad_last, kept, *tensors, *ctx.options)
-    wanted = (
+    check_saved("selective_scan", ctx.save)
+    chunk_states, *tensors = ctx.saved_tensors
+    grads = selective_scan_backward_op(grad_y, grad_last, chunk_states, *tensors, *ctx.options)
+    gradients = (
         None if tensor is None else grad
         for grad, tensor in zip(grads, tensors[:12], strict=True)
     )  # fmt: skip
-    return *wanted, None, None, None, None, None
+    return *gradients, None, None, None, None, None
 
 
 selective_scan_op.register_autograd(_backward, setup_context=_setup_context)

@@ -1,8 +1,8 @@
-"""Device functions that the forward and the backward Triton kernel of selective_scan share.
+"""Device functions shared by the forward and backward Triton kernels of selective_scan.
 
-Tiles are (channels, time). Time is contiguous in every signal: then a thread holds neighbouring
-steps, and a scan passes little between threads. What lies outside a signal reads as 0: a decay of 0
-carries the state on unchanged, an input of 0 adds nothing.
+Tiles are (channels, time). Time is contiguous in every signal, so a thread has neighbouring steps
+and a scan exchanges little between threads. Outside a signal, reads return 0: a decay of 0 leaves
+the state unchanged, an input of 0 adds nothing.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ LN_2 = tl.constexpr(0.6931471805599453)
 
 @triton.jit
 def compose(power_1, push_1, power_2, push_2):
-    """First h -> power_1 h + push_1, then the second."""
+    """The composition of h -> power_1 h + push_1, then h -> power_2 h + push_2."""
     return power_1 * power_2, push_1 * power_2 + push_2
 
 
 @triton.jit
-def scan_forward(power, push, carried, slot):
-    """All h_k = power_k h_(k-1) + push_k of a tile, h before its first step being `carried`."""
-    push += tl.where(slot[None, :] == 0, power * carried[:, None], 0.0)
+def scan_forward(power, push, carry, slot):
+    """All h_k = power_k h_(k-1) + push_k of a tile; `carry` is h before its first step."""
+    push += tl.where(slot[None, :] == 0, power * carry[:, None], 0.0)
     return tl.associative_scan((power, push), 1, compose)[1]
 
 
 @triton.jit
-def scan_backward(power, push, carried, slot, block_t: tl.constexpr):
-    """All h_k = power_k h_(k+1) + push_k of a tile, h after its last step being `carried`."""
-    push += tl.where(slot[None, :] == block_t - 1, power * carried[:, None], 0.0)
+def scan_backward(power, push, carry, slot, block_t: tl.constexpr):
+    """All h_k = power_k h_(k+1) + push_k of a tile; `carry` is h after its last step."""
+    push += tl.where(slot[None, :] == block_t - 1, power * carry[:, None], 0.0)
     return tl.associative_scan((power, push), 1, compose, reverse=True)[1]
 
 
@@ -38,14 +38,14 @@ def scan_backward(power, push, carried, slot, block_t: tl.constexpr):
 def softplus(x):
     e = tl.exp(-tl.abs(x))
     w = 1 + e
-    # log(1 + e), exact to the last bits for small e, where w alone has lost them
+    # log(1 + e), accurate for small e, where w has lost the last bits of e
     tail = tl.where(w == 1, e, tl.log(w) * e / tl.where(w == 1, 1.0, w - 1))
     return tl.maximum(x, 0.0) + tail
 
 
 @triton.jit
 def zoh_factor(time, rate, power):
-    """(power - 1) / rate with power = e^(time rate), and its series near 0."""
+    """(power - 1) / rate with power = e^(time rate); a series near 0."""
     x = time * rate
     near = 1 + x * (1 / 2 + x * (1 / 6 + x * (1 / 24 + x * (1 / 120 + x / 720))))
     small = tl.abs(x) < 0.35
@@ -54,7 +54,7 @@ def zoh_factor(time, rate, power):
 
 @triton.jit
 def zoh_rate_derivative(time, rate, power, factor):
-    """(time power - factor) / rate, and its series near 0."""
+    """(time power - factor) / rate; a series near 0."""
     x = time * rate
     near = 1 / 2 + x * (1 / 3 + x * (1 / 8 + x * (1 / 30 + x * (1 / 144 + x / 840))))
     small = tl.abs(x) < 0.35
@@ -63,8 +63,8 @@ def zoh_rate_derivative(time, rate, power, factor):
 
 
 @triton.jit
-def program_place(groups, group_blocks, block_d: tl.constexpr):
-    """Sequence, group and channels of the group; neighbouring programs read the same B and C."""
+def locate_program(groups, group_blocks, block_d: tl.constexpr):
+    """Sequence, group and channels in the group; neighbouring programs read the same B and C."""
     program = tl.program_id(0)
     block, group = program % group_blocks, program // group_blocks % groups
     return program // group_blocks // groups, group, block * block_d + tl.arange(0, block_d)
@@ -72,10 +72,10 @@ def program_place(groups, group_blocks, block_d: tl.constexpr):
 
 @triton.jit
 def sequence_bounds(ends, s, length, packed: tl.constexpr):
-    """Batch element, first step, last step + 1 of sequence s, and where its first tile starts.
+    """Batch element, first step and last step + 1 of sequence s, and the start of its first tile.
 
-    That is at a multiple of 16 wherever the sequence starts, so that the compiler knows it may give
-    each thread neighbouring steps. The steps before the first carry the initial state on.
+    The tile starts at a multiple of 16, so the compiler can give each thread neighbouring steps.
+    Its steps before the sequence leave the initial state unchanged.
     """
     batch, start, end = s, s * 0, s * 0 + length
     if packed:
@@ -87,8 +87,7 @@ def sequence_bounds(ends, s, length, packed: tl.constexpr):
 
 @triton.jit
 def readable(t, start, end, row, packed: tl.constexpr):
-    """Which steps to read and write: all in the row, or those of a packed sequence. Beyond the end
-    of a sequence that has a row of its own there are zeros."""
+    """The steps to read and write: those of a packed sequence, or else all of the padded row."""
     inside = t < row
     if packed:
         inside = (t >= start) & (t < end)
@@ -111,19 +110,21 @@ def write(signal, value, batch, d, t, channels, row, live):
 
 @triton.jit
 def read_delta(
-    delta, bias, batch, d, t, stride_b, stride_d, live, known, use_softplus: tl.constexpr
+    delta, bias, batch, d, t, stride_b, stride_d, live, in_sequence, use_softplus: tl.constexpr
 ):  # fmt: skip
-    """delta + bias, through softplus where asked, and 0 where not known."""
+    """delta + bias, after softplus if `use_softplus`; 0 outside the sequence."""
     value = read(delta, batch, d, t, stride_b, stride_d, live) + bias[:, None]
     if use_softplus:
         value = softplus(value)
-    return tl.where(known, value, 0.0)
+    return tl.where(in_sequence, value, 0.0)
 
 
 @triton.jit
 def read_decay(step, scale, dt, batch, t, row, live_t, has_step: tl.constexpr):
-    """log2(e) step * scale, or log2(e) dt without a step, so that 2^(decay A) is the power; 0
-    outside of the sequence."""
+    """log2(e) step * scale, or log2(e) dt without a step, so 2^(decay A) is the power.
+
+    It is 0 outside the sequence.
+    """
     decay = dt
     if has_step:
         times = tl.load(step + batch * row + t, live_t, 0.0).to(tl.float32)
@@ -133,11 +134,13 @@ def read_decay(step, scale, dt, batch, t, row, live_t, has_step: tl.constexpr):
 
 @triton.jit
 def input_factor(dt, rate, weight, d, n, states, live_d, rule: tl.constexpr):
-    """w of w B u where it depends on the state: a (channels, time) tile for the zero-order hold,
-    (channels, 1) for a constant weight."""
+    """The factor w of w B u, which depends on the state n.
+
+    A (channels, time) tile for the zero-order hold, (channels, 1) for a constant weight.
+    """
     if rule == 1:
-        natural = rate[:, None]
-        factor = zoh_factor(dt, natural, tl.exp2(dt * natural * LOG2_E))
+        natural_rate = rate[:, None]
+        factor = zoh_factor(dt, natural_rate, tl.exp2(dt * natural_rate * LOG2_E))
     else:
         factor = tl.load(weight + d * states + n, live_d, 0.0).to(tl.float32)[:, None]
     return factor

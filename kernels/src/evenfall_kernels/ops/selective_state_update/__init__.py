@@ -1,4 +1,4 @@
-"""selective_state_update: one token of a selective scan, the state changed in place."""
+"""selective_state_update: one step of a selective scan, which updates the state in place."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ def selective_state_update(
     dt_bias: Tensor | None = None,
     dt_softplus: bool = False,
 ) -> Tensor:
-    """Advance a Mamba state by one token and read it out.
+    """Update a Mamba state by one token and return the output.
 
         delta = dt + dt_bias, through softplus where dt_softplus
         state[d, n] <- exp(delta[d] A[d, n]) state[d, n] + delta[d] B[n] x[d]
         out[d] = (sum_n C[n] state[d, n] + D[d] x[d]) * silu(z[d])
 
-    It equals one step of `selective_scan` with that initial state. Sums are kept in float32, in
-    float64 where x or state are. The state is changed in place, whatever its strides; where a
-    gradient is asked for, the change is recorded, and the step runs in plain PyTorch.
+    This is one step of `selective_scan` with that initial state. Sums are in float32, or float64
+    if x or state is float64. The state is updated in place and can have any strides. If an input
+    requires a gradient, autograd records the update, and the step runs in plain PyTorch.
 
     Args:
-        state: (batch, dim, n) floating point; receives the new state.
+        state: (batch, dim, n) floating point; overwritten with the new state.
         x: (batch, dim) floating point.
         dt: (batch, dim) step before bias and softplus.
-        A: (dim, n), negative for a state that decays.
+        A: (dim, n); negative values make the state decay.
         B: (batch, n) or, in groups of dim / groups neighbouring channels, (batch, groups, n).
         C: as B.
         D: (dim,) skip connection.
@@ -50,27 +50,27 @@ def selective_state_update(
         (batch, dim) in the dtype of x.
 
     Raises:
-        TypeError: an argument is not a floating-point tensor.
+        TypeError: an argument is not a floating point tensor.
         ValueError: shapes or devices do not match.
-        BackendError: torch.func's transforms or forward mode with a backend other than
+        BackendError: a torch.func transform or a forward-mode tangent with a backend other than
             "reference".
 
     Source: Gu and Dao, "Mamba: Linear-Time Sequence Modeling with Selective State Spaces",
     arXiv 2312.00752, equation 2; the signature is that of the mamba_ssm package.
     """
-    named = {
+    arguments_by_name = {
         "state": state, "x": x, "dt": dt, "A": A, "B": B, "C": C, "D": D, "z": z,
         "dt_bias": dt_bias,
     }  # fmt: skip
-    tensors = {name: tensor for name, tensor in named.items() if tensor is not None}
+    tensors = {name: tensor for name, tensor in arguments_by_name.items() if tensor is not None}
     _check(tensors)
     if B.dim() == 2:
         B, C = B.unsqueeze(1), C.unsqueeze(1)
     arguments = state, x, dt, A, B, C, D, z, dt_bias, dt_softplus
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors.values()):
-        before = state.clone()  # autograd keeps it, while the state itself changes
-        advanced, out = reference.advance(before, *arguments[1:])
-        state.copy_(advanced)
+        before = state.clone()  # autograd saves it, and state itself is overwritten
+        new_state, out = reference.advance(before, *arguments[1:])
+        state.copy_(new_state)
         return out
     dtype = torch.float64 if torch.float64 in (x.dtype, state.dtype) else x.dtype
     choice = choose("selective_state_update", list(tensors.values()), dtype)
@@ -93,7 +93,7 @@ def _check(tensors: dict[str, Tensor]) -> None:
     if B.dim() == 3:
         groups = B.shape[1]
         if groups == 0 or dim % groups:
-            raise ValueError(f"B must have groups that divide dim = {dim}, got {groups}")
+            raise ValueError(f"the groups of B must divide dim = {dim}, got {groups}")
         projections = (batch, groups, n)
     shapes = {
         "x": (batch, dim), "dt": (batch, dim), "A": (dim, n), "B": projections, "C": projections,

@@ -1,8 +1,8 @@
 """One step of a selective scan on the CPU: a fused pass over the state in Numba.
 
-Channel by channel the state is read and written once. Where N is a multiple of sixteen, as it
-mostly is, the states of a channel are whole vectors; else short loops that LLVM vectorises. What
-has only B x D elements (softplus, skip, gate) is left to torch.
+The state is read and written once, channel by channel. If N is a multiple of sixteen (the usual
+case), the states of a channel are whole vectors, otherwise short loops that LLVM vectorises. torch
+computes what has only B x D elements: softplus, skip and gate.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ...cpu.compiled import compiled
 from ...cpu.scalar_math import FAST, exp
-from ...cpu.simd import WIDTH, load, spread, store, total
+from ...cpu.simd import WIDTH, broadcast, load, store, total
 from ...cpu.simd_math import exp2
 from ...cpu.stored_dtypes import as_stored
 from .reference import finish, step_size
@@ -30,7 +30,7 @@ def _advance_channel(state: Any, A: Any, B: Any, delta: float, drive: float) -> 
         state[n] = state[n] * exp(delta * A[n]) + drive * B[n]
 
 
-# reassoc vectorises the sum, but it would break the rounding inside exp: hence two functions
+# reassoc vectorises the sum but breaks the rounding inside exp, so these are two functions.
 @njit(fastmath=FAST | {"reassoc"}, error_model="numpy", nogil=True)
 def _dot(state: Any, C: Any) -> float:
     total = state.dtype.type(0)
@@ -52,23 +52,23 @@ def _pass(out: Any, state: Any, x: Any, delta: Any, A: Any, B: Any, C: Any) -> N
 
 
 @compiled()
-def _lane_pass(
+def _simd_pass(
     out: Any, state: Any, x: Any, delta: Any, A: Any, B: Any, C: Any, groups: int
 ) -> None:
-    """The same; state, A, B, C are flat rows of sixteen states."""
+    """The same with state, A, B and C as rows of sixteen states."""
     batch, dim = out.shape
     blocks = A.shape[0] // dim
     for b in range(batch):
         for d in range(dim):
             power, drive = delta[b, d] * _LOG2_E, delta[b, d] * x[b, d]
             first = (b * groups + d * groups // dim) * blocks
-            sums = spread(float32(0))
+            sums = broadcast(float32(0))
             for k in range(blocks):
                 row = (b * dim + d) * blocks + k
-                kept = load(state, row) * exp2(load(A, d * blocks + k) * power)
-                kept = kept + load(B, first + k) * drive
-                store(state, row, kept)
-                sums = sums + kept * load(C, first + k)
+                h = load(state, row) * exp2(load(A, d * blocks + k) * power)
+                h = h + load(B, first + k) * drive
+                store(state, row, h)
+                sums = sums + h * load(C, first + k)
             out[b, d] = total(sums)
 
 
@@ -78,13 +78,13 @@ def step(
 ) -> Tensor:  # fmt: skip
     """Backend interface, see reference.step; float32 inside."""
     delta = step_size(dt, dt_bias, dt_softplus, torch.float32)
-    work = state.float().contiguous()  # the state itself where it is contiguous and float32
+    work = state.float().contiguous()  # state itself if it is contiguous and float32
     out = torch.empty(x.shape, dtype=torch.float32)
     tensors = (out, work, x, delta, A, B, C)
     out_, work_, x_, delta_, *weights = (as_stored(tensor.float()) for tensor in tensors)
     if out.numel() and state.shape[2] and state.shape[2] % WIDTH == 0:
         work_, *weights = (array.reshape(-1, WIDTH) for array in (work_, *weights))
-        _lane_pass(out_, work_, x_, delta_, *weights, B.shape[1])
+        _simd_pass(out_, work_, x_, delta_, *weights, B.shape[1])
     else:
         _pass(out_, work_, x_, delta_, *weights)
     if work.data_ptr() != state.data_ptr() or work.dtype != state.dtype:

@@ -1,4 +1,4 @@
-"""selective_state_update as a torch.library custom op that declares its change of the state."""
+"""selective_state_update as a torch.library custom op that mutates its state."""
 
 from __future__ import annotations
 

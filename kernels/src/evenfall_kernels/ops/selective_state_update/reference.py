@@ -14,7 +14,7 @@ def advance(
     state: Tensor, x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None,
     z: Tensor | None, dt_bias: Tensor | None, dt_softplus: bool,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """New state (B, D, N) and out (B, D); state, x as they were. B and C are (B, G, N)."""
+    """New state (B, D, N) and out (B, D), without changing any input. B and C are (B, G, N)."""
     dtype = torch.float64 if torch.float64 in (x.dtype, state.dtype) else torch.float32
     wide_x, delta = x.to(dtype), step_size(dt, dt_bias, dt_softplus, dtype)
     per_group = x.shape[1] // B.shape[1]
@@ -34,7 +34,7 @@ def step_size(dt: Tensor, dt_bias: Tensor | None, softplus: bool, dtype: torch.d
 
 
 def finish(out: Tensor, x: Tensor, D: Tensor | None, z: Tensor | None) -> Tensor:
-    """Skip connection and gate; in the dtype of x."""
+    """Apply skip connection and gate; the result has the dtype of x."""
     if D is not None:
         out = out + x.to(out.dtype) * D.to(out.dtype)
     if z is not None:
@@ -46,7 +46,7 @@ def step(
     state: Tensor, x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None,
     z: Tensor | None, dt_bias: Tensor | None, dt_softplus: bool,
 ) -> Tensor:  # fmt: skip
-    """Change state in place and return out (B, D)."""
+    """Update state in place and return out (B, D)."""
     new_state, out = advance(state, x, dt, A, B, C, D, z, dt_bias, dt_softplus)
     state.copy_(new_state)
     return out

@@ -1,4 +1,4 @@
-"""One step of a selective scan in Triton: one program for a block of channels of one batch row."""
+"""One step of a selective scan in Triton: one program per block of channels and batch row."""
 
 from __future__ import annotations
 
