@@ -73,7 +73,7 @@ def test_metadata_names_split_and_protocol(tmp_path: Path) -> None:
         "2.50 million effective, 6.00 million dense",
         "1,234,567 parameters, 12.4 MB of bfloat16 weights",
         "768, then 288 units",
-        "Steps run: 999; step kept, best on validation: 666.",
+        "Steps run: 999; step published, best on validation: 666.",
         "One run, seed 7",
         "trust_remote_code=True",
         "Linguistic Data Consortium",

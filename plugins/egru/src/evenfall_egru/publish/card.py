@@ -1,4 +1,4 @@
-"""The model card of a published checkpoint; every figure in it comes from results.json."""
+"""The model card of a published checkpoint. Every figure comes from results.json."""
 
 from __future__ import annotations
 
@@ -84,8 +84,11 @@ def _activity(evaluation: dict[str, Any], sizes: list[int]) -> str:
 def _training(training: dict[str, Any]) -> str:
     steps = [
         f"{label} {training[key]:,}"
-        for key, label in (("steps", "Steps run:"), ("best_step", "step kept, best on validation:"))
+        for key, label in (
+            ("steps", "Steps run:"),
+            ("best_step", "step published, best on validation:"),
+        )
         if key in training
     ]
-    counted = "; ".join(steps) + "." if steps else "The number of steps was not recorded."
-    return f"{counted} {training['note']}" if "note" in training else counted
+    text = "; ".join(steps) + "." if steps else "The number of steps was not recorded."
+    return f"{text} {training['note']}" if "note" in training else text
