@@ -1,9 +1,8 @@
-"""A checkpoint folder as a model and its tokenizer, with one clear error where that fails."""
+"""Load a checkpoint's model and tokenizer, or raise one clear error."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -19,11 +18,11 @@ def load_checkpoint(
 
     Args:
         name: a folder, or a model on the Hugging Face Hub.
-        device: such as "cpu" or "cuda:0"; "cuda" where there is one when None.
+        device: such as "cpu" or "cuda:0"; None means "cuda" if available, else "cpu".
 
     Raises:
         FileNotFoundError: no such folder or model.
-        ValueError: it cannot be read or is not an EGRU language model, or no such device.
+        ValueError: an unreadable checkpoint, another kind of model, or an unavailable device.
     """
     try:
         model = AutoModelForCausalLM.from_pretrained(name)
@@ -35,7 +34,9 @@ def load_checkpoint(
             raise ValueError(f"checkpoint {name} cannot be loaded: {error}") from error
         raise FileNotFoundError(f"checkpoint {name} not found locally or on the Hub") from error
     if not isinstance(model, EgruForCausalLM):
-        raise ValueError(f"checkpoint {name} is a {type(model).__name__}, want EgruForCausalLM")
+        raise ValueError(
+            f"checkpoint {name} must be an EgruForCausalLM, got {type(model).__name__}"
+        )
     return model.to(_device(device)).eval(), tokenizer
 
 
@@ -50,8 +51,8 @@ def _device(name: str | None) -> torch.device:
     return device
 
 
-def record_events(model: Any, tokens: torch.Tensor) -> list[torch.Tensor]:
-    """Events of each layer for one sequence: (N,) ids -> per layer (N, units), 0 or 1."""
+def record_events(model: EgruForCausalLM, tokens: torch.Tensor) -> list[torch.Tensor]:
+    """The events of one sequence, (N,) ids -> for each layer (N, units), 0 or 1."""
     with torch.no_grad():
         ids = tokens[None].to(next(model.parameters()).device)
         return [e[0].cpu() for e in model(ids, output_events=True, logits_to_keep=1).events]

@@ -1,4 +1,4 @@
-"""Entry point: names what the plugin has without importing a framework."""
+"""Entry point: registers the plugin's parts by name, without importing a framework."""
 
 from __future__ import annotations
 
@@ -37,23 +37,23 @@ def evenfall_register_checkpoints(register: Callable[..., Any]) -> None:
 
 @hookimpl
 def evenfall_register_counters(register: Callable[..., Any]) -> None:
-    """Register what the models' own modules multiply."""
+    """Register the operation counters of EGRU's own modules."""
     for name, counter in (("EgruLayer", "EGRU_LAYER"), ("EgruDecoder", "EGRU_DECODER")):
         register(
             f"evenfall_egru.models.layer_egru.{name}",
             f"evenfall_egru.evaluation.counters:{counter}",
             host="transformers",
-            summary="reads the weights of units that fired",
+            summary="counts only the weights of units that fired",
         )
 
 
 @hookimpl
 def evenfall_register_trainers(register: Callable[..., Any]) -> None:
-    """Register the training of language models."""
+    """Register the trainer of language models."""
     register(
         "egru",
         "evenfall_egru.training.trainer_entry",
-        summary="language models on a text",
+        summary="language models",
         metric="perplexity",
         greater_is_better=False,
     )
@@ -62,4 +62,6 @@ def evenfall_register_trainers(register: Callable[..., Any]) -> None:
 @hookimpl
 def evenfall_register_commands(register: Callable[..., Any]) -> None:
     """Register `evenfall egru`."""
-    register("egru", "evenfall_egru.cli:app", summary="EGRU language models: train, write, pack.")
+    register(
+        "egru", "evenfall_egru.cli:app", summary="EGRU language models: train, generate, pack."
+    )

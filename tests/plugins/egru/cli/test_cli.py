@@ -211,4 +211,4 @@ def test_demo_runs_on_a_small_checkpoint(packed: Path, tmp_path: Path) -> None:
     for said in ("the company said it", "perplexity", "activity, layer 2", "tokens/s"):
         assert said in result.stdout
     assert [p.name for p in (tmp_path / "demo_out").iterdir()] == ["raster.png"]
-    assert "is no folder" in _fails("demo", "--checkpoint", tmp_path / "absent")
+    assert "is not a folder" in _fails("demo", "--checkpoint", tmp_path / "absent")

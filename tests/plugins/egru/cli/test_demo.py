@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from evenfall_egru import EgruConfig, EgruForCausalLM
 from evenfall_egru.generation.speed import compare
 from evenfall_egru.generation.streaming import ConsoleStreamer, greedy_loop
-from evenfall_egru.generation.writing import unknown_words, write_on
+from evenfall_egru.generation.writing import continue_prompt, unknown_words
 from evenfall_egru.text.corpus import encode, read_split
 from evenfall_egru.text.demo_text import DEMO_TEXT
 from evenfall_egru.text.tokenization import byte_tokenizer, vocabulary, word_tokenizer
@@ -80,12 +80,17 @@ def test_writes_past_line_ends_and_never_unknown() -> None:
     tokenizer = word_tokenizer(vocabulary(["a b <unk>\n"]))
     model = _model(len(tokenizer))
     console = Console(file=io.StringIO())
-    ids = write_on(model, tokenizer, "a b", console, max_new_tokens=60, temperature=5.0)
+    ids = continue_prompt(model, tokenizer, "a b", console, max_new_tokens=60, temperature=5.0)
     assert len(ids) == 62
     assert tokenizer.unk_token_id not in ids[2:]
     assert tokenizer.eos_token_id in ids[2:-1]
-    assert write_on(model, tokenizer, "a b", console, max_new_tokens=60, temperature=5.0) == ids
-    assert write_on(model, tokenizer, " ", console, max_new_tokens=2)[0] == tokenizer.eos_token_id
+    assert (
+        continue_prompt(model, tokenizer, "a b", console, max_new_tokens=60, temperature=5.0) == ids
+    )
+    assert (
+        continue_prompt(model, tokenizer, " ", console, max_new_tokens=2)[0]
+        == tokenizer.eos_token_id
+    )
 
 
 def test_unknown_words_are_named() -> None:

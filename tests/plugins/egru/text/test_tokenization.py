@@ -26,7 +26,7 @@ def test_vocabulary_is_in_order_of_first_occurrence() -> None:
 
 @pytest.mark.parametrize("texts", [[], [""], [" \n \n"]])
 def test_a_vocabulary_of_nothing_is_refused(texts: list[str]) -> None:
-    with pytest.raises(ValueError, match="texts must hold at least one word"):
+    with pytest.raises(ValueError, match="texts must contain at least one word"):
         vocabulary(texts)
 
 
@@ -47,7 +47,7 @@ def test_an_unknown_word_is_unk() -> None:
 
 @pytest.mark.parametrize(
     ("words", "message"),
-    [({"a": 0, "<eos>": 2}, r"numbered 0 \.\. 1 without gaps"), ({"a": 0}, "must hold '<eos>'")],
+    [({"a": 0, "<eos>": 2}, r"numbered 0 \.\. 1 without gaps"), ({"a": 0}, "must contain '<eos>'")],
 )
 def test_words_that_cannot_be_ids_are_refused(words: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):

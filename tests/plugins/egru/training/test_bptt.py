@@ -79,5 +79,7 @@ def test_each_rank_keeps_its_streams(ranks: int) -> None:
 
 
 def test_too_few_tokens() -> None:
-    with pytest.raises(ValueError, match="30 tokens are too few for batch_size 4 and windows of 7"):
-        BpttDataset(torch.arange(30), 4, 7)
+    words = "tokens must have at least 53 ids for batch_size 4 and window 7, got 52"
+    with pytest.raises(ValueError, match=words):
+        BpttDataset(torch.arange(52), 4, 7)
+    assert len(BpttDataset(torch.arange(53), 4, 7)) == 4

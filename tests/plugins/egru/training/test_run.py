@@ -161,7 +161,8 @@ def test_a_checkpoint_cut_short_is_skipped(
 def test_too_little_text(tmp_path: Path) -> None:
     for split in ("train", "valid"):
         (tmp_path / f"{split}.txt").write_text("a b c\n")
-    with pytest.raises(ValueError, match="4 tokens are too few for batch_size 8 and windows of 12"):
+    words = "tokens must have at least 185 ids for batch_size 8 and window 12, got 4"
+    with pytest.raises(ValueError, match=words):
         train(recipe(), tmp_path, tmp_path / "run")
 
 

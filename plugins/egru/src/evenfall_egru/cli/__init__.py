@@ -1,4 +1,4 @@
-"""The command `evenfall egru`. What a command needs is imported when it runs."""
+"""The command `evenfall egru`. Each command imports what it needs when it runs."""
 
 from __future__ import annotations
 

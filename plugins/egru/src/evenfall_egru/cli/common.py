@@ -1,4 +1,4 @@
-"""What the commands share: quiet loading, and the table of an evaluation."""
+"""Shared by the commands: quiet loading, and the table of an evaluation."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from evenfall.cli.tools import show_facts
 
 
 def quiet_loading() -> None:
-    """No bars and no advice from transformers while a checkpoint loads."""
-    from transformers.utils import logging as host
+    """Turn off transformers' progress bars and warnings while a checkpoint loads."""
+    from transformers.utils import logging as transformers_logging
 
-    host.set_verbosity_error()
-    host.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
 
 
 def show_evaluation(result: dict[str, Any], sizes: list[int], title: str) -> None:
-    """A table of one evaluation."""
+    """Print the table of one evaluation."""
     protocol, macs = f"window {result['window']}, carry {result['carry']}", result["macs"]
     layers = enumerate(zip(sizes, result["activity"], strict=True), 1)
-    effective = f"{macs['effective'] / 1e6:.3f} million  ({macs['ratio']:.1f} times fewer)"
+    effective = f"{macs['effective'] / 1e6:.3f} million  ({macs['ratio']:.1f}x fewer)"
     rows = [
         ("perplexity", f"{result['perplexity']:.2f}  ({protocol})"),
         ("tokens predicted", f"{result['tokens']:,}"),

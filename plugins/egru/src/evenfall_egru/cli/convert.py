@@ -14,21 +14,24 @@ from .common import quiet_loading
 
 
 class Carry(StrEnum):
-    """What the converted model hands from one call to the next."""
+    """What the converted model passes from one call to the next."""
 
     full = "full"
     output = "output"
 
 
 def convert(
-    file: Annotated[Path, typer.Argument(help="The state_dict that the EvNN library saved.")],
+    file: Annotated[Path, typer.Argument(help="The state_dict saved by the EvNN library.")],
     corpus: Annotated[
-        Path, typer.Option(help="Folder or zip with train, valid and test: the vocabulary.")
+        Path,
+        typer.Option(help="Folder or zip archive with train, valid and test, for the vocabulary."),
     ],
-    output: Annotated[Path, typer.Option(help="Folder to be.")],
-    config: Annotated[Path | None, typer.Option(help="The run's config.yaml, to check.")] = None,
+    output: Annotated[Path, typer.Option(help="Folder to create.")],
+    config: Annotated[
+        Path | None, typer.Option(help="The run's config.yaml, to compare with the weights.")
+    ] = None,
     carry: Annotated[
-        Carry, typer.Option(help="full: y and h; output: y alone, as the EvNN library does.")
+        Carry, typer.Option(help="full: y and h; output: only y, as in the EvNN library.")
     ] = Carry.full,
 ) -> None:
     """Convert a checkpoint of the EvNN library."""

@@ -13,19 +13,19 @@ from .common import quiet_loading, show_evaluation
 
 
 def demo(
-    checkpoint: Annotated[Path, typer.Option(help="Folder of a language model.")] = Path(
+    checkpoint: Annotated[Path, typer.Option(help="Folder of an EGRU language model.")] = Path(
         "hub_cards/egru-ptb-small"
     ),
-    prompt: Annotated[str, typer.Option(help="How the text begins.")] = "the company said it",
+    prompt: Annotated[str, typer.Option(help="Start of the text.")] = "the company said it",
     output: Annotated[Path, typer.Option(help="Folder for the raster.")] = Path("demo_out"),
-    tokens: Annotated[int, typer.Option(min=1, help="Tokens to write.")] = 40,
+    tokens: Annotated[int, typer.Option(min=1, help="Tokens to generate.")] = 40,
 ) -> None:
-    """Show a model at work. Writes text, counts events, times what they save; offline, on CPU."""
+    """Demonstrate a model. Generates text, counts events and measures speed, offline on the CPU."""
     console.print(f"[bold]1. Loading {checkpoint}[/]")
     quiet_loading()
     from ..evaluation.perplexity import evaluate_tokens
     from ..generation.speed import compare
-    from ..generation.writing import write_on
+    from ..generation.writing import continue_prompt
     from ..loading import load_checkpoint
     from ..publish.pack import draw_sample
     from ..text.corpus import encode
@@ -34,29 +34,29 @@ def demo(
     with clear_errors():
         if not checkpoint.is_dir():
             raise FileNotFoundError(
-                f"checkpoint {checkpoint} is no folder; run this where hub_cards/ is, or name one "
-                "with --checkpoint"
+                f"checkpoint {checkpoint} is not a folder; run this in a checkout of Evenfall, or "
+                "pass --checkpoint FOLDER"
             )
         model, tokenizer = load_checkpoint(checkpoint, "cpu")
-        console.print(f"   {model.num_parameters():,} parameters\n\n[bold]2. Writing[/]")
-        write_on(model, tokenizer, prompt, console, max_new_tokens=tokens)
+        console.print(f"   {model.num_parameters():,} parameters\n\n[bold]2. Generating text[/]")
+        continue_prompt(model, tokenizer, prompt, console, max_new_tokens=tokens)
 
-        console.print("\n[bold]3. Reading a text written for this demonstration[/]")
+        console.print("\n[bold]3. Evaluating on a text written for this demo[/]")
         ids = encode(tokenizer, DEMO_TEXT)
-        with progress_bar("reading") as report:
+        with progress_bar("evaluating") as report:
             result = evaluate_tokens(model, ids, window=70, carry="full", progress=report)
         show_evaluation(result, model.config.hidden_sizes, "demo.txt")
 
-        console.print("\n[bold]4. One token at a time, greedy, batch 1[/]")
+        console.print("\n[bold]4. Speed: greedy, one token at a time, batch 1[/]")
         speed = compare(model, ids[None, :20])
         for label, rate in (
-            ("every weight read", speed.dense),
-            ("events only", speed.event_driven),
+            ("dense", speed.dense),
+            ("event-driven", speed.event_driven),
         ):
             console.print(f"   {label:<18} {rate:8,.0f} tokens/s")
         ratio = speed.event_driven / speed.dense
-        same = "the same" if speed.same else "not quite the same"
-        console.print(f"   {ratio:.2f} times as fast, and {same} tokens")
+        tokens_match = "the same tokens" if speed.same else "some tokens differ"
+        console.print(f"   event-driven is {ratio:.2f}x as fast; {tokens_match}")
 
         picture = draw_sample(model, tokenizer, output / "raster.png")
-    console.print(f"\n[bold]5. Who fired when:[/] {picture}", soft_wrap=True)
+    console.print(f"\n[bold]5. Events of each unit:[/] {picture}", soft_wrap=True)

@@ -22,7 +22,7 @@ class Split(StrEnum):
 
 
 class Carry(StrEnum):
-    """What passes from one window to the next."""
+    """What is passed from one window to the next."""
 
     full = "full"
     output = "output"
@@ -30,23 +30,23 @@ class Carry(StrEnum):
 
 
 def evaluate(
-    checkpoint: Annotated[str, typer.Argument(help="Folder, or model on the Hugging Face hub.")],
+    checkpoint: Annotated[str, typer.Argument(help="Folder, or model on the Hugging Face Hub.")],
     data: Annotated[
         Path | None, typer.Option(help="Folder or zip archive with valid and test.")
     ] = None,
-    text: Annotated[Path | None, typer.Option(help="A text file, instead of --data.")] = None,
-    split: Annotated[Split, typer.Option(help="Which split of --data.")] = Split.valid,
-    window: Annotated[int, typer.Option(min=1, help="Tokens a call.")] = 70,
+    text: Annotated[Path | None, typer.Option(help="Text file, instead of --data.")] = None,
+    split: Annotated[Split, typer.Option(help="Split of --data.")] = Split.valid,
+    window: Annotated[int, typer.Option(min=1, help="Tokens per call.")] = 70,
     carry: Annotated[
         Carry,
-        typer.Option(help="full: y and h; output: y alone, the published protocol; none: nothing."),
+        typer.Option(help="full: y and h; output: only y, the published protocol; none: nothing."),
     ] = Carry.full,
     output: Annotated[
         Path | None, typer.Option(help="Folder for results.json and raster.png.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="Such as cpu or cuda:0.")] = None,
+    device: Annotated[str | None, typer.Option(help="Device, such as cpu or cuda:0.")] = None,
 ) -> None:
-    """Perplexity, activity and operation counts."""
+    """Print perplexity, activity and operation counts."""
     from evenfall.files import write_text
 
     from ..evaluation.perplexity import evaluate_tokens
@@ -61,7 +61,7 @@ def evaluate(
         elif text is not None and data is None:
             content, source = _read(text), text.name
         else:
-            raise ValueError("give exactly one of --data and --text")
+            raise ValueError("pass exactly one of --data and --text")
         model, tokenizer = load_checkpoint(checkpoint, device)
         with progress_bar("evaluating") as report:
             result = evaluate_tokens(
@@ -69,10 +69,10 @@ def evaluate(
             )
         show_evaluation(result, model.config.hidden_sizes, f"{checkpoint} on {source}")
         if output is not None:
-            saved = {"checkpoint": checkpoint, "text": source, **result}
-            write_text(output / "results.json", json.dumps(saved, indent=2) + "\n")
+            record = {"checkpoint": checkpoint, "text": source, **result}
+            write_text(output / "results.json", json.dumps(record, indent=2) + "\n")
             draw_sample(model, tokenizer, output / "raster.png", content)
-            console.print(f"results.json and raster.png are in {output}", soft_wrap=True)
+            console.print(f"wrote results.json and raster.png to {output}", soft_wrap=True)
 
 
 def _read(path: Path) -> str:

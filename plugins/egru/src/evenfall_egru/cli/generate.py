@@ -12,17 +12,17 @@ from .common import quiet_loading
 
 
 def generate(
-    checkpoint: Annotated[str, typer.Argument(help="Folder, or model on the Hugging Face hub.")],
-    prompt: Annotated[str, typer.Argument(help="How the text begins.")],
+    checkpoint: Annotated[str, typer.Argument(help="Folder, or model on the Hugging Face Hub.")],
+    prompt: Annotated[str, typer.Argument(help="Start of the text.")],
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens to add.")] = 60,
-    temperature: Annotated[float, typer.Option(help="Below 1 safer, above 1 wilder.")] = 0.8,
-    top_k: Annotated[int, typer.Option(min=0, help="Draw from the k likeliest; 0: all.")] = 40,
-    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
-    greedy: Annotated[bool, typer.Option("--greedy", help="Always the likeliest token.")] = False,
-    device: Annotated[str | None, typer.Option(help="Such as cpu or cuda:0.")] = None,
+    temperature: Annotated[float, typer.Option(help="Higher: more random.")] = 0.8,
+    top_k: Annotated[int, typer.Option(min=0, help="Sample from the k likeliest; 0: all.")] = 40,
+    seed: Annotated[int, typer.Option(help="Seed of the sampling.")] = 0,
+    greedy: Annotated[bool, typer.Option("--greedy", help="Take the likeliest token.")] = False,
+    device: Annotated[str | None, typer.Option(help="Device, such as cpu or cuda:0.")] = None,
 ) -> None:
-    """Continue a prompt. Goes on over line ends, word by word as they come; never with <unk>."""
-    from ..generation.writing import unknown_words, write_on
+    """Continue a prompt. Prints word by word, continues past line ends and never writes <unk>."""
+    from ..generation.writing import continue_prompt, unknown_words
     from ..loading import load_checkpoint
 
     quiet_loading()
@@ -33,7 +33,7 @@ def generate(
         unknown = unknown_words(tokenizer, prompt)
         if unknown:
             errors.print(f"not in the vocabulary: {' '.join(unknown)}", markup=False)
-        write_on(
+        continue_prompt(
             model, tokenizer, prompt, console, max_new_tokens=max_new_tokens, seed=seed,
             temperature=temperature, top_k=top_k, greedy=greedy,
         )  # fmt: skip

@@ -14,14 +14,14 @@ from .common import quiet_loading
 
 def pack(
     checkpoint: Annotated[Path, typer.Argument(help="A run's best/ folder.")],
-    data: Annotated[Path, typer.Option(help="Folder or zip with valid and test.")],
-    output: Annotated[Path, typer.Option(help="Folder to be.")],
-    dtype: Annotated[str, typer.Option(help="Of the stored weights.")] = "bfloat16",
-    picture: Annotated[Path | None, typer.Option(help="Put the raster here too.")] = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Replace the folder.")] = False,
+    data: Annotated[Path, typer.Option(help="Folder or zip archive with valid and test.")],
+    output: Annotated[Path, typer.Option(help="Folder to create.")],
+    dtype: Annotated[str, typer.Option(help="Data type of the weights.")] = "bfloat16",
+    picture: Annotated[Path | None, typer.Option(help="Also save the raster here.")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace an existing folder.")] = False,
 ) -> None:
-    """Make the folder to publish. It holds weights, results, card and picture; `evenfall
-    checkpoints publish` adds the code."""
+    """Make the folder to publish, with weights, results, card and picture. `evenfall checkpoints
+    publish` adds the code."""
     from ..publish.pack import pack as run
 
     quiet_loading()

@@ -1,4 +1,4 @@
-"""What EGRU's modules multiply, for `evenfall.counting`."""
+"""Operation counters of EGRU's modules, for `evenfall.counting`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from evenfall.counting import Counter, Matrix, Operations, multiply, multiply_st
 
 
 def _layer(module: Any, inputs: Mapping[str, Any], output: Any) -> Operations:
-    """The input matrix reads x, the recurrent one the outputs of the step before."""
+    """The input matrix reads x, the recurrent matrix the outputs of the previous step."""
     y, (last, _), _ = output
     state = inputs.get("state")
     recurrent = multiply_states(

@@ -1,4 +1,4 @@
-"""Multiply-accumulate operations per token: dense, and effective given each layer's activity."""
+"""Multiply-accumulates per token: dense, and effective at each layer's activity."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ import torch
 
 from evenfall.counting import counter_for
 
+from ..models.modeling_egru import EgruForCausalLM
 
-def count_macs(model: Any, activity: list[float]) -> dict[str, float]:
+
+def count_macs(model: EgruForCausalLM, activity: list[float]) -> dict[str, float]:
     r"""Effective and dense multiply-accumulates per token.
 
-    With a_l the activity of layer l and H_l its units, E the embedding and V the vocabulary:
+    With activity a_l and H_l units in layer l, embedding size E and vocabulary size V:
 
     .. math:: 3 H_1 E + \sum_l 3 a_l H_l^2 + \sum_{l>1} 3 a_{l-1} H_{l-1} H_l + a_L V E
 
-    Each matrix counts with the share of its weights that are not zero. Dense counts every weight
-    and every unit. A projection before the decoder is counted after the last layer's activity,
-    and the decoder behind it densely, since its input is no longer sparse.
+    Each effective term is multiplied by the share of the matrix's weights that are not zero. The
+    dense count includes every weight and every unit. A projection before the decoder is counted
+    with the last layer's activity; the decoder after it is counted with activity 1, since its
+    input is no longer sparse.
 
     Args:
         model: an EgruForCausalLM.
@@ -28,15 +31,15 @@ def count_macs(model: Any, activity: list[float]) -> dict[str, float]:
         effective, dense, and the ratio dense / effective.
 
     Raises:
-        ValueError: no counter knows a module, such as a decoder with an adapter.
+        ValueError: a module's class has no counter, such as a decoder with an adapter.
     """
     dense = effective = 0.0
     for name, module, rates in _parts(model, activity):
         counter = counter_for(module)
         if counter is None:
             raise ValueError(
-                f"model: the operations of {name}, a {type(module).__name__}, cannot be counted; "
-                "no counter is registered for its class"
+                f"model: cannot count the operations of {name}: no counter is registered for its "
+                f"class {type(module).__name__}"
             )
         for matrix in counter.matrices(module):
             weight = matrix.of(module)
@@ -49,11 +52,13 @@ def count_macs(model: Any, activity: list[float]) -> dict[str, float]:
     }
 
 
-def _parts(model: Any, activity: list[float]) -> list[tuple[str, Any, dict[str, float]]]:
-    """(name, module, share of the inputs of each role that are not zero) of what has matrices."""
-    before = [1.0, *activity]
+def _parts(
+    model: EgruForCausalLM, activity: list[float]
+) -> list[tuple[str, Any, dict[str, float]]]:
+    """Each module with matrices: (name, module, activity of the inputs by the matrix's role)."""
+    input_activity = [1.0, *activity]
     parts = [
-        (f"layer {index}", layer, {"input": before[index], "recurrent": activity[index]})
+        (f"layer {index}", layer, {"input": input_activity[index], "recurrent": activity[index]})
         for index, layer in enumerate(model.model.layers)
     ]
     rate = activity[-1]

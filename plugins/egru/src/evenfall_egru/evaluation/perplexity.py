@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
+from ..models.modeling_egru import EgruForCausalLM
 from .macs import count_macs
 
 
 @torch.no_grad()
 def evaluate_tokens(
-    model: Any,
+    model: EgruForCausalLM,
     tokens: torch.Tensor,
     *,
     window: int = 256,
@@ -25,18 +26,18 @@ def evaluate_tokens(
 ) -> dict[str, Any]:
     """Evaluate next-token prediction over a whole stream.
 
-    Every token but the first is predicted once; a batch of several streams leaves out what does not
-    divide evenly. ppl = exp(sum of -log p / count).
+    Every token but the first is predicted once; with several streams, the tokens that are left over
+    at the end are not used. ppl = exp(sum of -log p / count).
 
     Args:
-        model: an EgruForCausalLM; left in evaluation mode.
+        model: the model; it is in evaluation mode afterwards.
         tokens: (N,) ids.
-        window: tokens a call. With full carry it does not change the result.
-        carry: "full" hands y and h from window to window, "output" only y, with h restarting at
-            0 (the published protocol, with window 70), "none" nothing.
-        batch_size: how many contiguous pieces of the stream run side by side; each starts with an
-            empty state, so the published protocols have 1.
-        progress: called with (tokens done, tokens in all).
+        window: tokens per call. With full carry it does not change the result.
+        carry: what is passed from window to window: "full" y and h; "output" only y, while h
+            restarts at 0 (the published protocol, with window 70); "none" nothing.
+        batch_size: the number of contiguous streams into which the tokens are split. Each starts
+            with an empty state, so the published protocols have 1.
+        progress: called with (tokens done, total tokens).
 
     Returns:
         loss (nats per token), perplexity, tokens, activity per layer, mean_activity (over units),
@@ -59,8 +60,8 @@ def evaluate_tokens(
     pieces = torch.stack([tokens[i * length : (i + 1) * length + 1] for i in range(batch_size)]).to(
         device
     )
-    configured, total, count = model.config.carry, 0.0, 0
-    fired = torch.zeros(model.config.num_hidden_layers, dtype=torch.float64)
+    setting, total, count = model.config.carry, 0.0, 0
+    events = torch.zeros(model.config.num_hidden_layers, dtype=torch.float64)
     begin = time.perf_counter()
     model.config.carry = "output" if carry == "output" else "full"
     try:
@@ -76,13 +77,13 @@ def evaluate_tokens(
             )  # fmt: skip
             items = inputs.numel()
             total, count = total + float(out.loss) * items, count + items
-            fired += torch.stack(out.activity).double().cpu() * items
+            events += torch.stack(out.activity).double().cpu() * items
             if progress is not None:
                 progress(count, length * batch_size)
     finally:
-        model.config.carry = configured
+        model.config.carry = setting
     seconds = time.perf_counter() - begin
-    activity = (fired / count).tolist()
+    activity = (events / count).tolist()
     sizes = model.config.hidden_sizes
     return {
         "loss": total / count,

@@ -1,1 +1,1 @@
-"""Text as it is generated, and how fast."""
+"""Print text while it is generated, and measure the speed."""

@@ -1,27 +1,27 @@
-"""Continuing a prompt with generate(), shown as it comes."""
+"""Continue a prompt with generate() and print the text word by word."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from rich.console import Console
+from transformers import PreTrainedTokenizerBase
 
+from ..models.modeling_egru import EgruForCausalLM
 from ..text.tokenization import UNK
 from .streaming import ConsoleStreamer
 
 
-def unknown_words(tokenizer: Any, prompt: str) -> list[str]:
-    """The words of a prompt that the tokenizer knows only as <unk>."""
+def unknown_words(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[str]:
+    """The words of a prompt that are not in the tokenizer's vocabulary."""
     if tokenizer.unk_token_id is None:
         return []
-    known = tokenizer.get_vocab()
-    return [word for word in prompt.split() if word not in known]
+    words = tokenizer.get_vocab()
+    return [word for word in prompt.split() if word not in words]
 
 
-def write_on(
-    model: Any,
-    tokenizer: Any,
+def continue_prompt(
+    model: EgruForCausalLM,
+    tokenizer: PreTrainedTokenizerBase,
     prompt: str,
     console: Console,
     *,
@@ -31,16 +31,16 @@ def write_on(
     seed: int = 0,
     greedy: bool = False,
 ) -> list[int]:
-    """Generate past line ends, never <unk>, and stream prompt and text to a console.
+    """Print the prompt and its continuation; generate past line ends and never <unk>.
 
     Returns:
-        The ids, the prompt's first.
+        The ids of the prompt and the continuation.
     """
     ids = tokenizer(prompt, return_tensors="pt")["input_ids"] if prompt.strip() else None
     if ids is None or ids.numel() == 0:
         ids = torch.tensor([[tokenizer.eos_token_id]])
     ids = ids.to(model.device)
-    drawing = {} if greedy else {"temperature": temperature, "top_k": top_k}
+    sampling = {} if greedy else {"temperature": temperature, "top_k": top_k}
     unknown = tokenizer.get_vocab().get(UNK)
     torch.manual_seed(seed)
     out = model.generate(
@@ -52,6 +52,6 @@ def write_on(
         pad_token_id=tokenizer.eos_token_id,
         suppress_tokens=None if unknown is None else [unknown],
         streamer=ConsoleStreamer(tokenizer, console),
-        **drawing,
+        **sampling,
     )
     return out[0].tolist()

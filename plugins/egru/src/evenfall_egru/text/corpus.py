@@ -13,17 +13,17 @@ SPLITS = ("train", "valid", "test")
 
 
 def read_split(path: str | Path, split: str) -> str:
-    """The text of one split: the only .txt or .txt.gz file whose name contains its name.
+    """The text of one split, from the only .txt or .txt.gz file with the split in its name.
 
-    A line break is added where the last line lacks one.
+    A line break is added if the last line has none.
 
     Args:
-        path: a folder, or a .zip archive (a folder with a single archive also serves).
+        path: a folder, a .zip archive, or a folder with a single archive.
         split: "train", "valid" or "test".
 
     Raises:
         FileNotFoundError: no such folder, archive or split.
-        ValueError: more than one file fits, or the text is not UTF-8.
+        ValueError: several files match, or the text is not UTF-8.
     """
     path = Path(path)
     if not path.exists():
@@ -33,18 +33,18 @@ def read_split(path: str | Path, split: str) -> str:
         if len(archives) == 1:
             path = archives[0]
     names = _names(path)
-    fitting = [n for n in names if split in PurePosixPath(n).name]
-    if not fitting:
+    matches = [n for n in names if split in PurePosixPath(n).name]
+    if not matches:
         raise FileNotFoundError(f"data: {path} has no text file for {split!r}; it has {names}")
-    if len(fitting) > 1:
-        raise ValueError(f"data: {path} has several files for {split!r}: {fitting}")
-    content = _read(path, fitting[0])
-    if fitting[0].endswith(".gz"):
+    if len(matches) > 1:
+        raise ValueError(f"data: {path} has several files for {split!r}: {matches}; want one")
+    content = _read(path, matches[0])
+    if matches[0].endswith(".gz"):
         content = gzip.decompress(content)
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ValueError(f"data: {fitting[0]} is not UTF-8 text: {error}") from None
+        raise ValueError(f"data: {matches[0]} is not UTF-8 text: {error}") from None
     return text if text.endswith("\n") else text + "\n"
 
 
@@ -66,7 +66,7 @@ def _read(path: Path, name: str) -> bytes:
 
 def encode(tokenizer: PreTrainedTokenizerFast, text: str) -> torch.Tensor:
     """Token ids of a whole text, (N,) int64, without special tokens added."""
-    *lines, rest = text.split("\n")  # line by line: one huge string would be slow
+    *lines, rest = text.split("\n")  # one huge string would be slow
     pieces = [f"{line}\n" for line in lines] + ([rest] if rest else [])
     encodings = tokenizer.backend_tokenizer.encode_batch_fast(pieces, add_special_tokens=False)
     return torch.tensor([i for e in encodings for i in e.ids], dtype=torch.long)

@@ -1,4 +1,4 @@
-"""The text that the demonstration evaluates on: written for Evenfall, free to use."""
+"""The text that the demo evaluates on, written for Evenfall and free to use."""
 
 from __future__ import annotations
 

@@ -11,14 +11,14 @@ EOS, UNK = "<eos>", "<unk>"
 
 
 def vocabulary(texts: Iterable[str]) -> dict[str, int]:
-    """Words in order of first occurrence, with <eos> at each line's end.
+    """Number the words in order of first occurrence, with <eos> at the end of each line.
 
     Args:
-        texts: the training text, then, where a checkpoint's vocabulary was built so, validation
-            and test text.
+        texts: the training text; for a checkpoint whose vocabulary includes them, also the
+            validation and test texts.
 
     Raises:
-        ValueError: no text, or only white space.
+        ValueError: no text, or only whitespace.
     """
     words: dict[str, int] = {}
     for text in texts:
@@ -26,20 +26,20 @@ def vocabulary(texts: Iterable[str]) -> dict[str, int]:
             for word in (*line.split(), EOS):
                 words.setdefault(word, len(words))
     if len(words) < 2:
-        raise ValueError("texts must hold at least one word, got none")
+        raise ValueError("texts must contain at least one word, got none")
     return words
 
 
 def word_tokenizer(words: dict[str, int]) -> PreTrainedTokenizerFast:
-    """White-space words; a line break becomes <eos>; a word outside `words` becomes <unk>.
+    """Split at whitespace; a line break becomes <eos>, a word not in `words` becomes <unk>.
 
     Raises:
-        ValueError: ids that are not 0 .. len(words) - 1, or a missing <eos>.
+        ValueError: the ids are not 0 .. len(words) - 1, or <eos> is missing.
     """
     if sorted(words.values()) != list(range(len(words))):
         raise ValueError(f"words must be numbered 0 .. {len(words) - 1} without gaps")
     if EOS not in words:
-        raise ValueError(f"words must hold {EOS!r}")
+        raise ValueError(f"words must contain {EOS!r}")
     words = words if UNK in words else {**words, UNK: len(words)}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token=UNK))
     tokenizer.normalizer = normalizers.Replace(Regex(r"\r?\n"), f" {EOS} ")
@@ -56,7 +56,7 @@ def word_tokenizer(words: dict[str, int]) -> PreTrainedTokenizerFast:
 
 
 def byte_tokenizer() -> PreTrainedTokenizerFast:
-    """256 bytes and <eos>: any text, nothing to train, lossless both ways."""
+    """256 bytes and <eos>: any text, without training, lossless in both directions."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     words = {symbol: index for index, symbol in enumerate(alphabet)}
     words[EOS] = len(words)

@@ -1,4 +1,4 @@
-"""Training with state carried across windows, on transformers' Trainer."""
+"""Train with transformers' Trainer and carry the state from window to window."""
 
 from evenfall.recipes import dump_recipe
 

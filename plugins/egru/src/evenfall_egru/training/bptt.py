@@ -1,6 +1,7 @@
-"""A text as contiguous streams, and streams as windows, so that state can run across windows.
+"""Split a text into contiguous streams and each stream into windows, to carry state across them.
 
-Dimensions: B streams in all, R ranks, B / R streams a rank, T tokens a window, W windows an epoch.
+Dimensions: B streams in total, R ranks, B / R streams per rank, T tokens per window, W windows per
+epoch.
 """
 
 from __future__ import annotations
@@ -12,20 +13,20 @@ from torch.utils.data import Dataset
 class BpttDataset(Dataset):
     """Windows for truncated backpropagation through time (BPTT).
 
-    Item i is window i // B of stream i mod B. Read in order, every batch of B items continues the
-    streams of the batch before. Accelerate deals out whole batches in turn: batch k of B / R items
-    goes to rank k mod R, which sees the same streams at every step. Each epoch starts at another
-    offset within the first window, drawn from the seed and the epoch, so that windows do not always
-    end at the same words.
+    Item i is window i // B of stream i mod B. In order, every batch of B items continues the
+    streams of the previous batch. Accelerate distributes whole batches in turn: batch k of B / R
+    items goes to rank k mod R, so each rank sees the same streams at every step. Each epoch starts
+    at a random offset within the first window, which depends on the seed and the epoch, so that
+    windows do not always end at the same words.
 
     Args:
         tokens: (N,) the text.
         batch_size: B.
         window: T.
-        seed: of the offsets.
+        seed: seed of the offsets.
 
     Raises:
-        ValueError: too few tokens for a single window.
+        ValueError: too few tokens for one window per stream at every offset.
     """
 
     def __init__(self, tokens: torch.Tensor, batch_size: int, window: int, seed: int = 0) -> None:
@@ -34,13 +35,13 @@ class BpttDataset(Dataset):
         self.windows = (self.stream_length - window + 1) // window
         if self.windows < 1:
             raise ValueError(
-                f"{len(tokens)} tokens are too few for batch_size {batch_size} and windows of "
-                f"{window}"
+                f"tokens must have at least {batch_size * (2 * window - 1) + 1} ids for batch_size "
+                f"{batch_size} and window {window}, got {len(tokens)}"
             )
         self.offset = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the offset of this epoch; accelerate's loader calls it."""
+        """Set the offset of this epoch. Accelerate's data loader calls this."""
         generator = torch.Generator().manual_seed(self.seed * 100_003 + epoch)
         self.offset = int(torch.randint(self.window, (), generator=generator))
 
@@ -54,6 +55,6 @@ class BpttDataset(Dataset):
         return {
             "input_ids": tokens[:-1],
             "labels": tokens[1:],
-            "shift_labels": tokens[1:],  # Trainer then counts every one of them
+            "shift_labels": tokens[1:],  # so that Trainer counts all of them
             "window": torch.tensor(window),
         }

@@ -1,4 +1,4 @@
-"""What a run adds to transformers' Trainer, as callbacks of the host's kind."""
+"""What a run adds to transformers' Trainer, as TrainerCallbacks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 class LogLines(TrainerCallback):
-    """Every logged figure as a line of log.jsonl."""
+    """Writes what Trainer logs to log.jsonl."""
 
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
@@ -22,8 +22,8 @@ class LogLines(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         if logs:
             self.folder.log({"step": state.global_step, **logs})
-            shown = (f"{name} {_short(value)}" for name, value in logs.items())
-            logger.info("step %d  %s", state.global_step, "  ".join(shown))
+            figures = (f"{name} {_short(value)}" for name, value in logs.items())
+            logger.info("step %d  %s", state.global_step, "  ".join(figures))
 
 
 def _short(value: Any) -> str:
@@ -31,7 +31,7 @@ def _short(value: Any) -> str:
 
 
 class EachEpoch(TrainerCallback):
-    """Evaluates and saves at the end of an epoch where no step just did."""
+    """Evaluates and saves at the end of an epoch, unless the last step did."""
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
         if args.save_strategy == "epoch" or state.global_step % args.save_steps:
@@ -40,14 +40,14 @@ class EachEpoch(TrainerCallback):
 
 
 class RecipeCallbacks(TrainerCallback):
-    """The recipe's callbacks in Trainer's loop, and the report of progress.
+    """Calls the recipe's callbacks in Trainer's loop, and reports progress.
 
     Args:
-        callbacks: of the recipe.
-        folder: of the run.
-        steps: of an epoch.
-        checkpoint: at which the run continues, or None.
-        progress: told after each step.
+        callbacks: the recipe's callbacks.
+        folder: folder of the run.
+        steps: steps per epoch.
+        checkpoint: the checkpoint that the run resumes from, or None.
+        progress: called after each step.
     """
 
     def __init__(
@@ -62,39 +62,39 @@ class RecipeCallbacks(TrainerCallback):
         self.checkpoint, self.progress = checkpoint, progress
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """The checkpoint is loaded: find the best one, and load the states of the callbacks."""
+        """Find the best checkpoint and load the callbacks' states, after Trainer's own state."""
         if state.best_global_step:
-            # Trainer keeps the path of then; the folder of the run may have moved.
+            # Trainer stored the path of an earlier run; the folder may have moved since.
             best = self.folder.path / f"checkpoint-{state.best_global_step}"
             state.best_model_checkpoint = str(best) if best.is_dir() else None
         if self.checkpoint is not None:
             self.callbacks.load(self.checkpoint)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Tell the callbacks, of the end of an epoch too: Trainer may save at this very step, and
-        a run that is resumed there does not see the end of that epoch again."""
+        """Call the callbacks' on_step_end, and here also on_epoch_end: Trainer may save at this
+        step, and a run that resumes from there does not repeat the end of the epoch."""
         context = self._context(state, kwargs)
         self.callbacks.on_step_end(context)
-        done = (state.global_step - 1) % self.steps + 1
-        if done == self.steps:
+        step = (state.global_step - 1) % self.steps + 1
+        if step == self.steps:
             self.callbacks.on_epoch_end(context)
         if self.progress is not None:
-            self.progress(f"epoch {context.epoch} of {args.num_train_epochs:g}", done, self.steps)
+            self.progress(f"epoch {context.epoch} of {args.num_train_epochs:g}", step, self.steps)
 
     def on_evaluate(
         self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any
     ) -> None:
-        plain = {name.removeprefix("eval_"): value for name, value in (metrics or {}).items()}
-        self.callbacks.on_evaluate(self._context(state, kwargs, plain))
+        metrics = {name.removeprefix("eval_"): value for name, value in (metrics or {}).items()}
+        self.callbacks.on_evaluate(self._context(state, kwargs, metrics))
 
     def _context(
-        self, state: Any, given: dict[str, Any], metrics: dict[str, float] | None = None
+        self, state: Any, arguments: dict[str, Any], metrics: dict[str, float] | None = None
     ) -> TrainingContext:
-        optimizer = given["optimizer"]
+        optimizer = arguments["optimizer"]
         return TrainingContext(
-            model=given["model"],
+            model=arguments["model"],
             averaged_model=None,
-            optimizer=getattr(optimizer, "optimizer", optimizer),  # inside of Accelerate's
+            optimizer=getattr(optimizer, "optimizer", optimizer),  # unwrap Accelerate's
             step=state.global_step,
             total_steps=state.max_steps,
             epoch=(state.global_step - 1) // self.steps + 1,

@@ -1,4 +1,4 @@
-"""A training recipe: every choice of a run in one YAML file."""
+"""A training recipe: all settings of a run in one YAML file."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from ..models.configuration_egru import EgruConfig
 
 @dataclass(frozen=True)
 class Recipe:
-    """What `evenfall egru train` needs to know.
+    """The settings of `evenfall egru train`.
 
     Attributes:
-        model: keyword arguments of EgruConfig; vocab_size is filled in from the tokenizer.
+        model: keyword arguments of EgruConfig; the tokenizer sets vocab_size.
         tokenizer: "word" (vocabulary from the training split) or "byte".
         epochs: passes over the training split.
-        batch_size: contiguous streams of the text that are trained side by side, over all ranks.
+        batch_size: contiguous streams of the text, trained in parallel, over all ranks.
         window: tokens of truncated backpropagation through time.
-        learning_rate, weight_decay, betas: of AdamW; decay acts on matrices only.
-        warmup_steps: linear warm-up before the cosine to 0.
-        max_grad_norm: gradient clipping.
-        seed: of initialisation, dropout and window offsets.
-        bf16: mixed precision where the device has it.
-        callbacks: what else runs inside the loop, see evenfall.runs.Callback.
+        learning_rate, weight_decay, betas: of AdamW; weight decay applies to matrices only.
+        warmup_steps: steps of linear warm-up before the cosine decay to 0.
+        max_grad_norm: largest norm of the gradient (clipping).
+        seed: seed of initialisation, dropout and window offsets.
+        bf16: mixed precision in bfloat16, where the device supports it.
+        callbacks: code that runs inside the loop, see evenfall.runs.Callback.
     """
 
     model: dict[str, Any] = field(default_factory=dict)
@@ -58,10 +58,10 @@ class Recipe:
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
         check_callbacks(self.callbacks)
-        known = [f.name for f in fields(EgruConfig)]
-        unknown = sorted(set(self.model) - set(known))
+        keys = [f.name for f in fields(EgruConfig)]
+        unknown = sorted(set(self.model) - set(keys))
         if unknown:
-            raise ValueError(f"model has unknown keys {unknown}; known are {known}")
+            raise ValueError(f"model has unknown keys {unknown}; known are {keys}")
         EgruConfig(**self.model)
 
     def config(self, **overrides: Any) -> EgruConfig:
@@ -74,6 +74,7 @@ def load_recipe(path: str | Path) -> Recipe:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not YAML, an unknown key (the known ones are named), or a value out of range.
+        ValueError: invalid YAML, an unknown key (the error lists the known keys), or a value out of
+            range.
     """
     return read_recipe(path, Recipe)

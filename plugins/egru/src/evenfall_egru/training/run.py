@@ -36,29 +36,29 @@ def train(
     save_steps: int | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """Train a causal language model and keep the checkpoint with the best validation perplexity.
+    """Train a causal language model and save the checkpoint with the best validation perplexity.
 
-    Under torchrun every rank trains batch_size / ranks streams. Only train and valid are read.
+    Under torchrun each rank trains batch_size / ranks streams. Only train and valid are read.
 
     Args:
-        recipe: the choices of the run.
+        recipe: the settings of the run.
         data: folder or zip archive with a train and a valid text.
         output: folder of the run: recipe.yaml, log.jsonl, checkpoints and, at the end, `best/`.
-        resume: continue at the last checkpoint in `output`, to the same losses; begin there when it
-            has no run. A higher `epochs` extends the run.
-        save_steps: save every so many steps besides after each epoch.
-        progress: called with (what, steps done, steps in all); Trainer then draws no bar.
+        resume: resume from the last checkpoint in `output`, to the same losses; without one, start
+            a new run. A higher `epochs` extends the run.
+        save_steps: also save after every `save_steps` steps, not only after each epoch.
+        progress: called with (task, steps done, total steps); Trainer then shows no bar.
 
     Returns:
         The folder of the best model.
 
     Raises:
-        FileExistsError: `output` contains a run and resume is off, or is a file.
+        FileExistsError: `output` already contains a run and resume is off, or it is a file.
         BlockingIOError: another process writes to `output`.
-        ValueError: the run in `output` has another recipe, a batch size that the number of ranks
-            does not divide, or too little text.
-        CallbackError: a callback raises, or no evaluation counts as best to all of them.
-        UnknownNameError, ReferenceImportError: a callback that cannot be found.
+        ValueError: the run in `output` has another recipe, the batch size is not a multiple of the
+            number of ranks, or the text is too short.
+        CallbackError: a callback raises, or no evaluation counts as best for all callbacks.
+        UnknownNameError, ReferenceImportError: a callback is not found.
     """
     callbacks = make_callbacks(recipe.callbacks)
     arguments = _arguments(recipe, Path(output), save_steps)
@@ -88,14 +88,14 @@ def train(
                 RecipeCallbacks(callbacks, folder, dataset.windows, last, progress),
             ],
         )
-        trainer.remove_callback(PrinterCallback)  # it takes the place of the bar, on stdout
+        trainer.remove_callback(PrinterCallback)  # without a bar, Trainer prints to stdout
         model.config.use_cache = True  # Trainer turns it off; a saved model would generate slowly
         trainer.train(resume_from_checkpoint=None if last is None else str(last))
         if trainer.state.best_model_checkpoint is None:
             raise CallbackError(
-                f"output {output} has no best model: its checkpoint is gone, or no evaluation with "
-                "a finite perplexity counted as best, in the last one not to the callbacks "
-                f"{callbacks.objections()}"
+                f"output {output} has no best model: its checkpoint was deleted, or no evaluation "
+                "had a finite perplexity and counted as best for all callbacks; the last one was "
+                f"rejected by the callbacks {callbacks.objections()}"
             )
         if folder.first_rank:
             with folder.new_best() as best:

@@ -1,4 +1,4 @@
-"""transformers' Trainer with the state carried from window to window."""
+"""transformers' Trainer, with state carried from window to window."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from evenfall.runs import Callbacks
 
 from ..evaluation.perplexity import evaluate_tokens
 
-_DECAYED = ("kernel", "embed_tokens.weight", "projection.weight", "lm_head.weight")
+_MATRICES = ("kernel", "embed_tokens.weight", "projection.weight", "lm_head.weight")
 
 
 def checkpoint_files(ranks: int) -> list[str]:
-    """What a whole checkpoint has for certain; the first is written last."""
+    """Files that every complete checkpoint has; the first is written last."""
     return [TRAINER_STATE_NAME, *(_carry_file(rank) for rank in range(ranks))]
 
 
 def _carry_file(rank: int) -> str:
-    """Where a checkpoint keeps the state that one rank carries from window to window."""
+    """The file of the state that one rank carries from window to window."""
     return f"carry-{rank}.safetensors"
 
 
 class EgruTrainer(Trainer):
     """Truncated backpropagation through time over a BpttDataset.
 
-    The state of the last window enters the next one without gradient, restarts with each epoch,
-    and is part of a checkpoint, so that a resumed run goes on as if it had not stopped.
+    The state after each window is passed to the next one without gradient. It restarts with each
+    epoch. Checkpoints include it, so a resumed run gives the same losses as one without a break.
     """
 
     control: Any
@@ -47,32 +47,32 @@ class EgruTrainer(Trainer):
     ) -> None:
         super().__init__(*args, eval_dataset=_Tokens(valid_tokens), **kwargs)
         self.valid_tokens, self.recipe_callbacks = valid_tokens, recipe_callbacks
-        self.carried: DynamicCache | None = None
+        self.cache: DynamicCache | None = None
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> SequentialSampler:
         return SequentialSampler(self.train_dataset if train_dataset is None else train_dataset)
 
     def get_decay_parameter_names(self, model: torch.nn.Module) -> list[str]:
-        """Weight decay acts on matrices, not on biases and thresholds."""
-        return [name for name, _ in model.named_parameters() if name.endswith(_DECAYED)]
+        """Weight decay applies to matrices, not to biases and thresholds."""
+        return [name for name, _ in model.named_parameters() if name.endswith(_MATRICES)]
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any
     ) -> Any:
         inputs = dict(inputs)
         window = inputs.pop("window")
-        if int(window[0]) == 0 or self.carried is None:
-            self.carried = DynamicCache(config=self.accelerator.unwrap_model(model).config)
-        inputs |= {"past_key_values": self.carried, "use_cache": True, "skip_logits": True}
+        if int(window[0]) == 0 or self.cache is None:
+            self.cache = DynamicCache(config=self.accelerator.unwrap_model(model).config)
+        inputs |= {"past_key_values": self.cache, "use_cache": True, "skip_logits": True}
         result = super().compute_loss(model, inputs, return_outputs, **kwargs)
-        for layer in self.carried.layers:
+        for layer in self.cache.layers:
             layer.detach()
         return result
 
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
-        """Perplexity and activity on the validation text, full carry, 16 streams side by side."""
+        """Perplexity and activity on the validation text, with full carry and 16 streams."""
         model = self.accelerator.unwrap_model(self.model)
         result = evaluate_tokens(model, self.valid_tokens, batch_size=16, window=256)
         metrics = {
@@ -93,12 +93,12 @@ class EgruTrainer(Trainer):
         return bool(super()._determine_best_metric(metrics, trial))
 
     def _save_rng_state(self, output_dir: str) -> None:
-        """Save the carried state and the callbacks' states too, before trainer_state.json, with
-        which a checkpoint is whole and older ones are removed."""
+        """Also save the carried state and the callbacks' states. Trainer then writes
+        trainer_state.json, which completes the checkpoint, and removes older checkpoints."""
         super()._save_rng_state(output_dir)
-        if self.carried is not None:
+        if self.cache is not None:
             tensors = {}
-            for index, layer in enumerate(self.carried.layers):
+            for index, layer in enumerate(self.cache.layers):
                 if layer.is_initialized:
                     tensors[f"{index}.y"] = layer.keys.contiguous()
                     tensors[f"{index}.h"] = layer.values.contiguous()
@@ -113,14 +113,14 @@ class EgruTrainer(Trainer):
             return
         file = Path(checkpoint) / _carry_file(self.args.process_index)
         tensors = load_file(file, device=str(self.args.device))
-        self.carried = DynamicCache(config=self.model.config)
-        for index, layer in enumerate(self.carried.layers):
+        self.cache = DynamicCache(config=self.model.config)
+        for index, layer in enumerate(self.cache.layers):
             if f"{index}.y" in tensors:
                 layer.update(tensors[f"{index}.y"], tensors[f"{index}.h"])
 
 
 class _Tokens(Dataset):
-    """Stands for the validation stream where Trainer asks for a dataset."""
+    """The validation tokens as the dataset that Trainer requires."""
 
     def __init__(self, tokens: torch.Tensor) -> None:
         self.tokens = tokens

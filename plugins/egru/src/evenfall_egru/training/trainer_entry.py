@@ -1,4 +1,4 @@
-"""The registered trainer "egru": an `evenfall.trainers.Trainer`, as a module."""
+"""The registered trainer "egru": this module is an `evenfall.trainers.Trainer`."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ __all__ = ["Recipe", "evaluate", "load_recipe", "train"]
 
 
 def evaluate(folder: str | Path, data: str | Path, split: str) -> dict[str, Any]:
-    """Perplexity, activity and operations on a whole split, the state carried through.
+    """Perplexity, activity and operation counts on a whole split, with full carry.
 
     Args:
-        folder: a language model with its tokenizer, such as a run's best/.
+        folder: a language model and its tokenizer, such as a run's best/.
         data: folder or zip archive with a text for the split.
         split: "train", "valid" or "test".
 
     Raises:
-        FileNotFoundError: no model, data or split of that name.
+        FileNotFoundError: the model, the data or the split is not found.
         ValueError: the model cannot be read, or the text is too short.
     """
     model, tokenizer = load_checkpoint(folder)
