@@ -156,13 +156,13 @@ def test_malformed_environment_says_so(
 
 
 def test_unknown_operation_gets_the_closest() -> None:
-    with pytest.raises(BackendError, match="unknown operation 'scann'. Closest: 'scan'"):
+    with pytest.raises(BackendError, match=r"unknown operation 'scann'. Closest: 'scan'"):
         select("scann")
 
 
 def test_unknown_backend_gets_the_closest() -> None:
     with (
-        pytest.raises(BackendError, match="no backend 'tritn'. Closest: 'triton'"),
+        pytest.raises(BackendError, match=r"no backend 'tritn'. Closest: 'triton'"),
         use_backend("tritn"),
     ):
         pytest.fail("the block must not be entered")
@@ -205,7 +205,7 @@ def test_nothing_that_fits_can_be_imported(world) -> None:
         slow=False,
     )
     try:
-        with pytest.raises(BackendError, match="cannot be imported: .*site_absent"):
+        with pytest.raises(BackendError, match=r"cannot be imported: .*site_absent"):
             select("lone")
     finally:
         registry.kernels.remove_owner(Owner("tests"))

@@ -278,7 +278,8 @@ def test_piped_tables_have_one_line_a_row(full, monkeypatch: pytest.MonkeyPatch)
         """,
     )
     (line,) = [line for line in run("models").output.splitlines() if "Wide" in line]
-    assert "Wide" * 20 in line and "end" in line
+    assert "Wide" * 20 in line
+    assert "end" in line
     monkeypatch.setenv("COLUMNS", "120")
     assert "Wide" * 20 in run("models").output
 
@@ -304,7 +305,8 @@ def test_plugin_cannot_take_a_built_in_command(world) -> None:
     (row,) = json.loads(run("plugins", "--json").output)
     assert (row["status"], row["provides"]) == ("ok", {"commands": ["steal"]})
     (found,) = [one for one in examine() if one.subject == "plugin thief"]
-    assert found.level == "warning" and "EVENFALL_BLOCK=thief" in found.detail
+    assert found.level == "warning"
+    assert "EVENFALL_BLOCK=thief" in found.detail
 
 
 def test_strict_is_one_line_and_exit_code_1(world, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,7 +70,8 @@ def test_a_group_of_one_command_is_a_group() -> None:
     assert CliRunner().invoke(app, ["only", "hello"]).exit_code == 0
     assert seen == ["hello"]
     listed = CliRunner().invoke(app, ["-h"]).output
-    assert "One command." in listed and "Say a word." in listed
+    assert "One command." in listed
+    assert "Say a word." in listed
 
 
 def test_bars_write_to_stderr_only(capsys: pytest.CaptureFixture[str]) -> None:
@@ -101,7 +102,8 @@ def test_the_first_rank_alone_writes_log_and_bars(
                 report("epoch 1 of 1", 1, 1)
 
     result = CliRunner().invoke(make_group("g", "Group.", train), ["train"])
-    assert result.exit_code == 0 and result.stdout == ""
+    assert result.exit_code == 0
+    assert result.stdout == ""
     assert (lines in result.stderr) if lines else result.stderr == ""
 
 
@@ -112,14 +114,17 @@ def test_an_interrupted_run_says_how_to_continue() -> None:
             raise KeyboardInterrupt
 
     result = CliRunner().invoke(make_group("g", "Group.", train), ["train"])
-    assert result.exit_code == 130 and "use --resume to continue" in result.stderr
+    assert result.exit_code == 130
+    assert "use --resume to continue" in result.stderr
 
 
 def test_tables(capsys: pytest.CaptureFixture[str]) -> None:
     show_facts("Figures", [("accuracy", "90 %"), ("loss", "0.1")])
     show_rows(("class", "examples"), [("ball", "7")])
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert ["Figures"] in lines and ["class", "examples"] in lines and ["ball", "7"] in lines
+    assert ["Figures"] in lines
+    assert ["class", "examples"] in lines
+    assert ["ball", "7"] in lines
 
 
 def test_full_bars_make_room(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,7 +105,7 @@ def test_reserved_name_is_refused() -> None:
 
 @pytest.mark.parametrize("reference", ["json:", ":loads", "json.loads:", "a b:c", 3, None])
 def test_malformed_reference_is_refused(registry: Registry[object], reference: object) -> None:
-    with pytest.raises(RegistryError, match="want .package.module:Name."):
+    with pytest.raises(RegistryError, match=r"want .package.module:Name."):
         registry.add("bad", reference, EGRU)  # type: ignore[arg-type]
 
 
@@ -121,7 +121,7 @@ def test_metadata_must_be_jsonable(registry: Registry[object]) -> None:
 
 
 def test_unknown_name_gets_the_closest(registry: Registry[object]) -> None:
-    with pytest.raises(UnknownNameError, match="unknown model 'Egrru'.*Closest: 'egru'"):
+    with pytest.raises(UnknownNameError, match=r"unknown model 'Egrru'.*Closest: 'egru'"):
         registry.get("Egrru")
 
 

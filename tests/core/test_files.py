@@ -28,12 +28,21 @@ def test_an_existing_folder_is_replaced_only_when_asked(tmp_path: Path) -> None:
 
 def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
     write_text(tmp_path / "run" / "old", "1")
-    with pytest.raises(RuntimeError), written_aside(tmp_path / "run", replace=True) as aside:
-        (aside / "new").write_text("2")
-        raise RuntimeError
-    with pytest.raises(RuntimeError), file_aside(tmp_path / "run" / "old") as file:
-        file.write_text("3")
-        raise RuntimeError
+
+    def fail_in_folder() -> None:
+        with written_aside(tmp_path / "run", replace=True) as aside:
+            (aside / "new").write_text("2")
+            raise RuntimeError
+
+    def fail_in_file() -> None:
+        with file_aside(tmp_path / "run" / "old") as file:
+            file.write_text("3")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_in_folder()
+    with pytest.raises(RuntimeError):
+        fail_in_file()
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
     assert [p.name for p in (tmp_path / "run").iterdir()] == ["old"]
     assert (tmp_path / "run" / "old").read_text() == "1"
@@ -41,7 +50,8 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
 
 def test_a_file_keeps_its_suffix_while_it_is_written(tmp_path: Path) -> None:
     with file_aside(tmp_path / "picture.png") as aside:
-        assert aside.suffix == ".png" and aside.parent == tmp_path
+        assert aside.suffix == ".png"
+        assert aside.parent == tmp_path
         aside.write_bytes(b"1")
     assert (tmp_path / "picture.png").read_bytes() == b"1"
 

@@ -20,7 +20,7 @@ def test_hook_has_a_docstring(name: str) -> None:
 
 
 def test_there_is_a_hook_for_every_registry() -> None:
-    assert HOOKS == [f"evenfall_register_{kind}" for kind in ALL]
+    assert [f"evenfall_register_{kind}" for kind in ALL] == HOOKS
 
 
 @pytest.mark.parametrize("kind", [kind for kind in ALL if kind != "kernels"])

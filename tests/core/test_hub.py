@@ -73,7 +73,8 @@ def test_the_machine_names_the_device_where_one_is_given() -> None:
     torch = pytest.importorskip("torch")
     found = machine("cuda")
     assert list(found) == ["architecture", "system", "device", "cores", "torch_threads"]
-    assert found["device"] == "cuda" and found["cores"] >= 1
+    assert found["device"] == "cuda"
+    assert found["cores"] >= 1
     assert found["torch_threads"] == torch.get_num_threads()
     assert machine() == {name: value for name, value in found.items() if name != "device"}
     json.dumps(found)
@@ -82,7 +83,8 @@ def test_the_machine_names_the_device_where_one_is_given() -> None:
 def test_versions_are_those_installed() -> None:
     found = versions("pytest", "typer")
     assert list(found) == ["python", "pytest", "typer"]
-    assert found["python"] == platform.python_version() and found["typer"] == installed("typer")
+    assert found["python"] == platform.python_version()
+    assert found["typer"] == installed("typer")
     with pytest.raises(PackageNotFoundError):
         versions("no-such-distribution")
 
@@ -132,7 +134,8 @@ def test_a_model_card_has_the_evaluations_as_metadata() -> None:
     read = hub.ModelCard(str(made))
     (result,) = read.data.eval_results
     assert (result.dataset_split, result.metric_value) == ("validation", 98.5)
-    assert read.data.license == "apache-2.0" and read.text.strip() == "# tiny"
+    assert read.data.license == "apache-2.0"
+    assert read.text.strip() == "# tiny"
     with pytest.raises(KeyError, match="name"):
         model_card("# {name}", {}, [])
 

@@ -47,7 +47,7 @@ def test_every_public_name_is_there() -> None:
 
 
 def test_unknown_attribute_lists_the_public_ones() -> None:
-    with pytest.raises(AttributeError, match="no attribute 'modells'.*load_plugins"):
+    with pytest.raises(AttributeError, match=r"no attribute 'modells'.*load_plugins"):
         evenfall.modells  # noqa: B018
 
 

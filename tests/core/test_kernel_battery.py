@@ -158,12 +158,12 @@ def test_opcheck_runs_the_operator() -> None:
         backends = ("reference",)
         op = "evenfall_test::double"
 
-    with pytest.raises(Exception, match="fake|Fake|meta"):
+    with pytest.raises(Exception, match=r"fake|Fake|meta"):
         WithOp().test_opcheck("cpu", "float32", make)
     double.register_fake(torch.empty_like)
     double.register_autograd(lambda ctx, grad: grad * 2)
     WithOp().test_opcheck("cpu", "float32", make)
-    with pytest.raises(pytest.skip.Exception, match="names no torch.library operator"):
+    with pytest.raises(pytest.skip.Exception, match=r"names no torch.library operator"):
         Double().test_opcheck("cpu", "float32", make)
 
 

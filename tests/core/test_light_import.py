@@ -58,7 +58,7 @@ def test_later_import_is_an_ordinary_one(package) -> None:
 
 
 def test_missing_module_raises_what_an_import_raises(package) -> None:
-    with pytest.raises(ModuleNotFoundError, match="site_package.inner.plugn"):
+    with pytest.raises(ModuleNotFoundError, match=r"site_package.inner.plugn"):
         import_alone("site_package.inner.plugn")
     with pytest.raises(ModuleNotFoundError, match="site_nowhere"):
         import_alone("site_nowhere.plugin")

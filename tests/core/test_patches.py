@@ -107,19 +107,22 @@ def snapshot(host) -> tuple[dict, dict]:
 def test_in_and_out_of_the_block(host) -> None:
     before = snapshot(host)
     with evenfall.patch("patch") as handle:
-        assert handle.applied and applied() == [handle]
+        assert handle.applied
+        assert applied() == [handle]
         assert host.scan(1, 2) == host.Layer.forward(1) == "ours over original"
         assert host.Layer().inherited(1) == "ours over inherited"
         assert "patch' of host: applied" in repr(handle)
     assert snapshot(host) == before
-    assert not handle.applied and applied() == []
+    assert not handle.applied
+    assert applied() == []
 
 
 def test_layer_that_stands_for_a_function_is_checked_by_its_forward(host) -> None:
     before = snapshot(host)
     with evenfall.patch("layer"):
         assert host.operation(1, 2) == "ours over original"
-    assert snapshot(host) == before and host.operation(1, delta=2) == "original"
+    assert snapshot(host) == before
+    assert host.operation(1, delta=2) == "original"
 
 
 def test_asking_for_a_patch_changes_nothing(host) -> None:
@@ -165,9 +168,10 @@ def test_reverting_out_of_order_is_refused(host) -> None:
     before = snapshot(host)
     first, second = evenfall.patch("patch").apply(), evenfall.patch("over").apply()
     inside = snapshot(host)
-    with pytest.raises(PatchError, match="site_host.scan was changed again since by patch 'over'"):
+    with pytest.raises(PatchError, match=r"site_host.scan was changed again since by patch 'over'"):
         first.revert()
-    assert snapshot(host) == inside and first.applied
+    assert snapshot(host) == inside
+    assert first.applied
     assert host.scan(1, 2) == "over over ours over original"
     second.revert()
     first.revert()
@@ -225,7 +229,7 @@ def test_hosts_that_are_not_installed(host) -> None:
 def test_what_is_asked_for_must_exist(host) -> None:
     with pytest.raises(UnknownNameError, match="unknown patch 'patsh'"):
         evenfall.patch("patsh")
-    with pytest.raises(UnknownNameError, match="no target 'hots'.*Closest: 'host'"):
+    with pytest.raises(UnknownNameError, match=r"no target 'hots'.*Closest: 'host'"):
         evenfall.patch("patch", ["hots"])
     with pytest.raises(TypeError, match=r"want a list such as \['host'\]"):
         evenfall.patch("patch", "host")

@@ -203,7 +203,7 @@ def test_half_registered_plugin_is_rolled_back(world) -> None:
     load_plugins()
     assert registry.models.names() == ["good-model"]
     assert registry.layers.names() == []
-    with pytest.raises(UnknownNameError, match="'half' .* would provide it, .*second half"):
+    with pytest.raises(UnknownNameError, match=r"'half' .* would provide it, .*second half"):
         registry.layers.get("half-layer")
 
 

@@ -49,7 +49,8 @@ def test_host_is_importable_for_a_while_and_then_again() -> None:
     assert host.VALUE == 2
     assert importlib.util.find_spec("site_gone") is not None
     stand_ins.remove()
-    assert ours() == left and stand_ins.placed == ()
+    assert ours() == left
+    assert stand_ins.placed == ()
     stand_ins.place("here")
     assert importlib.import_module("site_needy") is host
     stand_ins.remove()
@@ -82,9 +83,10 @@ def test_changed_since_is_found() -> None:
 
 def test_broken_stand_in_places_nothing() -> None:
     stand_ins = StandIns({**MODULES, "site_gone.more": "site_ours.more"}, ())
-    with pytest.raises(ReferenceImportError, match="here: cannot import 'site_ours.more'"):
+    with pytest.raises(ReferenceImportError, match=r"here: cannot import 'site_ours.more'"):
         stand_ins.place("here")
-    assert ours() == {} and stand_ins.placed == ()
+    assert ours() == {}
+    assert stand_ins.placed == ()
 
 
 def handle(attribute: str) -> PatchHandle:
@@ -100,13 +102,16 @@ def test_patch_of_a_host_that_needs_them() -> None:
         placed = sys.modules.pop("site_gone")
         with pytest.raises(PatchError, match="was changed since"):
             patched.revert()
-        assert patched.applied and importlib.import_module("site_needy").VALUE == 12
+        assert patched.applied
+        assert importlib.import_module("site_needy").VALUE == 12
         sys.modules["site_gone"] = placed
-    assert ours() == {} and patched.stand_ins == ()
+    assert ours() == {}
+    assert patched.stand_ins == ()
 
 
 def test_refused_patch_leaves_no_stand_in() -> None:
     patched = handle("VALUES")
-    with pytest.raises(PatchError, match="site_needy.VALUES does not exist"):
+    with pytest.raises(PatchError, match=r"site_needy.VALUES does not exist"):
         patched.apply()
-    assert ours() == {} and not patched.applied
+    assert ours() == {}
+    assert not patched.applied

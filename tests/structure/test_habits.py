@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 
+import pytest
 import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -48,6 +51,32 @@ def test_quick_tests_exist() -> None:
     assert found is not None
     for pattern in found[1].replace("\\\n", " ").split():
         assert list(REPOSITORY.glob(pattern)), f"{pattern} in FAST of the Makefile matches nothing"
+
+
+def test_ruff_reads_every_source() -> None:
+    """A folder name in `extend-exclude` without a slash excludes every folder of that name."""
+    if not (REPOSITORY / ".git").exists():
+        pytest.skip("not a git checkout")
+    tracked = _lines("git", "ls-files", "*.py")
+    read = {
+        str(Path(name).relative_to(REPOSITORY)) for name in _lines("ruff", "check", "--show-files")
+    }
+    assert sorted(set(tracked) - read) == []
+
+
+def _lines(*command: str) -> list[str]:
+    program = shutil.which(command[0])
+    if program is None:
+        pytest.skip(f"{command[0]} is not installed")
+    done = subprocess.run(
+        [program, *command[1:]],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=3600,
+    )
+    return done.stdout.splitlines()
 
 
 def test_coverage_leaves_out_machine_code() -> None:

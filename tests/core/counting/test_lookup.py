@@ -204,7 +204,7 @@ def test_what_is_no_counter_says_so(
     make_package("test_package", Layer=layer)
     register("test_package.Layer", "test_counters:WRONG")
     with pytest.raises(
-        RegistryError, match="'test_counters:WRONG' is a int, want an evenfall.count"
+        RegistryError, match=r"'test_counters:WRONG' is a int, want an evenfall.count"
     ):
         counter_for(layer())
 

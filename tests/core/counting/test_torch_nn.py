@@ -66,7 +66,8 @@ def test_inputs_of_minus_one_zero_and_one_are_added(spikes: tuple[float, ...]) -
 
 def test_embedding_multiplies_nothing() -> None:
     count = count_operations(nn.Embedding(7, 3), torch.tensor([[1, 2]]))
-    assert count.modules == {"": Operations()} and not count.unknown
+    assert count.modules == {"": Operations()}
+    assert not count.unknown
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,8 @@ def test_draws_a_picture_and_returns_its_path(tmp_path: Path) -> None:
     words = [f"w{i}" for i in range(12)]
     assert draw_raster(_events(12, 40, 300), path, words=words, title="t") == path
     pixels = imread(path)
-    assert pixels.shape[0] > 300 and pixels.shape[1] > 600
+    assert pixels.shape[0] > 300
+    assert pixels.shape[1] > 600
     assert [p.name for p in path.parent.iterdir()] == ["raster.png"]
 
 

@@ -80,7 +80,7 @@ def test_a_registered_name(world) -> None:
         """,
     )
     assert make_callbacks(["plain"]).objections() == []
-    with pytest.raises(UnknownNameError, match="unknown callback 'plan'. Closest: 'plain'"):
+    with pytest.raises(UnknownNameError, match=r"unknown callback 'plan'. Closest: 'plain'"):
         make_callbacks(["plan"])
 
 
@@ -88,7 +88,7 @@ def test_a_registered_name(world) -> None:
 @pytest.mark.parametrize(
     ("entry", "error", "words"),
     [
-        (3, ValueError, "must list NAME, module:Name or NAME: {options}, got 3"),
+        (3, ValueError, r"must list NAME, module:Name or NAME: {options}, got 3"),
         ({"a": {}, "b": {}}, ValueError, "must list NAME"),
         ({"a": [1]}, ValueError, "must list NAME"),
         ("no_such_module:Count", ReferenceImportError, "callback 'no_such_module:Count'"),
@@ -134,9 +134,12 @@ def test_states_are_tensors_and_plain_values(tmp_path: Path) -> None:
     again = Count()
     Callbacks([("count", again)]).load(tmp_path)
     found = again.calls
-    assert torch.equal(found["mask"], weight.T > 2) and found["half"].dtype == torch.bfloat16
-    assert torch.equal(found["same"][0], weight) and torch.equal(found["same"][1], weight[:1])
-    assert found["nested"] == {"text": "a", "pair": [1, True]} and found["none"] is None
+    assert torch.equal(found["mask"], weight.T > 2)
+    assert found["half"].dtype == torch.bfloat16
+    assert torch.equal(found["same"][0], weight)
+    assert torch.equal(found["same"][1], weight[:1])
+    assert found["nested"] == {"text": "a", "pair": [1, True]}
+    assert found["none"] is None
     assert (found["number"], found["inf"]) == (0.1, math.inf)
 
 
@@ -169,4 +172,5 @@ def test_no_callbacks_write_no_file(tmp_path: Path) -> None:
     none.prepare(None)
     none.save(tmp_path)
     none.load(tmp_path)
-    assert none.files == [] == none.objections() and not list(tmp_path.iterdir())
+    assert none.files == [] == none.objections()
+    assert not list(tmp_path.iterdir())

@@ -22,7 +22,7 @@ class Recipe:
     seed: int = 0
 
 
-def begin(path: Path, recipe: Recipe = Recipe(), *, resume: bool = False) -> RunFolder:  # noqa: B008
+def begin(path: Path, recipe: Recipe = Recipe(), *, resume: bool = False) -> RunFolder:
     """Open the folder, write a checkpoint and a log line an epoch, and a best model."""
     run = RunFolder(path, recipe)
     with run.open(resume=resume):
@@ -74,16 +74,23 @@ def test_more_epochs_extend_a_run(tmp_path: Path) -> None:
         {"epoch": 1}, {"epoch": 2}, {"epoch": 2, "extended": [2, 4]}, {"epoch": 3}, {"epoch": 4},
     ]  # fmt: skip
     assert yaml.safe_load((tmp_path / "recipe.yaml").read_text())["epochs"] == 4
-    assert (tmp_path / "checkpoint-4").is_dir() and not (tmp_path / "checkpoint-2").exists()
+    assert (tmp_path / "checkpoint-4").is_dir()
+    assert not (tmp_path / "checkpoint-2").exists()
 
 
 @pytest.mark.parametrize("resume", [False, True])
 def test_what_failed_before_its_first_checkpoint_is_no_run(tmp_path: Path, resume: bool) -> None:
     run = RunFolder(tmp_path, Recipe(rate=1e30))
-    with pytest.raises(FloatingPointError), run.open(resume=False):
-        run.log({"epoch": 1, "loss": 1e9})
-        raise FloatingPointError
-    assert run.recipe_file.is_file() and not run.has_run()
+
+    def diverge() -> None:
+        with run.open(resume=False):
+            run.log({"epoch": 1, "loss": 1e9})
+            raise FloatingPointError
+
+    with pytest.raises(FloatingPointError):
+        diverge()
+    assert run.recipe_file.is_file()
+    assert not run.has_run()
     begin(tmp_path, resume=resume)
     assert log(tmp_path) == [{"epoch": 1}, {"epoch": 2}]
     assert yaml.safe_load((tmp_path / "recipe.yaml").read_text())["rate"] == 0.1
@@ -102,7 +109,9 @@ def test_lines_after_the_checkpoint_and_torn_ones_are_removed(tmp_path: Path) ->
     assert log(tmp_path) == [{"step": 1}, {"step": 2, "a": 1}, {"step": 2}]
 
 
-def test_checkpoints_are_ordered_by_number(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_checkpoints_are_ordered_by_number(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     for name in ("checkpoint-2", "checkpoint-10", "checkpoint-x", ".checkpoint-30-abc"):
         (tmp_path / name).mkdir()
     (tmp_path / "checkpoint-20").touch()
@@ -110,7 +119,8 @@ def test_checkpoints_are_ordered_by_number(tmp_path: Path, caplog: pytest.LogCap
     assert [p.name for p in run.checkpoints()] == ["checkpoint-2", "checkpoint-10"]
     (tmp_path / "checkpoint-2" / "state").touch()
     found = run.last_checkpoint(["state"])
-    assert found is not None and found.name == "checkpoint-2"
+    assert found is not None
+    assert found.name == "checkpoint-2"
     assert "checkpoint-10 is incomplete and is skipped; it lacks ['state']" in caplog.text
     assert run.last_checkpoint(["more"]) is None
 
@@ -156,7 +166,8 @@ with lock_folder(Path(sys.argv[1])):
 
 def test_the_lock_of_a_dead_process_is_taken_over(tmp_path: Path) -> None:
     ended = subprocess.run([sys.executable, "-c", DIES, str(tmp_path)], check=False)
-    assert ended.returncode == -9 and (tmp_path / ".lock").is_file()
+    assert ended.returncode == -9
+    assert (tmp_path / ".lock").is_file()
     begin(tmp_path)
     assert not (tmp_path / ".lock").exists()
 
@@ -168,7 +179,8 @@ def test_the_first_rank_alone_writes(tmp_path: Path) -> None:
         other.log({"epoch": 1})
         other.cut_log("epoch", 0)
         other.remove_old_checkpoints()
-    assert steps == ["wait"] and not (tmp_path / "run").exists()
+    assert steps == ["wait"]
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_others_check_before_the_first_one_writes(tmp_path: Path) -> None:

@@ -77,16 +77,21 @@ def test_every_cell_with_every_seed_and_a_table(tmp_path: Path) -> None:
     assert seen[0] == ("rate=1e-1, model.width=10, seed-1: epoch 1 of 1", 1, 1)
     first, second = table["cells"]
     figure = first["figures"]["valid"]["accuracy"]
-    assert figure["values"] == [21.0, 23.0] and figure["mean"] == 22.0
+    assert figure["values"] == [21.0, 23.0]
+    assert figure["mean"] == 22.0
     assert figure["deviation"] == pytest.approx(2**0.5)
     assert second["changes"] == {"rate": 0.2, "model.width": 10}
     assert json.loads((tmp_path / "out" / "grid.json").read_text()) == table
-    assert (tmp_path / "out" / "grid.md").read_text() == grid_table(table) == (
-        "| cell | split | runs | accuracy |\n|---|---|---:|---:|\n"
-        "| rate=1e-1, model.width=10 | valid | 2 | 22 ± 1.4 |\n"
-        "| rate=1e-1, model.width=10 | test | 2 | 22 ± 1.4 |\n"
-        "| rate=0.2, model.width=10 | valid | 2 | 32 ± 1.4 |\n"
-        "| rate=0.2, model.width=10 | test | 2 | 32 ± 1.4 |\n"
+    assert (
+        (tmp_path / "out" / "grid.md").read_text()
+        == grid_table(table)
+        == (
+            "| cell | split | runs | accuracy |\n|---|---|---:|---:|\n"
+            "| rate=1e-1, model.width=10 | valid | 2 | 22 ± 1.4 |\n"
+            "| rate=1e-1, model.width=10 | test | 2 | 22 ± 1.4 |\n"
+            "| rate=0.2, model.width=10 | valid | 2 | 32 ± 1.4 |\n"
+            "| rate=0.2, model.width=10 | test | 2 | 32 ± 1.4 |\n"
+        )
     )
 
 
@@ -100,8 +105,10 @@ def test_started_again_it_skips_what_is_done(tmp_path: Path) -> None:
     assert table["cells"][0]["figures"]["valid"]["accuracy"]["deviation"] is None
     trainer = Trainer()
     table = run_grid(grid, "d", tmp_path / "out", trainer)
-    assert trainer.trained == ["a/seed-1", "b/seed-1"] and trainer.evaluated == ["valid"] * 2
-    assert table["cells"][0]["runs"] == ["seed-0", "seed-1"] and not table["cells"][0]["failures"]
+    assert trainer.trained == ["a/seed-1", "b/seed-1"]
+    assert trainer.evaluated == ["valid"] * 2
+    assert table["cells"][0]["runs"] == ["seed-0", "seed-1"]
+    assert not table["cells"][0]["failures"]
     assert list(table["cells"][0]["figures"]["valid"]) == ["accuracy", "examples"]
 
 
@@ -143,7 +150,8 @@ def test_what_is_wrong_is_named_before_anything_is_trained(
     trainer = Trainer()
     with pytest.raises(ValueError, match=words):
         run_grid(write(tmp_path, text), "d", tmp_path / "out", trainer)
-    assert not trainer.trained and not (tmp_path / "out").exists()
+    assert not trainer.trained
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_cell_leaves_the_base_recipe_as_it_is() -> None:

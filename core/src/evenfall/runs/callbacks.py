@@ -215,14 +215,15 @@ def _name_and_options(entry: Any) -> tuple[str, dict[str, Any]]:
     else:
         name, options = entry, {}
     if not isinstance(name, str) or not isinstance(options, dict):
-        raise ValueError(f"callbacks must list NAME, module:Name or NAME: {{options}}, got {entry!r}")
+        raise ValueError(
+            f"callbacks must list NAME, module:Name or NAME: {{options}}, got {entry!r}"
+        )
     return name, options
 
 
 def _make(name: str, options: dict[str, Any]) -> tuple[str, Callback]:
-    kind: Any = (
-        import_reference(name, f"callback {name!r}") if ":" in name else registry.callbacks.get(name)
-    )
+    what = f"callback {name!r}"
+    kind: Any = import_reference(name, what) if ":" in name else registry.callbacks.get(name)
     if not callable(kind):
         raise CallbackError(f"callback {name!r} is a {type(kind).__name__}, want a Callback class")
     try:

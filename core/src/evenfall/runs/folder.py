@@ -1,9 +1,11 @@
-"""The folder of a training run.
+"""The folder of a training run. It contains:
 
     recipe.yaml     every choice of the run
     log.jsonl       a line of JSON for each event
     checkpoint-N/   where the run can continue
     best/           the model to use, with the recipe
+
+Only the first rank writes there, and a lock keeps a second process out.
 """
 
 from __future__ import annotations

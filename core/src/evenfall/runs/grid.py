@@ -141,7 +141,8 @@ def _spread(found: list[Any]) -> dict[str, Any]:
 
 def grid_table(table: dict[str, Any]) -> str:
     """The table of run_grid as Markdown: a row for each cell and split, mean ± deviation."""
-    metrics = list(dict.fromkeys(m for c in table["cells"] for s in c["figures"].values() for m in s))
+    splits = (split for cell in table["cells"] for split in cell["figures"].values())
+    metrics = list(dict.fromkeys(metric for split in splits for metric in split))
     rows = [
         (
             cell["cell"],

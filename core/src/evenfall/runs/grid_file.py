@@ -8,8 +8,10 @@
     cells:                           # by name; combined with `values` where both are there
       plain: {}
       noisy: {augmentation: [{RandomShift: {most: 0.1}}]}
-    splits: [valid]                  # that the best model of each run is evaluated on
+    splits: [valid]                  # the best model of each run is evaluated on these
     metrics: [accuracy]              # columns of the table; absent: every number
+
+Only `recipe` is required.
 """
 
 from __future__ import annotations

@@ -29,7 +29,8 @@ class InterfaceTests(RecurrentBase):
         ids = self.ids(model)
         named = model(ids, labels=ids)
         bare = model(ids, labels=ids, return_dict=False)
-        assert isinstance(bare, tuple) and len(bare) == len(named.to_tuple())
+        assert isinstance(bare, tuple)
+        assert len(bare) == len(named.to_tuple())
         self.assert_close(bare[0], named.loss)
         self.assert_close(bare[1], named.logits)
 

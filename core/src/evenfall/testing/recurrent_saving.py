@@ -18,9 +18,11 @@ class SavingTests(RecurrentBase):
 
         model = self.make_model()
         model.save_pretrained(tmp_path)
-        assert list(tmp_path.glob("*.safetensors")) and not list(tmp_path.glob("*.bin"))
+        assert list(tmp_path.glob("*.safetensors"))
+        assert not list(tmp_path.glob("*.bin"))
         loaded, report = type(model).from_pretrained(tmp_path, output_loading_info=True)
-        assert not report["missing_keys"] and not report["unexpected_keys"]
+        assert not report["missing_keys"]
+        assert not report["unexpected_keys"]
         assert loaded.config.to_diff_dict() == model.config.to_diff_dict()
         for name, tensor in model.state_dict().items():
             assert torch.equal(loaded.state_dict()[name], tensor), name
@@ -111,4 +113,5 @@ class SavingTests(RecurrentBase):
 
     def _assert_tied(self, model: Any) -> None:
         inputs, outputs = tied_pair(model)
-        assert inputs.data_ptr() == outputs.data_ptr() and inputs.shape == outputs.shape
+        assert inputs.data_ptr() == outputs.data_ptr()
+        assert inputs.shape == outputs.shape
