@@ -1,10 +1,13 @@
-"""Backends: which one serves a call, how one is forced, and what the errors say."""
+"""Backends: which one serves a call, how to force one, and the error messages."""
 
 from __future__ import annotations
 
+import importlib
 import sys
 import threading
 import warnings
+from functools import partial
+from types import ModuleType
 
 import pytest
 
@@ -27,10 +30,10 @@ KERNELS = """
 @pytest.fixture(autouse=True)
 def _kernels(world, monkeypatch: pytest.MonkeyPatch) -> None:
     world.install("kernels", KERNELS)
-    monkeypatch.setattr(backends, "_said", set())
+    monkeypatch.setattr(backends, "_warned", set())
 
 
-def test_highest_priority_that_fits_is_taken() -> None:
+def test_highest_priority_that_fits_is_chosen() -> None:
     kernel = select("scan")
     assert (kernel.backend, kernel.owner, kernel.priority) == ("vendor", "kernels", 20)
     assert select("scan", dtype="float64").backend == "cpu"
@@ -42,14 +45,14 @@ def test_kernel_load_imports_the_reference() -> None:
     assert select("scan").load() is json.dump
 
 
-def test_torch_devices_and_dtypes_are_understood() -> None:
+def test_torch_devices_and_dtypes_are_accepted() -> None:
     torch = pytest.importorskip("torch")
     assert select("scan", device=torch.device("cpu"), dtype=torch.float64).backend == "cpu"
     with pytest.warns(BackendWarning):
         assert select("scan", device="cuda:1", dtype=torch.float16).backend == "reference"
 
 
-def test_fast_ones_are_tried_before_slow_ones() -> None:
+def test_fast_backends_are_tried_before_slow_ones() -> None:
     assert [kernel.backend for kernel in candidates("scan")] == [
         "vendor",
         "cpu",
@@ -59,15 +62,45 @@ def test_fast_ones_are_tried_before_slow_ones() -> None:
     assert operations() == ["matmul", "scan"]
 
 
-def test_fallback_to_a_slow_backend_is_said_once_by_name() -> None:
-    with pytest.warns(BackendWarning) as caught:
+def test_fallback_to_a_slow_backend_warns_once() -> None:
+    with pytest.warns(BackendWarning) as record:
         assert select("scan", device="cuda").backend == "reference"
-    (message,) = [str(warning.message) for warning in caught]
+    (message,) = [str(warning.message) for warning in record]
     assert "scan on cuda float32 uses the slow backend 'reference'" in message
     assert "site_absent" in message
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         select("scan", device="cuda")
+
+
+CALL = "def call(function, *args, **options):\n    return function(*args, **options)\n"
+
+
+def test_warning_points_at_the_line_of_the_user(world, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user calls a layer, which torch calls, which calls an operation, which calls select."""
+    for name in ("evenfall_site.layers", "evenfall_site.ops", "torch.site"):
+        module = ModuleType(name)
+        exec(CALL, vars(module))
+        monkeypatch.setitem(sys.modules, name, module)
+    world.write_module("site_user", f"{CALL}\n\ndef train(layer):\n    return layer()\n")
+    layers, ops, host = (
+        sys.modules[name].call
+        for name in ("evenfall_site.layers", "evenfall_site.ops", "torch.site")
+    )
+    user = importlib.import_module("site_user")
+    with pytest.warns(BackendWarning) as record:
+        user.train(partial(host, layers, host, ops, select, "scan", device="cuda"))
+    (warning,) = record
+    assert (warning.filename, warning.lineno) == (user.__file__, 6)
+
+
+def test_warning_in_a_thread_of_the_library_does_not_fail() -> None:
+    with pytest.warns(BackendWarning) as record:
+        thread = threading.Thread(target=select, args=("scan",), kwargs={"device": "cuda"})
+        thread.start()
+        thread.join()
+    (warning,) = record
+    assert warning.filename == threading.__file__
 
 
 def test_slow_backend_that_is_forced_is_not_mentioned() -> None:
@@ -97,13 +130,13 @@ def test_use_backend_restores_after_an_error() -> None:
     assert select("scan").backend == "vendor"
 
 
-def test_use_backend_holds_for_its_own_thread() -> None:
-    found: list[str] = []
+def test_use_backend_applies_to_its_own_thread() -> None:
+    backends_in_thread: list[str] = []
     with use_backend("cpu"):
-        thread = threading.Thread(target=lambda: found.append(select("scan").backend))
+        thread = threading.Thread(target=lambda: backends_in_thread.append(select("scan").backend))
         thread.start()
         thread.join()
-    assert found == ["vendor"]
+    assert backends_in_thread == ["vendor"]
 
 
 @pytest.mark.parametrize(
@@ -146,13 +179,13 @@ def test_environment_may_change_at_any_time(monkeypatch: pytest.MonkeyPatch) -> 
         ("scan=", "want a backend or operation=backend"),
     ],
 )
-def test_malformed_environment_says_so(
+def test_malformed_environment_is_refused(
     monkeypatch: pytest.MonkeyPatch, value: str, words: str
 ) -> None:
     monkeypatch.setenv("EVENFALL_BACKEND", value)
-    with pytest.raises(BackendError) as caught:
+    with pytest.raises(BackendError) as error:
         select("scan")
-    assert words in str(caught.value)
+    assert words in str(error.value)
 
 
 def test_unknown_operation_gets_the_closest() -> None:
@@ -174,10 +207,10 @@ def test_forced_backend_that_the_operation_lacks() -> None:
 
 
 def test_forced_backend_that_does_not_fit_is_an_error() -> None:
-    with use_backend("vendor"), pytest.raises(BackendError) as caught:
+    with use_backend("vendor"), pytest.raises(BackendError) as error:
         select("scan", device="cuda:0", dtype="torch.bfloat16")
     for word in ("scan", "use_backend asks for vendor", "cuda bfloat16", "reference (*; *)"):
-        assert word in str(caught.value)
+        assert word in str(error.value)
 
 
 def test_forced_backend_that_cannot_be_imported_is_an_error() -> None:
@@ -185,14 +218,14 @@ def test_forced_backend_that_cannot_be_imported_is_an_error() -> None:
         select("scan", device="cuda")
 
 
-def test_nothing_fits_names_what_there_is() -> None:
-    with pytest.raises(BackendError) as caught:
+def test_nothing_fits_names_the_available_backends() -> None:
+    with pytest.raises(BackendError) as error:
         select("matmul", device="cuda", dtype="float16")
     for word in ("matmul", "cuda float16", "cpu (cpu; float32)"):
-        assert word in str(caught.value)
+        assert word in str(error.value)
 
 
-def test_nothing_that_fits_can_be_imported(world) -> None:
+def test_no_fitting_backend_can_be_imported(world) -> None:
     registry.kernels.add(
         "lone/cpu",
         "site_absent:lone",
@@ -213,7 +246,7 @@ def test_nothing_that_fits_can_be_imported(world) -> None:
         select("lone")
 
 
-def test_repeated_selection_answers_from_the_cache() -> None:
+def test_repeated_selection_uses_the_cache() -> None:
     assert select("scan") is select("scan")
     calls: list[str] = []
     sys.setprofile(lambda frame, event, _: calls.append(f"{event} {frame.f_code.co_name}"))
@@ -222,4 +255,4 @@ def test_repeated_selection_answers_from_the_cache() -> None:
     finally:
         sys.setprofile(None)
     python = [call for call in calls if call.startswith("call ")]
-    assert len(python) <= 6, python  # itself, and a look at the environment
+    assert len(python) <= 6, python  # select itself and os.environ.get

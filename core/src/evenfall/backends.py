@@ -1,22 +1,21 @@
 """Which backend serves an operation: reference, cpu, triton or a third party's.
 
-A backend fits when it serves the device type and the dtype and can be imported. Of those that fit,
-the one with the highest priority is taken, the fast ones first. `use_backend` and EVENFALL_BACKEND
-force one instead:
+A backend fits when it serves the device type and the dtype and can be imported. The fitting backend
+with the highest priority is chosen; backends marked slow come last. `use_backend` and
+EVENFALL_BACKEND force one instead:
 
     with use_backend("reference"): ...                          every operation, in this block
     EVENFALL_BACKEND=egru_scan=reference,event_matmul=cpu       these operations, in this process
 
-The innermost `use_backend` that concerns an operation wins, then the environment. A forced backend
-that cannot serve the call is an error, never a silent change. Select in the forward pass: autograd
-runs some backward passes in threads of its own, which do not see the block.
+The innermost `use_backend` for an operation wins, then the environment. A forced backend that
+cannot serve the call is an error, never a silent change. Select in the forward pass: autograd runs
+some backward passes in other threads, which do not see the block.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -26,7 +25,13 @@ from typing import Any
 
 from evenfall import registry
 from evenfall.entries import Entry, import_reference
-from evenfall.errors import BackendError, BackendWarning, ReferenceImportError, closest
+from evenfall.errors import (
+    BackendError,
+    BackendWarning,
+    ReferenceImportError,
+    closest,
+    warn_user,
+)
 
 VARIABLE = "EVENFALL_BACKEND"
 
@@ -34,14 +39,14 @@ _Forced = tuple[tuple[str | None, str], ...]
 
 _forced: ContextVar[_Forced] = ContextVar("evenfall_forced_backends", default=())
 _cache: dict[tuple[Any, ...], Kernel] = {}
-_said: set[tuple[str, str, str, str]] = set()
+_warned: set[tuple[str, str, str, str]] = set()
 _lock = threading.RLock()
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """A backend of an operation; `devices` are torch device types, "*" among them or the dtypes
-    means any."""
+    """A backend of an operation. `devices` are torch device types and `dtypes` torch dtype names;
+    "*" means any."""
 
     operation: str
     backend: str
@@ -61,12 +66,11 @@ class Kernel:
         return self._target
 
     def fits(self, device: str, dtype: str) -> bool:
-        """Whether it serves this device type and dtype, by their torch names such as "cuda",
-        "bfloat16"."""
+        """Whether it serves this device type and dtype, for example "cuda" and "bfloat16"."""
         return bool({device, "*"} & set(self.devices)) and bool({dtype, "*"} & set(self.dtypes))
 
     def problem(self) -> str | None:
-        """Why it cannot be imported, or None when it can."""
+        """Why it cannot be imported, or None if it can."""
         return self._problem
 
     @cached_property
@@ -99,13 +103,13 @@ def candidates(operation: str) -> list[Kernel]:
     """
     table = _table()
     if operation not in table:
-        none = "" if table else " No kernel is registered: is evenfall-kernels installed?"
-        raise BackendError(f"unknown operation {operation!r}.{closest(operation, table)}{none}")
+        advice = "" if table else " No kernel is registered: is evenfall-kernels installed?"
+        raise BackendError(f"unknown operation {operation!r}.{closest(operation, table)}{advice}")
     return list(table[operation])
 
 
 def select(operation: str, *, device: Any = "cpu", dtype: Any = "float32") -> Kernel:
-    """The backend that serves `operation`; a repeated question is answered from a cache.
+    """The backend that serves `operation`. The answer is cached.
 
     Args:
         operation: such as "egru_scan".
@@ -114,11 +118,11 @@ def select(operation: str, *, device: Any = "cpu", dtype: Any = "float32") -> Ke
 
     Raises:
         BackendError: the operation is unknown, or no backend (or not the forced one) serves the
-            call; the
-            message names the operation, the device, the dtype and what is available.
+            call. The message names the operation, the device, the dtype and the backends.
 
     Warns:
-        BackendWarning: once a case, when a backend marked slow is taken without being forced.
+        BackendWarning: a backend marked slow is chosen without being forced; once for each
+            operation, device type and dtype. The warning points at the user's line.
     """
     environment = os.environ.get(VARIABLE, "")
     key = (operation, device, dtype, _forced.get(), environment, registry.kernels.generation)
@@ -127,7 +131,7 @@ def select(operation: str, *, device: Any = "cpu", dtype: Any = "float32") -> Ke
         kernel = _choose(
             operation, str(device).partition(":")[0], str(dtype).removeprefix("torch.")
         )
-        key = (*key[:-1], registry.kernels.generation)  # loading plugins has moved it on
+        key = (*key[:-1], registry.kernels.generation)  # it changes when plugins load
         _cache[key] = kernel
     return kernel
 
@@ -149,28 +153,29 @@ def use_backend(name: str, operation: str | None = None) -> Iterator[None]:
 
 def _choose(operation: str, device: str, dtype: str) -> Kernel:
     kernels = candidates(operation)
-    forced = _forced_for(operation)
+    forced = _forced_backend(operation)
     if forced is not None:
-        return _take_forced(kernels, *forced, device, dtype)
-    fitting = [kernel for kernel in kernels if kernel.fits(device, dtype)]
-    passed: list[str] = []
-    for kernel in fitting:
+        return _load_forced(kernels, *forced, device, dtype)
+    problems: list[str] = []
+    for kernel in kernels:
+        if not kernel.fits(device, dtype):
+            continue
         problem = kernel.problem()
         if problem is None:
             if kernel.slow:
-                _say_slow(kernel, device, dtype, passed)
+                _warn_slow(kernel, device, dtype, problems)
             return kernel
-        passed.append(problem)
-    raise BackendError(_nothing_fits(kernels, device, dtype, passed))
+        problems.append(problem)
+    raise BackendError(_nothing_fits(kernels, device, dtype, problems))
 
 
-def _take_forced(kernels: list[Kernel], name: str, by: str, device: str, dtype: str) -> Kernel:
+def _load_forced(kernels: list[Kernel], name: str, by: str, device: str, dtype: str) -> Kernel:
     operation = kernels[0].operation
-    named = [kernel for kernel in kernels if kernel.backend == name]
-    if not named:
-        near = closest(name, [kernel.backend for kernel in kernels])
-        raise BackendError(f"{operation} has no backend {name!r}, which {by} asks for.{near}")
-    kernel = named[0]
+    matches = [kernel for kernel in kernels if kernel.backend == name]
+    if not matches:
+        hint = closest(name, [kernel.backend for kernel in kernels])
+        raise BackendError(f"{operation} has no backend {name!r}, which {by} asks for.{hint}")
+    kernel = matches[0]
     if not kernel.fits(device, dtype):
         raise BackendError(
             f"{operation}: {by} asks for {kernel}, which does not serve {device} {dtype}. "
@@ -180,8 +185,8 @@ def _take_forced(kernels: list[Kernel], name: str, by: str, device: str, dtype: 
     return kernel
 
 
-def _forced_for(operation: str) -> tuple[str, str] | None:
-    """The forced backend and who forces it."""
+def _forced_backend(operation: str) -> tuple[str, str] | None:
+    """The name of the forced backend and what forces it; None if none is forced."""
     for target, name in reversed(_forced.get()):
         if target is None or target == operation:
             return name, "use_backend"
@@ -205,7 +210,7 @@ def _parse(text: str) -> _Forced:
 
 
 def _check_known(name: str, operation: str | None, by: str) -> None:
-    kernels = [kernel for found in _table().values() for kernel in found]
+    kernels = [kernel for backends in _table().values() for kernel in backends]
     if operation is not None:
         kernels = candidates(operation)
     names = {kernel.backend for kernel in kernels}
@@ -214,24 +219,24 @@ def _check_known(name: str, operation: str | None, by: str) -> None:
         raise BackendError(f"{by}: {whose} no backend {name!r}.{closest(name, names)}")
 
 
-def _say_slow(kernel: Kernel, device: str, dtype: str, passed: list[str]) -> None:
+def _warn_slow(kernel: Kernel, device: str, dtype: str, problems: list[str]) -> None:
     case = (kernel.operation, kernel.backend, device, dtype)
     with _lock:
-        if case in _said:
+        if case in _warned:
             return
-        _said.add(case)
-    why = " ".join(passed) if passed else f"No faster backend serves {device} {dtype}."
-    warnings.warn(
+        _warned.add(case)
+    why = " ".join(problems) if problems else f"No faster backend serves {device} {dtype}."
+    warn_user(
         f"{kernel.operation} on {device} {dtype} uses the slow backend {kernel.backend!r}. {why}",
         BackendWarning,
-        stacklevel=4,
     )
 
 
-def _nothing_fits(kernels: list[Kernel], device: str, dtype: str, passed: list[str]) -> str:
-    failed = f" Those that do cannot be imported: {' '.join(passed)}" if passed else ""
+def _nothing_fits(kernels: list[Kernel], device: str, dtype: str, problems: list[str]) -> str:
+    failures = f" Backends that cannot be imported: {' '.join(problems)}" if problems else ""
     return (
-        f"{kernels[0].operation}: no backend serves {device} {dtype}. {_available(kernels)}{failed}"
+        f"{kernels[0].operation}: no backend serves {device} {dtype}. "
+        f"{_available(kernels)}{failures}"
     )
 
 
@@ -258,15 +263,15 @@ def _table() -> dict[str, list[Kernel]]:
 def _build(entries: list[Entry]) -> dict[str, list[Kernel]]:
     table: dict[str, list[Kernel]] = {}
     for entry in entries:
-        about = dict(entry.metadata)
+        metadata = dict(entry.metadata)
         kernel = Kernel(
-            operation=about["operation"],
-            backend=about["backend"],
+            operation=metadata["operation"],
+            backend=metadata["backend"],
             reference=entry.reference,
-            devices=tuple(about["devices"]),
-            dtypes=tuple(about["dtypes"]),
-            priority=about["priority"],
-            slow=about["slow"],
+            devices=tuple(metadata["devices"]),
+            dtypes=tuple(metadata["dtypes"]),
+            priority=metadata["priority"],
+            slow=metadata["slow"],
             owner=entry.owner.name,
         )
         table.setdefault(kernel.operation, []).append(kernel)

@@ -1,23 +1,26 @@
-"""The errors and warnings of the core. Each names what was asked, what was got and what there
-is."""
+"""The errors and warnings of the core. Each message names what was asked for and what exists."""
 
 from __future__ import annotations
 
 import difflib
+import sys
+import warnings
 from collections.abc import Iterable
+
+_HOSTS = frozenset({"torch", "torch_geometric", "transformers", "accelerate", "mamba_ssm"})
+"""Packages that call Evenfall's functions on behalf of the user."""
 
 
 class EvenfallError(Exception):
-    """Base of every error that Evenfall raises on purpose."""
+    """Base class of every error that Evenfall raises on purpose."""
 
 
 class PluginError(EvenfallError):
-    """A plugin is broken and EVENFALL_STRICT asks that this be fatal, or a plugin breaks a rule of
-    loading."""
+    """A plugin is broken and EVENFALL_STRICT is set, or a plugin breaks a rule of loading."""
 
 
 class RegistryError(EvenfallError, ValueError):
-    """A registration is malformed or its name is taken."""
+    """A registration is malformed, or its name is already registered."""
 
 
 class UnknownNameError(EvenfallError, LookupError):
@@ -37,7 +40,7 @@ class PatchError(EvenfallError, RuntimeError):
 
 
 class CallbackError(EvenfallError, RuntimeError):
-    """A callback of a recipe raises, or is not one."""
+    """A callback of a recipe raises an error, or is not a Callback."""
 
 
 class BackendWarning(UserWarning):
@@ -45,13 +48,34 @@ class BackendWarning(UserWarning):
 
 
 def closest(name: str, names: Iterable[str]) -> str:
-    """Say which of `names` resemble `name`, as the end of an error message; empty when there are
-    none."""
+    """A sentence for the end of an error message: which of `names` resemble `name`, or all of them
+    if they are few; otherwise empty."""
     pool = list(names)
-    folded = {candidate.casefold(): candidate for candidate in pool}
-    found = difflib.get_close_matches(name.casefold(), list(folded), n=3, cutoff=0.5)
-    if found:
-        return f" Closest: {', '.join(repr(folded[match]) for match in found)}."
+    by_lower_case = {candidate.casefold(): candidate for candidate in pool}
+    matches = difflib.get_close_matches(name.casefold(), list(by_lower_case), n=3, cutoff=0.5)
+    if matches:
+        return f" Closest: {', '.join(repr(by_lower_case[match]) for match in matches)}."
     if pool and len(pool) <= 8:
-        return f" There is: {', '.join(repr(candidate) for candidate in sorted(pool))}."
+        return f" Available: {', '.join(repr(candidate) for candidate in sorted(pool))}."
     return ""
+
+
+def warn_user(message: str, category: type[Warning]) -> None:
+    """Issue a warning that points at the user's line: the innermost call from outside of Evenfall's
+    packages, torch and the host frameworks."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and _is_library(frame.f_globals.get("__name__", "")):
+        frame = frame.f_back
+    warnings.warn_explicit(
+        message,
+        category,
+        frame.f_code.co_filename,
+        frame.f_lineno,
+        module=frame.f_globals.get("__name__", ""),
+        registry=frame.f_globals.setdefault("__warningregistry__", {}),
+    )
+
+
+def _is_library(module: str) -> bool:
+    package = module.partition(".")[0]
+    return package == "evenfall" or package.startswith("evenfall_") or package in _HOSTS
