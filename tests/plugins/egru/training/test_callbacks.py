@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("accelerate")
 
 from safetensors.torch import load_file
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from evenfall.errors import CallbackError, UnknownNameError
 from evenfall.runs import Callback, TrainingContext
@@ -185,6 +187,25 @@ def test_a_run_is_resumed_by_its_own_recipe_or_extended(corpus: Path, tmp_path: 
     assert [step[1] for step in state(output)[0]["steps"]] == [12] * 12 + [24] * 12
     assert seen == [("epoch 2 of 2", step, STEPS) for step in range(1, STEPS + 1)]
     assert "epochs: 2" in (output / "recipe.yaml").read_text()
+
+
+def test_an_extended_run_follows_the_longer_schedule_from_its_first_step(
+    corpus: Path, tmp_path: Path
+) -> None:
+    rates: list[float] = []
+
+    def note(optimizer: Any, *_: Any) -> None:
+        rates.append(optimizer.param_groups[0]["lr"])
+
+    hook = register_optimizer_step_pre_hook(note)
+    try:
+        train(replace(recipe(), epochs=1), corpus, tmp_path / "run")
+        train(recipe(), corpus, tmp_path / "run", resume=True)
+    finally:
+        hook.remove()
+    steps = range(STEPS, EPOCHS * STEPS)
+    want = [0.005 * (1 + math.cos(math.pi * step / (EPOCHS * STEPS))) for step in steps]
+    assert rates[STEPS:] == pytest.approx(want)
 
 
 def test_a_run_that_failed_in_its_first_epoch_may_change_its_recipe(

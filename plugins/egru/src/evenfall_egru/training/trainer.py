@@ -92,6 +92,19 @@ class EgruTrainer(Trainer):
             return False
         return bool(super()._determine_best_metric(metrics, trial))
 
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """Load both, then set the learning rate of the next step by the schedule: in an extended
+        run it differs from the stored one, which is 0 at the end of the shorter run."""
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is None:
+            return
+        schedule = getattr(self.lr_scheduler, "scheduler", self.lr_scheduler)  # in Accelerate's
+        factors = [factor(schedule.last_epoch) for factor in schedule.lr_lambdas]
+        rates = [rate * factor for rate, factor in zip(schedule.base_lrs, factors, strict=True)]
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+        schedule._last_lr = rates
+
     def _save_rng_state(self, output_dir: str) -> None:
         """Also save the carried state and the callbacks' states. Trainer then writes
         trainer_state.json, which completes the checkpoint, and removes older checkpoints."""
