@@ -259,7 +259,10 @@ def test_unknown_command_names_the_plugin_that_would_bring_it(
     text = run("zoo", code=2).output
     assert "plugin 'bad' (dist-bad 1.2) would provide it" in text
     assert "no animals" in text
-    assert "`evenfall plugins` lists what is installed" in run("xyzzy", code=2).output
+    assert (
+        "Plugins provide commands; `evenfall plugins` lists the installed ones."
+        in run("xyzzy", code=2).output
+    )
 
 
 def test_help_lines_are_whole(full) -> None:

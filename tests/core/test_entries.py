@@ -81,11 +81,11 @@ def test_duplicate_names_both_owners(registry: Registry[object]) -> None:
 def test_claim_of_a_taken_name_waits_behind_the_holder(registry: Registry[object]) -> None:
     registry.claim("egru", "json:loads", OTHER)
     assert registry.provenance("egru").owner == EGRU
-    assert (registry.owned_by(OTHER), len(registry.losses(OTHER))) == ([], 1)
-    assert registry.losses(EGRU) == []
+    assert (registry.owned_by(OTHER), len(registry.conflicts(OTHER))) == ([], 1)
+    assert registry.conflicts(EGRU) == []
     registry.remove_owner(EGRU)
     assert registry.provenance("egru").owner == OTHER
-    assert registry.losses(OTHER) == []
+    assert registry.conflicts(OTHER) == []
     registry.claim("egru", "json:dumps", EGRU)
     assert registry.provenance("egru").reference == "json:dumps"
     assert registry.remove_owner(OTHER) == ["egru"]
@@ -131,7 +131,7 @@ def test_unknown_name_in_an_empty_registry_asks_for_the_plugin() -> None:
 
 
 def test_unknown_name_of_a_broken_plugin_names_it(registry: Registry[object]) -> None:
-    registry.lose(OTHER, "it is broken: no numba", ["wasp"])
+    registry.record_failure(OTHER, "it is broken: no numba", ["wasp"])
     with pytest.raises(
         UnknownNameError, match=r"'other' \(dist-other 2.0\) would provide it, .*no numba"
     ):
@@ -142,8 +142,8 @@ def test_unknown_name_of_a_broken_plugin_names_it(registry: Registry[object]) ->
 def test_unknown_name_that_resembles_a_broken_plugin_names_it(
     registry: Registry[object], name: str
 ) -> None:
-    registry.lose(OTHER, "it is broken: no numba", [])
-    with pytest.raises(UnknownNameError, match="may provide it, but: it is broken: no numba"):
+    registry.record_failure(OTHER, "it is broken: no numba", [])
+    with pytest.raises(UnknownNameError, match="may provide it, but it is broken: no numba"):
         registry.get(name)
 
 

@@ -19,8 +19,8 @@ def test_a_folder_appears_when_the_block_ends(tmp_path: Path) -> None:
 
 def test_an_existing_folder_is_replaced_only_when_asked(tmp_path: Path) -> None:
     write_text(tmp_path / "run" / "old", "1")
-    with pytest.raises(FileExistsError, match="run exists"), written_aside(tmp_path / "run"):
-        pass
+    with pytest.raises(FileExistsError, match="run already exists"):
+        written_aside(tmp_path / "run").__enter__()
     with written_aside(tmp_path / "run", replace=True) as aside:
         (aside / "new").write_text("2")
     assert [p.name for p in (tmp_path / "run").iterdir()] == ["new"]

@@ -119,7 +119,7 @@ def test_a_folder_is_packed_whole_or_not_at_all(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert (results["checkpoint"], results["command"]) == ("tiny", "make")
     assert list(results["versions"]) == ["python", "pytest"]
-    with pytest.raises(FileExistsError, match="exists already"):
+    with pytest.raises(FileExistsError, match="already exists"):
         pack()
     assert pack(replace=True) == folder
 

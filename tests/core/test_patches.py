@@ -153,7 +153,7 @@ def test_patching_twice_is_refused(host, second: str) -> None:
     with evenfall.patch("patch") as handle:
         inside = snapshot(host)
         again = handle if second == "same handle" else evenfall.patch("patch", ["host"])
-        with pytest.raises(PatchError, match="'patch' is applied already to host"):
+        with pytest.raises(PatchError, match="'patch' is already applied to host"):
             again.apply()
         assert snapshot(host) == inside
 
@@ -168,7 +168,9 @@ def test_reverting_out_of_order_is_refused(host) -> None:
     before = snapshot(host)
     first, second = evenfall.patch("patch").apply(), evenfall.patch("over").apply()
     inside = snapshot(host)
-    with pytest.raises(PatchError, match=r"site_host.scan was changed again since by patch 'over'"):
+    with pytest.raises(
+        PatchError, match=r"patch 'over' changed site_host.scan later; revert that one first"
+    ):
         first.revert()
     assert snapshot(host) == inside
     assert first.applied
@@ -189,7 +191,9 @@ def test_patches_of_different_attributes_revert_in_any_order(host) -> None:
 def test_change_by_a_stranger_is_not_overwritten(host) -> None:
     handle = evenfall.patch("patch").apply()
     ours, host.scan = host.scan, len
-    with pytest.raises(PatchError, match="by nobody that Evenfall knows"):
+    with pytest.raises(
+        PatchError, match=r"other code has changed site_host\.scan; restore it first"
+    ):
         handle.revert()
     assert host.scan is len
     host.scan = ours
@@ -199,7 +203,7 @@ def test_change_by_a_stranger_is_not_overwritten(host) -> None:
 @pytest.mark.parametrize(
     ("name", "error", "words"),
     [
-        ("old", PatchError, r"dist-host 1\.4 is installed, tested is dist-host>=2"),
+        ("old", PatchError, r"dist-host 1\.4 is not a tested version, want dist-host>=2"),
         ("renamed", PatchError, r"site_host\.step takes \(u\), want \(u, delta\)"),
         ("other_layer", PatchError, r"site_host\.operation takes \(u, delta\), want \(u\);"),
         ("missing", PatchError, r"site_host\.stepp does not exist"),
@@ -235,7 +239,7 @@ def test_what_is_asked_for_must_exist(host) -> None:
         evenfall.patch("patch", "host")
     with pytest.raises(PatchError, match="targets is empty"):
         evenfall.patch("patch", [])
-    with pytest.raises(PatchError, match="want a Patch, its plugin has int"):
+    with pytest.raises(PatchError, match="'wrong' is a int, want an evenfall.patches.Patch"):
         evenfall.patch("wrong")
 
 

@@ -185,7 +185,7 @@ def test_name_goes_back_when_the_better_claim_is_of_a_broken_plugin(site) -> Non
 
 def test_plugin_that_registers_a_name_twice_is_broken(site) -> None:
     site.install("bad", TWO.replace("own-model", "good-model"))
-    assert "is registered by plugin 'bad'" in broken_message(site, "bad")
+    assert "is already registered by plugin 'bad'" in broken_message(site, "bad")
 
 
 def test_clash_of_kernels_drops_one_backend(site) -> None:
@@ -230,7 +230,8 @@ def test_two_distributions_with_one_plugin_name(site, others: str, winner: str) 
     rows = site.manager().statuses()
     assert {one.distribution: one.status for one in rows} == {winner: "ok", "dist-good": "broken"}
     (message,) = [one.message for one in rows if one.message]
-    assert f"the name 'good' is taken by plugin 'good' ({winner} 1.2); uninstall one" in message
+    assert f"plugin name 'good' is used by plugin 'good' ({winner} 1.2) as well" in message
+    assert "uninstall one of them" in message
     assert "EVENFALL_BLOCK" not in message  # it would block both
 
 

@@ -54,8 +54,8 @@ def test_numbers_that_yaml_takes_for_words(tmp_path: Path) -> None:
         ("a: [", "is not valid YAML"),
         ("rate: fast", "rate must be a number, got 'fast'"),
         ("rate: null", "rate must be a number, got None"),
-        ("pair: 3", "has a value of the wrong kind"),
-        ("epochs: many", "has a value of the wrong kind"),
+        ("pair: 3", "has a value of the wrong type"),
+        ("epochs: many", "has a value of the wrong type"),
         ("epochs: 0", "epochs must be positive, got 0"),
     ],
 )

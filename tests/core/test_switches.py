@@ -26,7 +26,7 @@ def test_block_leaves_a_plugin_unimported(site, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("EVENFALL_BLOCK", " one , ")
     manager = site.manager()
     assert statuses(manager) == {"one": "blocked", "two": "ok"}
-    assert "EVENFALL_BLOCK names it" in messages(manager)
+    assert "EVENFALL_BLOCK lists it" in messages(manager)
     assert [path.stem for path in site.folder.glob("*.ran")] == ["site_two"]
 
 
@@ -43,7 +43,7 @@ def test_allow_list_loads_those_alone(site, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("EVENFALL_PLUGINS", "two")
     manager = site.manager()
     assert statuses(manager) == {"one": "blocked", "two": "ok"}
-    assert "EVENFALL_PLUGINS does not name it" in messages(manager)
+    assert "EVENFALL_PLUGINS does not list it" in messages(manager)
 
 
 def test_block_wins_over_the_allow_list(site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +70,7 @@ def test_name_that_is_not_installed_is_a_row(
     monkeypatch.setenv(variable, "manba")
     manager = site.manager()
     assert statuses(manager)["manba"] == status
-    assert f"{variable} names 'manba', which is not installed. Closest: 'mamba'" in messages(
+    assert f"{variable} lists 'manba', which is not installed. Closest: 'mamba'" in messages(
         manager
     )
 
@@ -82,7 +82,7 @@ def test_blocked_plugin_is_named_when_its_name_is_asked_for(
     monkeypatch.setenv("EVENFALL_BLOCK", "egru")
     models: Registry[object] = Registry("model")
     PluginManager({"models": models}, site.find).load()
-    with pytest.raises(UnknownNameError, match="it is blocked: EVENFALL_BLOCK names it"):
+    with pytest.raises(UnknownNameError, match="it is blocked: EVENFALL_BLOCK lists it"):
         models.get("egru-small")
 
 
@@ -107,7 +107,7 @@ def test_strict_raises_where_names_clash(site, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("EVENFALL_STRICT", "1")
     with pytest.raises(PluginError) as caught:
         site.manager().load()
-    for word in ("1 plugin(s) with names of others", "two (dist-two)", "belongs to plugin 'one'"):
+    for word in ("1 plugin(s) with conflicting names", "two (dist-two)", "belongs to plugin 'one'"):
         assert word in str(caught.value)
 
 

@@ -1,7 +1,7 @@
 """Evenfall: event-based and sparse sequence models for the frameworks that people already use.
 
-This package is the core: it finds plugins, keeps what they register and picks kernels. Every name
-below is imported on first use, so that `import evenfall` stays cheap and pulls in no framework.
+This package is the core: it finds plugins, keeps what they register and chooses kernels. Public
+names are imported on first use, so `import evenfall` is quick and imports no framework.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def __getattr__(name: str) -> Any:
     """Import a public name from the module that defines it.
 
     Raises:
-        AttributeError: `name` is not part of the public face.
+        AttributeError: `name` is not a public name.
     """
     if name not in _HOME:
         raise AttributeError(f"module 'evenfall' has no attribute {name!r}; it has {__all__}")

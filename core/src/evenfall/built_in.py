@@ -1,4 +1,4 @@
-"""What the core registers itself: counters of torch.nn's modules, imported on first use."""
+"""What the core registers itself: counters for the modules of torch.nn, imported on first use."""
 
 from __future__ import annotations
 

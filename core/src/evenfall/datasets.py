@@ -4,9 +4,8 @@
     >>> examples = read("data/nmnist", "train")
     >>> examples[0]["t"], examples.classes[int(examples[0]["label"])]
 
-Examples are NumPy arrays by name, of no framework's own types, so that the readers of one plugin
-serve the models of another. The metadata `contents` of the registration says which arrays there
-are:
+An example maps names to NumPy arrays. It has no types of a framework, so the readers of one plugin
+serve the models of another. The metadata `contents` of the registration says which arrays it has:
 
     contents     arrays of one example
     "events"     t (N,) int64 microseconds, not decreasing; x (N,) int64 column or channel;
@@ -55,12 +54,12 @@ class OpenDataset(Protocol):
 
         Args:
             path: folder or file of the data.
-            split: those of "train", "valid" and "test" that the data set has, and what else it
-                documents. "valid" is never part of "train", nor "test" of either.
-            options: what the data set documents; it refuses others.
+            split: "train", "valid" or "test", as far as the data set has them, or another split
+                that it documents. These three never share an example.
+            options: those that the data set documents; it refuses others.
 
         Raises:
-            FileNotFoundError: the data is not there.
+            FileNotFoundError: no such file or folder.
             ImportError: a package that this data set needs is not installed.
             ValueError: no such split, or damaged data.
         """

@@ -1,7 +1,7 @@
 """Find installed plugins: the entry points of a group, one distribution at a time.
 
-`importlib.metadata.entry_points` reads every distribution in one go, so one unreadable file hides
-them all. Here an unreadable distribution is a finding of its own.
+`importlib.metadata.entry_points` reads all distributions at once, so one unreadable file hides them
+all. Here an unreadable distribution is a candidate with a problem.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from evenfall.entries import UNKNOWN, Owner
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An installed plugin that is not loaded yet, or the reason why it cannot be.
+    """An installed plugin before it is loaded, or the problem that prevents loading.
 
-    `rival` is the owner of the entry-point name where that is another distribution.
+    `rival` is the owner of the same entry-point name if that is another distribution.
     """
 
     owner: Owner
@@ -30,29 +30,29 @@ class Candidate:
 def discover(group: str, installed: Iterable[Distribution] | None = None) -> list[Candidate]:
     """Every entry point of `group`, sorted by name.
 
-    A distribution that is found twice on the path counts once, the first time, as it does for
-    imports. Of several distributions that use one entry-point name, all but the one with the best
-    claim to it have a `problem`.
+    A distribution that is on the path twice counts once, at its first place, as for imports. If
+    several distributions use one entry-point name, all but the one with the best rank have a
+    `problem`.
     """
-    found: dict[str, list[Candidate]] = {}
+    by_name: dict[str, list[Candidate]] = {}
     seen: set[str] = set()
     for distribution in distributions() if installed is None else installed:
         candidates = _candidates(distribution, group)
         if candidates and candidates[0].owner.distribution in seen:
             continue
         for candidate in candidates:
-            if candidate.owner.distribution != UNKNOWN:  # two of them need not be the same
+            if candidate.owner.distribution != UNKNOWN:  # two unknown ones may be different
                 seen.add(candidate.owner.distribution)
-            found.setdefault(candidate.owner.name, []).append(candidate)
-    settled = [one for name, rivals in found.items() for one in _first_of(name, rivals)]
-    return sorted(settled, key=lambda one: (one.owner.name, one.owner.distribution))
+            by_name.setdefault(candidate.owner.name, []).append(candidate)
+    unique = [one for name, rivals in by_name.items() for one in _keep_best(name, rivals)]
+    return sorted(unique, key=lambda one: (one.owner.name, one.owner.distribution))
 
 
-def _first_of(name: str, rivals: list[Candidate]) -> list[Candidate]:
-    """The candidates of one entry-point name, all but the best with a problem."""
+def _keep_best(name: str, rivals: list[Candidate]) -> list[Candidate]:
+    """The candidates of one entry-point name; all but the best have a problem."""
     first, *others = sorted(rivals, key=lambda one: one.owner.rank(name))
-    taken = f"the name {name!r} is taken by {first.owner}; uninstall one of the two"
-    return [first, *(Candidate(one.owner, None, taken, first.owner) for one in others)]
+    problem = f"plugin name {name!r} is used by {first.owner} as well; uninstall one of them"
+    return [first, *(Candidate(one.owner, None, problem, first.owner) for one in others)]
 
 
 def _candidates(distribution: Distribution, group: str) -> list[Candidate]:

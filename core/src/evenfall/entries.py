@@ -1,4 +1,4 @@
-"""What a plugin registers: named references, imported on first use, each with its owner."""
+"""Registry entries: named references that are imported on first use, each with its owner."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ class Owner:
         return f"plugin {self.name!r} ({self.distribution} {self.version})"
 
     def rank(self, name: str) -> tuple[int, str, str]:
-        """Where the owner stands among several that claim `name`; the smallest rank wins.
+        """The rank of the owner among those that register `name`; the lowest rank gets it.
 
-        The core comes first. A name that bears a distribution's prefix belongs to that
+        The core comes first. A name that starts with the name of a distribution belongs to that
         distribution: "egru", "egru-small" and "EgruModel" to evenfall-egru. Any other name belongs
         to the plugin that comes first in the alphabet.
         """
         if self.distribution == CORE:
             return (-sys.maxsize, self.name, self.distribution)
         prefix = _words(self.distribution).removeprefix("evenfall-")
-        bears = f"{_words(name).removeprefix('evenfall-')}-".startswith(f"{prefix}-")
-        return (-len(prefix) if bears else 0, self.name, self.distribution)
+        is_own = f"{_words(name).removeprefix('evenfall-')}-".startswith(f"{prefix}-")
+        return (-len(prefix) if is_own else 0, self.name, self.distribution)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +73,8 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class _Lost:
-    """A plugin that did not load, and the names it had registered before it failed."""
+class _Failure:
+    """A plugin that did not load, and the names that it had registered before."""
 
     owner: Owner
     reason: str
@@ -82,15 +82,15 @@ class _Lost:
 
 
 class Registry(Generic[T]):
-    """Named lazy references of one kind, safe to use from several threads.
+    """Named references of one kind, imported on first use. Safe to use from several threads.
 
-    A name has one holder. Where several plugins claim it, that is the one with the best claim,
-    whatever the order in which they register; when it goes, the next one holds the name.
+    A name belongs to one owner. If several plugins claim it, the one with the best rank gets it,
+    whatever the order in which they register. When that one is removed, the next one gets it.
 
     Args:
-        kind: what one entry is called in messages, in the singular, such as "layer".
-        prepare: called before every read; the module's own registries load the plugins here.
-        reserved: names that the core uses itself and nobody may register.
+        kind: the singular that messages use, such as "layer".
+        prepare: called before every read; `evenfall.registry` loads the plugins here.
+        reserved: names of the core that nobody may register.
     """
 
     def __init__(
@@ -103,26 +103,27 @@ class Registry(Generic[T]):
         self.reserved = reserved
         self.generation = 0
         self._prepare = prepare
-        self._claims: dict[str, list[Entry]] = {}  # the holder's first
-        self._refused: list[Entry] = []  # claims to reserved names
-        self._lost: list[_Lost] = []
+        self._claims: dict[str, list[Entry]] = {}  # the owner's first
+        self._reserved_claims: list[Entry] = []
+        self._failures: list[_Failure] = []
         self._lock = threading.RLock()
 
     def add(self, name: str, reference: str, owner: Owner | str, **metadata: Any) -> None:
         """Register `reference`, "package.module:Name" or a whole "package.module", under `name`.
 
         Raises:
-            RegistryError: the name is taken (both owners are named) or an argument is malformed.
+            RegistryError: the name is registered already (the message names both owners), or an
+                argument is malformed.
         """
         owner = Owner(owner) if isinstance(owner, str) else owner
         entry = self._entry(name, reference, owner, metadata)
         if name in self.reserved:
-            raise RegistryError(f"{self._built_in(name)}; take another name")
+            raise RegistryError(f"{self._built_in(name)}; choose another name")
         with self._lock:
             self._put(entry, self._claims.get(name, []))
 
     def claim(self, name: str, reference: str, owner: Owner, **metadata: Any) -> None:
-        """As `add`, for a name that the core or another owner may hold or take over.
+        """As `add`, but the name may belong to the core or to another owner.
 
         Raises:
             RegistryError: `owner` has registered the name already, or an argument is malformed.
@@ -130,14 +131,15 @@ class Registry(Generic[T]):
         entry = self._entry(name, reference, owner, metadata)
         with self._lock:
             if name in self.reserved:
-                self._refused.append(entry)
+                self._reserved_claims.append(entry)
             else:
                 self._put(entry, [one for one in self._claims.get(name, []) if one.owner == owner])
 
-    def losses(self, owner: Owner) -> list[str]:
-        """For each name that `owner` claims and does not hold, a clause that says who does."""
+    def conflicts(self, owner: Owner) -> list[str]:
+        """For each name that `owner` claims and did not get, a clause that says whose it is."""
         with self._lock:
-            return [self._built_in(one.name) for one in self._refused if one.owner == owner] + [
+            reserved = [one.name for one in self._reserved_claims if one.owner == owner]
+            return [self._built_in(name) for name in reserved] + [
                 f"{self.kind} {name!r} belongs to {claims[0].owner}"
                 for name, claims in sorted(self._claims.items())
                 if any(one.owner == owner for one in claims[1:])
@@ -156,12 +158,11 @@ class Registry(Generic[T]):
             return [self._claims[name][0] for name in sorted(self._claims)]
 
     def provenance(self, name: str) -> Entry:
-        """The registration of `name`, nothing imported.
+        """The registration of `name`; imports nothing.
 
         Raises:
-            UnknownNameError: nothing is registered under `name`; the message has the closest names,
-                and the
-                broken or blocked plugin that would have provided it, when one is known.
+            UnknownNameError: nothing is registered under `name`. The message has the closest names
+                and, if known, the broken or blocked plugin that would have provided it.
         """
         self._prepare()
         with self._lock:
@@ -180,41 +181,41 @@ class Registry(Generic[T]):
         return cast(T, import_reference(entry.reference, f"{self.kind} {name!r} of {entry.owner}"))
 
     def remove_owner(self, owner: Owner) -> list[str]:
-        """Forget everything about `owner` and return the names it had registered, sorted."""
+        """Forget everything about `owner` and return the names that it had registered, sorted."""
         with self._lock:
-            self._lost = [lost for lost in self._lost if lost.owner != owner]
-            self._refused = [entry for entry in self._refused if entry.owner != owner]
+            self._failures = [one for one in self._failures if one.owner != owner]
+            self._reserved_claims = [one for one in self._reserved_claims if one.owner != owner]
             names = []
             for name, claims in list(self._claims.items()):
-                left = [one for one in claims if one.owner != owner]
-                if len(left) < len(claims):
+                others = [one for one in claims if one.owner != owner]
+                if len(others) < len(claims):
                     names.append(name)
-                    self._claims[name] = left
-                if not left:
+                    self._claims[name] = others
+                if not others:
                     del self._claims[name]
             self.generation += 1
             return sorted(names)
 
     def owned_by(self, owner: Owner) -> list[str]:
-        """The names that `owner` holds so far, sorted; loads nothing."""
+        """The names that belong to `owner`, sorted; loads nothing."""
         with self._lock:
-            held = (name for name, claims in self._claims.items() if claims[0].owner == owner)
-            return sorted(held)
+            names = (name for name, claims in self._claims.items() if claims[0].owner == owner)
+            return sorted(names)
 
-    def lose(self, owner: Owner, reason: str, names: list[str]) -> None:
-        """Remember a plugin that did not load, to name it when one of its names is asked for."""
+    def record_failure(self, owner: Owner, reason: str, names: list[str]) -> None:
+        """Remember a plugin that did not load, and the names that it would have registered."""
         with self._lock:
-            self._lost.append(_Lost(owner, reason, frozenset(names)))
+            self._failures.append(_Failure(owner, reason, frozenset(names)))
 
-    def blame(self, name: str) -> str:
-        """Which plugin that did not load would have registered `name`, and why it did not, as the
-        end of an error message; empty when none is known."""
+    def failure_hint(self, name: str) -> str:
+        """The end of an error message: which plugin would have registered `name`, and why it did
+        not load; empty if none is known."""
         message = ""
-        for lost in self._lost:
-            if name in lost.names:
-                message += f" {lost.owner} would provide it, but: {lost.reason}"
-            elif _resembles(name, lost.owner.name):
-                message += f" {lost.owner} may provide it, but: {lost.reason}"
+        for failure in self._failures:
+            if name in failure.names:
+                message += f" {failure.owner} would provide it, but {failure.reason}"
+            elif _resembles(name, failure.owner.name):
+                message += f" {failure.owner} may provide it, but {failure.reason}"
         return message
 
     def __contains__(self, name: object) -> bool:
@@ -232,8 +233,8 @@ class Registry(Generic[T]):
     def _put(self, entry: Entry, rivals: list[Entry]) -> None:
         if rivals:
             raise RegistryError(
-                f"{self.kind} {entry.name!r} is registered by {rivals[0].owner} as "
-                f"{rivals[0].reference!r}; {entry.owner} cannot register it again as "
+                f"{self.kind} {entry.name!r} is already registered by {rivals[0].owner} as "
+                f"{rivals[0].reference!r}; {entry.owner} cannot register it as "
                 f"{entry.reference!r}"
             )
         claims = [*self._claims.get(entry.name, []), entry]
@@ -267,7 +268,7 @@ class Registry(Generic[T]):
         message = f"unknown {self.kind} {name!r}.{closest(name, self._claims)}"
         if not self._claims:
             message += f" No {self.kind} is registered: is its plugin installed?"
-        return message + self.blame(name)
+        return message + self.failure_hint(name)
 
 
 def import_reference(reference: str, what: str) -> object:
@@ -296,9 +297,9 @@ def _module(name: str) -> object:
 
 
 def _words(name: str) -> str:
-    """The words of a name, in lower case with hyphens between: "EgruModel" is "egru-model"."""
-    apart = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name)
-    return re.sub(r"[\W_]+", "-", apart).strip("-").casefold()
+    """The words of a name in lower case, with hyphens: "EgruModel" becomes "egru-model"."""
+    hyphenated = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name)
+    return re.sub(r"[\W_]+", "-", hyphenated).strip("-").casefold()
 
 
 def _resembles(name: str, plugin: str) -> bool:

@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all: written aside, then renamed."""
+"""Files and folders that appear whole or not at all: they are written elsewhere, then renamed."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from pathlib import Path
 
 @contextmanager
 def written_aside(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
-    """Give a temporary folder beside `path`; it becomes `path` when the block ends well.
+    """Yield a temporary folder beside `path`; it becomes `path` if the block raises no error.
 
     Args:
-        path: the folder to be.
-        replace: whether a folder of that name may be replaced; files in it are lost.
+        path: the folder to write.
+        replace: whether an existing folder may be replaced; its files are lost.
 
     Raises:
-        FileExistsError: `path` exists and may not be replaced.
+        FileExistsError: `path` exists and `replace` is off.
     """
     path = Path(path)
     if path.exists() and not replace:
-        raise FileExistsError(f"output {path} exists already; name another folder")
+        raise FileExistsError(f"output {path} already exists; choose another folder")
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
@@ -49,13 +49,14 @@ def write_text(path: str | Path, text: str) -> Path:
 
 @contextmanager
 def file_aside(path: str | Path) -> Iterator[Path]:
-    """Give a temporary file name beside `path`, of the same suffix; renamed when the block ends."""
+    """Yield a temporary file name beside `path`, with the same suffix. The file becomes `path` if
+    the block raises no error."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
     try:
         yield aside
-        aside.chmod(0o644)  # some writers, safetensors for one, make files for their owner alone
+        aside.chmod(0o644)  # some writers, such as safetensors, let only the owner read
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)

@@ -1,10 +1,10 @@
 """Every hook a plugin may implement.
 
-A plugin is a light module named by an entry point of the group `evenfall`. It states the core API
-it was written for, `EVENFALL_API = 1`, and implements any of the hooks below with
-`@evenfall.hookimpl`. Each hook is called once, when plugins are loaded, with a `register` callback.
-References are strings, "package.module:Name", and are imported only when somebody asks for the
-thing, so a plugin module need not import any framework.
+A plugin is a module that an entry point of the group `evenfall` names. It states the version of the
+hook interface, `EVENFALL_API = 1`, and implements any of the hooks below with `@evenfall.hookimpl`.
+Each hook is called once, when plugins are loaded, with a `register` callback. References are
+strings, "package.module:Name". They are imported on first use, so a plugin module imports no
+framework.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import pluggy
 
 API_VERSION = 1
-"""Number of the hook interface; it rises when old plugins would stop working."""
+"""Version of the hook interface; it increases when old plugins would stop working."""
 
 PROJECT = "evenfall"
 """Name of the entry-point group and of the pluggy project."""
@@ -24,17 +24,16 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
 class Register(Protocol):
-    """The callback of every hook but `evenfall_register_kernels`."""
+    """The callback of every hook except `evenfall_register_kernels`."""
 
     def __call__(self, name: str, reference: str, **metadata: Any) -> None:
         """Register `reference`, "package.module:Name", under `name`; metadata must be JSON-able.
 
-        Where another plugin registers the name as well, it belongs to the one whose distribution
-        it is named after, or else to the first in the alphabet; the other works without it.
+        If another plugin registers the same name, it belongs to the plugin whose distribution it is
+        named after, or else to the first in the alphabet. The other plugin loads without it.
 
         Raises:
-            RegistryError: this plugin has registered the name already, or an argument is
-                malformed.
+            RegistryError: this plugin has already registered the name, or an argument is malformed.
         """
 
 
@@ -52,25 +51,25 @@ class RegisterKernel(Protocol):
         priority: int = 0,
         slow: bool = False,
     ) -> None:
-        """Register `reference`, a function or a module of them, as `backend` of `operation`.
+        """Register `reference`, a function or a module of functions, as `backend` of `operation`.
 
-        `devices` and `dtypes` are torch names, "*" for any.
-        The highest priority that fits is used; falling back to one marked `slow` is said once.
+        `devices` and `dtypes` are torch names; "*" means any. The fitting backend with the highest
+        priority is used. Users are warned once when a backend marked `slow` is used.
 
         Raises:
-            RegistryError: this plugin has registered the backend already, or an argument is
+            RegistryError: this plugin has already registered the backend, or an argument is
                 malformed.
         """
 
 
 @hookspec
 def evenfall_register_layers(register: Register) -> None:
-    """Register layers: callables or classes that build one layer of a host framework."""
+    """Register layers: classes, or functions that build one layer of a host framework."""
 
 
 @hookspec
 def evenfall_register_models(register: Register) -> None:
-    """Register models: classes that hold a whole network; metadata `host` names the framework."""
+    """Register models: classes of whole networks; metadata `host` names the framework."""
 
 
 @hookspec
@@ -80,15 +79,15 @@ def evenfall_register_kernels(register: RegisterKernel) -> None:
 
 @hookspec
 def evenfall_register_patches(register: Register) -> None:
-    """Register patches: references to an `evenfall.patches.Patch`, which changes other packages
-    reversibly."""
+    """Register patches: references to an `evenfall.patches.Patch`, a reversible change of other
+    packages."""
 
 
 @hookspec
 def evenfall_register_checkpoints(register: Register) -> None:
     """Register published checkpoints: references to an `evenfall.checkpoints.Checkpoint`, which
-    says where trained weights are; metadata `model_types` lists the "model_type"s of config.json
-    whose folders are published the same way."""
+    says where trained weights are; metadata `model_types` lists the "model_type" values of
+    config.json whose folders are published in the same way."""
 
 
 @hookspec
@@ -99,24 +98,24 @@ def evenfall_register_commands(register: Register) -> None:
 
 @hookspec
 def evenfall_register_callbacks(register: Register) -> None:
-    """Register callbacks: `evenfall.runs.Callback` classes that recipes name, to work inside a
-    training loop."""
+    """Register callbacks: subclasses of `evenfall.runs.Callback` that a recipe names and the
+    training loop calls."""
 
 
 @hookspec
 def evenfall_register_counters(register: Register) -> None:
-    """Register counters: the name is the public path of a class, "package.Class", and the reference
-    an `evenfall.counting.Counter`, which states that class's matrices and counts its operations."""
+    """Register counters: the name is the public path of a class, "package.Class". The reference is
+    an `evenfall.counting.Counter`, which lists the matrices of the class and counts its
+    operations."""
 
 
 @hookspec
 def evenfall_register_datasets(register: Register) -> None:
     """Register datasets: references to an `evenfall.datasets.OpenDataset`, a function that opens
-    one split as NumPy arrays; metadata `contents` says which, such as "events"."""
+    one split as NumPy arrays; metadata `contents` says what they are, such as "events"."""
 
 
 @hookspec
 def evenfall_register_trainers(register: Register) -> None:
-    """Register trainers: references to an `evenfall.trainers.Trainer`, which has the recipe, the
-    training and the evaluation of a plugin's models; metadata `metric` names the figure that ranks
-    them."""
+    """Register trainers: references to an `evenfall.trainers.Trainer`, the recipe, training and
+    evaluation of a plugin's models; metadata `metric` names the metric that ranks them."""

@@ -1,8 +1,7 @@
-"""What every published checkpoint folder records: results, where they were measured, a card.
+"""A folder to publish: results, the machine and versions behind them, and the card.
 
-The plugins say what is in the results and in the card; this module only writes both, and knows
-no models. `results.json` comes first and the card is made from it, so that no figure of a card is
-written by hand.
+Plugins decide what the results and the card contain; this module writes them. `results.json` comes
+first and the card is made from it, so no number in a card is typed by hand.
 """
 
 from __future__ import annotations
@@ -30,23 +29,23 @@ def pack_folder(
     packages: Sequence[str],
     replace: bool = False,
 ) -> Path:
-    """Make the folder to publish: what `fill` writes, results.json, and the card made from it.
+    """Make the folder to publish: the files of `fill`, results.json and the card.
 
     Args:
-        output: the folder; appears whole or not at all, and is the checkpoint's name.
-        fill: called with the folder to write weights, recipe and pictures; returns the results,
-            "machine" among them.
+        output: the folder; it appears whole or not at all, and its name is the checkpoint's name.
+        fill: called with the folder; writes weights, recipe and pictures, and returns the results,
+            including "machine".
         make_card: as for write_card.
-        command: that made the folder, for the card.
-        packages: distributions whose versions the results name.
-        replace: whether `output` may be replaced.
+        command: the command that made the folder; the card shows it.
+        packages: distributions whose versions the results record.
+        replace: whether an existing `output` may be replaced.
 
     Returns:
         `output`.
 
     Raises:
-        FileExistsError: `output` exists and may not be replaced.
-        ValueError: the results lack something that the card states.
+        FileExistsError: `output` exists and `replace` is off.
+        ValueError: the results lack a value that the card needs.
     """
     output = Path(output)
     with written_aside(output, replace=replace) as folder:
@@ -66,7 +65,7 @@ def write_results(folder: str | Path, results: dict[str, Any]) -> Path:
     """Write results.json and return its path.
 
     Raises:
-        TypeError: a value that JSON does not know.
+        TypeError: a value cannot be written as JSON.
     """
     return write_text(Path(folder) / RESULTS, json.dumps(results, indent=2) + "\n")
 
@@ -75,12 +74,12 @@ def write_card(folder: str | Path, make_card: Callable[[dict[str, Any]], object]
     """Write README.md from the folder's results.json and return its path.
 
     Args:
-        folder: of the checkpoint.
-        make_card: from the results to what the file holds, as `str` gives it.
+        folder: the checkpoint's folder.
+        make_card: called with the results; `str` of what it returns is the text of the file.
 
     Raises:
         FileNotFoundError: the folder has no results.json.
-        ValueError: results.json lacks something that the card states.
+        ValueError: results.json lacks a value that the card needs.
     """
     file = Path(folder) / RESULTS
     if not file.is_file():
@@ -98,30 +97,30 @@ def model_card(
     evaluations: Iterable[Mapping[str, Any]],
     **metadata: Any,
 ) -> Any:
-    """A huggingface_hub ModelCard, with the evaluations in its metadata as the Hub shows them.
+    """A huggingface_hub ModelCard with the evaluations in its metadata, where the Hub reads them.
 
     Args:
-        template: the text, with the names of `values` in braces.
-        values: what stands in the text.
-        evaluations: of each the arguments of huggingface_hub's EvalResult; `dataset_split` is the
-            project's name of the split.
+        template: the text, with names of `values` in braces.
+        values: by name, what replaces these.
+        evaluations: the arguments of a huggingface_hub EvalResult each; `dataset_split` is the name
+            of the split in Evenfall.
         **metadata: the other arguments of huggingface_hub's ModelCardData.
 
     Raises:
-        KeyError: the template has a name that `values` lacks.
+        KeyError: `values` lacks a name of the template.
     """
     from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
     results = [
-        EvalResult(**{**found, "dataset_split": hub_split(found["dataset_split"])})
-        for found in evaluations
+        EvalResult(**{**evaluation, "dataset_split": hub_split(evaluation["dataset_split"])})
+        for evaluation in evaluations
     ]
     data = ModelCardData(license="apache-2.0", eval_results=results, **metadata)
     return ModelCard(card_text(data.to_yaml(), template.format(**values)))
 
 
 def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table in Markdown; a heading that ends in a colon has its column on the right, as there."""
+    """A table in Markdown; a heading that ends in a colon aligns its column to the right."""
     rules = ["---:" if heading.endswith(":") else "---" for heading in headings]
     lines = [
         f"| {' | '.join(heading.removesuffix(':') for heading in headings)} |",
@@ -139,12 +138,12 @@ def recipe_text(recipe: Mapping[str, Any]) -> str:
 
 
 def card_text(metadata: str, text: str) -> str:
-    """A card's content: the metadata, which is YAML, as front matter, then the text."""
+    """The text of a card: the metadata, in YAML, as front matter, then `text`."""
     return f"---\n{metadata}\n---\n\n{text}"
 
 
 def hub_split(split: str) -> str:
-    """The name that the Hugging Face hub has for a split: "validation" for "valid"."""
+    """The name of a split on the Hugging Face Hub: "validation" for "valid"."""
     return {"valid": "validation"}.get(split, split)
 
 
@@ -154,10 +153,10 @@ def today() -> str:
 
 
 def machine(device: str | None = None) -> dict[str, Any]:
-    """What the figures were measured on: architecture, system, usable cores, PyTorch's threads.
+    """The machine of a measurement: architecture, system, usable cores, PyTorch's threads.
 
     Args:
-        device: where the model was, such as "cuda"; left out where None.
+        device: the model's device, such as "cuda"; None leaves it out.
     """
     import torch
 
@@ -172,9 +171,9 @@ def machine(device: str | None = None) -> dict[str, Any]:
 
 
 def versions(*distributions: str) -> dict[str, str]:
-    """The versions of Python and of the distributions that produced the figures.
+    """The versions of Python and of the distributions.
 
     Raises:
-        importlib.metadata.PackageNotFoundError: a distribution that is not installed.
+        importlib.metadata.PackageNotFoundError: a distribution is not installed.
     """
     return {"python": platform.python_version(), **{name: version(name) for name in distributions}}

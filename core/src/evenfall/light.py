@@ -1,8 +1,8 @@
 """Import a plugin's module without the package around it.
 
-`import evenfall_egru.plugin` runs `evenfall_egru/__init__.py` first, which may well import torch
-and a host framework: seconds, only to learn a few names. A plugin module is found and run by
-itself.
+`import evenfall_egru.plugin` first runs `evenfall_egru/__init__.py`, which imports torch and
+transformers. That takes seconds, to learn a few names. Here the plugin module is found and run
+alone.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from types import ModuleType
 
 
 def load_light(entry_point: EntryPoint) -> object:
-    """What the entry point names, "package.module" or "package.module:attribute".
+    """The object that the entry point names: "package.module" or "package.module:attribute".
 
     Raises:
-        Exception: whatever the module raises, as an ordinary import would.
+        Exception: any error that the module raises.
     """
     value: object = import_alone(entry_point.module)
     for attribute in filter(None, (entry_point.attr or "").split(".")):
@@ -28,17 +28,17 @@ def load_light(entry_point: EntryPoint) -> object:
 
 
 def import_alone(name: str) -> ModuleType:
-    """Import the module `name` without running the `__init__` of the packages that hold it.
+    """Import the module `name` without running the `__init__` of its packages.
 
-    Where a package is imported already, or the module is not found, this is an ordinary import. The
-    module does not stay in `sys.modules`: a later import is an ordinary one, with its package.
+    If the package is already imported, or the module is not found, this is an ordinary import. The
+    module does not stay in `sys.modules`, so a later import is an ordinary one with its package.
     """
     package = name.rpartition(".")[0]
     spec = None if not package or package in sys.modules else _find(name)
     if spec is None or spec.loader is None or name in sys.modules:
         return importlib.import_module(name)
     module = module_from_spec(spec)
-    # Dataclasses and other code that runs at import look their own module up.
+    # Code that runs at import, such as dataclasses, looks up its own module.
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)

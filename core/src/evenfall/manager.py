@@ -1,5 +1,4 @@
-"""Load every plugin alone: a broken one is rolled back, recorded and listed, and the others never
-notice."""
+"""Load each plugin alone. What a broken plugin registered is removed; the others are unaffected."""
 
 from __future__ import annotations
 
@@ -25,10 +24,10 @@ logger = logging.getLogger("evenfall")
 
 @dataclass(frozen=True, slots=True)
 class PluginStatus:
-    """What became of one plugin.
+    """The state of one plugin.
 
     `message` says why it is broken or blocked, or which of its names belong to another plugin, and
-    how to turn it off; `provides` maps a registry, such as "models", to the plugin's names there.
+    how to turn it off. `provides` maps a registry, such as "models", to the plugin's names there.
     """
 
     name: str
@@ -47,7 +46,7 @@ class PluginManager:
     """Loads plugins once and keeps a status row for each.
 
     Args:
-        registries: where plugins register, by the plural that the hook's name carries.
+        registries: where plugins register, by the plural in the name of the hook.
         find: lists the installed plugins of an entry-point group.
     """
 
@@ -67,25 +66,25 @@ class PluginManager:
         """Load every installed plugin; a second call does nothing. Safe from several threads.
 
         Raises:
-            PluginError: EVENFALL_STRICT is set and a plugin is broken or claims a name that
-                belongs to another; the first one's cause is chained.
+            PluginError: EVENFALL_STRICT is set, and a plugin is broken or claims a name of another
+                one; the first cause is chained.
         """
         if not self._loaded:
             with self._lock:
                 if self._loading:
-                    return  # a plugin that reads a registry while it registers
+                    return  # a plugin reads a registry while it registers
                 if not self._loaded:
                     self._load_all()
         if switches.is_strict():
             self._raise_if_faulty()
 
     def statuses(self) -> list[PluginStatus]:
-        """A row for each plugin, sorted by name; loads them first."""
+        """A row for each plugin, sorted by name; loads the plugins first."""
         self.load()
         return sorted(self._rows, key=lambda row: (row.name, row.distribution))
 
     def reset(self) -> None:
-        """Undo everything, so that the next `load` starts afresh with the environment of then."""
+        """Undo everything; the next `load` reads the environment again."""
         with self._lock:
             for owner in self._owners:
                 self._remove(owner)
@@ -102,19 +101,19 @@ class PluginManager:
     def _load_all(self) -> None:
         self._loading = True
         try:
-            asked = switches.Switches.read()
+            wanted = switches.Switches.read()
             candidates = self._find(hookspecs.PROJECT)
             for candidate in candidates:
                 self._owners.append(candidate.owner)
-            # Who holds a name is certain once all have registered.
+            # Whose a name is, is certain only after all have registered.
             working = [
                 candidate.owner
                 for candidate in candidates
-                if self._works(candidate, asked.refusal(candidate.owner.name))
+                if self._loads(candidate, wanted.refusal(candidate.owner.name))
             ]
             self._rows += [self._ok_row(owner) for owner in working]
             installed = [candidate.owner.name for candidate in candidates]
-            for variable, name, message in asked.not_installed(installed):
+            for variable, name, message in wanted.not_installed(installed):
                 status: Literal["broken", "blocked"] = (
                     "broken" if variable == switches.ALLOW else "blocked"
                 )
@@ -127,8 +126,8 @@ class PluginManager:
         finally:
             self._loading = False
 
-    def _works(self, candidate: Candidate, refusal: str | None) -> bool:
-        """Load a plugin unless it is refused; where that fails, take back what it registered."""
+    def _loads(self, candidate: Candidate, refusal: str | None) -> bool:
+        """Load a plugin unless it is refused; if that fails, remove what it registered."""
         owner = candidate.owner
         if refusal is not None:
             self._record(owner, "blocked", refusal)
@@ -140,21 +139,23 @@ class PluginManager:
         except BaseException as error:
             self._first_error = self._first_error or error
             reason = _describe(error)
-            if candidate.rival is None:  # otherwise the switch would turn that one off as well
+            if candidate.rival is None:  # otherwise the switch would turn off the rival, too
                 reason += f" ({switches.BLOCK}={owner.name} turns it off)"
             self._record(owner, "broken", reason, self._remove(owner))
-            logger.warning("%s is broken and was left out: %s", owner, reason)
+            logger.warning("%s is broken and is not used: %s", owner, reason)
             return False
         return True
 
     def _ok_row(self, owner: Owner) -> PluginStatus:
-        held = {kind: registry.owned_by(owner) for kind, registry in self._registries.items()}
-        provides = {kind: names for kind, names in held.items() if names}
-        losses = [line for registry in self._registries.values() for line in registry.losses(owner)]
+        names = {kind: registry.owned_by(owner) for kind, registry in self._registries.items()}
+        provides = {kind: owned for kind, owned in names.items() if owned}
+        conflicts = [
+            clause for registry in self._registries.values() for clause in registry.conflicts(owner)
+        ]
         message = ""
-        if losses:
+        if conflicts:
             message = (
-                f"{owner} works without names that it registers: {'; '.join(losses)} "
+                f"{owner} did not get some of its names: {'; '.join(conflicts)} "
                 f"({switches.BLOCK}={owner.name} turns it off)"
             )
             logger.warning("%s", message)
@@ -181,10 +182,10 @@ class PluginManager:
             PluginStatus(owner.name, owner.distribution, owner.version, status, reason)
         )
         for kind, registry in self._registries.items():
-            registry.lose(owner, f"it is {status}: {reason}", attempted.get(kind, []))
+            registry.record_failure(owner, f"it is {status}: {reason}", attempted.get(kind, []))
 
     def _remove(self, owner: Owner) -> dict[str, list[str]]:
-        """Take back all that `owner` registered and return it by registry."""
+        """Remove all that `owner` registered and return the names by registry."""
         if self._pluggy.has_plugin(owner.name):
             self._pluggy.unregister(name=owner.name)
         return {kind: registry.remove_owner(owner) for kind, registry in self._registries.items()}
@@ -195,7 +196,7 @@ class PluginManager:
         if not broken + clashing:
             return
         counts = [f"{len(broken)} plugin(s) broken"] if broken else []
-        counts += [f"{len(clashing)} plugin(s) with names of others"] if clashing else []
+        counts += [f"{len(clashing)} plugin(s) with conflicting names"] if clashing else []
         lines = "".join(
             f"\n  {row.name} ({row.distribution}): {row.message}" for row in broken + clashing
         )

@@ -1,4 +1,4 @@
-"""Recipes: a dataclass read from a YAML file, with errors that name the file and the key."""
+"""Recipes: dataclasses read from YAML files, with errors that name the file and the key."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ T = TypeVar("T")
 def read_recipe(path: str | Path, kind: type[T], what: str = "recipe") -> T:
     """Read the dataclass `kind` from a YAML mapping.
 
-    A field annotated `float`, `float | None` or `tuple[float, ...]` takes numbers as people write
-    them: YAML reads 1e-3, without a point, as a word. `what` and the path begin the messages of
-    the errors.
+    A field annotated `float`, `float | None` or `tuple[float, ...]` accepts 1e-3, which YAML reads
+    as a word because it has no point. Error messages begin with `what` and the path.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not YAML, no mapping, an unknown key (the known ones are named), or a value
-            that `kind` refuses.
+        ValueError: not YAML, not a mapping, an unknown key (the message lists the known ones), or a
+            value that `kind` refuses.
     """
     import yaml
 
@@ -34,12 +33,12 @@ def read_recipe(path: str | Path, kind: type[T], what: str = "recipe") -> T:
 
 
 def make_recipe(values: dict[str, Any], kind: type[T], source: str = "recipe") -> T:
-    """The dataclass `kind` from a mapping; `source` begins the messages of the errors.
+    """The dataclass `kind` from a mapping; error messages begin with `source`.
 
     Raises:
         ValueError: as read_recipe.
     """
-    known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    known = [field.name for field in fields(kind)]  # type: ignore[arg-type]  # T is a dataclass
     unknown = sorted(str(name) for name in set(values) - set(known))
     if unknown:
         raise ValueError(f"{source} has unknown keys {unknown}; known are {known}")
@@ -47,18 +46,18 @@ def make_recipe(values: dict[str, Any], kind: type[T], source: str = "recipe") -
     try:
         return kind(**{name: _as(hints[name], name, value) for name, value in values.items()})
     except TypeError as error:
-        raise ValueError(f"{source} has a value of the wrong kind: {error}") from error
+        raise ValueError(f"{source} has a value of the wrong type: {error}") from error
 
 
 def dump_recipe(recipe: Any) -> str:
-    """The dataclass as YAML, every choice written out in the order of its fields."""
+    """The dataclass as YAML: every field, in order."""
     import yaml
 
     return str(yaml.safe_dump(_plain(asdict(recipe)), sort_keys=False))
 
 
 def changed_keys(before: Any, after: Any) -> list[str]:
-    """The fields in which two recipes of one kind differ; a list equals a tuple."""
+    """The fields in which two recipes of one type differ; a list equals a tuple."""
     old, new = _plain(asdict(before)), _plain(asdict(after))
     return [name for name in new if new[name] != old[name]]
 
@@ -82,7 +81,7 @@ def _number(name: str, value: Any) -> float:
 
 
 def _plain(value: Any) -> Any:
-    """Tuples as lists: safe YAML has no tuples."""
+    """The value with lists for tuples: safe YAML has no tuples."""
     if isinstance(value, dict):
         return {name: _plain(one) for name, one in value.items()}
     return [_plain(one) for one in value] if isinstance(value, list | tuple) else value

@@ -1,4 +1,4 @@
-"""What happens to one plugin: check its API number and its hooks, then let each hook register."""
+"""Register one plugin: check its API version and its hooks, then call each hook."""
 
 from __future__ import annotations
 
@@ -19,46 +19,46 @@ def check_api(plugin: object, owner: Owner) -> None:
     """Compare the plugin's EVENFALL_API with the core's.
 
     Raises:
-        PluginError: it is missing, not an integer, or another number; the message says what to
+        PluginError: it is missing, not an integer, or another version; the message says what to
             upgrade.
     """
-    stated = getattr(plugin, "EVENFALL_API", None)
-    if type(stated) is not int:
-        got = "nothing" if stated is None else repr(stated)
+    version = getattr(plugin, "EVENFALL_API", None)
+    if type(version) is not int:
+        got = "nothing" if version is None else repr(version)
         raise PluginError(
             f"EVENFALL_API: got {got}, want an integer such as EVENFALL_API = {API_VERSION}"
         )
-    if stated > API_VERSION:
+    if version > API_VERSION:
         raise PluginError(
-            f"needs core API {stated}, this core has {API_VERSION}: upgrade evenfall-core"
+            f"needs core API {version}, this core has {API_VERSION}: upgrade evenfall-core"
         )
-    if stated < API_VERSION:
+    if version < API_VERSION:
         raise PluginError(
-            f"was written for core API {stated}, this core has {API_VERSION}: "
+            f"was written for core API {version}, this core has {API_VERSION}: "
             f"upgrade {owner.distribution}"
         )
 
 
 def check_hooks(manager: pluggy.PluginManager, plugin: object) -> None:
-    """Find hooks that would silently never be called.
+    """Find hooks that would never be called, without an error.
 
     Raises:
-        PluginError: a marked function is no hook (the closest names follow), or a hook lacks its
-            marker.
+        PluginError: a function with the decorator is not a hook (the message has the closest
+            names), or a hook lacks the decorator.
     """
     hooks = [name for name in vars(manager.hook) if name.startswith(_PREFIX)]
     specified = [name for name in hooks if getattr(manager.hook, name).has_spec()]
     try:
         manager.check_pending()
     except pluggy.PluginValidationError as error:
-        stray = [
+        unknown = [
             caller.name for caller in manager.get_hookcallers(plugin) or [] if not caller.has_spec()
         ]
-        near = [
-            match for name in stray for match in difflib.get_close_matches(name, specified, n=1)
+        matches = [
+            match for name in unknown for match in difflib.get_close_matches(name, specified, n=1)
         ]
-        hint = f"; closest: {', '.join(near)}" if near else ""
-        raise PluginError(f"no such hook: {', '.join(stray)}{hint}") from error
+        hint = f"; closest: {', '.join(matches)}" if matches else ""
+        raise PluginError(f"no such hook: {', '.join(unknown)}{hint}") from error
     implemented = {caller.name for caller in manager.get_hookcallers(plugin) or []}
     for name in specified:
         if name not in implemented and callable(getattr(plugin, name, None)):
@@ -74,8 +74,7 @@ def register_with(
     """Call the hooks of this plugin alone.
 
     Raises:
-        Exception: whatever the plugin raises; what it registered before is still there, to be taken
-            back.
+        Exception: any error that the plugin raises; the caller removes what it registered before.
     """
     others = [other for other in manager.get_plugins() if other is not plugin]
     for kind, registry in registries.items():

@@ -1,4 +1,4 @@
-"""The registries: what plugins offer, by name, as references that are imported on first use.
+"""The registries: what plugins offer, by name. References are imported on first use.
 
     >>> from evenfall import registry
     >>> registry.models.names()
@@ -23,7 +23,7 @@ from evenfall.trainers import Trainer
 
 
 def load_plugins() -> None:
-    """Load every installed plugin, once. Reading a registry or picking a backend does it for you.
+    """Load every installed plugin, once. Reading a registry or choosing a backend does it as well.
 
     Raises:
         PluginError: EVENFALL_STRICT is set and a plugin is broken.
@@ -32,7 +32,7 @@ def load_plugins() -> None:
 
 
 def plugins() -> list[PluginStatus]:
-    """A status row for each installed plugin, sorted by name; loads them first.
+    """A status row for each installed plugin, sorted by name; loads the plugins first.
 
     Raises:
         PluginError: EVENFALL_STRICT is set and a plugin is broken.
@@ -71,7 +71,7 @@ ALL: dict[str, Registry[Any]] = {
     "datasets": datasets,
     "trainers": trainers,
 }
-"""Every registry by the plural that its hook carries. A kernel is named "operation/backend"."""
+"""Every registry, by the plural in the name of its hook. A kernel's name is "operation/backend"."""
 
 for _path, (_reference, _summary) in built_in.COUNTERS.items():
     counters.add(_path, _reference, built_in.OWNER, host="torch", summary=_summary)

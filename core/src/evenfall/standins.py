@@ -1,10 +1,9 @@
-"""Modules that stand in for ones a host wants and this machine lacks, in place for a while.
+"""Stand-ins: modules that temporarily replace missing ones that a host imports.
 
-A package that does `import its_cuda_extension` cannot be imported where that extension was never
-built. While the modules of a `StandIns` are in `sys.modules`, it can. Afterwards `sys.modules`
-holds what it held before: stand-ins go, and so do the packages that could be imported only thanks
-to them. Those are kept aside, so that the next time brings back the same module objects, and with
-them the same classes.
+A package that does `import its_cuda_extension` cannot be imported if that extension was never
+built. It can while the modules of a `StandIns` are in `sys.modules`. Afterwards `sys.modules` is as
+before: the stand-ins are removed, and so are the host packages whose import needed them. These are
+stored and put back the next time, so that their classes stay the same objects.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ from evenfall.errors import PatchError
 
 
 class StandIns:
-    """Stand-ins for the absent ones among `modules`.
+    """Stand-ins for those of `modules` that are missing.
 
     Args:
-        modules: for each module that may be absent, by its full name, the module that takes its
-            place. One whose top-level package is there is left alone.
+        modules: full name of each module that may be missing -> name of its stand-in. A module
+            whose top-level package is installed is not replaced.
         hosts: top-level packages that import them.
     """
 
@@ -32,48 +31,50 @@ class StandIns:
         self.hosts = hosts
         self._placed: dict[str, ModuleType] = {}
         self._before: dict[str, ModuleType] = {}
-        self._aside: dict[str, ModuleType] = {}
+        self._stored: dict[str, ModuleType] = {}
 
     @property
     def placed(self) -> tuple[str, ...]:
-        """The names that stand-ins have now."""
+        """The names in `sys.modules` that stand-ins have now."""
         return tuple(self._placed)
 
     def place(self, what: str) -> None:
-        """Put a stand-in wherever a module is absent; errors begin with `what`.
+        """Put a stand-in in the place of each missing module; errors begin with `what`.
 
         Raises:
-            ReferenceImportError: a stand-in cannot be imported; nothing is placed then.
+            ReferenceImportError: a stand-in cannot be imported; nothing is changed.
         """
-        absent = [name for name in self.modules if not _is_there(name.partition(".")[0])]
-        found = {name: import_reference(self.modules[name], what) for name in absent}
+        missing = [name for name in self.modules if not _is_installed(name.partition(".")[0])]
+        modules = {name: import_reference(self.modules[name], what) for name in missing}
         self._before = self._host_modules()
-        self._placed = {n: module for n, module in found.items() if isinstance(module, ModuleType)}
+        self._placed = {
+            n: module for n, module in modules.items() if isinstance(module, ModuleType)
+        }
         sys.modules.update(self._placed)
         if self._placed and not any(host in self._before for host in self.hosts):
-            sys.modules.update(self._aside)
+            sys.modules.update(self._stored)
 
     def check(self, what: str) -> None:
-        """Examine whether `remove` can put everything back; errors begin with `what`.
+        """Check that `remove` can restore everything; errors begin with `what`.
 
         Raises:
-            PatchError: somebody has put another module in a stand-in's place.
+            PatchError: other code has replaced a stand-in.
         """
         for name, module in self._placed.items():
             if sys.modules.get(name) is not module:
                 raise PatchError(
-                    f"{what} cannot be reverted: sys.modules[{name!r}] was changed since; "
-                    "put it back first"
+                    f"{what} cannot be reverted: other code has replaced sys.modules[{name!r}]; "
+                    "restore it first"
                 )
 
     def remove(self) -> None:
-        """Take the stand-ins away, and the hosts that were imported only thanks to them."""
+        """Remove the stand-ins, and the hosts whose import needed them."""
         if not self._placed:
             return
         for name in self._placed:
             sys.modules.pop(name, None)
-        self._aside = self._host_modules()
-        for name in self._aside:
+        self._stored = self._host_modules()
+        for name in self._stored:
             del sys.modules[name]
         sys.modules.update(self._before)
         self._placed = {}
@@ -86,7 +87,7 @@ class StandIns:
         }
 
 
-def _is_there(package: str) -> bool:
+def _is_installed(package: str) -> bool:
     if package in sys.modules:
         return True
     return importlib.util.find_spec(package) is not None

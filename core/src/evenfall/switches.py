@@ -1,7 +1,7 @@
 """The environment variables that decide which plugins load.
 
-`EVENFALL_PLUGINS=egru,kernels` loads these alone, `EVENFALL_BLOCK=mamba` never loads that one, and
-`EVENFALL_STRICT=1` makes a broken plugin fatal. A variable that is set but empty counts as unset.
+`EVENFALL_PLUGINS=egru,kernels` loads only these plugins, `EVENFALL_BLOCK=mamba` never loads this
+one, and `EVENFALL_STRICT=1` makes a broken plugin an error. An empty variable counts as unset.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _OFF = frozenset({"", "0", "false", "no", "off"})
 
 
 def is_strict(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether EVENFALL_STRICT asks that a broken plugin be fatal."""
+    """Whether EVENFALL_STRICT makes a broken plugin an error."""
     return environment.get(STRICT, "").strip().casefold() not in _OFF
 
 
 @dataclass(frozen=True, slots=True)
 class Switches:
-    """The plugins to allow (all when None) and those to block, by entry-point name."""
+    """The plugins to allow (None: all) and those to block, by entry-point name."""
 
     allow: frozenset[str] | None = None
     block: frozenset[str] = frozenset()
@@ -37,21 +37,21 @@ class Switches:
         return cls(_names(environment, ALLOW) or None, _names(environment, BLOCK))
 
     def refusal(self, name: str) -> str | None:
-        """Why the plugin `name` is not to be loaded, or None when it is."""
+        """Why the plugin `name` must not be loaded, or None if it may be."""
         if name in self.block:
-            return f"{BLOCK} names it"
+            return f"{BLOCK} lists it"
         if self.allow is not None and name not in self.allow:
-            return f"{ALLOW} does not name it"
+            return f"{ALLOW} does not list it"
         return None
 
     def not_installed(self, installed: Collection[str]) -> Iterator[tuple[str, str, str]]:
-        """The names that the variables mention and nobody installed: (variable, name, message)."""
+        """The names in the variables that are not installed: (variable, name, message)."""
         for variable, names in ((ALLOW, self.allow or ()), (BLOCK, self.block)):
             for name in sorted(set(names) - set(installed)):
                 yield (
                     variable,
                     name,
-                    f"{variable} names {name!r}, which is not installed.{closest(name, installed)}",
+                    f"{variable} lists {name!r}, which is not installed.{closest(name, installed)}",
                 )
 
 

@@ -1,11 +1,11 @@
-"""What a plugin registers as a trainer: recipe, training and evaluation of its models.
+"""What a plugin registers as a trainer: the recipe, training and evaluation of its models.
 
     >>> trainer = evenfall.registry.trainers.get("egru")
     >>> recipe = dataclasses.replace(trainer.load_recipe("recipe.yaml"), epochs=1)
     >>> best = trainer.train(recipe, "data/ptb", "runs/a")
     >>> trainer.evaluate(best, "data/ptb", "valid")["perplexity"]
 
-So a study of one plugin trains the models of another one and imports neither.
+So a study trains the models of a plugin without importing it.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from typing import Any, Protocol, runtime_checkable
 class Trainer(Protocol):
     """What the hook `evenfall_register_trainers` registers a reference to.
 
-    An object or a module. The metadata `metric` of the registration names the figure of `evaluate`
-    that ranks models, and `greater_is_better` says which way.
+    An object or a module. The metadata `metric` of the registration names the metric of `evaluate`
+    that ranks models; `greater_is_better` gives its direction.
     """
 
     @property
     def Recipe(self) -> type[Any]:
-        """The recipe, a frozen dataclass: every choice of a run, `epochs`, `seed` and `callbacks`
-        among them; `dataclasses.replace` makes variants."""
+        """The recipe, a frozen dataclass with every choice of a run, including `epochs`, `seed` and
+        `callbacks`; `dataclasses.replace` makes variants."""
 
     def load_recipe(self, source: str | Path) -> Any:
         """Read a recipe from a YAML file.
@@ -48,11 +48,11 @@ class Trainer(Protocol):
         """Train a model and return the folder of the best one.
 
         Args:
-            recipe: of `load_recipe` or `Recipe`.
+            recipe: what `load_recipe` or `Recipe` returns.
             data: folder or file of the data.
             output: folder of the run.
-            resume: continue the run in `output`; start one where there is none.
-            progress: called with (what is under way, steps done, steps in all).
+            resume: continue the run in `output`, or start one if there is none.
+            progress: called with (name of the task, steps done, total steps).
 
         Raises:
             FileExistsError: `output` already contains a run and resume is off.
@@ -60,9 +60,9 @@ class Trainer(Protocol):
         """
 
     def evaluate(self, folder: str | Path, data: str | Path, split: str) -> dict[str, Any]:
-        """The figures of the model in `folder` on one split, JSON-able.
+        """The metrics of the model in `folder` on one split, JSON-able.
 
         Raises:
-            FileNotFoundError: no model, data or split of that name.
+            FileNotFoundError: there is no such model, data or split.
             ValueError: the model does not fit the data.
         """

@@ -48,11 +48,11 @@ def test_is_the_same_for_the_same_events(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("events", "words", "message"),
     [
-        ([], None, "none empty"),
-        ([np.zeros((0, 3))], None, "none empty"),
-        ([np.zeros(3)], None, "none empty"),
-        ([np.zeros((2, 3)), np.zeros((3, 3))], None, "as many tokens in every layer"),
-        ([np.zeros((2, 3))], ["one"], "words must be 2, one a token, got 1"),
+        ([], None, "not empty"),
+        ([np.zeros((0, 3))], None, "not empty"),
+        ([np.zeros(3)], None, "not empty"),
+        ([np.zeros((2, 3)), np.zeros((3, 3))], None, "equally many tokens in every layer"),
+        ([np.zeros((2, 3))], ["one"], "words must be 2, one for each token, got 1"),
     ],
 )
 def test_refuses_what_is_no_raster(

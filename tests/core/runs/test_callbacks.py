@@ -118,7 +118,9 @@ def test_one_that_raises_is_named() -> None:
 
 def test_names_of_parameters_must_stay() -> None:
     callbacks = Callbacks([("renaming", Renaming())])
-    with pytest.raises(CallbackError, match=r"'renaming', prepare: .* differs in \['parametriz"):
+    with pytest.raises(
+        CallbackError, match=r"'renaming', prepare: .* must not change, but \['parametriz"
+    ):
         callbacks.prepare(torch.nn.Linear(2, 2))
 
 

@@ -134,14 +134,20 @@ def test_named_cells_meet_values(tmp_path: Path) -> None:
         ("{recipe: base.yaml, seed: 1}", r"grid .*grid.yaml has unknown keys \['seed'\]"),
         ("seeds: [1]", "recipe must be a file or a name, got ''"),
         ("{recipe: base.yaml, seeds: [1, 1]}", "seeds must be a list without repetition"),
-        ("{recipe: base.yaml, splits: []}", "splits must name at least one"),
+        ("{recipe: base.yaml, splits: []}", r"splits must name at least one split, got \[\]"),
         ("{recipe: base.yaml, values: {rate: 1}}", "values must map names to lists"),
-        ("{recipe: base.yaml, values: {rate: []}}", r"values has no choices for \['rate'\]"),
+        (
+            "{recipe: base.yaml, values: {rate: []}}",
+            r"values: \['rate'\] must have at least one value each",
+        ),
         ("{recipe: base.yaml, cells: [a]}", "cells must map names to dicts"),
         ("{recipe: base.yaml, cells: {a b: {}, a_b: {}}}", r"share the folders \['a_b'\]"),
         ("{recipe: base.yaml, cells: {a: {rat: 1}}}", r"cell a: .*unknown keys \['rat'\]"),
         ("{recipe: base.yaml, cells: {a: {epochs: 0}}}", "cell a: epochs must be positive"),
-        ("{recipe: base.yaml, cells: {a: {rate.x: 0}}}", "cell a: 'rate.x' reaches into 'rate'"),
+        (
+            "{recipe: base.yaml, cells: {a: {rate.x: 0}}}",
+            "cell a: 'rate.x': 'rate' is not a mapping",
+        ),
     ],
 )
 def test_what_is_wrong_is_named_before_anything_is_trained(

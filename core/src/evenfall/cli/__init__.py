@@ -4,11 +4,11 @@ from __future__ import annotations
 
 
 def main() -> None:
-    """Run the `evenfall` command and exit; plugins say in the table, not in the log, what is
-    broken."""
+    """Run the `evenfall` command and exit."""
     import logging
 
     from evenfall.cli.app import app
 
+    # Broken plugins are listed by the commands, not logged.
     logging.getLogger("evenfall").addHandler(logging.NullHandler())
     app()

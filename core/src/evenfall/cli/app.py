@@ -1,4 +1,4 @@
-"""The built-in commands: what is installed, and whether it works."""
+"""The built-in commands: what is installed and whether it works."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def options(
         typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """Take the options that come before a command."""
+    """Read the options before a command."""
 
 
 @app.command()
@@ -91,13 +91,13 @@ def datasets(as_json: Json = False) -> None:
 
 @app.command()
 def trainers(as_json: Json = False) -> None:
-    """List the trainers of the plugins' models."""
+    """List the trainers of plugins' models."""
     _list(registry.trainers, as_json)
 
 
 @app.command()
 def kernels(as_json: Json = False) -> None:
-    """List the kernels: backends by operation. They stand in the order in which they are tried."""
+    """List the backends of each operation. They are in the order in which they are tried."""
     from evenfall import backends
     from evenfall.cli import output
 
@@ -111,7 +111,7 @@ def kernels(as_json: Json = False) -> None:
 
 @app.command()
 def doctor(as_json: Json = False) -> None:
-    """Examine the installation. Exits with 1 when something is broken; findings have advice."""
+    """Examine the installation and advise. The exit code is 1 if something is broken."""
     from evenfall.cli import output
     from evenfall.cli.doctor import examine
 

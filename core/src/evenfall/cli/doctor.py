@@ -1,4 +1,4 @@
-"""What `evenfall doctor` looks at: the machine, the plugins, the hosts and the backends."""
+"""What `evenfall doctor` examines: the machine, the plugins, the hosts and the backends."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from evenfall.registry import plugins
 from evenfall.version import __version__
 
 HOSTS = ("torch", "transformers", "torch-geometric", "mamba-ssm", "timm", "triton", "numba")
-"""Distributions whose versions are listed; none is imported for it."""
+"""Distributions whose versions are listed without importing them."""
 
 INSTALL = {
     "mamba-ssm": "MAMBA_FORCE_BUILD=TRUE MAMBA_SKIP_CUDA_BUILD=TRUE "
     "pip install --no-build-isolation --no-deps mamba-ssm einops"
 }
-"""How to install a host where `pip install HOST` alone would want a compiler."""
+"""How to install a host where `pip install HOST` would need a compiler."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the report; `advice` says what to do, and is empty when all is well."""
+    """One line of the report; `advice` says what to do and may be empty."""
 
     level: Literal["ok", "warning", "broken"]
     subject: str
@@ -38,7 +38,7 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Look at everything, the machine first."""
+    """Examine everything, the machine first."""
     return [*_machine(), *_accelerator(), *_plugins(), *_hosts(), *_operations()]
 
 
@@ -55,7 +55,7 @@ def _accelerator() -> Iterator[Finding]:
         import torch
     except Exception as error:
         detail = f"torch cannot be imported: {type(error).__name__}: {error}"
-        yield Finding("warning", "accelerator", detail, "pip install torch; models need it.")
+        yield Finding("warning", "accelerator", detail, "Models need it: pip install torch")
         return
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
@@ -64,8 +64,8 @@ def _accelerator() -> Iterator[Finding]:
         yield Finding(
             "ok",
             "accelerator",
-            "none that torch can use",
-            "The CPU backends serve; for a GPU install a torch build that matches its driver.",
+            "torch finds no GPU",
+            "The CPU backends are used. If there is a GPU, install a torch build for its driver.",
         )
 
 
@@ -79,7 +79,7 @@ def _plugins() -> Iterator[Finding]:
         if row.status == "ok" and not row.message:
             yield Finding("ok", subject, f"{row.distribution} {row.version}")
         elif row.status == "ok":
-            advice = f"Block or uninstall it, or ask its authors for other names: {row.name}."
+            advice = f"Block or uninstall {row.name}, or ask its authors for other names."
             yield Finding("warning", subject, row.message, advice)
         elif row.status == "blocked":
             advice = "Change EVENFALL_BLOCK or EVENFALL_PLUGINS to load it."
@@ -90,7 +90,7 @@ def _plugins() -> Iterator[Finding]:
                 'python -c "import evenfall; evenfall.plugins()"'
             )
             if row.distribution == "not installed":
-                advice = "Install it, or take its name out of EVENFALL_PLUGINS."
+                advice = "Install it, or remove it from EVENFALL_PLUGINS."
             yield Finding("broken", subject, row.message, advice)
 
 
@@ -100,7 +100,7 @@ def _hosts() -> Iterator[Finding]:
             yield Finding("ok", host, version(host))
         except PackageNotFoundError:
             command = INSTALL.get(host, f"pip install {host}")
-            yield Finding("ok", host, "not installed", f"Only if you need it: {command}")
+            yield Finding("ok", host, "not installed", f"If you need it: {command}")
 
 
 def _operations() -> Iterator[Finding]:
@@ -110,7 +110,7 @@ def _operations() -> Iterator[Finding]:
         working = [name for name, problem in problems.items() if problem is None]
         for name, problem in problems.items():
             if problem is not None:
-                advice = "Install what it lacks, or go on with the others."
+                advice = "Install what it lacks, or use the other backends."
                 yield Finding("warning", f"{operation}/{name}", problem, advice)
         if working:
             yield Finding("ok", operation, ", ".join(working))

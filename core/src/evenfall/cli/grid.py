@@ -14,19 +14,19 @@ app = typer.Typer(name="grid", help="Grids of training runs.", **GROUP_SETTINGS)
 
 @app.callback()
 def grid() -> None:
-    """Grids of training runs: recipes that differ in a few values, each with several seeds."""
+    """Grids of training runs: recipes that differ in some values, each with several seeds."""
 
 
 @app.command()
 def run(
-    file: Annotated[Path, typer.Argument(help="YAML file with recipe, values or cells, seeds.")],
+    file: Annotated[Path, typer.Argument(help="YAML file: recipe, values or cells, seeds.")],
     data: Annotated[Path, typer.Option(help="Folder or file of the data set.")],
-    output: Annotated[Path, typer.Option(help="Folder of the grid, with one folder a run.")],
+    output: Annotated[Path, typer.Option(help="Folder of the grid; each run has a folder in it.")],
     trainer: Annotated[
-        str, typer.Option(help="Which models; `evenfall trainers` lists the names.")
+        str, typer.Option(help="Name of the trainer; `evenfall trainers` lists them.")
     ],
 ) -> None:
-    """Train and evaluate every run, and show means over seeds. Started again, it continues."""
+    """Train and evaluate every run and show means over seeds. Run it again to continue."""
     from evenfall import registry
     from evenfall.cli.tools import console, training_output
     from evenfall.runs import grid_table, is_first_rank, run_grid

@@ -1,5 +1,4 @@
-"""A command group whose plugin commands are imported only when one is run or its help is asked
-for."""
+"""The `evenfall` command group. A plugin's command is imported only when it, or its help, runs."""
 
 from __future__ import annotations
 
@@ -20,12 +19,11 @@ GROUP_SETTINGS: dict[str, Any] = {
     "pretty_exceptions_enable": False,
     "context_settings": {"help_option_names": ["-h", "--help"]},
 }
-"""What every group of commands passes to typer.Typer."""
+"""The arguments of typer.Typer for every group of commands."""
 
 
 class PluginCommand(TyperCommand):
-    """Stands in for a registered command: it knows the help line, and imports the rest when
-    needed."""
+    """The placeholder of a registered command: it has the help line and imports the rest on use."""
 
     def __init__(self, entry: Entry) -> None:
         summary = str(entry.metadata.get("summary") or f"A command of {entry.owner.distribution}.")
@@ -35,11 +33,11 @@ class PluginCommand(TyperCommand):
     def make_context(
         self, info_name: Any, args: list[str], parent: Any = None, **extra: Any
     ) -> Any:
-        """Hand over to the real command.
+        """Make the context of the real command.
 
         Raises:
             ReferenceImportError: the plugin's command cannot be imported.
-            RegistryError: what was registered is no command.
+            RegistryError: the registered object is not a command.
         """
         return self._import().make_context(info_name, args, parent=parent, **extra)
 
@@ -59,11 +57,11 @@ class EvenfallGroup(TyperGroup):
     """The built-in commands, then those that plugins register."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Every command name, the built-in ones first."""
+        """The names of the commands, the built-in ones first."""
         return [*super().list_commands(ctx), *registry.commands.names()]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command, or None when there is none of that name."""
+        """The command, or None if there is none of that name."""
         built_in = super().get_command(ctx, cmd_name)
         if built_in is not None or cmd_name not in registry.commands:
             return built_in
@@ -73,19 +71,18 @@ class EvenfallGroup(TyperGroup):
         """The command that `args` begin with, and the rest of them.
 
         Raises:
-            UsageError: there is none of that name; the message has the closest ones, those of
-                plugins included, and the broken or blocked plugin that would bring it.
+            UsageError: there is none of that name. The message has the closest names, including
+                those of plugins, and the broken or blocked plugin that would provide it.
         """
         name = args[0]
         if not name.startswith("-") and self.get_command(ctx, name) is None:
-            hint = closest(name, self.list_commands(ctx)) + registry.commands.blame(name)
-            hint = hint or " Plugins bring commands: `evenfall plugins` lists what is installed."
+            hint = closest(name, self.list_commands(ctx)) + registry.commands.failure_hint(name)
+            hint = hint or " Plugins provide commands; `evenfall plugins` lists the installed ones."
             ctx.fail(f"No such command {name!r}.{hint}")
         return super().resolve_command(ctx, args)
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run; an error that Evenfall raises on purpose is one line and exit code 1, no
-        traceback."""
+        """Run. An EvenfallError becomes one line and exit code 1, without a traceback."""
         try:
             return super().main(*args, **kwargs)
         except EvenfallError as error:

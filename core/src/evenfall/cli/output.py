@@ -1,4 +1,4 @@
-"""How the built-in commands write: JSON for programs, rich tables for people."""
+"""Output of the built-in commands: JSON for programs, tables for people."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def write_json(rows: object) -> None:
 
 
 def show_plugins(rows: Sequence[PluginStatus]) -> None:
-    """A table of plugins, and below it why any is broken or blocked."""
+    """Print a table of plugins and, below it, the reasons of broken and blocked ones."""
     if not rows:
         _say("No plugin is installed. From a checkout: pip install ./core ./kernels ./plugins/egru")
         return
@@ -53,7 +53,7 @@ def list_entries(entries: Registry[Any], as_json: bool) -> None:
 
 
 def show_entries(entries: Registry[Any]) -> None:
-    """A table of one registry."""
+    """Print a table of one registry."""
     rows = entries.entries()
     if not rows:
         _say(f"No {entries.kind} is registered. `evenfall plugins` shows which plugins work.")
@@ -71,7 +71,7 @@ def show_entries(entries: Registry[Any]) -> None:
 
 
 def show_kernels(kernels: Sequence[Kernel]) -> None:
-    """A table of kernels, grouped by operation."""
+    """Print a table of kernels, grouped by operation."""
     if not kernels:
         _say("No kernel is registered. From a checkout: pip install ./core ./kernels")
         return
@@ -91,7 +91,7 @@ def show_kernels(kernels: Sequence[Kernel]) -> None:
 
 
 def show_findings(findings: Sequence[Finding]) -> None:
-    """One line a finding, with its advice below."""
+    """Print one line for each finding, with its advice below."""
     for finding in findings:
         indent = " " * (9 - len(finding.level))
         mark = _coloured(finding.level) + indent
@@ -119,7 +119,7 @@ def _table(headings: Iterable[str], rows: Iterable[Sequence[str]]) -> None:
         table.add_row(*row)
     console = Console(highlight=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
-        console.width = 1000  # for other programs, such as grep: one row is one line
+        console.width = 1000  # one line for each row, for programs such as grep
     console.print(table)
 
 

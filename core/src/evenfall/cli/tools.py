@@ -1,4 +1,4 @@
-"""What the plugins' commands share: the group, one-line errors, tables, bars and log on stderr."""
+"""What the plugins' commands share: the group, one-line errors, tables, progress bars, logs."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def make_group(name: str, summary: str, *commands: Callable[..., None]) -> typer.Typer:
-    """The Typer application of a plugin, with the settings that every `evenfall` group has."""
+    """The Typer application of a plugin, with the settings of every `evenfall` group."""
     app = typer.Typer(name=name, help=summary, **GROUP_SETTINGS)
-    # Typer makes an application with a single command that command; a callback keeps it a group.
+    # Without a callback, Typer turns a group of one command into that command.
     app.callback(help=summary)(lambda: None)
     for command in commands:
         app.command()(command)
@@ -41,8 +41,8 @@ def make_group(name: str, summary: str, *commands: Callable[..., None]) -> typer
 
 @contextmanager
 def clear_errors() -> Iterator[None]:
-    """Turn what a user can mend into one line on stderr and exit code 1: wrong values, files,
-    a full disk, a missing extra, a loss that is not finite, and every error of Evenfall."""
+    """Turn errors that a user can mend into one line on stderr and exit code 1: wrong values or
+    files, a full disk, a missing extra, a loss that is not finite, and every EvenfallError."""
     try:
         yield
     except BadZipFile as error:
@@ -50,7 +50,7 @@ def clear_errors() -> Iterator[None]:
     except (ValueError, OSError, ImportError, FloatingPointError, EvenfallError) as error:
         _fail(str(error))
     except Exception as error:
-        safetensors = sys.modules.get("safetensors")  # its error is no ValueError
+        safetensors = sys.modules.get("safetensors")  # its error is not a ValueError
         if safetensors is None or not isinstance(error, safetensors.SafetensorError):
             raise
         _fail(str(error))
@@ -63,15 +63,15 @@ def _fail(message: str) -> NoReturn:
 
 @contextmanager
 def progress_bar(name: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar for one task; call what it gives with (done, in all)."""
+    """A bar for one task; yields a function to call with (steps done, total steps)."""
     with progress_bars() as report:
         yield lambda done, total: report(name, done, total)
 
 
 @contextmanager
 def progress_bars() -> Iterator[Progress]:
-    """A bar for each name; call what it gives with (name, done, in all). Written to stderr; those
-    that are full go when the next one comes."""
+    """A bar for each task, on stderr; yields a function to call with (name of the task, steps done,
+    total steps). A new bar removes the full ones."""
     tasks: dict[str, TaskID] = {}
     columns: tuple[Any, ...] = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
@@ -81,7 +81,7 @@ def progress_bars() -> Iterator[Progress]:
         def report(name: str, done: int, total: int) -> None:
             if name not in tasks:
                 full = {task.id for task in bars.tasks if task.finished}
-                for other in [one for one, task in tasks.items() if task in full]:
+                for other in [key for key, task in tasks.items() if task in full]:
                     bars.remove_task(tasks.pop(other))
                 tasks[name] = bars.add_task(name, total=total)
             bars.update(tasks[name], completed=done)
@@ -91,8 +91,8 @@ def progress_bars() -> Iterator[Progress]:
 
 @contextmanager
 def training_output() -> Iterator[Progress | None]:
-    """What a command that trains shows: bars and log lines of the first rank, errors as one line,
-    and how to continue an interrupted run. Gives what reports progress, None on other ranks."""
+    """Output of a command that trains: bars and log lines of the first rank, one-line errors, and
+    how to continue an interrupted run. Yields the progress function; None on other ranks."""
     first = is_first_rank()
     logging.basicConfig(
         level=logging.INFO if first else logging.WARNING,
@@ -109,14 +109,14 @@ def training_output() -> Iterator[Progress | None]:
 
 
 class _AboveBars(logging.Handler):
-    """Messages on stderr, each a line, above the progress bars."""
+    """Writes messages to stderr, above the progress bars."""
 
     def emit(self, record: logging.LogRecord) -> None:
         errors.print(self.format(record), markup=False)
 
 
 def show_facts(title: str, rows: Iterable[tuple[str, str]]) -> None:
-    """A table of names and values."""
+    """Print a table of names and values."""
     table = Table(title=title, show_header=False, title_justify="left")
     table.add_column(style="bold")
     table.add_column(justify="right")
@@ -126,7 +126,7 @@ def show_facts(title: str, rows: Iterable[tuple[str, str]]) -> None:
 
 
 def show_rows(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table with a heading for each column."""
+    """Print a table with a heading for each column."""
     table = Table(*headings, box=None, pad_edge=False)
     for row in rows:
         table.add_row(*row)

@@ -1,4 +1,4 @@
-"""Operations, counted: which matrices a module has, and what a call of it multiplies and adds.
+"""Count operations: the matrices of a module, and the MACs and ACs of one call.
 
     >>> from evenfall.counting import count_operations
     >>> count = count_operations(model, x)
@@ -7,13 +7,13 @@
     >>> count.unknown
     {'head': 'my_package.layers.MyHead'}
 
-The terms are NeuroBench's. `dense MACs` are the products of every weight with every input. Those
-with a zero weight or a zero input can be left out; the rest are `effective`: MACs, or ACs
-(additions alone) where every input is -1, 0 or 1. Only products with weights count: no biases,
+The terms are NeuroBench's. `Dense MACs` are the products of every weight with every input. Those
+with a zero weight or a zero input can be skipped; the others are `effective`: MACs, or ACs
+(additions only) if every input is -1, 0 or 1. Only products with weights count, not biases,
 elementwise operations, or products of two activations as in attention.
 
-A counter knows one class. It is registered under the public path of that class, and stands for a
-subclass only where that has no `forward` of its own. What no counter knows is reported by name.
+A counter knows one class and is registered under its public path. It counts a subclass only if that
+has no `forward` of its own. Modules without a counter are reported by name.
 
 Source: Yik et al., "The NeuroBench framework for benchmarking neuromorphic computing algorithms
 and systems", Nature Communications 2025, arXiv 2304.04640.

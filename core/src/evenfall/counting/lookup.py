@@ -1,4 +1,4 @@
-"""Which counter knows a module: by the identity of its class, never by a class's own name."""
+"""The counter of a module, found by the identity of its class, never by the name of the class."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ _WRAPPERS = (
 def counter_for(module: Any) -> Counter | None:
     """The counter that knows `module`, or None.
 
-    Wrappers of torch.compile, DDP, FSDP and parametrisation are looked through. The class of the
-    module, or one that it inherits from, must be the very class that is registered, and its
-    `forward` the one that runs: a class of another module with the same name, a subclass with a
-    forward of its own, and a module whose forward was replaced are not known.
+    Wrappers of torch.compile, DDP, FSDP and parametrisation are ignored. The class of the module,
+    or a base class, must be identical to the registered class, and its `forward` must be the one
+    that runs. So these are unknown: a class of the same name in another module, a subclass with its
+    own forward, and a module whose forward was replaced.
 
     Raises:
-        RegistryError: the registered reference is no Counter.
+        RegistryError: the registered reference is not a Counter.
         ReferenceImportError: it cannot be imported.
     """
     return CounterTable().find(module)
 
 
 class CounterTable:
-    """The registered counters by class, for the classes that are loaded now."""
+    """The registered counters by class, for the classes that are loaded when it is made."""
 
     def __init__(self) -> None:
         self._by_class: dict[Any, Entry] = {}
         self._lazy: dict[str, list[Entry]] = {}
         for entry in registry.counters.entries():
-            found = _loaded(entry.name)
-            if found is not None:
-                self._by_class[found] = entry
+            kind = _find_loaded(entry.name)
+            if kind is not None:
+                self._by_class[kind] = entry
             else:
                 self._lazy.setdefault(entry.name.rpartition(".")[2], []).append(entry)
 
@@ -63,17 +63,17 @@ class CounterTable:
         return None
 
     def _entry(self, kind: type) -> Entry | None:
-        """The entry of this very class."""
+        """The entry of exactly this class."""
         if kind in self._by_class:
             return self._by_class[kind]
         for entry in self._lazy.get(kind.__name__, []):
-            if _offered(entry.name) is kind:
+            if _find_lazy(entry.name) is kind:
                 return entry
         return None
 
 
 def without_wrappers(module: Any) -> Any:
-    """The module inside torch.compile's, DDP's and FSDP's wrappers, or `module` itself."""
+    """The module inside the wrappers of torch.compile, DDP and FSDP, or `module` itself."""
     wrappers = list(_loaded_wrappers())
     while True:
         for kind, attribute in wrappers:
@@ -85,48 +85,49 @@ def without_wrappers(module: Any) -> Any:
 
 
 def class_of(module: Any) -> type:
-    """The module's class, or the one that it had before it was parametrised."""
+    """The module's class, or its class before parametrisation."""
     parametrize = sys.modules.get("torch.nn.utils.parametrize")
     if parametrize is None:
         return type(module)
-    found: type = parametrize.type_before_parametrizations(module)
-    return found
+    kind: type = parametrize.type_before_parametrizations(module)
+    return kind
 
 
 def _loaded_wrappers() -> Iterator[tuple[type, str]]:
     for name, kind, attribute in _WRAPPERS:
-        found = vars(sys.modules[name]).get(kind) if name in sys.modules else None
-        if found is not None:
-            yield found, attribute
+        wrapper = vars(sys.modules[name]).get(kind) if name in sys.modules else None
+        if wrapper is not None:
+            yield wrapper, attribute
 
 
 def _is_hooked_by_accelerate(module: Any, kind: type) -> bool:
     """Whether accelerate replaced forward by one that moves tensors and calls the old one."""
     old = getattr(module, "_old_forward", None)
-    return hasattr(module, "_hf_hook") and getattr(old, "__func__", None) is kind.forward  # type: ignore[attr-defined]
+    forward = getattr(kind, "forward", None)
+    return hasattr(module, "_hf_hook") and getattr(old, "__func__", None) is forward
 
 
-def _loaded(path: str) -> Any | None:
-    """What a public path stands for, where it is loaded; imports nothing."""
-    found, names = _module_of(path)
+def _find_loaded(path: str) -> Any | None:
+    """The object at a public path, or None if it is not loaded; imports nothing."""
+    value, names = _module_of(path)
     for name in names:
-        found = vars(found).get(name) if hasattr(found, "__dict__") else None
-    return found
+        value = vars(value).get(name) if hasattr(value, "__dict__") else None
+    return value
 
 
-def _offered(path: str) -> Any | None:
-    """As `_loaded`, where a module that is loaded imports the name on demand."""
-    found, names = _module_of(path)
+def _find_lazy(path: str) -> Any | None:
+    """As `_find_loaded`, but a loaded module may import the name on demand."""
+    value, names = _module_of(path)
     for name in names:
         try:
-            found = getattr(found, name, None)
-        except Exception:  # what it needs is not installed, so no object has this class
+            value = getattr(value, name, None)
+        except Exception:  # it needs a package that is not installed, so no object has this class
             return None
-    return found
+    return value
 
 
 def _module_of(path: str) -> tuple[Any | None, list[str]]:
-    """The innermost module on a path that is loaded, None without one, and the names after it."""
+    """The innermost loaded module on a path, or None, and the names after it."""
     parts = path.split(".")
     for length in range(len(parts) - 1, 0, -1):
         module = sys.modules.get(".".join(parts[:length]))

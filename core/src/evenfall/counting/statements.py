@@ -1,4 +1,4 @@
-"""What a counter states of a module: its matrices, and the operations of one call."""
+"""What a counter states about a module: its matrices, and the operations of one call."""
 
 from __future__ import annotations
 
@@ -12,18 +12,16 @@ Role = Literal["input", "recurrent", "output", "lookup"]
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """A weight of a module that multiplies what the module reads.
-
-    Pruning, compression, quantisation and adapters use the same statement.
+    """A weight matrix of a module. Pruning, compression, quantisation and adapters read it, too.
 
     Attributes:
-        parameter: its name in the module, "weight" or, of a submodule that the module uses without
-            calling it, "out_proj.weight".
-        input_axis: the axis that runs over the inputs of the product; the others are outputs, or
-            the kernel of a convolution.
-        role: what it multiplies: "input", what the module is given; "recurrent", the module's own
-            result of the step before; "output", what the module works out from these. Of a "lookup"
-            table rows are read, and nothing is multiplied.
+        parameter: its name in the module, such as "weight". It can belong to a submodule that the
+            module uses without calling it: "out_proj.weight".
+        input_axis: the axis of the inputs of the product; the other axes are outputs, or the kernel
+            of a convolution.
+        role: what it multiplies. "input": the module's input; "recurrent": the module's own result
+            of the previous step; "output": a result that the module computes from these. The rows
+            of a "lookup" table are read, not multiplied.
     """
 
     parameter: str
@@ -31,7 +29,7 @@ class Matrix:
     role: Role = "input"
 
     def of(self, module: Any) -> Any:
-        """The tensor, as the module computes with it: of a parametrised weight, the result."""
+        """The tensor that the module computes with; of a parametrised weight, the result."""
         return attrgetter(self.parameter)(module)
 
 
@@ -40,9 +38,9 @@ class Operations:
     """Products of weights and inputs.
 
     Attributes:
-        dense_macs: every weight times every input.
-        effective_macs: those in which neither is zero.
-        effective_acs: the same, where every input is -1, 0 or 1, so that adding is enough.
+        dense_macs: products of every weight with every input.
+        effective_macs: products in which neither is zero.
+        effective_acs: such products if every input is -1, 0 or 1, so that additions are enough.
     """
 
     dense_macs: int = 0
@@ -58,26 +56,26 @@ class Operations:
 
 
 def no_matrices(module: Any) -> tuple[Matrix, ...]:
-    """Of a module that multiplies no weights."""
+    """The matrices of a module that multiplies no weights."""
     return ()
 
 
 def no_operations(module: Any, inputs: Mapping[str, Any], output: Any) -> Operations:
-    """Of a module that multiplies no weights."""
+    """The operations of a module that multiplies no weights."""
     return Operations()
 
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """What is known of a class; the hook `evenfall_register_counters` registers references to it.
+    """The matrices and operations of one class; what `evenfall_register_counters` registers.
 
-    It speaks for the whole module: submodules are not asked.
+    It counts the whole module; its submodules are not counted again.
 
     Attributes:
-        matrices: called with the module, returns its matrices.
-        count: called with the module, the arguments of its forward by name, and what forward
-            returned; returns the operations of that call. It is run without gradient.
-        methods: those that do the work. A subclass with others is not known.
+        matrices: called with the module; returns its matrices.
+        count: called with the module, the arguments of forward by name, and the output of forward;
+            returns the operations of that call. It runs without gradients.
+        methods: the methods that compute. A subclass that overrides one of them is unknown.
     """
 
     matrices: Callable[[Any], tuple[Matrix, ...]] = no_matrices

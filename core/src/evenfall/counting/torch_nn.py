@@ -17,14 +17,14 @@ LINEAR = Counter(lambda module: (Matrix("weight", 1),), _linear)
 """y = x W^T + b with W (outputs, inputs)."""
 
 EMBEDDING = Counter(lambda module: (Matrix("weight", 0, "lookup"),))
-"""Rows are read: no operations."""
+"""Rows are read; there are no operations."""
 
 ELEMENTWISE = Counter()
-"""Activations, norms, dropout and pooling: nothing is multiplied with a matrix."""
+"""Activations, norms, dropout and pooling: nothing is multiplied by a matrix."""
 
 
 def _convolution(module: Any, inputs: Mapping[str, Any], output: Any) -> Operations:
-    """Each count is a convolution too: of where the input and the weight are not zero."""
+    """The counts are convolutions, too: of the masks of nonzero inputs and weights."""
     import torch
 
     x, weight = inputs["input"], module.weight
@@ -32,8 +32,8 @@ def _convolution(module: Any, inputs: Mapping[str, Any], output: Any) -> Operati
     one = x[:1] if batched else x
 
     def products(left: Any, right: Any) -> int:
-        found = module._conv_forward(left.float(), right.float(), None)
-        return int(found.round().to(torch.int64).sum())
+        counts = module._conv_forward(left.float(), right.float(), None)
+        return int(counts.round().to(torch.int64).sum())
 
     dense = products(torch.ones_like(one), torch.ones_like(weight))
     dense *= len(x) if batched else 1
@@ -44,7 +44,7 @@ def _convolution(module: Any, inputs: Mapping[str, Any], output: Any) -> Operati
 CONVOLUTION = Counter(
     lambda module: (Matrix("weight", 1),), _convolution, ("forward", "_conv_forward")
 )
-"""W (outputs, inputs / groups, *kernel); zeros of the padding are not multiplied."""
+"""W (outputs, inputs / groups, *kernel); products with zero padding do not count."""
 
 
 def _attention_matrices(module: Any) -> tuple[Matrix, ...]:
@@ -53,14 +53,14 @@ def _attention_matrices(module: Any) -> tuple[Matrix, ...]:
         if module._qkv_same_embed_dim
         else ("q_proj_weight", "k_proj_weight", "v_proj_weight")
     )
-    # out_proj is a module, but attention takes its weight and never calls it.
+    # out_proj is a module, but attention uses its weight without calling it.
     return (*(Matrix(name, 1) for name in names), Matrix("out_proj.weight", 1, "output"))
 
 
 def _attention(module: Any, inputs: Mapping[str, Any], output: Any) -> Operations:
     """The four projections; the attention itself multiplies no weights.
 
-    What out_proj reads is not seen, and counts as not zero.
+    The input of out_proj is not visible and counts as not zero.
     """
     import torch
 

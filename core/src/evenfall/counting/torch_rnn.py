@@ -1,6 +1,6 @@
-"""Counters of torch.nn.RNN, GRU and LSTM: any number of layers, both directions, packed or not.
+"""Counters of torch.nn.RNN, GRU and LSTM: any number of layers and directions, packed or not.
 
-Dimensions: H units of a layer, P what it returns (H, or proj_size).
+Dimensions: H units of a layer, P its outputs (H or proj_size).
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ def _matrices(module: Any) -> tuple[Matrix, ...]:
 
 
 def _count(module: Any, inputs: Mapping[str, Any], output: Any) -> Operations:
-    """The states between layers are not in the output: lower layers are run once more.
+    """The output lacks the states of lower layers, so these layers run a second time.
 
-    The projection of an LSTM with proj_size reads what is not seen; it counts as not zero.
+    The input of an LSTM's projection (proj_size) is not visible and counts as not zero.
     """
     import torch
 
     if module.training and module.dropout and module.num_layers > 1:
         raise ValueError(
-            "model: a recurrent module drops units at random between its layers; call eval() first"
+            "model: a recurrent module has dropout between its layers; call eval() first"
         )
-    # The weights that it computes with, whatever its attributes say.
+    # The weights that it computes with; its attributes may differ.
     weights = dict(zip(module._flat_weights_names, module._flat_weights, strict=True))
     final = output[1][0] if module.mode == "LSTM" else output[1]
     x, total = inputs["input"], Operations()
@@ -80,7 +80,7 @@ def _run_layer(module: Any, layer: int, x: Any, hx: Any) -> Any:
 
 
 def _state(hx: Any, rows: Any, both: bool = False) -> Any:
-    """The states h (and c) of some rows, None where none are given."""
+    """The states h (and c) of some rows; None if hx is None."""
     if hx is None:
         return None
     if both:
@@ -89,7 +89,7 @@ def _state(hx: Any, rows: Any, both: bool = False) -> Any:
 
 
 def _data(x: Any) -> Any:
-    """(..., features); a PackedSequence and a tensor both keep them in `data`."""
+    """(..., features): the `data` of a PackedSequence or a tensor."""
     return x.data
 
 

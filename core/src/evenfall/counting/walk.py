@@ -1,4 +1,4 @@
-"""Over a whole model: its matrices, and the operations of one call."""
+"""The matrices of a whole model, and the operations of one call."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class OperationCount:
 
     Attributes:
         total: the sum over the modules.
-        modules: operations by the name of the module, "" for the model itself.
-        unknown: modules that may multiply weights and that no counter knows, by name: their class.
-        not_called: modules with matrices that were not called. Their weights may have been used in
-            another way, and are not in the total.
+        modules: name of a module -> its operations; "" is the model itself.
+        unknown: name -> class of each module that may multiply weights and has no counter.
+        not_called: names of modules with matrices that were not called. Their weights may have been
+            used in another way; the total does not include them.
     """
 
     total: Operations
@@ -35,11 +35,11 @@ class OperationCount:
 
 @dataclass(frozen=True, slots=True)
 class PlacedMatrix:
-    """A matrix in a model.
+    """A matrix of a model.
 
     Attributes:
         module: name of its module in the model.
-        matrix: what it is there.
+        matrix: the statement of the module's counter.
         weight: the tensor.
         shared_with: full name of the first matrix that is the same tensor, or None.
     """
@@ -51,24 +51,24 @@ class PlacedMatrix:
 
     @property
     def name(self) -> str:
-        """Name of the parameter in the model."""
+        """The name of the parameter in the model."""
         return f"{self.module}.{self.matrix.parameter}" if self.module else self.matrix.parameter
 
 
 def count_operations(model: Any, *args: Any, **kwargs: Any) -> OperationCount:
-    """Call model(*args, **kwargs) once, without gradient and without torch.compile, and count.
+    """Call model(*args, **kwargs) once, without gradients and torch.compile, and count.
 
     Args:
-        model: a torch.nn.Module, in the mode that is to be counted; its wrappers are looked
-            through. Names are those of the model without its wrappers.
-        *args, **kwargs: what it is called with.
+        model: a torch.nn.Module, in the mode (train or eval) to count. Wrappers are ignored: names
+            are those of the model inside.
+        *args, **kwargs: the arguments of the call.
 
     Returns:
-        The sum and the parts. It is complete where `unknown` and `not_called` are empty.
+        The total and its parts. It is complete if `unknown` and `not_called` are empty.
 
     Raises:
-        RegistryError: a counter is registered wrongly.
-        Exception: whatever the model raises.
+        RegistryError: a registered counter is not a Counter.
+        Exception: any error that the model raises.
     """
     import torch
 
@@ -85,37 +85,37 @@ def count_operations(model: Any, *args: Any, **kwargs: Any) -> OperationCount:
     finally:
         for handle in hooks:
             handle.remove()
-    missed = [
+    not_called = tuple(
         name
         for name, (module, counter) in known.items()
         if name not in counts and counter.matrices(module)
-    ]
-    return OperationCount(sum(counts.values(), Operations()), counts, unknown, tuple(missed))
+    )
+    return OperationCount(sum(counts.values(), Operations()), counts, unknown, not_called)
 
 
 def list_matrices(model: Any) -> list[PlacedMatrix]:
-    """Every matrix that a counter states, in the order of the modules; tied ones each time.
+    """Every matrix that a counter states, in the order of the modules; shared ones at each use.
 
     Args:
         model: a torch.nn.Module.
 
     Raises:
-        RegistryError: a counter is registered wrongly.
+        RegistryError: a registered counter is not a Counter.
     """
     first: dict[int, str] = {}
-    found = []
+    matrices = []
     for name, (module, counter) in _parts(without_wrappers(model))[0].items():
         for matrix in counter.matrices(module):
             placed = PlacedMatrix(name, matrix, matrix.of(module))
             same = first.setdefault(id(placed.weight), placed.name)
             if same != placed.name:
                 placed = PlacedMatrix(name, matrix, placed.weight, same)
-            found.append(placed)
-    return found
+            matrices.append(placed)
+    return matrices
 
 
 def _parts(model: Any) -> tuple[dict[str, tuple[Any, Counter]], dict[str, str]]:
-    """The modules that counters know, and the classes of those that none knows, by name."""
+    """By name: the modules that have a counter, and the classes of those that have none."""
     table = CounterTable()
     known: dict[str, tuple[Any, Counter]] = {}
     unknown: dict[str, str] = {}
@@ -131,7 +131,7 @@ def _parts(model: Any) -> tuple[dict[str, tuple[Any, Counter]], dict[str, str]]:
 def _visit(
     name: str, module: Any, table: CounterTable, seen: set[int]
 ) -> Iterator[tuple[str, Any, Counter | None]]:
-    """Each module that a counter knows, and each that none knows and that may multiply weights."""
+    """Each module that has a counter, and each that has none and may multiply weights."""
     module = without_wrappers(module)
     if id(module) in seen:
         return
@@ -145,7 +145,7 @@ def _visit(
 
 
 def _children(module: Any) -> list[tuple[str, Any]]:
-    """The submodules, without those that only make the module's own weights."""
+    """The submodules, without the parametrisations of the module's own weights."""
     parametrised = class_of(module) is not type(module)
     return [
         (name, child)
@@ -155,7 +155,7 @@ def _children(module: Any) -> list[tuple[str, Any]]:
 
 
 def _may_multiply(module: Any, children: list[tuple[str, Any]]) -> bool:
-    """Whether a module does more than call its submodules: it has tensors, or no submodules."""
+    """Whether a module may do more than call its submodules: it has tensors, or no submodules."""
     import torch
 
     if not children:
@@ -166,7 +166,8 @@ def _may_multiply(module: Any, children: list[tuple[str, Any]]) -> bool:
 
 def _hook(name: str, counter: Counter, counts: dict[str, Operations]) -> Any:
     def count(module: Any, args: Any, kwargs: Any, output: Any) -> None:
-        bound = inspect.signature(class_of(module).forward).bind(module, *args, **kwargs)  # type: ignore[attr-defined]
+        kind: Any = class_of(module)
+        bound = inspect.signature(kind.forward).bind(module, *args, **kwargs)
         _, *names = bound.arguments
         inputs = {argument: bound.arguments[argument] for argument in names}
         counts[name] = counts.get(name, Operations()) + counter.count(module, inputs, output)
@@ -175,7 +176,7 @@ def _hook(name: str, counter: Counter, counts: dict[str, Operations]) -> Any:
 
 
 def _eager() -> AbstractContextManager[Any]:
-    """Compiled parts run as they were written, so that hooks inside them are called."""
+    """Run compiled parts as plain Python, so that hooks inside them are called."""
     if "torch._dynamo" not in sys.modules:
         return nullcontext()
     import torch

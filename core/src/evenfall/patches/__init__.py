@@ -1,4 +1,4 @@
-"""Patches: reversible changes of other packages, all or nothing.
+"""Patches: reversible changes of other packages, complete or not at all.
 
     >>> import evenfall
     >>> with evenfall.patch("mamba"):
@@ -6,9 +6,9 @@
     >>> handle = evenfall.patch("mamba", targets=["transformers"]).apply()
     >>> handle.revert()
 
-A plugin registers a `Patch` with the hook `evenfall_register_patches`. A patch has targets, one a
-host package. Every target is examined before the first change: its version, that each attribute is
-there and takes the parameters that the replacement relies on, that none is changed already.
+A plugin registers a `Patch` with the hook `evenfall_register_patches`. A patch has one target for
+each host package. Before the first change every target is checked: its version, that each attribute
+exists and takes the parameters that the replacement needs, and that it is not patched already.
 """
 
 from .declarations import Change, Patch, Target

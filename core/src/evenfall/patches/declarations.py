@@ -15,11 +15,11 @@ class Change:
 
     Attributes:
         owner: "package.module" or "package.module:Class".
-        attribute: its name there.
-        make: called with the original, returns the replacement.
-        parameters: the names, in order, that the original's signature must have; None to go
-            without that check. Of an object with a method `forward`, such as a layer that stands
-            for a function, the parameters of that method, without self.
+        attribute: its name.
+        make: called with the original; returns the replacement.
+        parameters: the parameter names, in order, that the original must have; None skips the
+            check. For an object with a method `forward`, such as a layer in the place of a
+            function, the parameters of that method without self.
     """
 
     owner: str
@@ -36,10 +36,10 @@ class Target:
     """What to change in one host.
 
     Attributes:
-        distribution: of the host.
-        versions: those that were tested, as a version specifier.
+        distribution: the host's distribution.
+        versions: the tested versions, as a version specifier.
         changes: the attributes to replace.
-        stand_ins: modules that the host imports and that may be absent.
+        stand_ins: replacements of modules that the host imports and that may be missing.
     """
 
     distribution: str
@@ -50,6 +50,6 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """Named targets; what `evenfall_register_patches` registers a reference to."""
+    """Named targets; `evenfall_register_patches` registers references to it."""
 
     targets: Mapping[str, Target]

@@ -15,11 +15,11 @@ from .steps import Step, check_version, do_all, installed_version, prepare
 
 
 class PatchHandle:
-    """A patch and the targets asked for, to apply and revert; also a context manager.
+    """Some targets of a patch, to apply and revert; also a context manager.
 
-    Applying an applied target again is an error, through this handle or any other. Handles that
-    change different attributes may be reverted in any order; of two that change the same one, the
-    later goes first.
+    It is an error to apply a target twice, through this or any other handle. Handles that change
+    different attributes may be reverted in any order. If two change the same attribute, the later
+    one must be reverted first.
     """
 
     def __init__(self, name: str, targets: Mapping[str, Target]) -> None:
@@ -35,16 +35,16 @@ class PatchHandle:
 
     @property
     def stand_ins(self) -> tuple[str, ...]:
-        """The names in `sys.modules` that modules of the plugin have while this is applied."""
+        """The names in `sys.modules` that stand-ins have while this is applied."""
         return tuple(name for stand_ins in self._stand_ins() for name in stand_ins.placed)
 
     def apply(self) -> PatchHandle:
-        """Examine every target, then make every change, and return the handle.
+        """Check every target, then make every change, and return the handle.
 
         Raises:
-            PatchError: a target is applied already, its host is not installed or has a version that
+            PatchError: a target is already applied, its host is not installed or has a version that
                 was not tested, or an attribute is missing or has another signature. Nothing is
-                changed then.
+                changed.
         """
         with _lock:
             self._check_not_applied()
@@ -59,11 +59,11 @@ class PatchHandle:
         return self
 
     def revert(self) -> None:
-        """Put every original back.
+        """Restore every original.
 
         Raises:
-            PatchError: the handle is not applied, or somebody changed one of its attributes since.
-                Nothing is changed then.
+            PatchError: the handle is not applied, or other code has changed one of its attributes.
+                Nothing is changed.
         """
         with _lock:
             if not self.applied:
@@ -71,8 +71,7 @@ class PatchHandle:
             for step in self._steps:
                 if not step.is_in_place():
                     raise PatchError(
-                        f"patch {self.name!r} cannot be reverted: {step.change} was changed again "
-                        f"since{self._later(step)}"
+                        f"patch {self.name!r} cannot be reverted: {self._blocker(step)}"
                     )
             for stand_ins in self._stand_ins():
                 stand_ins.check(f"patch {self.name!r}")
@@ -108,8 +107,8 @@ class PatchHandle:
         return steps
 
     def _stand_ins(self) -> list[StandIns]:
-        found = (target.stand_ins for target in self._targets.values())
-        return [stand_ins for stand_ins in found if stand_ins is not None]
+        targets = self._targets.values()
+        return [target.stand_ins for target in targets if target.stand_ins is not None]
 
     def _remove_stand_ins(self) -> None:
         for stand_ins in self._stand_ins():
@@ -120,10 +119,11 @@ class PatchHandle:
             both = [name for name in self.targets if name in other.targets]
             if other.name == self.name and both:
                 raise PatchError(
-                    f"patch {self.name!r} is applied already to {', '.join(both)}; revert it first"
+                    f"patch {self.name!r} is already applied to {', '.join(both)}; revert it first"
                 )
 
-    def _later(self, step: Step) -> str:
+    def _blocker(self, step: Step) -> str:
+        """Why the step cannot be undone: who changed the attribute again."""
         for other in _applied:
             if other is not self and any(
                 theirs.owner is step.owner
@@ -131,8 +131,8 @@ class PatchHandle:
                 and theirs.is_in_place()
                 for theirs in other._steps
             ):
-                return f" by patch {other.name!r}; revert that one first"
-        return ", by nobody that Evenfall knows; put it back first"
+                return f"patch {other.name!r} changed {step.change} later; revert that one first"
+        return f"other code has changed {step.change}; restore it first"
 
 
 _lock = threading.RLock()
@@ -140,37 +140,43 @@ _applied: list[PatchHandle] = []
 
 
 def patch(name: str, targets: Iterable[str] | None = None) -> PatchHandle:
-    """A handle on the registered patch `name`; nothing changes until it is applied or entered.
+    """A handle of the registered patch `name`; nothing changes until it is applied or entered.
 
     Args:
         name: as `evenfall patches` lists it.
-        targets: the hosts to patch; by default every one that is installed.
+        targets: the hosts to patch; by default all that are installed.
 
     Raises:
-        UnknownNameError: no such patch, or no such target of it.
+        UnknownNameError: there is no such patch, or it has no such target.
         PatchError: none of its hosts is installed, or `targets` is empty.
     """
-    found = patches.get(name)
-    if not isinstance(found, Patch):
-        raise PatchError(f"patch {name!r}: want a Patch, its plugin has {type(found).__name__}")
+    declaration = patches.get(name)
+    if not isinstance(declaration, Patch):
+        raise PatchError(
+            f"patch {name!r} is a {type(declaration).__name__}, want an evenfall.patches.Patch"
+        )
     if isinstance(targets, str):
         raise TypeError(f"targets: got the string {targets!r}, want a list such as [{targets!r}]")
     if targets is None:
         wanted = [
-            key for key, target in found.targets.items() if installed_version(target.distribution)
+            key
+            for key, target in declaration.targets.items()
+            if installed_version(target.distribution)
         ]
         if not wanted:
-            hosts = ", ".join(target.distribution for target in found.targets.values())
+            hosts = ", ".join(target.distribution for target in declaration.targets.values())
             raise PatchError(f"patch {name!r}: none of its hosts is installed ({hosts})")
     else:
         wanted = list(dict.fromkeys(targets))
     if not wanted:
-        raise PatchError(f"patch {name!r}: targets is empty, want some of {list(found.targets)}")
+        raise PatchError(
+            f"patch {name!r}: targets is empty, want some of {list(declaration.targets)}"
+        )
     for key in wanted:
-        if key not in found.targets:
-            near = closest(key, found.targets)
+        if key not in declaration.targets:
+            near = closest(key, declaration.targets)
             raise UnknownNameError(f"patch {name!r} has no target {key!r}.{near}")
-    return PatchHandle(name, {key: found.targets[key] for key in wanted})
+    return PatchHandle(name, {key: declaration.targets[key] for key in wanted})
 
 
 def applied() -> list[PatchHandle]:

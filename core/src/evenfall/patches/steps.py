@@ -1,4 +1,4 @@
-"""One replacement in a host: examined, then done, then undone."""
+"""One replacement in a host: check it, do it, undo it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ABSENT = object()
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A change whose owner was imported; `stored` is what the owner itself holds, if anything."""
+    """A change of an imported owner; `stored` is the owner's own attribute, if it has one."""
 
     change: Change
     owner: Any
@@ -27,23 +27,23 @@ class Step:
     replacement: Any
 
     def do(self) -> None:
-        """Put the replacement in place."""
+        """Set the replacement."""
         setattr(self.owner, self.change.attribute, self.replacement)
 
     def undo(self) -> None:
-        """Put back what was there."""
+        """Restore the original."""
         if self.stored is _ABSENT:  # it was inherited
             delattr(self.owner, self.change.attribute)
         else:
             setattr(self.owner, self.change.attribute, self.stored)
 
     def is_in_place(self) -> bool:
-        """Whether nobody changed the attribute since."""
+        """Whether the attribute still is the replacement."""
         return vars(self.owner).get(self.change.attribute, _ABSENT) is self.replacement
 
 
 def installed_version(distribution: str) -> str | None:
-    """The version of a distribution; None where it is not installed."""
+    """The version of a distribution; None if it is not installed."""
     try:
         return version(distribution)
     except PackageNotFoundError:
@@ -51,23 +51,23 @@ def installed_version(distribution: str) -> str | None:
 
 
 def check_version(what: str, target: Target) -> None:
-    """Compare the host's version with those that were tested; errors begin with `what`.
+    """Check that the host's version is one of the tested ones; errors begin with `what`.
 
     Raises:
         PatchError: the host is not installed, or has another version.
     """
-    found = installed_version(target.distribution)
-    if found is None:
+    installed = installed_version(target.distribution)
+    if installed is None:
         raise PatchError(f"{what}: {target.distribution} is not installed")
-    if not SpecifierSet(target.versions).contains(found, prereleases=True):
+    if not SpecifierSet(target.versions).contains(installed, prereleases=True):
         raise PatchError(
-            f"{what}: {target.distribution} {found} is installed, tested is "
+            f"{what}: {target.distribution} {installed} is not a tested version, want "
             f"{target.distribution}{target.versions}; nothing was changed"
         )
 
 
 def prepare(what: str, change: Change) -> Step:
-    """Examine one change and make its replacement; errors begin with `what`.
+    """Check one change and make its replacement; errors begin with `what`.
 
     Raises:
         ReferenceImportError: the owner cannot be imported.
@@ -85,24 +85,25 @@ def prepare(what: str, change: Change) -> Step:
 
 def _check_signature(what: str, original: Any, wanted: tuple[str, ...]) -> None:
     try:
-        found = tuple(inspect.signature(_worker(original)).parameters)
+        parameters = tuple(inspect.signature(_worker(original)).parameters)
     except (TypeError, ValueError) as error:
         raise PatchError(f"{what} has no signature: {error}; nothing was changed") from error
-    if found != wanted:
+    if parameters != wanted:
         raise PatchError(
-            f"{what} takes ({', '.join(found)}), want ({', '.join(wanted)}); nothing was changed"
+            f"{what} takes ({', '.join(parameters)}), want ({', '.join(wanted)}); "
+            "nothing was changed"
         )
 
 
 def _worker(original: Any) -> Any:
-    """What does the work of `original`: a layer is called through a method that takes anything."""
+    """The function whose parameters count: a layer's __call__ takes anything, its forward not."""
     if inspect.isroutine(original) or inspect.isclass(original):
         return original
     return getattr(original, "forward", original)
 
 
 def do_all(steps: list[Step]) -> None:
-    """Do every step; where one raises, undo those before it."""
+    """Do every step; if one raises, undo those before it."""
     done: list[Step] = []
     try:
         for step in steps:

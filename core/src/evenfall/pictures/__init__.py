@@ -1,4 +1,4 @@
-"""Pictures without a display: figures, colours, and rasters of events. They need matplotlib."""
+"""Pictures, made without a display: figures, colours, rasters of events. They need matplotlib."""
 
 from .canvas import PALETTE, make_figure, palette_colour, save_figure
 from .raster import draw_raster

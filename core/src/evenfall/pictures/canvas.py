@@ -1,4 +1,4 @@
-"""Figures without a display, saved in one step, and the colours of the house."""
+"""Figures without a display, saved whole or not at all, and the colours of all pictures."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 from evenfall.files import file_aside
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Okabe and Ito's colours, told apart with any kind of colour vision."""
+"""Okabe and Ito's colours, which colour-blind readers can distinguish."""
 
 
 def palette_colour(index: int) -> str:
-    """The colour of the curve or layer of that number; after the last colour the first follows."""
+    """The colour of curve or layer number `index`; after the last colour the first follows."""
     return PALETTE[index % len(PALETTE)]
 
 
 def make_figure(width: float, height: float) -> Any:
-    """An empty matplotlib Figure of that size in inches, drawn by Agg.
+    """An empty matplotlib Figure, size in inches, drawn by Agg.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -33,8 +33,7 @@ def make_figure(width: float, height: float) -> Any:
 
 
 def save_figure(figure: Any, path: str | Path, dpi: int = 130) -> Path:
-    """Write the figure in the format that the suffix of `path` names; a PNG of the same figure has
-    the same bytes."""
+    """Write the figure; the suffix of `path` is the format. Equal figures give equal PNG files."""
     path = Path(path)
     # matplotlib writes its version into a PNG.
     metadata = {"Software": None} if path.suffix.lower() == ".png" else None

@@ -1,4 +1,4 @@
-"""A raster of events: which unit fired at which token.
+"""A raster of events: which units fire at which token.
 
 Dimensions: T tokens, H units of a layer, L layers.
 """
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 _MOST_LABELS = 60
-_MOST_ROWS = 300  # more rows than pixels would show some units and hide others
+_MOST_ROWS = 300  # with more rows than pixels, some units would be hidden
 
 
 def draw_raster(
@@ -25,25 +25,25 @@ def draw_raster(
     words: Sequence[str] | None = None,
     title: str | None = None,
 ) -> Path:
-    """Draw tokens along x and, layer by layer, units along y, the busiest at the top.
+    """Draw tokens along x and the units of each layer along y, the most active on top.
 
-    Beyond 300 units, neighbours in that order share a row.
-
-    Beneath stand the share of each layer's units that fired over time, and the number of events
-    each token caused, stacked by layer.
+    In a layer of more than 300 units, neighbours in that order share a row. Two plots below show
+    the share of each layer's units that fire at each token, and the number of events at each token,
+    stacked by layer.
 
     Args:
-        events: per layer (T, H) arrays or tensors, 0 or 1.
-        path: the PNG file; written aside, then renamed.
-        words: T tokens, shown below where there are at most 60.
-        title: stands above the picture.
+        events: for each layer a (T, H) array or tensor of 0 and 1.
+        path: the PNG file; it appears whole or not at all.
+        words: T tokens, the labels of the x axis if there are at most 60.
+        title: of the picture.
 
     Returns:
         The path.
 
     Raises:
         ImportError: matplotlib is not installed.
-        ValueError: no layer, no token, layers of different length, or words of another number.
+        ValueError: there is no layer or no token, the layers differ in length, or the number of
+            words is not T.
     """
     import numpy as np
 
@@ -70,11 +70,11 @@ def draw_raster(
 def _steps(layers: list[np.ndarray], words: Sequence[str] | None) -> int:
     shapes = [layer.shape for layer in layers]
     if not layers or any(len(shape) != 2 or 0 in shape for shape in shapes):
-        raise ValueError(f"events must be (tokens, units) for each layer, none empty, got {shapes}")
+        raise ValueError(f"events must be (tokens, units) for each layer, not empty, got {shapes}")
     if len({shape[0] for shape in shapes}) > 1:
-        raise ValueError(f"events must have as many tokens in every layer, got {shapes}")
+        raise ValueError(f"events must have equally many tokens in every layer, got {shapes}")
     if words is not None and len(words) != shapes[0][0]:
-        raise ValueError(f"words must be {shapes[0][0]}, one a token, got {len(words)}")
+        raise ValueError(f"words must be {shapes[0][0]}, one for each token, got {len(words)}")
     return int(shapes[0][0])
 
 

@@ -1,4 +1,4 @@
-"""Training runs: the folder of a run, callbacks inside its loop, and grids of runs."""
+"""Training runs: the folder of a run, callbacks in its loop, and grids of runs."""
 
 from .callbacks import Callback, Callbacks, TrainingContext, check_callbacks, make_callbacks
 from .folder import RunFolder

@@ -1,4 +1,4 @@
-"""The states of a run's callbacks in a checkpoint: JSON, with tensors as safetensors."""
+"""The states of callbacks in a checkpoint: JSON, and safetensors for tensors."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _MARK = "__tensor__"
 
 
 def write_states(folder: Path, states: list[tuple[str, Any]]) -> None:
-    """Write the state of each callback, by name: numbers, strings, None, tensors, and lists and
-    dicts of these. Tuples become lists.
+    """Write the state of each callback, given with its name. A state consists of numbers, strings,
+    None, tensors, and lists and dicts of these. Tuples become lists.
 
     Raises:
-        TypeError: a state holds something else; the message says whose, and where.
+        TypeError: a state contains something else; the message names the callback and the place.
     """
     tensors: dict[str, Any] = {}
     plain = [_encode(state, tensors, f"callback {name!r}: state") for name, state in states]
@@ -45,7 +45,7 @@ def read_states(folder: Path) -> list[Any]:
 
             tensors = load_file(folder / TENSORS)
         return [_decode(state, tensors) for state in plain]
-    except Exception as error:  # safetensors has an error of its own, outside of ValueError
+    except Exception as error:  # safetensors' error is not a ValueError
         raise ValueError(f"checkpoint {folder}: {FILE} cannot be read: {error}") from error
 
 
@@ -59,14 +59,14 @@ def _encode(value: Any, tensors: dict[str, Any], where: str) -> Any:
         return {key: _encode(one, tensors, f"{where}[{key!r}]") for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [_encode(one, tensors, f"{where}[{i}]") for i, one in enumerate(value)]
-    torch = sys.modules.get("torch")  # not loaded: then it is no tensor either
+    torch = sys.modules.get("torch")  # if it is not loaded, there is no tensor
     if torch is not None and isinstance(value, torch.Tensor):
         name = str(len(tensors))
         tensors[name] = value.detach().cpu().clone().contiguous()
         return {_MARK: name}
     raise TypeError(
-        f"{where} is a {type(value).__name__}; a state has tensors, numbers, strings, None, and "
-        "lists and dicts of these"
+        f"{where} is a {type(value).__name__}; a state consists of tensors, numbers, strings, "
+        "None, and lists and dicts of these"
     )
 
 

@@ -1,11 +1,10 @@
-"""Callbacks of a recipe: code of others that runs inside a training loop.
+"""Callbacks: code that a recipe names and a training loop calls.
 
-A recipe names them, so that a plugin can train the models of another one and neither imports the
-other:
+So a plugin can train the models of another plugin, and neither imports the other:
 
     callbacks:
       - my-callback                      # a registered name
-      - my_package.pruning:Prune:        # or module:Name, with options
+      - my_package.pruning:Prune:        # or module:Name, here with options
           sparsity: 0.9
 """
 
@@ -25,18 +24,18 @@ from .callback_state import FILE, read_states, write_states
 
 @dataclass(frozen=True)
 class TrainingContext:
-    """What a callback sees of the run.
+    """The state of a run that callbacks see.
 
     Attributes:
-        model: the module that is trained, not wrapped for several ranks.
-        averaged_model: the average of its weights where the recipe keeps one; this is then the
-            model that is evaluated and published. Otherwise None.
+        model: the module that is trained, without wrappers for several ranks.
+        averaged_model: the model with averaged weights if the recipe asks for one, which is then
+            evaluated and published; otherwise None.
         optimizer: torch's optimiser; `optimizer.state[parameter]` has the moments.
-        step: optimiser steps done since the run began.
+        step: optimiser steps since the run began.
         total_steps: steps of the whole run.
-        epoch: the epoch under way, the first is 1.
-        folder: of the run; the first rank alone may write there.
-        metrics: of the evaluation, in on_evaluate: "loss" and those of the task. Otherwise empty.
+        epoch: the current epoch, from 1.
+        folder: the folder of the run; only the first rank may write there.
+        metrics: in on_evaluate, "loss" and the metrics of the task; otherwise empty.
     """
 
     model: Any
@@ -50,49 +49,50 @@ class TrainingContext:
 
 
 class Callback:
-    """Base class of callbacks; its methods do nothing. Every rank has its own.
+    """Base class of callbacks; its methods do nothing. Each rank has its own callback.
 
-    A loop calls `prepare`, then at each step `on_step_end`, after the last step of an epoch
-    `on_epoch_end`, after each evaluation `on_evaluate`, then `counts_as_best` where the result is
-    the best so far, and `state_dict` where it writes a checkpoint. A resumed run calls `prepare`,
-    loads the checkpoint, then calls `load_state_dict`.
+    A loop calls `prepare`, then `on_step_end` after each step, `on_epoch_end` after the last step
+    of an epoch, `on_evaluate` after each evaluation, `counts_as_best` if the result may be the best
+    one, and `state_dict` for each checkpoint. A resumed run calls `prepare`, loads the checkpoint,
+    then calls `load_state_dict`.
     """
 
     def prepare(self, model: Any) -> None:
         """Change the model before its optimiser is made: set weights to zero, register hooks.
 
-        Names of parameters and buffers must stay, since checkpoints are read without the callback.
+        Keep the names of parameters and buffers: checkpoints are loaded without the callback.
         """
 
     def on_step_end(self, context: TrainingContext) -> None:
-        """A step was taken and the average, if any, was updated; gradients are gone."""
+        """A step is done and the average, if any, is updated; gradients are cleared."""
 
     def on_epoch_end(self, context: TrainingContext) -> None:
-        """The last step of an epoch was taken; nothing is evaluated yet."""
+        """The last step of an epoch is done; the model is not evaluated yet."""
 
     def on_evaluate(self, context: TrainingContext) -> None:
-        """The model was evaluated; `context.metrics` has the result."""
+        """The model is evaluated; `context.metrics` has the result."""
 
     def counts_as_best(self) -> bool:
-        """Whether the model just evaluated may become the best one. Pruning says no until it has
-        reached its sparsity. All callbacks must agree."""
+        """Whether the model may become the best one after this evaluation. Pruning returns False
+        until it has reached its sparsity. All callbacks must agree."""
         return True
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs: tensors, numbers, strings, None, lists and dicts of these."""
+        """The state that a resumed run needs: tensors, numbers, strings, None, and lists and dicts
+        of these."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over the state of a checkpoint, tensors on the CPU."""
+        """Load the state from a checkpoint; tensors are on the CPU."""
 
 
 class Callbacks:
     """The callbacks of one run, called in the order of the recipe.
 
-    Where one raises, the error is a CallbackError that names it.
+    An error in a callback becomes a CallbackError that names it.
 
     Args:
-        members: each with its name.
+        members: the callbacks, each with its name.
     """
 
     def __init__(self, members: list[tuple[str, Callback]]) -> None:
@@ -102,44 +102,44 @@ class Callbacks:
         """Call prepare.
 
         Raises:
-            CallbackError: one raises, or changes the names in the model's state_dict.
+            CallbackError: a callback raises an error, or changes names in the model's state_dict.
         """
         for member in self._members:
             names = list(model.state_dict())
-            self._ask(member, "prepare", model)
+            self._call(member, "prepare", model)
             changed = sorted({*names} ^ {*model.state_dict()})
             if changed:
                 raise CallbackError(
-                    f"callback {member[0]!r}, prepare: the model's state_dict differs in "
-                    f"{changed[:4]}; a callback must keep its names"
+                    f"callback {member[0]!r}, prepare: names in the model's state_dict must not "
+                    f"change, but {changed[:4]} did"
                 )
 
     def on_step_end(self, context: TrainingContext) -> None:
         """Call on_step_end."""
-        self._tell("on_step_end", context)
+        self._call_all("on_step_end", context)
 
     def on_epoch_end(self, context: TrainingContext) -> None:
         """Call on_epoch_end."""
-        self._tell("on_epoch_end", context)
+        self._call_all("on_epoch_end", context)
 
     def on_evaluate(self, context: TrainingContext) -> None:
         """Call on_evaluate."""
-        self._tell("on_evaluate", context)
+        self._call_all("on_evaluate", context)
 
     def objections(self) -> list[str]:
-        """The names of those to whom the model just evaluated does not count as best."""
-        asked = [(m[0], self._ask(m, "counts_as_best")) for m in self._members]
-        return [name for name, agrees in asked if not agrees]
+        """The names of the callbacks whose counts_as_best returns False."""
+        answers = [(member[0], self._call(member, "counts_as_best")) for member in self._members]
+        return [name for name, agrees in answers if not agrees]
 
     def save(self, folder: Path) -> None:
-        """Write the states into a checkpoint; nothing where there are no callbacks.
+        """Write the states into a checkpoint; nothing if there are no callbacks.
 
         Raises:
             CallbackError: a state cannot be written; the message names the callback.
         """
         if not self._members:
             return
-        states = [(member[0], self._ask(member, "state_dict")) for member in self._members]
+        states = [(member[0], self._call(member, "state_dict")) for member in self._members]
         try:
             write_states(folder, states)
         except TypeError as error:
@@ -149,8 +149,8 @@ class Callbacks:
         """Read the states from a checkpoint.
 
         Raises:
-            ValueError: the file is missing, damaged, or of other callbacks.
-            CallbackError: a callback does not take its state.
+            ValueError: the file is missing or damaged, or belongs to other callbacks.
+            CallbackError: a callback cannot load its state.
         """
         if not self._members:
             return
@@ -161,19 +161,19 @@ class Callbacks:
                 f"{len(self._members)}"
             )
         for member, state in zip(self._members, states, strict=True):
-            self._ask(member, "load_state_dict", state)
+            self._call(member, "load_state_dict", state)
 
     @property
     def files(self) -> list[str]:
-        """What `save` adds to a checkpoint for certain."""
+        """The files that `save` always adds to a checkpoint."""
         return [FILE] if self._members else []
 
-    def _tell(self, method: str, context: TrainingContext) -> None:
+    def _call_all(self, method: str, context: TrainingContext) -> None:
         for member in self._members:
-            self._ask(member, method, context)
+            self._call(member, method, context)
 
     @staticmethod
-    def _ask(member: tuple[str, Callback], method: str, *arguments: Any) -> Any:
+    def _call(member: tuple[str, Callback], method: str, *arguments: Any) -> Any:
         name, callback = member
         try:
             return getattr(callback, method)(*arguments)
@@ -184,7 +184,7 @@ class Callbacks:
 
 
 def check_callbacks(entries: Any) -> None:
-    """Check the form of a recipe's `callbacks`; nothing is imported.
+    """Check the form of a recipe's `callbacks`; imports nothing.
 
     Raises:
         ValueError: not a list of NAME or NAME: {options}.
@@ -199,10 +199,10 @@ def make_callbacks(entries: Any) -> Callbacks:
     """The callbacks that a recipe names, imported and made with their options.
 
     Raises:
-        ValueError: an entry of another form, or options that the callback does not take.
-        UnknownNameError: no callback is registered under a name; the closest names follow.
-        ReferenceImportError: it cannot be imported.
-        CallbackError: what the name stands for makes no Callback.
+        ValueError: an entry has another form, or options that the callback does not accept.
+        UnknownNameError: no callback has this name; the message has the closest names.
+        ReferenceImportError: the callback cannot be imported.
+        CallbackError: the object with this name does not make a Callback.
     """
     check_callbacks(entries)
     return Callbacks([_make(*_name_and_options(entry)) for entry in entries])
@@ -227,11 +227,11 @@ def _make(name: str, options: dict[str, Any]) -> tuple[str, Callback]:
     if not callable(kind):
         raise CallbackError(f"callback {name!r} is a {type(kind).__name__}, want a Callback class")
     try:
-        made = kind(**options)
+        callback = kind(**options)
     except (TypeError, ValueError) as error:
         raise ValueError(f"callback {name!r}: {error}") from error
-    if not isinstance(made, Callback):
+    if not isinstance(callback, Callback):
         raise CallbackError(
-            f"callback {name!r} makes a {type(made).__name__}, want an evenfall.runs.Callback"
+            f"callback {name!r} makes a {type(callback).__name__}, want an evenfall.runs.Callback"
         )
-    return name, made
+    return name, callback

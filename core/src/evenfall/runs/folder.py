@@ -5,7 +5,7 @@
     checkpoint-N/   where the run can continue
     best/           the model to use, with the recipe
 
-Only the first rank writes there, and a lock keeps a second process out.
+A lock keeps a second process out.
 """
 
 from __future__ import annotations
@@ -30,14 +30,12 @@ _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 
 
 class RunFolder:
-    """What a training loop reads and writes in the folder of its run.
-
-    Several ranks may have the folder open; the first one alone writes.
+    """The files of a training run. Several ranks may open the folder; only the first one writes.
 
     Args:
         path: the folder; made when the run begins.
         recipe: the dataclass with every choice of the run; it has a field `epochs`.
-        first_rank: whether this process writes.
+        first_rank: whether this process is the first rank.
     """
 
     def __init__(self, path: str | Path, recipe: Any, *, first_rank: bool = True) -> None:
@@ -48,24 +46,24 @@ class RunFolder:
         self._former_epochs: int | None = None
 
     def has_run(self) -> bool:
-        """Whether the folder has a checkpoint or a best model. A run that failed before it had
-        either may be started again with another recipe."""
+        """Whether the folder has a checkpoint or a best model. A run that failed earlier may start
+        again with another recipe."""
         return self.best.exists() or bool(self.checkpoints())
 
     @contextmanager
     def open(self, *, resume: bool, wait: Callable[[], object] = lambda: None) -> Iterator[None]:
-        """Check that the run may begin or continue here, write recipe.yaml, and keep others out.
+        """Check that the run may begin or continue here, lock the folder and write recipe.yaml.
 
-        A resumed run has the recipe it began with. Only `epochs` may be higher: the run is then
-        longer, the learning rate follows the longer schedule from there on, and log.jsonl has a
-        line that says so.
+        A resumed run must have the recipe it began with, except that `epochs` may be higher. This
+        extends the run: from there on the learning rate follows the longer schedule, and log.jsonl
+        gets a line that says so.
 
         Args:
-            resume: continue the run in the folder, or begin one where there is none.
+            resume: continue the run in the folder, or begin one if there is none.
             wait: returns when every rank has called it.
 
         Raises:
-            FileExistsError: the folder contains a run and `resume` is off, or is a file.
+            FileExistsError: the folder contains a run and `resume` is off, or `path` is a file.
             BlockingIOError: another process writes to the folder.
             ValueError: the run in the folder has another recipe.
         """
@@ -102,13 +100,13 @@ class RunFolder:
     def checkpoints(self) -> list[Path]:
         """The folders checkpoint-N, the lowest N first."""
         numbers = {p: _CHECKPOINT.fullmatch(p.name) for p in self.path.glob("checkpoint-*")}
-        found = {p: int(match[1]) for p, match in numbers.items() if match and p.is_dir()}
-        return sorted(found, key=found.__getitem__)
+        folders = {p: int(match[1]) for p, match in numbers.items() if match and p.is_dir()}
+        return sorted(folders, key=folders.__getitem__)
 
     def last_checkpoint(self, needed: Sequence[str] = ()) -> Path | None:
         """The checkpoint with the highest N that has all files of `needed`, or None.
 
-        A kill can leave an incomplete one; it is skipped with a warning.
+        Incomplete checkpoints, which a killed process can leave, are skipped with a warning.
         """
         for folder in reversed(self.checkpoints()):
             missing = [name for name in needed if not (folder / name).is_file()]
@@ -118,7 +116,7 @@ class RunFolder:
         return None
 
     def remove_old_checkpoints(self) -> None:
-        """Remove every checkpoint but the last one."""
+        """Remove every checkpoint except the last one."""
         if self.first_rank:
             for folder in self.checkpoints()[:-1]:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -130,32 +128,32 @@ class RunFolder:
                 file.write(json.dumps(line) + "\n")
 
     def cut_log(self, unit: str, done: int) -> None:
-        """Remove the lines that a resumed run writes again; add one when the run gets longer.
+        """Remove the lines that a resumed run writes again; add a line if the run is extended.
 
         Args:
             unit: the key of a line's position, "step" or "epoch".
-            done: the position of the checkpoint at which the run continues.
+            done: the position of the checkpoint where the run continues.
         """
         if not self.first_rank:
             return
         if self.log_file.is_file():
             lines = self.log_file.read_text(encoding="utf-8").splitlines()
-            kept = [line for line in lines if _position(line, unit) <= done]
-            write_text(self.log_file, "".join(f"{line}\n" for line in kept))
+            earlier = [line for line in lines if _position(line, unit) <= done]
+            write_text(self.log_file, "".join(f"{line}\n" for line in earlier))
         if self._former_epochs is not None:
             self.log({unit: done, "extended": [self._former_epochs, self.recipe.epochs]})
             self._former_epochs = None
 
     @contextmanager
     def new_best(self) -> Iterator[Path]:
-        """Give the folder that becomes best/ when the block ends; recipe.yaml is added to it."""
+        """Yield the folder that becomes best/ when the block ends; recipe.yaml is added to it."""
         with written_aside(self.best, replace=True) as folder:
             yield folder
             (folder / "recipe.yaml").write_text(dump_recipe(self.recipe), encoding="utf-8")
 
 
 def _position(line: str, unit: str) -> float:
-    """The position of a line; infinite for one that a kill cut short."""
+    """The position of a line; infinite for an incomplete line."""
     try:
         return float(json.loads(line)[unit])
     except (ValueError, KeyError, TypeError):

@@ -1,4 +1,4 @@
-"""Grids of runs: each cell trained with each seed, continued where it stopped, and a table."""
+"""Grids of runs: train each cell with each seed, continue stopped runs, make a table."""
 
 from __future__ import annotations
 
@@ -31,58 +31,55 @@ def run_grid(
 ) -> dict[str, Any]:
     """Train and evaluate every cell with every seed; write the table as grid.json and grid.md.
 
-    A run has the folder `output/CELL/seed-N`. Started again, the grid skips what has its results
-    and resumes the rest. A run that fails is logged, stands in the table, and is tried again the
-    next time.
+    A run has the folder `output/CELL/seed-N`. A second call skips runs that have results and
+    resumes the others. A run that fails is logged, listed in the table, and tried again by the next
+    call.
 
     Args:
         grid: the YAML file, see `evenfall.runs.grid_file`.
-        data: what the trainer reads.
+        data: the data that the trainer reads.
         output: folder of the grid.
         trainer: trains and evaluates one run, for example one of `evenfall.registry.trainers`.
-        progress: called with (run and what is under way, how much is done, how much there is).
+        progress: called with (run and task, steps done, total steps).
 
     Returns:
-        What grid.json has: for each cell its name, changes, seeds, failures (seed to message) and
-        figures, by split and metric, each with mean, deviation (of the sample; None for one
-        seed) and the values.
+        The content of grid.json: for each cell its name, changes, runs, failures (run -> message)
+        and figures. A figure, by split and metric, has the mean, the values, and their deviation
+        (of the sample; None for one seed).
 
     Raises:
-        FileNotFoundError: no such grid or recipe.
-        ValueError: the grid or the recipe of a cell is not valid; nothing is trained then.
+        FileNotFoundError: there is no such grid or recipe.
+        ValueError: the grid or the recipe of a cell is not valid; nothing is trained.
     """
-    file, data, output = Path(grid), Path(data), Path(output)
-    stated = read_grid(file)
-    beside = file.parent / stated.recipe
-    base = trainer.load_recipe(beside if beside.exists() else stated.recipe)
-    seeds: list[int | None] = [*stated.seeds] if stated.seeds else [None]
-    plan = [
-        (cell, [(seed, cell_recipe(base, cell, seed)) for seed in seeds])
-        for cell in list_cells(stated)
-    ]
+    path, data, output = Path(grid), Path(data), Path(output)
+    file = read_grid(path)
+    beside = path.parent / file.recipe
+    base = trainer.load_recipe(beside if beside.exists() else file.recipe)
+    seeds: list[int | None] = [*file.seeds] if file.seeds else [None]
+    plan = [(cell, [cell_recipe(base, cell, seed) for seed in seeds]) for cell in list_cells(file)]
     rows = []
     for cell, recipes in plan:
-        found: dict[str, Any] = {}
+        results: dict[str, Any] = {}
         failures: dict[str, str] = {}
-        for _, recipe in recipes:
+        for recipe in recipes:
             name = f"seed-{recipe.seed}"
             folder = output / cell.folder / name
             report = None if progress is None else partial(_report, progress, cell, name)
             try:
-                found[name] = _run(recipe, data, folder, trainer, stated.splits, report)
+                results[name] = _run(recipe, data, folder, trainer, file.splits, report)
             except Exception as error:
                 logger.exception("%s, %s failed", cell.name, name)
                 failures[name] = f"{type(error).__name__}: {error}"
-        rows.append(_row(cell, found, failures, stated))
-    table = {"recipe": stated.recipe, "splits": stated.splits, "cells": rows}
+        rows.append(_row(cell, results, failures, file))
+    table = {"recipe": file.recipe, "splits": file.splits, "cells": rows}
     if is_first_rank():
         write_text(output / "grid.json", json.dumps(table, indent=2) + "\n")
         write_text(output / "grid.md", grid_table(table))
     return table
 
 
-def _report(progress: Progress, cell: Cell, name: str, what: str, done: int, total: int) -> None:
-    progress(f"{cell.name}, {name}: {what}", done, total)
+def _report(progress: Progress, cell: Cell, name: str, task: str, done: int, total: int) -> None:
+    progress(f"{cell.name}, {name}: {task}", done, total)
 
 
 def _run(
@@ -93,11 +90,11 @@ def _run(
     splits: list[str],
     progress: Progress | None,
 ) -> dict[str, Any]:
-    """Train and evaluate one run; results.json in its folder has the figures by split."""
+    """Train and evaluate one run; its folder gets results.json with the metrics by split."""
     file = folder / "results.json"
     choices = json.loads(json.dumps(asdict(recipe)))
-    kept = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    results = kept.get("results", {}) if kept.get("recipe") == choices else {}
+    stored = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    results = stored.get("results", {}) if stored.get("recipe") == choices else {}
     if set(splits) <= set(results):
         return {split: results[split] for split in splits}
     best = trainer.train(recipe, data, folder, resume=True, progress=progress)
@@ -110,17 +107,17 @@ def _run(
 
 
 def _row(
-    cell: Cell, found: dict[str, Any], failures: dict[str, str], grid: GridFile
+    cell: Cell, results: dict[str, Any], failures: dict[str, str], grid: GridFile
 ) -> dict[str, Any]:
     figures = {}
     for split in grid.splits:
-        of_split = [run[split] for run in found.values()]
-        names = grid.metrics or [n for n, v in (of_split or [{}])[0].items() if _is_number(v)]
-        figures[split] = {name: _spread([run.get(name) for run in of_split]) for name in names}
+        runs = [run[split] for run in results.values()]
+        names = grid.metrics or [n for n, v in (runs or [{}])[0].items() if _is_number(v)]
+        figures[split] = {name: _figure([run.get(name) for run in runs]) for name in names}
     return {
         "cell": cell.name,
         "changes": cell.changes,
-        "runs": list(found),
+        "runs": list(results),
         "failures": failures,
         "figures": figures,
     }
@@ -130,8 +127,8 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _spread(found: list[Any]) -> dict[str, Any]:
-    values = [value for value in found if _is_number(value)]
+def _figure(results: list[Any]) -> dict[str, Any]:
+    values = [value for value in results if _is_number(value)]
     return {
         "mean": mean(values) if values else None,
         "deviation": stdev(values) if len(values) > 1 else None,
@@ -140,7 +137,7 @@ def _spread(found: list[Any]) -> dict[str, Any]:
 
 
 def grid_table(table: dict[str, Any]) -> str:
-    """The table of run_grid as Markdown: a row for each cell and split, mean ± deviation."""
+    """The table of run_grid in Markdown: a row for each cell and split, mean ± deviation."""
     splits = (split for cell in table["cells"] for split in cell["figures"].values())
     metrics = list(dict.fromkeys(metric for split in splits for metric in split))
     rows = [
@@ -162,5 +159,5 @@ def grid_table(table: dict[str, Any]) -> str:
 def _score(figure: dict[str, Any] | None) -> str:
     if figure is None or figure["mean"] is None:
         return "-"
-    spread = "" if figure["deviation"] is None else f" ± {figure['deviation']:.2g}"
-    return f"{figure['mean']:.4g}{spread}"
+    deviation = "" if figure["deviation"] is None else f" ± {figure['deviation']:.2g}"
+    return f"{figure['mean']:.4g}{deviation}"

@@ -1,11 +1,11 @@
-"""A grid of runs as a YAML file states it: a base recipe, what changes, and seeds.
+"""The YAML file of a grid of runs: a base recipe, changes, and seeds.
 
     recipe: base.yaml                # beside this file, or a name that the trainer knows
     seeds: [0, 1, 2]                 # absent: the recipe's own
     values:                          # every combination is a cell
       learning_rate: [1e-3, 2e-3]
       model_options.width: [32, 64]  # a dot reaches into a mapping
-    cells:                           # by name; combined with `values` where both are there
+    cells:                           # by name; combined with `values` if both are given
       plain: {}
       noisy: {augmentation: [{RandomShift: {most: 0.1}}]}
     splits: [valid]                  # the best model of each run is evaluated on these
@@ -28,7 +28,7 @@ from evenfall.recipes import make_recipe, read_recipe
 
 @dataclass(frozen=True)
 class GridFile:
-    """The keys of the file; see the module's text."""
+    """The keys of the file; see above."""
 
     recipe: str = ""
     seeds: list[int] = field(default_factory=list)
@@ -41,18 +41,18 @@ class GridFile:
         if not isinstance(self.recipe, str) or not self.recipe:
             raise ValueError(f"recipe must be a file or a name, got {self.recipe!r}")
         for name in ("seeds", "splits", "metrics"):
-            found = getattr(self, name)
-            if not isinstance(found, list) or len({*map(str, found)}) < len(found):
-                raise ValueError(f"{name} must be a list without repetition, got {found!r}")
+            items = getattr(self, name)
+            if not isinstance(items, list) or len({*map(str, items)}) < len(items):
+                raise ValueError(f"{name} must be a list without repetition, got {items!r}")
         if not self.splits:
-            raise ValueError("splits must name at least one")
+            raise ValueError("splits must name at least one split, got []")
         for name, kind in (("values", list), ("cells", dict)):
-            found = getattr(self, name)
-            if not isinstance(found, dict) or not all(isinstance(v, kind) for v in found.values()):
-                raise ValueError(f"{name} must map names to {kind.__name__}s, got {found!r}")
+            items = getattr(self, name)
+            if not isinstance(items, dict) or not all(isinstance(v, kind) for v in items.values()):
+                raise ValueError(f"{name} must map names to {kind.__name__}s, got {items!r}")
         empty = [name for name, choices in self.values.items() if not choices]
         if empty:
-            raise ValueError(f"values has no choices for {empty}")
+            raise ValueError(f"values: {empty} must have at least one value each")
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def read_grid(path: str | Path) -> GridFile:
     """Read a grid file.
 
     Raises:
-        FileNotFoundError: no such file.
+        FileNotFoundError: there is no such file.
         ValueError: not YAML, an unknown key, or a value of the wrong form.
     """
     return read_recipe(path, GridFile, "grid")
@@ -82,8 +82,8 @@ def list_cells(grid: GridFile) -> list[Cell]:
     """
     cells = []
     for name, changes in (grid.cells or {"": {}}).items():
-        for chosen in product(*grid.values.values()):
-            values = dict(zip(grid.values, chosen, strict=True))
+        for combination in product(*grid.values.values()):
+            values = dict(zip(grid.values, combination, strict=True))
             parts = [str(name)] if name else []
             parts += [f"{key}={value}" for key, value in values.items()]
             label = ", ".join(parts) or "recipe"
@@ -92,15 +92,15 @@ def list_cells(grid: GridFile) -> list[Cell]:
     folders = [cell.folder for cell in cells]
     double = sorted({folder for folder in folders if folders.count(folder) > 1})
     if double:
-        raise ValueError(f"cells would share the folders {double}; give them other names")
+        raise ValueError(f"cells would share the folders {double}; rename some of them")
     return cells
 
 
 def cell_recipe(base: Any, cell: Cell, seed: int | None) -> Any:
-    """The base recipe with the cell's changes, and the seed.
+    """The base recipe with the changes of the cell and the seed.
 
     Raises:
-        ValueError: a key that the recipe does not have, or a value that it refuses.
+        ValueError: the recipe has no such key, or refuses a value.
     """
     values = copy.deepcopy(asdict(base))
     for key, value in cell.changes.items():
@@ -108,7 +108,7 @@ def cell_recipe(base: Any, cell: Cell, seed: int | None) -> Any:
         for name in path:
             inner = inner.setdefault(name, {})
             if not isinstance(inner, dict):
-                raise ValueError(f"cell {cell.name}: {key!r} reaches into {name!r}, not a mapping")
+                raise ValueError(f"cell {cell.name}: {key!r}: {name!r} is not a mapping")
         inner[last] = value
     if seed is not None:
         values["seed"] = seed

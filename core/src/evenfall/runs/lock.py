@@ -1,4 +1,4 @@
-"""One writer for a run's folder."""
+"""A lock, so that only one process writes to the folder of a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import IO
 
 try:
     import fcntl
-except ImportError:  # Windows has no flock, and runs are not locked there
+except ImportError:  # Windows has no flock; there, runs are not locked
     fcntl = None  # type: ignore[assignment]
 
 logger = logging.getLogger(__name__)
@@ -25,10 +25,10 @@ _UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock file; the folder is made if it does not exist.
+    """Lock the folder during the block; the folder is made if it does not exist.
 
-    The operating system releases the lock when the process ends, however it ends, so the lock of a
-    dead process is no obstacle. A folder that is empty when the block ends is removed.
+    The operating system releases the lock when the process ends, even if it is killed. A folder
+    that is empty when the block ends is removed.
 
     Raises:
         BlockingIOError: another process writes to the folder; the message names it.
@@ -62,7 +62,7 @@ def _acquire(path: Path) -> IO[str]:
         except BaseException:
             file.close()
             raise
-        file.close()  # its owner removed the file between our two steps
+        file.close()  # its owner removed it between open and lock; try again
 
 
 def _lock(file: IO[str]) -> None:
@@ -73,17 +73,17 @@ def _lock(file: IO[str]) -> None:
     except OSError as error:
         if error.errno not in _UNSUPPORTED:
             raise
-        logger.warning("%s: the file system has no locks; start no second run here", file.name)
+        logger.warning("%s: the file system has no locks; do not start a second run", file.name)
 
 
 def _owner(text: str) -> str:
     try:
-        found = json.loads(text)
-        return f"process {found['process']} on {found['host']}"
+        owner = json.loads(text)
+        return f"process {owner['process']} on {owner['host']}"
     except (ValueError, KeyError, TypeError):
         return "another process"
 
 
 def is_first_rank() -> bool:
-    """Whether this process is the only one, or the first of those that torchrun started."""
+    """Whether this process is the only one or the first rank of torchrun."""
     return os.environ.get("RANK", "0") == "0"

@@ -1,8 +1,8 @@
-"""How a run tells how far it is."""
+"""The type of the functions that report progress."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 Progress = Callable[[str, int, int], None]
-"""Called with (what is under way, how much of it is done, how much there is)."""
+"""Called with (name of the task, steps done, total steps)."""

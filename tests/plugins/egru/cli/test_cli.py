@@ -193,7 +193,7 @@ def test_pack_refuses_what_it_cannot_publish(
     run: Path, packed: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = ("pack", run / "best", "--data", corpus, "--output")
-    assert "exists already" in _fails(*arguments, packed)
+    assert "already exists" in _fails(*arguments, packed)
     assert "dtype must be one of" in _fails(*arguments, tmp_path / "new", "--dtype", "int3")
     assert "no recipe.yaml" in _fails(
         "pack", tmp_path, "--data", corpus, "--output", tmp_path / "new"

@@ -68,7 +68,9 @@ def test_not_installed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_untested_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("evenfall.patches.steps.version", lambda name: "2.2.4")
     before = modules()
-    with pytest.raises(PatchError, match=r"mamba-ssm 2\.2\.4 is installed, tested is mamba-ssm>=2"):
+    with pytest.raises(
+        PatchError, match=r"mamba-ssm 2\.2\.4 is not a tested version, want mamba-ssm>=2"
+    ):
         evenfall.patch("mamba", targets=["mamba_ssm"]).apply()
     assert modules() == before
 

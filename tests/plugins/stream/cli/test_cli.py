@@ -236,7 +236,7 @@ def test_pack_makes_a_folder_that_evaluates_to_its_figures(
     ]
     assert card.data.model_name == "shapes-tiny" and "| test | 20 |" in card.text
     assert str(make_card(results)).strip() == (folder / "README.md").read_text().strip()
-    assert "exists already" in _fails(*arguments)
+    assert "already exists" in _fails(*arguments)
     assert "NAME=RUN" in _fails(*arguments, "--replace", "--baseline", "nothing")
     again = _evenfall(*arguments, "--replace", "--baseline", f"the same={run}")
     assert again.exit_code == 0, again.output
