@@ -1,6 +1,6 @@
 """Test batteries for plugin authors: subclass one in a test file and run pytest.
 
-`evenfall.testing.kernels` holds a backend to its reference; `evenfall.testing.recurrent` holds a
-recurrent language model to what transformers relies on. They need pytest and torch, the second
-transformers too.
+`evenfall.testing.kernels` compares a backend with its reference. `evenfall.testing.recurrent` tests
+that a recurrent language model does what transformers relies on. Both need pytest and torch; the
+second also needs transformers.
 """

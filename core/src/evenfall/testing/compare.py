@@ -1,4 +1,4 @@
-"""Run a kernel forward and backward, and compare what comes out with a reference in float64."""
+"""Run a kernel forward and backward, and compare the results with a reference in float64."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ Inputs = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Result:
-    """What one run gave: the outputs in order, and the gradient of each differentiable input."""
+    """The outputs of one run in order, and the gradient of each differentiable input."""
 
     outputs: tuple[Tensor, ...]
     gradients: dict[str, Tensor | None]
 
 
 def to_reference(inputs: Inputs) -> dict[str, Any]:
-    """The same inputs in float64; the rounding to the kernel's dtype is kept, so it counts for
-    none."""
+    """The same inputs in float64, after rounding to the kernel's dtype: rounding is no error."""
     return {
         name: value.detach().double() if _is_floating(value) else value
         for name, value in inputs.items()
@@ -58,7 +57,7 @@ def copy(inputs: Inputs) -> dict[str, Any]:
 def differentiable_leaves(
     inputs: Inputs, differentiable: Callable[[str], bool] = lambda name: True
 ) -> dict[str, Tensor]:
-    """The floating inputs that `differentiable` names, as leaves that ask for a gradient."""
+    """The floating inputs that `differentiable` selects, as leaves that require a gradient."""
     return {
         name: value.detach().requires_grad_(True)
         for name, value in inputs.items()
@@ -75,8 +74,8 @@ def run(
 
     Args:
         call: takes `inputs` as keywords and returns a tensor or a tuple of them (None is skipped).
-        inputs: the keywords; floating tensors get a gradient.
-        differentiable: says by name which of them do.
+        inputs: the keyword arguments; floating tensors get a gradient.
+        differentiable: called with a name; False if this input gets no gradient.
     """
     import torch
 
@@ -85,20 +84,20 @@ def run(
     outputs = returned if isinstance(returned, Sequence) else (returned,)
     outputs = tuple(output for output in outputs if isinstance(output, torch.Tensor))
     roots = [output for output in outputs if output.requires_grad]
-    found: tuple[Tensor | None, ...] = (None,) * len(leaves)
+    gradients: tuple[Tensor | None, ...] = (None,) * len(leaves)
     if roots:
         cotangents = [_cotangent(output, seed) for seed, output in enumerate(roots)]
-        found = torch.autograd.grad(roots, list(leaves.values()), cotangents, allow_unused=True)
+        gradients = torch.autograd.grad(roots, list(leaves.values()), cotangents, allow_unused=True)
     return Result(
-        tuple(output.detach() for output in outputs), dict(zip(leaves, found, strict=True))
+        tuple(output.detach() for output in outputs), dict(zip(leaves, gradients, strict=True))
     )
 
 
 def assert_outputs_equal(got: Result, want: Result, rtol: float, atol: float) -> None:
-    """Every output within `atol + rtol * |want|`, element by element, with the same shape.
+    """Check that each element of each output is within `atol + rtol * |want|`, and the shapes.
 
     Raises:
-        AssertionError: an output differs; the message says which.
+        AssertionError: an output differs; the message says which one.
     """
     import torch
 
@@ -113,8 +112,8 @@ def assert_outputs_equal(got: Result, want: Result, rtol: float, atol: float) ->
 
 
 def assert_gradients_equal(got: Result, want: Result, rtol: float) -> None:
-    """Every gradient within `rtol` of the reference's, in the maximum norm; a missing one counts as
-    0.
+    """Check that each gradient is within `rtol` of the reference's in the maximum norm. A missing
+    gradient counts as 0.
 
     Raises:
         AssertionError: a gradient differs; the message names the input and the relative error.
@@ -142,8 +141,8 @@ def _cotangent(output: Tensor, seed: int) -> Tensor:
     import torch
 
     generator = torch.Generator().manual_seed(seed)
-    drawn = torch.randn(output.shape, generator=generator, dtype=torch.float64)
-    return drawn.bfloat16().to(output)
+    numbers = torch.randn(output.shape, generator=generator, dtype=torch.float64)
+    return numbers.bfloat16().to(output)
 
 
 def _is_floating(value: object) -> bool:

@@ -1,4 +1,4 @@
-"""A battery that holds the backends of one operation to its reference.
+"""A battery that compares the backends of an operation with its reference.
 
 Subclass it in a test file and run pytest:
 
@@ -13,8 +13,8 @@ Subclass it in a test file and run pytest:
             with evenfall.use_backend(backend):
                 return my_package.double(**inputs)
 
-Every backend is run on every device, dtype and case. A combination that the backend does not serve
-is skipped, with the reason.
+Each backend runs on each device, dtype and case. A combination that it does not serve is skipped,
+with the reason.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ MakeInputs = Callable[[Any, str], Mapping[str, Any]]
 
 
 class KernelBattery:
-    """Tests of every backend of `operation`; the attributes and the three methods are yours to set.
+    """Tests of each backend of `operation`. Set the attributes and override `cases` and, if needed,
+    the other methods.
 
     Attributes:
-        operation: the name under which the kernels are registered.
-        backends: those to test, the reference not among them.
-        reference: the backend that defines the operation; it must take float64.
-        devices: torch device names; "cuda" is skipped where there is none.
+        operation: the name of the operation in the registry.
+        backends: the backends to test, without the reference.
+        reference: the backend that defines the operation; it must accept float64.
+        devices: torch device names; "cuda" is skipped if there is none.
         dtypes: torch dtype names.
         tolerances: dtype -> (rtol, atol) of outputs; gradients use rtol, in the maximum norm.
-        nondifferentiable: floating inputs that have no gradient.
-        deterministic: False when sums may be added up in any order (atomics).
-        op: a torch.library operator or its name "namespace::name", for `opcheck`; None to go
-            without.
+        nondifferentiable: names of floating inputs without a gradient.
+        deterministic: False if sums may be added in any order (atomics).
+        op: a torch.library operator or its name "namespace::name", for `opcheck`; None skips it.
     """
 
     operation: ClassVar[str]
@@ -65,15 +65,15 @@ class KernelBattery:
     op: ClassVar[Any] = None
 
     def cases(self) -> Mapping[str, MakeInputs]:
-        """Named makers of inputs; seed them, and have lengths such as 1, 63 and 100 among them."""
+        """Name -> function that makes inputs; use a seed, and lengths such as 1, 63 and 100."""
         raise NotImplementedError(f"{type(self).__name__} must define cases()")
 
     def empty_cases(self) -> Mapping[str, MakeInputs]:
-        """Named makers of inputs with an axis of length 0; none by default."""
+        """Name -> function that makes inputs with an axis of length 0; none by default."""
         return {}
 
     def call(self, backend: str, **inputs: Any) -> Any:
-        """Run `backend`; the default calls the registered function with the inputs as keywords."""
+        """Run `backend`; by default, call the registered function with the inputs as keywords."""
         return registry.kernels.get(f"{self.operation}/{backend}")(**inputs)
 
     def op_arguments(self, **inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -81,12 +81,12 @@ class KernelBattery:
         return (), inputs
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """Give each test every backend, device, dtype and case that it asks for."""
+        """Give each test all backends, devices, dtypes and cases that it has as arguments."""
         makers = {"maker": self.cases, "empty_maker": self.empty_cases}
         for argument, make in makers.items():
             if argument in metafunc.fixturenames:
-                found = make()
-                metafunc.parametrize(argument, list(found.values()), ids=list(found))
+                cases = make()
+                metafunc.parametrize(argument, list(cases.values()), ids=list(cases))
         for argument, values in (
             ("backend", self.backends),
             ("device", self.devices),
@@ -114,7 +114,7 @@ class KernelBattery:
     def test_inputs_are_not_modified(
         self, backend: str, device: str, dtype: str, maker: MakeInputs
     ) -> None:
-        """Forward and backward leave every input as it was."""
+        """Forward and backward do not change the inputs."""
         import torch
 
         inputs = self._inputs(backend, device, dtype, maker)
@@ -127,11 +127,11 @@ class KernelBattery:
     def test_results_are_deterministic(
         self, backend: str, device: str, dtype: str, maker: MakeInputs
     ) -> None:
-        """Two runs agree in every bit."""
+        """Two runs are equal bit by bit."""
         import torch
 
         if not self.deterministic:
-            pytest.skip(f"{self.operation} does not promise it")
+            pytest.skip(f"{self.operation} is not declared deterministic")
         inputs = self._inputs(backend, device, dtype, maker)
         first, second = self._run(backend, inputs), self._run(backend, inputs)
         for one, other in zip(
@@ -146,7 +146,7 @@ class KernelBattery:
     def test_strided_inputs_work(
         self, backend: str, device: str, dtype: str, maker: MakeInputs
     ) -> None:
-        """Non-contiguous inputs give what contiguous ones give."""
+        """Non-contiguous inputs give the same results as contiguous ones."""
         inputs = self._inputs(backend, device, dtype, maker)
         rtol, atol = self.tolerances[dtype]
         got, want = self._run(backend, compare.to_strided(inputs)), self._truth(inputs)
@@ -156,7 +156,7 @@ class KernelBattery:
     def test_poisoned_memory_does_not_show(
         self, backend: str, device: str, dtype: str, maker: MakeInputs
     ) -> None:
-        """Nothing is read from memory that was never written."""
+        """No result depends on memory that was never written."""
         inputs = self._inputs(backend, device, dtype, maker)
         rtol, atol = self.tolerances[dtype]
         with poisoned_memory():
@@ -176,12 +176,11 @@ class KernelBattery:
         compare.assert_gradients_equal(got, want, rtol)
 
     def test_opcheck(self, device: str, dtype: str, maker: MakeInputs) -> None:
-        """The operator passes torch.library.opcheck: schema, fake tensors, autograd,
-        compilation."""
+        """The operator passes torch.library.opcheck: schema, fake tensors, autograd, compile."""
         import torch
 
         if self.op is None:
-            pytest.skip(f"{self.operation} names no torch.library operator")
+            pytest.skip(f"the battery of {self.operation} sets no torch.library operator")
         inputs = self._inputs(self.backends[0], device, dtype, maker)
         leaves = compare.differentiable_leaves(inputs, self._is_differentiable)
         arguments, keywords = self.op_arguments(**{**inputs, **leaves})

@@ -1,4 +1,4 @@
-"""Memory that tells on its readers: uninitialised tensors full of NaN."""
+"""Poisoned memory: uninitialised tensors full of NaN, to find kernels that read them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 @contextmanager
 def poisoned_memory() -> Iterator[None]:
-    """Fill every tensor of `torch.empty` and its kin with NaN (integers with their maximum).
+    """Fill each tensor of `torch.empty` and similar functions with NaN (integers: the maximum).
 
-    A kernel that reads an element it never wrote then shows it in its output. torch fills such
-    memory only in its deterministic mode, which this turns on, warning only, and restores.
-    Memory that numpy or Numba allocate is out of reach.
+    The output then shows whether a kernel reads an element that it never wrote. torch fills such
+    memory only in its deterministic mode; this turns the mode on, with warnings instead of errors,
+    and restores it. Memory that NumPy or Numba allocate is not filled.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""A battery for recurrent causal language models that live in transformers.
+"""A battery for recurrent causal language models of transformers.
 
 Subclass it in a test file and run pytest:
 
@@ -7,8 +7,8 @@ Subclass it in a test file and run pytest:
             torch.manual_seed(0)
             return MyForCausalLM(MyConfig(vocab_size=50, hidden_size=16)).eval()
 
-What it asks for is what transformers' own code relies on: a cache that changes nothing but speed,
-padding that leaves no trace, files that give the same model back, and gradients that are right.
+It tests what transformers' own code relies on: a cache that changes only the speed, padding that
+has no effect, files that give the same model back, and correct gradients.
 """
 
 from __future__ import annotations
@@ -24,12 +24,11 @@ from evenfall.testing.recurrent_training import TrainingTests
 class RecurrentModelBattery(
     StateTests, PaddingTests, GenerationTests, SavingTests, TrainingTests, InterfaceTests
 ):
-    """Tests of one model; `make_model` is yours to write, `make_classifier` too where there is one.
+    """Tests of one model. Override `make_model` and, if there is a classifier, `make_classifier`.
 
     Attributes:
-        vocab_size: number of token ids that the tests draw from; None takes the config's.
-        tolerance: allowed difference, relative and absolute, of results that ought to be equal.
-        bf16_tolerance: mean error in bfloat16, in standard deviations of the logits.
-        opted_out: names of tests that the model does not claim to pass -> the reason, shown by
-            pytest.
+        vocab_size: the tests use token ids below this number; None uses the config's.
+        tolerance: allowed relative and absolute difference of results that should be equal.
+        bf16_tolerance: allowed mean error in bfloat16, in standard deviations of the logits.
+        opted_out: name of a test that the model need not pass -> reason, which pytest shows.
     """

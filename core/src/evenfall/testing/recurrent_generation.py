@@ -1,4 +1,4 @@
-"""generate(): the cache changes how long it takes, never what comes out."""
+"""Tests of generate(): the cache changes the speed, never the result."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class GenerationTests(RecurrentBase):
     """Tests of `generate`."""
 
     def generate(self, model: Any, ids: Any = None, **options: Any) -> Any:
-        """Exactly eight new tokens from a fixed seed: greedy unless `options` say otherwise."""
+        """Eight new tokens from a fixed seed; greedy unless `options` say otherwise."""
         import torch
 
         torch.manual_seed(0)
@@ -43,7 +43,7 @@ class GenerationTests(RecurrentBase):
         assert torch.equal(with_cache, without)
 
     def test_generated_logits_are_those_of_the_full_forward(self) -> None:
-        """The logits behind each generated token, not only the token."""
+        """The logits of each generated token, not only the token."""
         import torch
 
         model = self.make_model()
@@ -64,7 +64,7 @@ class GenerationTests(RecurrentBase):
 
     @pytest.mark.parametrize("mode", ["greedy", "beam"])
     def test_padded_batch_generates_as_each_alone(self, mode: str) -> None:
-        """Prompts of different length, padded on the left."""
+        """Prompts of different lengths, padded on the left."""
         import torch
 
         model = self.make_model()
@@ -76,7 +76,7 @@ class GenerationTests(RecurrentBase):
             assert torch.equal(batch[index, -_NEW:], alone[0, -_NEW:])
 
     def test_generates_from_embeddings(self) -> None:
-        """`inputs_embeds` as the prompt gives the new tokens that `input_ids` gives."""
+        """A prompt as `inputs_embeds` gives the same new tokens as `input_ids`."""
         import torch
 
         model = self.make_model()
@@ -86,7 +86,7 @@ class GenerationTests(RecurrentBase):
         assert torch.equal(got, self.generate(model, ids)[:, ids.shape[1] :])
 
     def test_generation_continues_from_a_cache(self) -> None:
-        """A conversation: generate, then generate on from the returned cache."""
+        """A conversation: generate, then continue from the returned cache."""
         import torch
 
         model = self.make_model()

@@ -1,4 +1,4 @@
-"""The arguments that transformers' models share."""
+"""Tests of the arguments that models of transformers share."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class InterfaceTests(RecurrentBase):
         self.assert_close(bare[1], named.logits)
 
     def test_hidden_states(self) -> None:
-        """One more than there are layers, none unless asked for; the last one is the output of
-        the base model."""
+        """One more than layers, and None by default; the last one is the output of the base
+        model."""
         model = self.make_model()
         ids = self.ids(model)
         assert model(ids).hidden_states is None
@@ -49,7 +49,7 @@ class InterfaceTests(RecurrentBase):
             self.assert_close(state, other)
 
     def test_embeddings_instead_of_ids(self) -> None:
-        """`inputs_embeds` equals `input_ids`; both, or neither, is refused."""
+        """`inputs_embeds` gives the result of `input_ids`; both, or neither, is an error."""
         model = self.make_model()
         ids = self.ids(model)
         embedded = model.get_input_embeddings()(ids)
@@ -60,7 +60,7 @@ class InterfaceTests(RecurrentBase):
             model()
 
     def test_bfloat16(self) -> None:
-        """Runs, in full and step by step, and stays near float32."""
+        """At once and step by step, the logits are close to float32."""
         import torch
 
         model = self.make_model()
@@ -74,8 +74,7 @@ class InterfaceTests(RecurrentBase):
 
     @pytest.mark.slow
     def test_compiled_equals_eager(self) -> None:
-        """torch.compile, traced with its gradients but without a code generator, changes no
-        figure."""
+        """torch.compile with gradients, without code generation, changes no result."""
         import torch
 
         model = self.make_model()

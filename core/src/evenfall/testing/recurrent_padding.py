@@ -1,4 +1,4 @@
-"""Padding on either side leaves no trace in the state or in the logits of real tokens."""
+"""Tests of padding: on either side, it changes neither the state nor the logits of real tokens."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from evenfall.testing.recurrent_base import RecurrentBase
 
 
 def pad(rows: list[Any], side: str, value: int = 0) -> tuple[Any, Any]:
-    """Rows of token ids of any length -> ids and attention mask, both (batch, time)."""
+    """Pad rows of token ids; returns ids and attention mask, both (batch, time)."""
     import torch
 
     time = max(len(row) for row in rows)
@@ -28,7 +28,7 @@ class PaddingTests(RecurrentBase):
     @pytest.mark.parametrize("side", ["left", "right"])
     @pytest.mark.parametrize("value", [0, 1])
     def test_padded_equals_unpadded(self, side: str, value: int) -> None:
-        """The logits of real tokens, whatever stands in the padding."""
+        """The logits of real tokens do not depend on the padding or its values."""
         model = self.make_model()
         rows = [self.ids(model, 1, time, seed=time)[0] for time in (5, 12, 9)]
         ids, mask = pad(rows, side, value)
@@ -38,7 +38,7 @@ class PaddingTests(RecurrentBase):
 
     @pytest.mark.parametrize("side", ["left", "right"])
     def test_padded_batch_continues(self, side: str) -> None:
-        """The state after a padded call is that after the real tokens alone."""
+        """The state after a padded call equals the state after the real tokens alone."""
         import torch
 
         model = self.make_model()
@@ -54,7 +54,7 @@ class PaddingTests(RecurrentBase):
             self.assert_close(got[index], alone)
 
     def test_full_mask_equals_none(self) -> None:
-        """A mask of ones says nothing."""
+        """A mask of ones has no effect."""
         import torch
 
         model = self.make_model()
@@ -64,8 +64,8 @@ class PaddingTests(RecurrentBase):
 
     @pytest.mark.parametrize("side", ["left", "right"])
     def test_padded_loss_and_gradient(self, side: str) -> None:
-        """Padding labelled -100 changes neither the loss nor the embedding's gradient. The first
-        token is labelled so, too: nothing stands before it but, on the left, padding."""
+        """Padding with the label -100 changes neither the loss nor the embedding's gradient. The
+        first token has this label, too: on the left, padding would predict it."""
         import torch
 
         model = self.make_model()
@@ -85,7 +85,7 @@ class PaddingTests(RecurrentBase):
 
     @pytest.mark.parametrize("side", ["left", "right"])
     def test_classifier_ignores_padding(self, side: str) -> None:
-        """A padded batch is classified as each sequence alone."""
+        """A padded batch gives the classes of each sequence alone."""
         import torch
 
         model = self.classifier()

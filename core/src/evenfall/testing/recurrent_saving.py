@@ -1,4 +1,4 @@
-"""Files, copies and resizing: the same model comes back, tied weights stay tied."""
+"""Tests of files, copies and resizing: the model stays the same, tied weights stay tied."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from evenfall.testing.recurrent_base import RecurrentBase, tied_pair
 
 
 class SavingTests(RecurrentBase):
-    """Tests of everything that makes a second model out of a first."""
+    """Tests of everything that makes a second model from a first one."""
 
     def test_saved_and_loaded(self, tmp_path: Path) -> None:
         """The same logits, bit by bit, the same tensors and the same configuration."""
@@ -30,14 +30,14 @@ class SavingTests(RecurrentBase):
         assert torch.equal(self.logits(loaded.eval(), ids), self.logits(model, ids))
 
     def test_loaded_weights_are_tied(self, tmp_path: Path) -> None:
-        """One storage for embedding and output layer after loading, too."""
+        """Embedding and output layer share one storage after loading, too."""
         model = self.make_model()
         tied_pair(model)
         model.save_pretrained(tmp_path)
         self._assert_tied(type(model).from_pretrained(tmp_path))
 
     def test_auto_class_loads_it(self, tmp_path: Path) -> None:
-        """AutoModelForCausalLM knows the model by its configuration."""
+        """AutoModelForCausalLM finds the model by its configuration."""
         import torch
         from transformers import AutoModelForCausalLM
 
@@ -49,7 +49,7 @@ class SavingTests(RecurrentBase):
         assert torch.equal(self.logits(loaded, ids), self.logits(model, ids))
 
     def test_meta_device_then_load(self) -> None:
-        """Built without memory, given weights afterwards, nothing is left out."""
+        """A model on the meta device, then loaded, has all parameters and buffers."""
         import torch
 
         model = self.make_model()
@@ -63,12 +63,12 @@ class SavingTests(RecurrentBase):
         assert torch.equal(self.logits(empty.eval(), ids), self.logits(model, ids))
 
     def test_tied_weights_share_storage(self) -> None:
-        """A change of the embedding is a change of the output layer."""
+        """The embedding and the output layer are one tensor."""
         model = self.make_model()
         self._assert_tied(model)
 
     def test_deepcopy_is_equal_and_apart(self) -> None:
-        """A copy computes the same, keeps its own ties and does not touch the original."""
+        """A copy computes the same, ties its own weights and shares nothing with the original."""
         import torch
 
         model = self.make_model()
@@ -85,7 +85,7 @@ class SavingTests(RecurrentBase):
             self._assert_tied(twin)
 
     def test_changed_weights_are_seen_by_decoding(self) -> None:
-        """Nothing derived from the weights is kept beyond a change of them."""
+        """Decoding uses new weights at once: nothing derived from old ones stays in a cache."""
         import torch
 
         model = self.make_model()
@@ -98,8 +98,8 @@ class SavingTests(RecurrentBase):
         self.assert_close(steps, self.logits(model, ids))
 
     def test_resized_vocabulary(self) -> None:
-        """New tokens are added to embedding, output layer and configuration; the logits of the
-        old ones stay."""
+        """New tokens are added to embedding, output layer and configuration; the logits of old
+        tokens do not change."""
         model = self.make_model()
         ids = self.ids(model)
         before, old = self.logits(model, ids), model.get_input_embeddings().weight.shape[0]

@@ -1,4 +1,4 @@
-"""The state: fed in pieces, reset, copied or reordered, a sequence gives the same logits."""
+"""Tests of the state: in pieces, reset, copied or reordered, it gives the same logits."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from evenfall.testing.recurrent_base import RecurrentBase
 
 
 class StateTests(RecurrentBase):
-    """Tests of the cache that a model hands from call to call."""
+    """Tests of the cache that passes from call to call."""
 
     def test_past_matters(self) -> None:
-        """The first token changes the last logits, and a lost cache changes them too: without
-        this the other tests would hold for a model that has no memory."""
+        """The first token changes the last logits, and so does a missing cache. Without this, a
+        model without memory would pass the other tests."""
         import torch
 
         model = self.make_model()
@@ -27,7 +27,7 @@ class StateTests(RecurrentBase):
 
     @pytest.mark.parametrize("size", [1, 2, 7])
     def test_pieces_equal_full_forward(self, size: int) -> None:
-        """One token, two or seven a call, with cache, as all tokens in one call."""
+        """One, two or seven tokens in a call, with cache, give the logits of one call."""
         model = self.make_model()
         ids = self.ids(model)
         sizes = [size] * (ids.shape[1] // size) + [ids.shape[1] % size] * (ids.shape[1] % size > 0)
@@ -35,7 +35,7 @@ class StateTests(RecurrentBase):
         self.assert_close(self.continued(model, ids, sizes), full)
 
     def test_unequal_pieces_equal_full_forward(self) -> None:
-        """A prompt, single tokens, then a chunk: the course of a conversation."""
+        """A prompt, single tokens, then a chunk, as in a conversation."""
         model = self.make_model()
         ids = self.ids(model)
         full = self.logits(model, ids, use_cache=False)
@@ -51,7 +51,7 @@ class StateTests(RecurrentBase):
         assert cache.get_seq_length() == 9
 
     def test_use_cache_false_returns_no_cache(self) -> None:
-        """`use_cache=False` returns none and leaves a given one untouched."""
+        """`use_cache=False` returns no cache and does not change the cache in the arguments."""
         import torch
 
         model = self.make_model()
@@ -64,7 +64,7 @@ class StateTests(RecurrentBase):
         self.assert_close(self.logits(model, ids[:, 8:], past_key_values=cache), want)
 
     def test_reset_cache_is_as_new(self) -> None:
-        """After `reset` the cache gives what no cache gives."""
+        """After `reset` the cache gives the same logits as no cache."""
         import torch
 
         model = self.make_model()
@@ -77,7 +77,7 @@ class StateTests(RecurrentBase):
         self.assert_close(got, self.logits(model, ids))
 
     def test_reordered_cache_follows_the_beams(self) -> None:
-        """`reorder_cache` swaps the histories of the sequences."""
+        """`reorder_cache` reorders the histories of the sequences."""
         import torch
 
         model = self.make_model()

@@ -1,4 +1,4 @@
-"""Losses and gradients."""
+"""Tests of losses and gradients."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class TrainingTests(RecurrentBase):
     """Tests of training mode."""
 
     def test_every_parameter_has_a_finite_gradient(self) -> None:
-        """None is left out of the graph, none is infinite, none is zero throughout."""
+        """Each gradient exists, is finite and is not zero everywhere."""
         import torch
 
         model = self.make_model().train()
@@ -22,10 +22,10 @@ class TrainingTests(RecurrentBase):
         for name, gradient in gradients(model).items():
             assert gradient is not None, f"{name} has no gradient"
             assert bool(torch.isfinite(gradient).all()), f"{name}: not finite"
-            assert bool(gradient.abs().max() > 0), f"{name}: zero throughout"
+            assert bool(gradient.abs().max() > 0), f"{name}: zero everywhere"
 
     def test_loss_is_the_cross_entropy_of_the_next_token(self) -> None:
-        """Labels are shifted inside and -100 is left out of the mean."""
+        """The model shifts the labels; -100 does not count in the mean."""
         import torch.nn.functional as F
 
         model = self.make_model()
@@ -39,7 +39,7 @@ class TrainingTests(RecurrentBase):
 
     @pytest.mark.parametrize("as_tensor", [True, False])
     def test_num_items_in_batch_scales_the_loss(self, as_tensor: bool) -> None:
-        """As transformers' ForCausalLMLoss: the sum over tokens divided by that number."""
+        """As in transformers' ForCausalLMLoss: the sum over tokens, divided by that number."""
         import torch
         from transformers.loss.loss_utils import ForCausalLMLoss
 
@@ -52,30 +52,33 @@ class TrainingTests(RecurrentBase):
         self.assert_close(got.detach(), want)
 
     def test_shifted_labels_are_taken_as_they_are(self) -> None:
-        """`shift_labels` are the targets themselves: nothing is shifted again."""
+        """`shift_labels` are the targets themselves."""
         import torch.nn.functional as F
 
         model = self.make_model()
         ids = self.ids(model)
         logits = self.logits(model, ids).float()
-        targets = logits.argmax(-1)  # the likeliest tokens: a shift shows in the loss
+        targets = logits.argmax(-1)  # the most probable tokens: a shift would change the loss
         loss = model(ids, labels=targets, shift_labels=targets).loss
         want = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
         self.assert_close(loss.detach(), want)
 
     def test_gradient_checkpointing_changes_nothing(self) -> None:
-        """Loss and gradients, without a state and with one handed over from a window before."""
-        plain, frugal = self.make_model().train(), self.make_model().train()
-        enable = getattr(frugal, "activation_checkpointing_enable", None)  # the newer name
-        (enable or frugal.gradient_checkpointing_enable)()
-        assert any(getattr(module, "gradient_checkpointing", False) for module in frugal.modules())
-        for carried in (False, True):
-            want, got = (self._window_gradients(model, carried) for model in (plain, frugal))
+        """Loss and gradients are equal, with and without a state from the previous window."""
+        plain, checkpointing = self.make_model().train(), self.make_model().train()
+        enable = getattr(checkpointing, "activation_checkpointing_enable", None)  # the newer name
+        (enable or checkpointing.gradient_checkpointing_enable)()
+        modules = checkpointing.modules()
+        assert any(getattr(module, "gradient_checkpointing", False) for module in modules)
+        for with_state in (False, True):
+            want, got = (
+                self._window_gradients(model, with_state) for model in (plain, checkpointing)
+            )
             for name, gradient in want.items():
                 self.assert_close(got[name], gradient)
 
     def test_gradient_flows_through_the_cache(self) -> None:
-        """Two windows joined by the cache give the gradient of one window of both."""
+        """Two windows with a cache between them give the gradient of one long window."""
         import torch
 
         model = self.make_model()
@@ -89,22 +92,22 @@ class TrainingTests(RecurrentBase):
         scale = want.abs().max()
         self.assert_close(got / scale, want / scale)
 
-    def _window_gradients(self, model: Any, carried: bool) -> dict[str, Any]:
+    def _window_gradients(self, model: Any, with_state: bool) -> dict[str, Any]:
         import torch
 
         ids = self.ids(model)
         model.zero_grad()
         cache = None
         torch.manual_seed(0)
-        if carried:
+        if with_state:
             with torch.no_grad():
                 cache = model(self.ids(model, seed=7), use_cache=True).past_key_values
-        loss = model(ids, labels=ids, past_key_values=cache, use_cache=carried).loss
+        loss = model(ids, labels=ids, past_key_values=cache, use_cache=with_state).loss
         loss.backward()
         return {**gradients(model), "loss": loss.detach()}
 
     def test_classifier_learns(self) -> None:
-        """The loss is the cross-entropy of the classes, and a step down its gradient lowers it."""
+        """The loss is the cross-entropy of the classes, and a gradient step lowers it."""
         import torch
         import torch.nn.functional as F
 
