@@ -10,16 +10,17 @@ from torch import Tensor
 from .dispatch import can_be_read
 
 _INTEGERS = (torch.int32, torch.int64)
+_READERS = ("cpu", "reference")  # backends that call sequence_ends
 
 
 def check_cu_seqlens(cu_seqlens: Tensor, signal: Tensor, name: str) -> None:
-    """Check dtype, shape and device, and the values where reading them is free.
+    """Check dtype, shape and device; `check_sequence_ends` checks the values.
 
     `name` is the argument name of `signal` in messages.
 
     Raises:
         TypeError: cu_seqlens is not an int32 or int64 tensor.
-        ValueError: the batch is not 1, or the shape, device or values of cu_seqlens are wrong.
+        ValueError: the batch is not 1, or the shape or device of cu_seqlens is wrong.
     """
     if not isinstance(cu_seqlens, Tensor) or cu_seqlens.dtype not in _INTEGERS:
         got = cu_seqlens.dtype if isinstance(cu_seqlens, Tensor) else type(cu_seqlens).__name__
@@ -33,8 +34,16 @@ def check_cu_seqlens(cu_seqlens: Tensor, signal: Tensor, name: str) -> None:
         )
     if cu_seqlens.device.type not in ("cpu", signal.device.type):
         raise ValueError(f"cu_seqlens is on {cu_seqlens.device}, but {name} is on {signal.device}")
-    if can_be_read(cu_seqlens):
-        sequence_ends(cu_seqlens, signal.shape[2])
+
+
+def check_sequence_ends(cu_seqlens: Tensor | None, length: int, backend: str | None = None) -> None:
+    """Check the values where reading them is free and the backend does not read them itself.
+
+    Raises:
+        ValueError: as sequence_ends.
+    """
+    if cu_seqlens is not None and backend not in _READERS and can_be_read(cu_seqlens):
+        sequence_ends(cu_seqlens, length)
 
 
 def sequence_ends(cu_seqlens: Tensor, length: int) -> list[int]:

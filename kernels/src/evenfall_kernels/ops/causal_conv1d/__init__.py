@@ -7,7 +7,7 @@ from typing import Literal
 from torch import Tensor
 
 from ...common.dispatch import choose
-from ...common.sequences import check_cu_seqlens
+from ...common.sequences import check_cu_seqlens, check_sequence_ends
 from .op import causal_conv1d_op
 
 __all__ = ["causal_conv1d"]
@@ -65,6 +65,7 @@ def causal_conv1d(
         raise ValueError(f"initial_state must have shape {shape}, got {tuple(initial_state.shape)}")
     arguments = x, weight, bias, initial_state, cu_seqlens, activation == "silu"
     choice = choose("causal_conv1d", [a for a in arguments if isinstance(a, Tensor)])
+    check_sequence_ends(cu_seqlens, x.shape[2], choice.backend)
     if choice.module is None:
         out, final_state = causal_conv1d_op(*arguments, choice.backend)
     else:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ...common.dispatch import REFERENCE, choose
-from ...common.sequences import check_cu_seqlens
+from ...common.sequences import check_cu_seqlens, check_sequence_ends
 from .checks import check_options, check_shape, check_signals, check_step
 from .inputs import by_group, constant_weight
 from .op import selective_scan_op
@@ -106,7 +106,9 @@ def selective_scan(
         check_step(step)
     if cu_seqlens is not None:
         check_cu_seqlens(cu_seqlens, u, "u")
-        cu_seqlens = cu_seqlens.to(u.device)
+        if cu_seqlens.device != u.device:
+            check_sequence_ends(cu_seqlens, u.shape[2])
+            cu_seqlens = cu_seqlens.to(u.device)
     channels, states = A.shape
     sequences = u.shape[0] if cu_seqlens is None else cu_seqlens.numel() - 1
     state_dtype = torch.float64 if u.dtype == torch.float64 else torch.float32
@@ -133,6 +135,8 @@ def selective_scan(
 def _run(*arguments: Any) -> tuple[Tensor, Tensor]:
     """y and the last state; the arguments are those of reference.scan."""
     choice = choose("selective_scan", [a for a in arguments if isinstance(a, Tensor)])
+    cu_seqlens = arguments[12]
+    check_sequence_ends(cu_seqlens, arguments[0].shape[2], choice.backend)
     if choice.module is None:
         return selective_scan_op(*arguments, choice.backend, choice.differentiable)[:2]
     if choice.backend == REFERENCE:
