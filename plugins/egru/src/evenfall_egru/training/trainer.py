@@ -98,7 +98,8 @@ class EgruTrainer(Trainer):
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is None:
             return
-        schedule = getattr(self.lr_scheduler, "scheduler", self.lr_scheduler)  # in Accelerate's
+        # Accelerate wraps it.
+        schedule: Any = getattr(self.lr_scheduler, "scheduler", self.lr_scheduler)
         factors = [factor(schedule.last_epoch) for factor in schedule.lr_lambdas]
         rates = [rate * factor for rate, factor in zip(schedule.base_lrs, factors, strict=True)]
         for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
