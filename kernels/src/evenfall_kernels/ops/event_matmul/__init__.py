@@ -91,22 +91,25 @@ def _check_dtypes(
 ) -> None:
     if not isinstance(weight, Tensor | CompressedRows):
         raise TypeError(
-            f"event_matmul: weight is {type(weight).__name__}, want a Tensor or CompressedRows"
+            f"event_matmul: weight must be a Tensor or CompressedRows, got {type(weight).__name__}"
         )
     for name, tensor in (("events", events), ("scale", scale), ("bias", bias)):
         if tensor is None and name != "events":
             continue
         if not isinstance(tensor, Tensor):
-            raise TypeError(f"event_matmul: {name} is {type(tensor).__name__}, want a Tensor")
+            raise TypeError(f"event_matmul: {name} must be a Tensor, got {type(tensor).__name__}")
         if tensor.dtype not in _EVENTS:
-            raise TypeError(f"event_matmul: {name} is {tensor.dtype}, want one of {_EVENTS}")
+            raise TypeError(
+                f"event_matmul: dtype of {name} must be one of {_EVENTS}, got {tensor.dtype}"
+            )
     if isinstance(weight, CompressedRows):
         return
     if weight.dtype == torch.float64 and events.dtype != torch.float64:
         raise TypeError(f"event_matmul: a float64 weight needs float64 events, got {events.dtype}")
     if weight.dtype not in _EVENTS and weight.dtype != torch.int8:
         raise TypeError(
-            f"event_matmul: weight is {weight.dtype}, want one of {(*_EVENTS, torch.int8)}"
+            f"event_matmul: dtype of weight must be one of {(*_EVENTS, torch.int8)}, "
+            f"got {weight.dtype}"
         )
 
 
@@ -114,12 +117,12 @@ def _check_shapes(
     events: Tensor, weight: Tensor | CompressedRows, scale: Tensor | None, bias: Tensor | None
 ) -> None:
     if len(weight.shape) != 2:
-        raise ValueError(f"event_matmul: weight has shape {tuple(weight.shape)}, want (I, O)")
+        raise ValueError(f"event_matmul: weight must have shape (I, O), got {tuple(weight.shape)}")
     n_units, n_out = weight.shape
     if events.ndim == 0 or events.shape[-1] != n_units:
         raise ValueError(
-            f"event_matmul: events have shape {tuple(events.shape)}, want (..., {n_units}) to "
-            f"match weight of shape {(n_units, n_out)}"
+            f"event_matmul: events must have shape (..., {n_units}) to match weight of shape "
+            f"{(n_units, n_out)}, got {tuple(events.shape)}"
         )
     if weight.device != events.device:
         raise ValueError(
@@ -130,7 +133,7 @@ def _check_shapes(
             continue
         if tuple(tensor.shape) != (size,):
             raise ValueError(
-                f"event_matmul: {name} has shape {tuple(tensor.shape)}, want ({size},)"
+                f"event_matmul: {name} must have shape ({size},), got {tuple(tensor.shape)}"
             )
         if tensor.device != events.device:
             raise ValueError(
@@ -154,4 +157,4 @@ def _check_scale(weight: Tensor | CompressedRows, scale: Tensor | None) -> None:
             raise ValueError("event_matmul: an int8 weight needs a scale of shape (I,), got None")
         return
     if can_be_read(scale) and not _is_finite(scale.detach()):
-        raise ValueError("event_matmul: scale contains NaN or infinity, want finite values")
+        raise ValueError("event_matmul: scale must be finite, got NaN or infinity")

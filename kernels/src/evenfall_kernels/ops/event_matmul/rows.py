@@ -93,7 +93,7 @@ def compress_rows(
     if dtype is None:
         dtype = weight.dtype if weight.dtype in VALUE_DTYPES else torch.float32
     if dtype not in VALUE_DTYPES:
-        raise TypeError(f"compress_rows: dtype is {dtype}, want one of {VALUE_DTYPES}")
+        raise TypeError(f"compress_rows: dtype must be one of {VALUE_DTYPES}, got {dtype}")
     narrow = weight.shape[1] <= _MAX_UINT16_COLUMNS
     if index_dtype is None:
         index_dtype = torch.uint16 if narrow else torch.int32
@@ -140,13 +140,13 @@ def _tensors(rows: CompressedRows) -> dict[str, Tensor]:
 
 def _check_matrix(caller: str, weight: Tensor) -> None:
     if not isinstance(weight, Tensor):
-        raise TypeError(f"{caller}: weight is {type(weight).__name__}, want a Tensor")
+        raise TypeError(f"{caller}: weight must be a Tensor, got {type(weight).__name__}")
     if not weight.is_floating_point():
-        raise TypeError(f"{caller}: weight is {weight.dtype}, want a floating point dtype")
+        raise TypeError(f"{caller}: weight must be floating point, got {weight.dtype}")
     if weight.ndim != 2:
-        raise ValueError(f"{caller}: weight has shape {tuple(weight.shape)}, want (I, O)")
+        raise ValueError(f"{caller}: weight must have shape (I, O), got {tuple(weight.shape)}")
     if not weight.isfinite().all():
-        raise ValueError(f"{caller}: weight contains NaN or infinity, want finite values")
+        raise ValueError(f"{caller}: weight must be finite, got NaN or infinity")
 
 
 def _check_dtypes(rows: CompressedRows) -> None:
@@ -154,13 +154,13 @@ def _check_dtypes(rows: CompressedRows) -> None:
     for name in (*allowed, "scale"):
         tensor = getattr(rows, name)
         if not (isinstance(tensor, Tensor) or (tensor is None and name == "scale")):
-            raise TypeError(f"CompressedRows: {name} is {type(tensor).__name__}, want a Tensor")
+            raise TypeError(f"CompressedRows: {name} must be a Tensor, got {type(tensor).__name__}")
     for name, dtypes in allowed.items():
         got = getattr(rows, name).dtype
         if got not in dtypes:
-            raise TypeError(f"CompressedRows: {name} is {got}, want one of {dtypes}")
+            raise TypeError(f"CompressedRows: dtype of {name} must be one of {dtypes}, got {got}")
     if rows.scale is not None and not rows.scale.is_floating_point():
-        raise TypeError(f"CompressedRows: scale is {rows.scale.dtype}, want a floating point dtype")
+        raise TypeError(f"CompressedRows: scale must be floating point, got {rows.scale.dtype}")
 
 
 def _check_shapes(rows: CompressedRows) -> None:
@@ -174,7 +174,7 @@ def _check_shapes(rows: CompressedRows) -> None:
     for name, tensor in _tensors(rows).items():
         if tuple(tensor.shape) != shapes[name]:
             got = tuple(tensor.shape)
-            raise ValueError(f"CompressedRows: {name} has shape {got}, want {shapes[name]}")
+            raise ValueError(f"CompressedRows: {name} must have shape {shapes[name]}, got {got}")
         if tensor.device != rows.device:
             raise ValueError(
                 f"CompressedRows: {name} is on {tensor.device}, but values are on {rows.device}"
@@ -197,8 +197,8 @@ def _check_contents(rows: CompressedRows) -> None:
     columns = rows.columns.int()
     if columns.numel() and not 0 <= int(columns.min()) <= int(columns.max()) < n_out:
         raise ValueError(
-            f"CompressedRows: columns are in [{int(columns.min())}, {int(columns.max())}], want "
-            f"[0, {n_out})"
+            f"CompressedRows: columns must be in [0, {n_out}), got values from "
+            f"{int(columns.min())} to {int(columns.max())}"
         )
     if rows.scale is not None and not rows.scale.isfinite().all():
-        raise ValueError("CompressedRows: scale contains NaN or infinity, want finite values")
+        raise ValueError("CompressedRows: scale must be finite, got NaN or infinity")
