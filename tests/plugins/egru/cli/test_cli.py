@@ -199,7 +199,7 @@ def test_pack_refuses_what_it_cannot_publish(
         "pack", tmp_path, "--data", corpus, "--output", tmp_path / "new"
     )
     monkeypatch.setattr("evenfall_egru.publish.pack.MOST_BYTES", 10)
-    assert "want at most 10" in _fails(*arguments, tmp_path / "new")
+    assert "must have at most 10 bytes" in _fails(*arguments, tmp_path / "new")
     assert list(tmp_path.iterdir()) == []
 
 

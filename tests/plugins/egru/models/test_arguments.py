@@ -69,6 +69,17 @@ def test_what_hosts_pass_to_every_model_has_no_effect(
 
 
 @pytest.mark.parametrize("model", MODELS)
+def test_ids_and_embeddings_exclude_each_other(
+    make_egru: Callable[..., Any], ids: torch.Tensor, model: type
+) -> None:
+    egru = make_egru(model)
+    with pytest.raises(ValueError, match="exactly one of input_ids and inputs_embeds, got neither"):
+        egru()
+    with pytest.raises(ValueError, match="exactly one of input_ids and inputs_embeds, got both"):
+        egru(ids, inputs_embeds=torch.zeros(3, 17, 12))
+
+
+@pytest.mark.parametrize("model", MODELS)
 def test_reading_backwards_is_refused(
     make_egru: Callable[..., Any], ids: torch.Tensor, model: type
 ) -> None:

@@ -16,8 +16,11 @@ from evenfall_egru import EgruConfig
 IMPOSSIBLE = [
     ({"vocab_size": 0}, "vocab_size must be an integer of at least 1, got 0"),
     ({"embedding_size": -3}, "embedding_size must be an integer of at least 1, got -3"),
-    ({"hidden_sizes": []}, "hidden_sizes must name at least one layer"),
-    ({"hidden_sizes": [8, 0]}, r"each an integer of at least 1, got \[8, 0\]"),
+    (
+        {"hidden_sizes": []},
+        r"hidden_sizes must be a non-empty list of integers of at least 1, got \[\]",
+    ),
+    ({"hidden_sizes": [8, 0]}, r"list of integers of at least 1, got \[8, 0\]"),
     ({"variant": "gru"}, "variant must be 'released' or 'paper', got 'gru'"),
     ({"carry": "none"}, "carry must be 'full' or 'output', got 'none'"),
     ({"threshold_mean": 1.0}, r"threshold_mean must lie in \(0, 1\), got 1.0"),
@@ -25,7 +28,10 @@ IMPOSSIBLE = [
     ({"dropconnect": -0.1}, r"dropconnect must lie in \[0, 1\), got -0.1"),
     ({"word_dropout": 2.0}, r"word_dropout must lie in \[0, 1\), got 2.0"),
     ({"vocab_size": "many"}, "vocab_size must be an integer of at least 1, got 'many'"),
-    ({"hidden_sizes": 20}, "hidden_sizes must name at least one layer.* got 20"),
+    (
+        {"hidden_sizes": 20},
+        "hidden_sizes must be a non-empty list of integers of at least 1, got 20",
+    ),
     ({"hidden_sizes": ["20"]}, r"hidden_sizes .* got \['20'\]"),
     ({"zoneout": "none"}, r"zoneout must lie in \[0, 1\), got 'none'"),
 ]

@@ -125,7 +125,9 @@ def test_weights_that_are_not_finite_are_named(saved: Path, value: float) -> Non
     tensors = load_file(saved / "model.safetensors")
     tensors["model.layers.1.kernel"][3, 2] = value
     save_file(tensors, saved / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ValueError, match=r"not finite, in \['model.layers.1.kernel'\]"):
+    with pytest.raises(
+        ValueError, match=r"contains values that are not finite, in \['model.layers.1.kernel'\]"
+    ):
         EgruForCausalLM.from_pretrained(saved)
 
 
@@ -141,7 +143,10 @@ def test_a_cut_off_file_is_named(saved: Path, share: float) -> None:
 def test_a_checkpoint_of_another_vocabulary_is_refused(saved: Path) -> None:
     config = saved / "config.json"
     config.write_text(config.read_text().replace('"vocab_size": 41', '"vocab_size": 40'))
-    words = r"embed_tokens.weight: \(41, 12\) in the file, \(40, 12\) in the configuration"
+    words = (
+        r"shape mismatch in .*embed_tokens.weight: \(41, 12\) in the file, \(40, 12\) in the "
+        "configuration.*ignore_mismatched_sizes=True leaves these at random initialisation"
+    )
     with pytest.raises(ValueError, match=words):
         EgruForCausalLM.from_pretrained(saved)
     model = EgruForCausalLM.from_pretrained(saved, ignore_mismatched_sizes=True)

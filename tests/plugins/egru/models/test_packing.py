@@ -189,7 +189,10 @@ REFUSED = [
         "cu_seq_lens_k must equal cu_seq_lens_q",
     ),
     ({**LENGTH_FORM, "max_length_k": 8}, "max_length_k must be at least 9.* got 8"),
-    ({**LENGTH_FORM, "seq_idx": torch.zeros(1, 18, dtype=torch.int32)}, "disagree"),
+    (
+        {**LENGTH_FORM, "seq_idx": torch.zeros(1, 18, dtype=torch.int32)},
+        r"disagree: texts end at \[5, 6, 15, 18\] and \[18\]",
+    ),
     (
         {"position_ids": POSITIONS, "cu_seq_lens_q": torch.tensor([0, 9, 18])},
         "cu_seq_lens_q and position_ids disagree",
@@ -218,7 +221,7 @@ def test_what_cannot_be_honoured_is_refused(
     ],
 )
 def test_rows_of_a_batch_are_not_cut(make_egru: Callable[..., Any], inputs: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="packs texts, which needs a batch of 1, got 2"):
+    with pytest.raises(ValueError, match="packs texts, which needs batch size 1, got 2"):
         make_egru()(torch.ones(2, 5, dtype=torch.long), **inputs)
 
 

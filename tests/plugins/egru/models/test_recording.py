@@ -153,7 +153,7 @@ def test_what_depends_on_the_data_is_refused(
             return self.model(ids, **inputs)[0]
 
     packed = Packed(make_egru())
-    words = f"{next(iter(inputs))} must be None where torch.jit.trace"
+    words = f"{next(iter(inputs))} must be None under torch.jit.trace"
     with pytest.raises(ValueError, match=words):
         torch.jit.trace(packed, (drawn(1),), check_trace=False)
     with pytest.raises(ValueError, match=words):

@@ -1,1 +1,1 @@
-"""The EGRU models for transformers; these files also travel with published checkpoints."""
+"""The EGRU models for transformers. Published checkpoints contain copies of these files."""

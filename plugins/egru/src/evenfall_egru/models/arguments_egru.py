@@ -1,4 +1,4 @@
-"""Which arguments a forward call takes: an unknown one is refused by name, not ignored."""
+"""Check the arguments of forward: an unknown one raises an error instead of being ignored."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from transformers.utils import TransformersKwargs
 
 LOSS_ARGUMENTS = frozenset({"num_items_in_batch", "ignore_index", "shift_labels"})
 
-# Hosts pass these to every model; none changes what an EGRU computes.
+# Libraries pass these to every model; none changes what an EGRU computes.
 _WITHOUT_EFFECT = frozenset(TransformersKwargs.__annotations__)
 
 
 def refuse_unknown(
     forward: Callable[..., Any], arguments: dict[str, Any], known: frozenset[str] = frozenset()
 ) -> None:
-    """Check what a forward method got besides its named arguments.
+    """Check the keyword arguments that a forward method got besides its named ones.
 
-    None and False ask for nothing. The rest must be in `known` or a key of transformers'
-    TransformersKwargs.
+    None and False have no effect and are allowed. Any other argument must be in `known` or a key
+    of transformers' TransformersKwargs.
 
     Args:
         forward: the bound method.
         arguments: its `**kwargs`.
-        known: further names that it uses.
+        known: other names that it uses.
 
     Raises:
-        TypeError: an unknown argument; the message has the closest known one.
+        TypeError: an unknown argument; the message names the closest known one.
         ValueError: `is_causal=False`.
     """
     if arguments.get("is_causal") is False:
@@ -47,15 +47,16 @@ def refuse_unknown(
 def batch_and_steps(
     input_ids: torch.Tensor | None, inputs_embeds: torch.Tensor | None
 ) -> tuple[int, int]:
-    """The first two sizes of the only one of both that is given.
+    """The first two sizes of input_ids or inputs_embeds, of which one must be None.
 
     Raises:
-        ValueError: both or neither are given.
+        ValueError: both or neither are None.
     """
     if (input_ids is None) == (inputs_embeds is None):
-        raise ValueError("pass exactly one of input_ids and inputs_embeds")
-    given: Any = inputs_embeds if input_ids is None else input_ids
-    batch, steps = given.shape[:2]
+        got = "neither" if input_ids is None else "both"
+        raise ValueError(f"pass exactly one of input_ids and inputs_embeds, got {got}")
+    inputs: Any = inputs_embeds if input_ids is None else input_ids
+    batch, steps = inputs.shape[:2]
     return batch, steps
 
 

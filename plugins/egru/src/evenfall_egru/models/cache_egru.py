@@ -12,8 +12,8 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 class EgruCacheLayer(CacheLayerMixin):
     """Outputs y (in `keys`) and states h (in `values`), each (batch, units), float32.
 
-    The names of the fields are transformers': its offloading, reset and beam reordering then
-    work unchanged. `DynamicCache(config=...)` builds one per layer.
+    The fields have transformers' names, so that its offloading, reset and beam reordering work.
+    `DynamicCache(config=...)` makes one per layer.
     """
 
     _layer_type = "egru"
@@ -34,7 +34,7 @@ class EgruCacheLayer(CacheLayerMixin):
         steps: int = 1,
         **kwargs: Any,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Replace the state by that after `steps` more tokens; returns it."""
+        """Replace the state by the one after `steps` more tokens, and return it."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         self.keys, self.values = key_states, value_states
@@ -46,7 +46,7 @@ class EgruCacheLayer(CacheLayerMixin):
         return (self.keys, self.values) if self.is_initialized else None
 
     def detach(self) -> None:
-        """Cut the gradient here: truncated backpropagation through time."""
+        """Stop the gradient here, for truncated backpropagation through time."""
         if self.is_initialized:
             self.keys, self.values = self.keys.detach(), self.values.detach()
 
@@ -77,21 +77,21 @@ class EgruCacheLayer(CacheLayerMixin):
 
 
 def cache_layers(cache: Cache | None, count: int) -> list[EgruCacheLayer | None]:
-    """The layers of a cache, as many as the model has; None for each where there is no cache.
+    """The `count` layers of a cache; None for each if there is no cache.
 
     Raises:
-        ValueError: a cache that was not made for an EGRU of that many layers.
+        ValueError: the cache was not made for an EGRU with that many layers.
     """
     if cache is None:
         return [None] * count
     layers = cache.layers
-    # By kind, not by class: where a published folder's code is loaded too, either class serves.
+    # Compare the kind, not the class: the code of a published folder has a class of its own.
     kind = EgruCacheLayer._layer_type
     if len(layers) != count or any(getattr(x, "_layer_type", None) != kind for x in layers):
-        found = [type(layer).__name__ for layer in layers]
+        names = [type(layer).__name__ for layer in layers]
         raise ValueError(
             "past_key_values must be DynamicCache(config=model.config), with "
-            f"{count} layers of EgruCacheLayer, got layers {found}"
+            f"{count} layers of EgruCacheLayer, got layers {names}"
         )
     return layers
 

@@ -26,7 +26,7 @@ _LOSS = frozenset({"num_items_in_batch"})
 
 
 class EgruForSequenceClassification(EgruPreTrainedModel):
-    """EGRU with a linear head on the output of each text's last real token."""
+    """EGRU with a linear head on the output of the last real token of each text."""
 
     def __init__(self, config: EgruConfig):
         super().__init__(config)
@@ -54,12 +54,12 @@ class EgruForSequenceClassification(EgruPreTrainedModel):
         max_length_k: int | None = None,
         seq_idx: torch.Tensor | None = None,
         **kwargs: Any,
-    ) -> Any:
+    ) -> EgruClassifierOutput | tuple[Any, ...]:
         r"""
-        attention_mask (`torch.Tensor` of shape `(batch, past + time)`): 0 marks padding. Where
-            there is none, `config.pad_token_id` at the start and the end of a row is padding.
+        attention_mask (`torch.Tensor` of shape `(batch, past + time)`): 0 marks padding. Without a
+            mask, `config.pad_token_id` at the start and the end of a row is padding.
         labels (`torch.Tensor` of shape `(batch,)`): classes, or values for regression.
-        The rest is as in EgruModel; packed texts give one row of logits each.
+        Other arguments are those of EgruModel. Each packed text gives one row of logits.
         """
         refuse_unknown(self.forward, kwargs, _LOSS)
         config = self.config
@@ -75,9 +75,9 @@ class EgruForSequenceClassification(EgruPreTrainedModel):
             elif inputs_embeds is not None and len(inputs_embeds) > 1:
                 logger.warning_once(
                     "EgruForSequenceClassification cannot find padding in inputs_embeds; "
-                    "pass attention_mask where there is any"
+                    "pass attention_mask if there is any"
                 )
-        penalised = self.training and labels is not None and config.activity_regularization
+        penalty = self.training and labels is not None and config.activity_regularization
         outputs = self.model(
             input_ids=input_ids,
             attention_mask=attention_mask,
@@ -85,7 +85,7 @@ class EgruForSequenceClassification(EgruPreTrainedModel):
             past_key_values=past_key_values,
             use_cache=use_cache,
             output_hidden_states=output_hidden_states,
-            output_events=output_events or bool(penalised),
+            output_events=output_events or bool(penalty),
             return_dict=True,
             cu_seq_lens_q=texts,
         )
@@ -99,9 +99,10 @@ class EgruForSequenceClassification(EgruPreTrainedModel):
                 num_items_in_batch=items,
             )  # fmt: skip
             if config.problem_type != "single_label_classification":
-                loss = loss * share  # transformers divides by the items of a batch only there
-            if penalised:
-                loss = loss + config.activity_regularization * (sum(outputs.activity) * share)
+                # Only for single labels does transformers divide by num_items_in_batch.
+                loss = loss * share
+            if penalty:
+                loss = loss + penalty * (sum(outputs.activity) * share)
         output = EgruClassifierOutput(
             loss=loss,
             logits=logits,
@@ -118,7 +119,7 @@ def _last(
     attention_mask: torch.Tensor | None,
     texts: torch.Tensor | None,
 ) -> torch.Tensor:
-    """The output after each text's last real token, (B, H) or (S, H)."""
+    """The output at the last real token of each text, (B, H) or (S, H)."""
     if texts is not None:
         return y[0, texts[1:] - 1]
     if attention_mask is None:

@@ -21,26 +21,26 @@ def _is_size(value: object) -> bool:
 @strict
 class EgruConfig(PreTrainedConfig):
     r"""
-    Sizes, threshold, surrogate and regularisation of an EGRU model. Defaults are those of the
-    published Penn Treebank language model where it states them.
+    Sizes, thresholds, surrogate and regularisation of an EGRU model. Defaults are the
+    published values of the Penn Treebank language model, where known.
 
     Args:
-        vocab_size: words or bytes.
-        embedding_size: width of the embedding, tied to the decoder where `tie_word_embeddings`.
-        hidden_sizes: units of each layer. When the last differs from `embedding_size`, a linear
-            projection stands before the decoder.
+        vocab_size: number of words or bytes.
+        embedding_size: width of the embedding, tied to the decoder if `tie_word_embeddings`.
+        hidden_sizes: units of each layer. If the last differs from `embedding_size`, a linear
+            projection precedes the decoder.
         variant: "released" (reset gate after the recurrent product, soft reset of h) or "paper".
-        carry: what a call hands to the next: "full" (y and h) or "output" (y only, h restarts
-            at 0, as the released library does; perplexity then depends on the window).
+        carry: what one call passes to the next: "full" (y and h) or "output" (y only; h restarts
+            at 0, as in the released library, so perplexity depends on the window).
         dampening, support: height d and steepness s of the surrogate d max(0, 1 - s |c - thr|).
-        threshold_mean: mean m of the initial thresholds, drawn from Beta(3 m / (1 - m), 3).
-        threshold_trainable: whether thresholds learn; they stay within [0, 1].
+        threshold_mean: mean m of the initial thresholds, sampled from Beta(3 m / (1 - m), 3).
+        threshold_trainable: whether thresholds are trained; forward clips them to [0, 1].
         embedding_range: standard deviation of the initial embedding.
-        embedding_dropout, hidden_dropout, output_dropout: locked dropout (one mask a sequence)
-            after the embedding, between layers, before the decoder.
-        word_dropout: share of the vocabulary whose embedding is zeroed for a call.
-        dropconnect: share of recurrent weights dropped, one mask a call.
-        zoneout: probability of a unit keeping its state for a step.
+        embedding_dropout, hidden_dropout, output_dropout: locked dropout (one mask per
+            sequence) after the embedding, between layers, before the decoder.
+        word_dropout: share of the vocabulary whose embeddings are zeroed in a call.
+        dropconnect: share of recurrent weights dropped, one mask per call.
+        zoneout: probability that a unit keeps its state for a step.
         activity_regularization: weight of the mean event rate in the training loss.
         event_driven: read only the weight rows of units that fired when no gradient is needed.
     """
@@ -93,8 +93,7 @@ class EgruConfig(PreTrainedConfig):
         sizes = self.hidden_sizes
         if not isinstance(sizes, (list, tuple)) or not sizes or not all(map(_is_size, sizes)):
             raise ValueError(
-                "hidden_sizes must name at least one layer, each an integer of at least 1, "
-                f"got {sizes!r}"
+                f"hidden_sizes must be a non-empty list of integers of at least 1, got {sizes!r}"
             )
 
     @property
@@ -110,7 +109,7 @@ class EgruConfig(PreTrainedConfig):
         return ["egru"] * len(self.hidden_sizes)
 
     def validate_layer_type(self) -> None:
-        """Every layer is an "egru" layer; there is nothing a file could get wrong."""
+        """Nothing to check: every layer is an "egru" layer."""
 
 
 __all__ = ["EgruConfig"]

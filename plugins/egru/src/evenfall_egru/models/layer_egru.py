@@ -16,7 +16,7 @@ from .scan_egru import egru_scan, event_linear, skips_silent
 
 
 def locked_dropout(x: torch.Tensor, rate: float, cu_seqlens: torch.Tensor | None) -> torch.Tensor:
-    """Dropout with one mask per sequence, the same at every step. x (B, T, F)."""
+    """Dropout of x (B, T, F) with one mask per sequence, the same at every step."""
     if cu_seqlens is None:
         return x * F.dropout(x.new_ones(x.shape[0], 1, x.shape[-1]), rate)
     lengths = cu_seqlens.diff()
@@ -25,7 +25,7 @@ def locked_dropout(x: torch.Tensor, rate: float, cu_seqlens: torch.Tensor | None
 
 
 class EgruLayer(nn.Module):
-    """One EGRU layer; weights as in the released checkpoints, gates in the order z, r, g."""
+    """One EGRU layer. Weights have the layout of the released checkpoints: gates z, r, g."""
 
     def __init__(self, config: EgruConfig, index: int):
         super().__init__()
@@ -45,9 +45,9 @@ class EgruLayer(nn.Module):
         cu_seqlens: torch.Tensor | None,
         want_events: bool,
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor], torch.Tensor | None]:
-        """x (B, T, inputs) -> y (B, T, units), (y, h) after it, and the events where wanted.
+        """x (B, T, inputs) -> y (B, T, units), the last (y, h), and the events if `want_events`.
 
-        Touches no cache: gradient checkpointing calls it twice with the same state.
+        Changes no cache, since gradient checkpointing calls it twice with the same state.
         """
         config = self.config
         if state is not None and config.carry == "output":
@@ -80,9 +80,9 @@ class EgruLayer(nn.Module):
 
 
 class EgruDecoder(nn.Linear):
-    """The output layer; without gradient it reads only the weights of units that fired."""
+    """The output layer. Without gradient it reads only the weights of units that fired."""
 
-    _kept: Any = None  # the weight, its address, its version, and by_unit's copy
+    _copy: Any = None  # the weight, its address, its version, and the copy of by_unit
 
     def forward(self, y: torch.Tensor, event_driven: bool = False) -> torch.Tensor:
         """y (..., E) -> (..., V)."""
@@ -91,20 +91,20 @@ class EgruDecoder(nn.Linear):
         return super().forward(y)
 
     def by_unit(self) -> torch.Tensor:
-        """The weight with one contiguous row per unit, (E, V); made anew when it changes.
+        """A copy of the weight with one contiguous row per unit, (E, V), renewed when it changes.
 
-        A change through `weight.data` in evaluation mode goes unseen; `train()` or `eval()`
-        makes it known.
+        A change through `weight.data` in evaluation mode is not noticed until `train()` or
+        `eval()` is called.
         """
         weight = self.weight
         key = (weight, weight.data_ptr(), 0 if weight.is_inference() else weight._version)
-        kept = self._kept
-        if kept is None or kept[0] is not weight or kept[1:3] != key[1:]:
-            self._kept = kept = (*key, weight.detach().t().contiguous())
-        return kept[-1]
+        copy = self._copy
+        if copy is None or copy[0] is not weight or copy[1:3] != key[1:]:
+            self._copy = copy = (*key, weight.detach().t().contiguous())
+        return copy[-1]
 
     def train(self, mode: bool = True) -> EgruDecoder:
-        self._kept = None
+        self._copy = None
         return super().train(mode)
 
 

@@ -1,4 +1,4 @@
-"""Cross-entropy of a large vocabulary, a block of rows at a time, without keeping the logits."""
+"""Cross-entropy over a large vocabulary, a block of rows at a time, without storing the logits."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-_ROWS = 256  # logits of one block stay in the processor's cache
+_ROWS = 256  # the logits of one block fit in the processor's cache
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
-    """Sum of -log softmax(hidden weight^T + bias)[target]; gradients are made on the way."""
+    """Sum of -log softmax(hidden weight^T + bias)[target]; forward also computes the gradients."""
 
     @staticmethod
     def forward(
@@ -60,9 +60,9 @@ def chunked_cross_entropy(
     shift_labels: torch.Tensor | None = None,
     **kwargs: Any,
 ) -> torch.Tensor:
-    """The loss of transformers' ForCausalLMLoss, in O(256 V) instead of O(B T V) memory.
+    """The loss of transformers' ForCausalLMLoss in O(256 V) instead of O(B T V) memory.
 
-    The sum over tokens is divided by `num_items_in_batch`, or by the number of labels.
+    The sum over tokens is divided by `num_items_in_batch`, or else by the number of labels.
     """
     if shift_labels is None:
         shift_labels = F.pad(labels, (0, 1), value=ignore_index)[..., 1:]
@@ -82,9 +82,9 @@ def share_of_batch(
     shift_labels: torch.Tensor | None = None,
     **kwargs: Any,
 ) -> torch.Tensor | float:
-    """The share of a batch's tokens that this call holds; the rest is with other calls or ranks.
+    """The share of a batch's tokens in this call; other calls or ranks have the rest.
 
-    A penalty times this adds up to one penalty a batch, as the cross-entropy does.
+    Penalties times this add up to one penalty per batch, as the cross-entropy does.
     """
     if num_items_in_batch is None:
         return 1.0

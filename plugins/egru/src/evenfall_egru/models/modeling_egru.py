@@ -1,11 +1,11 @@
-"""EGRU for transformers: the event-based GRU as a base model and a causal language model.
+"""EGRU for transformers: the base model and the causal language model.
 
 Dimensions: B batch, T time, E embedding, H units of a layer, V vocabulary.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -30,7 +30,7 @@ from .recording_egru import is_recorded
 
 
 class EgruModel(EgruPreTrainedModel):
-    """Embedding and EGRU layers; returns the outputs y of the last layer."""
+    """Embedding and EGRU layers. Returns the outputs y of the last layer."""
 
     def __init__(self, config: EgruConfig):
         super().__init__(config)
@@ -55,8 +55,8 @@ class EgruModel(EgruPreTrainedModel):
         if not (self.training and self.config.word_dropout):
             return self.embed_tokens(input_ids)
         weight = self.embed_tokens.weight
-        kept = F.dropout(weight.new_ones(len(weight), 1), self.config.word_dropout)
-        return self.embed_tokens(input_ids) * kept[input_ids].squeeze(-1).unsqueeze(-1)
+        mask = F.dropout(weight.new_ones(len(weight), 1), self.config.word_dropout)
+        return self.embed_tokens(input_ids) * mask[input_ids].squeeze(-1).unsqueeze(-1)
 
     def forward(
         self,
@@ -76,15 +76,15 @@ class EgruModel(EgruPreTrainedModel):
         max_length_k: int | None = None,
         seq_idx: torch.Tensor | None = None,
         **kwargs: Any,
-    ) -> Any:
+    ) -> EgruModelOutput | tuple[Any, ...]:
         r"""
-        attention_mask (`torch.Tensor` of shape `(batch, past + time)`): 0 marks padding, on any
-            side; padded tokens leave the state untouched and yield zeros.
-        output_events (`bool`): also return each layer's events, with the surrogate's gradient.
-        cache (`Cache`): what transformers from 5.24 on calls `past_key_values`.
+        attention_mask (`torch.Tensor` of shape `(batch, past + time)`): 0 marks padding,
+            anywhere in a row. Padding does not change the state, and its output is zero.
+        output_events (`bool`): also return the events of each layer, with surrogate gradient.
+        cache (`Cache`): the name of `past_key_values` from transformers 5.24 on.
         position_ids, cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k, seq_idx: several
-            texts laid end to end in a batch of one, as DataCollatorWithFlattening makes them;
-            each starts with a state of its own. No cache can be combined with it.
+            texts packed end to end in a batch of one, as DataCollatorWithFlattening makes them.
+            Each starts from an empty state. Packing cannot be combined with a cache.
         """
         refuse_unknown(self.forward, kwargs)
         config = self.config
@@ -120,13 +120,15 @@ class EgruModel(EgruPreTrainedModel):
                 x = locked_dropout(x, config.hidden_dropout, layout.cu_seqlens)
             cached = cache_of[index]
             state = cached.state() if cached is not None else None
-            x, state, fired = self._run_layer(layer, x, state, layout.cu_seqlens, output_events)
+            x, state, layer_events = self._run_layer(
+                layer, x, state, layout.cu_seqlens, output_events
+            )
             if cached is not None and use_cache:
                 cached.update(*state, steps=steps)
             hidden += (x,)
             if output_events:
-                activity.append(layout.mean(fired))
-                events.append(layout.unpack(fired))
+                activity.append(layout.mean(layer_events))
+                events.append(layout.unpack(layer_events))
         hidden = tuple(layout.unpack(h) for h in hidden)
         output = EgruModelOutput(
             last_hidden_state=hidden[-1],
@@ -144,9 +146,9 @@ class EgruModel(EgruPreTrainedModel):
 
 
 class EgruForCausalLM(EgruPreTrainedModel, GenerationMixin):
-    """EGRU language model: generate(), Trainer, pipeline and push_to_hub as for any other."""
+    """EGRU language model. generate(), Trainer, pipeline and push_to_hub work as usual."""
 
-    _tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"}
+    _tied_weights_keys: ClassVar[dict[str, str]] = {"lm_head.weight": "model.embed_tokens.weight"}
 
     def __init__(self, config: EgruConfig):
         super().__init__(config)
@@ -161,7 +163,7 @@ class EgruForCausalLM(EgruPreTrainedModel, GenerationMixin):
         return self.lm_head
 
     def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
-        if type(new_embeddings) is nn.Linear:  # what resizing the vocabulary makes
+        if type(new_embeddings) is nn.Linear:  # after resizing the vocabulary
             size = new_embeddings.in_features, new_embeddings.out_features
             decoder = EgruDecoder(*size, device="meta")
             decoder.weight, decoder.bias = new_embeddings.weight, new_embeddings.bias
@@ -194,12 +196,12 @@ class EgruForCausalLM(EgruPreTrainedModel, GenerationMixin):
         max_length_k: int | None = None,
         seq_idx: torch.Tensor | None = None,
         **kwargs: Any,
-    ) -> Any:
+    ) -> EgruCausalLMOutput | tuple[Any, ...]:
         r"""
         labels (`torch.LongTensor` of shape `(batch, time)`): shifted inside, -100 is ignored.
-        skip_logits (`bool`): compute the loss a block of rows at a time and return no logits;
-            faster and smaller in training.
-        The rest is as in EgruModel; the first token of a packed text is no target.
+        skip_logits (`bool`): compute the loss a block of rows at a time and return no logits,
+            which is faster and takes less memory in training.
+        Other arguments are those of EgruModel. The first token of a packed text is not a target.
         """
         refuse_unknown(self.forward, kwargs, LOSS_ARGUMENTS)
         past_key_values = cache if past_key_values is None else past_key_values

@@ -1,9 +1,11 @@
-"""Where packed texts start and end: several texts laid end to end in a batch of one.
+"""Where packed texts start and end: several texts end to end in a batch of one.
 
 Dimensions: B batch, T time (the tokens of all texts), S texts.
 """
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -26,10 +28,10 @@ def packed_texts(
 ) -> torch.Tensor | None:
     """The ends of packed texts, (S + 1,) int64 on the CPU with a leading 0; None where S is 1.
 
-    The arguments are those that transformers' DataCollatorWithFlattening makes. Positions that
-    start again within a batch of one mean packing, unless the attention mask explains them:
-    generate() passes [[0, 0, 0], [0, 1, 2]] where the first text is padded on the left. EGRU has
-    no position embedding, so where a text starts to count does not matter.
+    The arguments are those of transformers' DataCollatorWithFlattening. Positions that restart
+    within a batch of one mean packing, unless the attention mask explains them: generate() passes
+    [[0, 0, 0], [0, 1, 2]] if the first text is padded on the left. EGRU has no position embedding,
+    so the first position of a text does not matter.
 
     Args:
         batch: B.
@@ -40,49 +42,52 @@ def packed_texts(
         cu_seq_lens_q: (S + 1,), rising from 0 to T.
         cu_seq_lens_k: None or equal to cu_seq_lens_q.
         max_length_q, max_length_k: None or at least the length of the longest text.
-        seq_idx: (1, T), another number for each text.
+        seq_idx: (1, T), a different number for each text.
 
     Raises:
-        ValueError: what these say cannot be honoured, or contradicts itself.
+        ValueError: the arguments contradict each other, or packing is not possible.
     """
-    named = {
+    arguments = {
         "position_ids": position_ids, "cu_seq_lens_q": cu_seq_lens_q,
         "cu_seq_lens_k": cu_seq_lens_k, "max_length_q": max_length_q,
         "max_length_k": max_length_k, "seq_idx": seq_idx,
     }  # fmt: skip
-    given = [name for name, value in named.items() if value is not None]
-    if not given:
+    names = [name for name, value in arguments.items() if value is not None]
+    if not names:
         return None
     if is_recorded():
         raise ValueError(
-            f"{given[0]} must be None where torch.jit.trace, torch.export or an ONNX export "
-            "records the call: the graph would keep the texts of the recorded call"
+            f"{names[0]} must be None under torch.jit.trace, torch.export and ONNX export: the "
+            "graph would keep the text boundaries of the recorded call"
         )
-    found: dict[str, list[int]] = {}
+    ends_by_name: dict[str, list[int]] = {}
     if cu_seq_lens_q is not None:
-        found["cu_seq_lens_q"] = _ends_of_lengths(
+        ends_by_name["cu_seq_lens_q"] = _ends_of_lengths(
             steps, cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k
         )
-    elif set(given) - {"position_ids", "seq_idx"}:
+    elif set(names) - {"position_ids", "seq_idx"}:
         raise ValueError(
             "cu_seq_lens_k, max_length_q and max_length_k need cu_seq_lens_q, got None"
         )
     if seq_idx is not None:
-        found["seq_idx"] = _ends_of_numbers(batch, steps, seq_idx)
+        ends_by_name["seq_idx"] = _ends_of_numbers(batch, steps, seq_idx)
     if position_ids is not None:
         ends = _ends_of_positions(batch, steps, position_ids, attention_mask)
-        if len(ends) > 2:  # positions that rise throughout say nothing of packing
-            found["position_ids"] = ends
-    if not found:
+        if len(ends) > 2:  # positions that only rise do not mean packing
+            ends_by_name["position_ids"] = ends
+    if not ends_by_name:
         return None
-    (name, ends), *others = found.items()
-    for other, theirs in others:
-        if ends != theirs:
-            raise ValueError(f"{name} and {other} disagree: texts end at {ends[1:]}, {theirs[1:]}")
+    (name, ends), *others = ends_by_name.items()
+    for other, other_ends in others:
+        if ends != other_ends:
+            raise ValueError(
+                f"{name} and {other} disagree: texts end at {_shorten(ends[1:])} and "
+                f"{_shorten(other_ends[1:])}"
+            )
     if len(ends) <= 2:
         return None
     if batch != 1:
-        raise ValueError(f"{name} packs texts, which needs a batch of 1, got {batch}")
+        raise ValueError(f"{name} packs texts, which needs batch size 1, got {batch}")
     if cached:
         raise ValueError(
             f"{name} packs {len(ends) - 1} texts, which cannot be combined with a cache: "
@@ -96,7 +101,7 @@ def packed_texts(
 
 
 def without_first(labels: torch.Tensor, texts: torch.Tensor, ignored: int) -> torch.Tensor:
-    """Labels (1, T) of packed texts with the first of each ignored: no token predicts it."""
+    """Labels (1, T) without the first token of each packed text, which no token predicts."""
     labels = labels.clone()
     labels[:, texts[:-1]] = ignored
     return labels
@@ -115,17 +120,17 @@ def _ends_of_lengths(
             f"{cu_seq_lens_q.dtype} of shape {tuple(cu_seq_lens_q.shape)}"
         )
     ends = cu_seq_lens_q.tolist()
-    rises = all(a < b for a, b in zip(ends, ends[1:], strict=False))
+    rises = all(a < b for a, b in pairwise(ends))
     if not ends or ends[0] != 0 or ends[-1] != steps or not rises:
         raise ValueError(
-            f"cu_seq_lens_q must rise from 0 to {steps} (tokens), got {_shortened(ends)}"
+            f"cu_seq_lens_q must rise from 0 to {steps} (tokens), got {_shorten(ends)}"
         )
     if cu_seq_lens_k is not None and cu_seq_lens_k.tolist() != ends:
         raise ValueError(
             "cu_seq_lens_k must equal cu_seq_lens_q, got "
-            f"{_shortened(cu_seq_lens_k.tolist())} and {_shortened(ends)}"
+            f"{_shorten(cu_seq_lens_k.tolist())} and {_shorten(ends)}"
         )
-    longest = max((b - a for a, b in zip(ends, ends[1:], strict=False)), default=0)
+    longest = max((b - a for a, b in pairwise(ends)), default=0)
     for name, length in (("max_length_q", max_length_q), ("max_length_k", max_length_k)):
         if length is not None and int(length) < longest:
             raise ValueError(
@@ -139,7 +144,7 @@ def _ends_of_numbers(batch: int, steps: int, seq_idx: torch.Tensor) -> list[int]
         raise ValueError(f"seq_idx must have shape (1, {steps}), got {tuple(seq_idx.shape)}")
     numbers = seq_idx.reshape(-1, steps).cpu()
     if bool((numbers < 0).any()):
-        raise ValueError("seq_idx must not be negative: padding belongs in attention_mask")
+        raise ValueError("seq_idx must not be negative; mark padding in attention_mask")
     return _split_where(numbers.diff(dim=1) != 0, steps)
 
 
@@ -162,39 +167,39 @@ def _ends_of_positions(
     if bool((rise > 1).any()):
         raise ValueError(
             "position_ids must rise by 1 within a text, got a gap in "
-            f"{_shortened(positions[(rise > 1).any(1)][0].tolist())}"
+            f"{_shorten(positions[(rise > 1).any(1)][0].tolist())}"
         )
     ends = _split_where(rise != 1, steps)
     starts = positions[0, ends[:-1]].tolist()
     if batch == 1 and len(set(starts)) > 1:
         raise ValueError(
             "position_ids of packed texts must all start at the same number, got starts at "
-            f"{_shortened(starts)}"
+            f"{_shorten(starts)}"
         )
     return ends
 
 
 def _check_masked(positions: torch.Tensor, real: torch.Tensor) -> None:
-    """Real tokens count on, with or without the padding between them."""
+    """Check that positions rise by 1 over real tokens, whether or not padding counts."""
     row, column = real.nonzero(as_tuple=True)
     rise = positions[real].diff()
     wrong = (row.diff() == 0) & (rise != 1) & (rise != column.diff())
     if bool(wrong.any()):
         raise ValueError(
             "position_ids must rise by 1 from one real token to the next where attention_mask has "
-            f"zeros (texts cannot be packed there), got {_shortened(positions[real].tolist())}"
+            f"zeros (texts cannot be packed there), got {_shorten(positions[real].tolist())}"
         )
 
 
 def _split_where(changes: torch.Tensor, steps: int) -> list[int]:
-    """Ends of texts, given for each token but the first whether a text starts there, (B, T - 1)."""
+    """Ends of texts; `changes` (B, T - 1) is True where a token, from the second on, starts one."""
     starts = F.pad(changes.any(0), (1, 0)).nonzero().flatten().tolist()
     return [0, *starts, steps]
 
 
-def _shortened(numbers: list[int]) -> str:
-    shown = ", ".join(map(str, numbers[:8]))
-    return f"[{shown}, ...]" if len(numbers) > 8 else f"[{shown}]"
+def _shorten(numbers: list[int]) -> str:
+    first = ", ".join(map(str, numbers[:8]))
+    return f"[{first}, ...]" if len(numbers) > 8 else f"[{first}]"
 
 
 __all__ = ["packed_texts", "without_first"]

@@ -1,7 +1,7 @@
-"""Padding taken out before the recurrent layers and put back after them.
+"""Remove padding before the recurrent layers and put it back after them.
 
-Padding on any side then leaves no trace in the state. Dimensions: B batch, T time, F features,
-N real tokens of the whole batch.
+Padding then does not change the state. Dimensions: B batch, T time, F features, N real tokens of
+the whole batch.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from .recording_egru import is_recorded
 
 
 class Whole:
-    """No padding; `cu_seqlens` says where packed texts start and end, if there are several."""
+    """No padding; `cu_seqlens` has the ends of packed texts, with a leading 0, or is None."""
 
     def __init__(self, cu_seqlens: torch.Tensor | None = None):
         self.cu_seqlens = cu_seqlens
 
     def pack(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, T, F) as the layers want it."""
+        """(B, T, F) -> the input of the layers."""
         return x
 
     def unpack(self, x: torch.Tensor) -> torch.Tensor:
-        """What the layers return -> (B, T, F)."""
+        """The output of the layers -> (B, T, F)."""
         return x
 
     def mean(self, x: torch.Tensor) -> torch.Tensor:
-        """The mean over real tokens of what the layers return."""
+        """The mean over real tokens of an output of the layers."""
         return x.mean() if x.numel() else x.sum()
 
 
 class EndToEnd(Whole):
-    """The real tokens of all rows laid end to end, (1, N, F)."""
+    """The real tokens of all rows end to end, (1, N, F)."""
 
     def __init__(self, real: torch.Tensor):
         super().__init__(F.pad(real.sum(1).cumsum(0), (1, 0)))
@@ -48,10 +48,10 @@ class EndToEnd(Whole):
 
 
 class RealFirst(Whole):
-    """The real tokens of each row moved to its start, (B, T, F).
+    """The real tokens of each row at its start, (B, T, F).
 
-    For a graph that is recorded: no shape depends on the mask, so that the graph holds for
-    another one. The state after the last step is of no use where padding follows.
+    For recorded graphs: no shape depends on the mask, so the graph is valid for other masks. The
+    state after the last step is meaningless if padding follows.
     """
 
     def __init__(self, real: torch.Tensor):
@@ -75,13 +75,13 @@ class RealFirst(Whole):
 def layout_of(
     attention_mask: torch.Tensor | None, batch: int, steps: int, texts: torch.Tensor | None = None
 ) -> Whole:
-    """How the layers get their input.
+    """Choose how the layers get their input.
 
     Args:
-        attention_mask: (B, T or more), its last T columns count; 0 marks padding.
+        attention_mask: (B, T or more), of which the last T columns are used; 0 marks padding.
         batch: B.
         steps: T.
-        texts: the ends of packed texts, which have no padding.
+        texts: the ends of packed texts, or None; they exclude padding.
 
     Raises:
         ValueError: a mask of another shape.
@@ -107,9 +107,9 @@ def real_tokens(attention_mask: torch.Tensor, batch: int, steps: int) -> torch.T
 
 
 def mask_of_ids(input_ids: torch.Tensor, pad_token_id: int) -> torch.Tensor:
-    """Mask of token ids (B, T) without the padding at the start and the end of each row.
+    """Mask of token ids (B, T) that excludes pad tokens at the start and the end of each row.
 
-    A pad token between others is text, and so is the first token of a row of pad tokens alone.
+    A pad token between others is text. In a row of only pad tokens, the first is text.
     """
     text = input_ids != pad_token_id
     first = torch.arange(input_ids.shape[1], device=input_ids.device) == 0

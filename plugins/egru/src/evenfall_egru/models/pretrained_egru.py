@@ -1,9 +1,9 @@
-"""What the EGRU models share: their outputs, initial weights, and loading with clear errors."""
+"""Shared by the EGRU models: outputs, initial weights, and loading with clear errors."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from safetensors import SafetensorError
@@ -45,7 +45,7 @@ class EgruClassifierOutput(SequenceClassifierOutputWithPast):
 
 
 def wants_dict(return_dict: bool | None, config: EgruConfig) -> bool:
-    """Whether forward returns its output class rather than a tuple."""
+    """Whether forward returns its output class instead of a tuple."""
     return config.return_dict if return_dict is None else return_dict
 
 
@@ -53,7 +53,7 @@ class EgruPreTrainedModel(PreTrainedModel):
     config_class = EgruConfig
     config: EgruConfig
     base_model_prefix = "model"
-    _no_split_modules = ["EgruLayer"]
+    _no_split_modules: ClassVar[list[str]] = ["EgruLayer"]
     _is_stateful = True
     supports_gradient_checkpointing = True
 
@@ -65,8 +65,8 @@ class EgruPreTrainedModel(PreTrainedModel):
             init.zeros_(module.bias)
             init.zeros_(module.recurrent_bias)
             mean = self.config.threshold_mean
-            drawn = torch.distributions.Beta(3 * mean / (1 - mean), 3.0)
-            init.copy_(module.threshold, drawn.sample(module.threshold.shape).clamp(0, 1))
+            beta = torch.distributions.Beta(3 * mean / (1 - mean), 3.0)
+            init.copy_(module.threshold, beta.sample(module.threshold.shape).clamp(0, 1))
         elif isinstance(module, nn.Embedding):
             init.normal_(module.weight, std=self.config.embedding_range)
         elif isinstance(module, nn.Linear):
@@ -83,11 +83,11 @@ class EgruPreTrainedModel(PreTrainedModel):
         output_loading_info: bool = False,
         **kwargs: Any,
     ) -> Any:
-        """As in transformers, with errors that name the fault.
+        """As in transformers, but with errors that name the fault.
 
         Raises:
-            ValueError: a weights file that cannot be read, tensors of other sizes than the
-                configuration says, or values that are not finite.
+            ValueError: the weights cannot be read, their shapes differ from the configuration, or
+                they contain NaN or infinity.
         """
         options = {"ignore_mismatched_sizes": True, "output_loading_info": True}
         try:
@@ -100,10 +100,13 @@ class EgruPreTrainedModel(PreTrainedModel):
         if info["mismatched_keys"] and not ignore_mismatched_sizes:
             sizes = [f"{n}: {tuple(a)} in the file, {tuple(b)} in the configuration"
                      for n, a, b in sorted(info["mismatched_keys"])]  # fmt: skip
-            raise ValueError(f"checkpoint {name} does not fit its configuration: {sizes}")
+            raise ValueError(
+                f"checkpoint {name}: shape mismatch in {sizes}; ignore_mismatched_sizes=True "
+                "leaves these at random initialisation"
+            )
         bad = [n for n, p in model.named_parameters() if not bool(torch.isfinite(p).all())]
         if bad:
-            raise ValueError(f"checkpoint {name} holds values that are not finite, in {bad}")
+            raise ValueError(f"checkpoint {name} contains values that are not finite, in {bad}")
         return (model, info) if output_loading_info else model
 
 

@@ -1,6 +1,6 @@
 """Whether PyTorch records a graph of the call, to run it on other data later.
 
-What such a graph must not hold is a decision that was read off the data of the recorded call.
+Such a graph must not depend on the data of the recorded call.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ def is_recorded() -> bool:
 
 
 def is_exported_to_onnx() -> bool:
-    """Whether torch.export records the call for an ONNX file, which holds plain operations alone.
+    """Whether torch.export records the call for an ONNX file, which has plain operations only.
 
-    Under torch.jit.trace, for an ONNX file or not, the kernels take plain operations by themselves.
+    Under torch.jit.trace, the kernels record plain operations by themselves.
     """
     return _is_exporting() and torch.onnx.is_in_onnx_export()
 

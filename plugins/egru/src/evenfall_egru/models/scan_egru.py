@@ -1,6 +1,6 @@
-"""The scan under the model: Evenfall's kernels where installed, else plain PyTorch.
+"""The scan of a layer: Evenfall's kernels if installed, else plain PyTorch.
 
-A checkpoint folder that carries its own code has the plain form beside this file.
+In a published folder, the plain PyTorch version is next to this file.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ except ImportError:
 
     event_linear = None  # type: ignore[assignment]
 
-_FEW = 2  # vectors; beyond that a dense product reads the matrix once for all of them
+_FEW = 2  # vectors; for more, a dense product, which reads the matrix once, is faster
 
 
 def egru_scan(*inputs: Any, **options: Any) -> Any:
-    """evenfall_kernels.egru_scan; in an ONNX file in plain operations, as it knows no others."""
+    """evenfall_kernels.egru_scan; in plain operations for ONNX, which has no others."""
     if event_linear is not None and is_exported_to_onnx():
         with use_backend("reference", "egru_scan"):
             return _scan(*inputs, **options)
@@ -32,7 +32,7 @@ def egru_scan(*inputs: Any, **options: Any) -> Any:
 
 
 def skips_silent(events: torch.Tensor) -> bool:
-    """Whether reading only the rows of units that fired is possible and worth it, (..., units)."""
+    """Whether reading only the rows of units that fired is possible and faster, (..., units)."""
     return (
         event_linear is not None
         and events.device.type == "cpu"

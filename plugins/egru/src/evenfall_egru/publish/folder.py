@@ -1,4 +1,4 @@
-"""A checkpoint folder that carries its own code, for machines without Evenfall."""
+"""A checkpoint folder with the model's code, for machines without Evenfall."""
 
 from __future__ import annotations
 
@@ -40,24 +40,24 @@ def save_for_hub(
     dtype: torch.dtype | None = None,
     replace: bool = False,
 ) -> Path:
-    """Save model, tokenizer and code, so that the folder needs torch and transformers alone.
+    """Save model, tokenizer and code, so that the folder needs only torch and transformers.
 
-    `AutoModelForCausalLM.from_pretrained(folder)` takes the classes of evenfall-egru where it is
-    installed; elsewhere, with `trust_remote_code=True`, those in the folder, which compute the
-    same with plain PyTorch.
+    `AutoModelForCausalLM.from_pretrained(folder)` uses the classes of evenfall-egru where it is
+    imported. Elsewhere, with `trust_remote_code=True`, it uses those in the folder, which compute
+    the same with plain PyTorch.
 
     Args:
-        model: what to save; left as it is.
+        model: the model to save; it is not changed.
         tokenizer: its tokenizer.
-        folder: appears whole or not at all.
-        dtype: of the weights in the file; loading still gives the model's own dtype.
-        replace: whether an existing folder may be replaced.
+        folder: the folder to make; it is written completely or not at all.
+        dtype: dtype of the weights in the file; a loaded model still has its own dtype.
+        replace: replace an existing folder.
 
     Returns:
         The folder.
 
     Raises:
-        FileExistsError: the folder exists and may not be replaced.
+        FileExistsError: the folder exists and `replace` is off.
     """
     with written_aside(folder, replace=replace) as aside:
         fill_hub_folder(model, tokenizer, aside, dtype=dtype)
@@ -72,13 +72,13 @@ def fill_hub_folder(
     *,
     dtype: torch.dtype | None = None,
 ) -> None:
-    """Save model and tokenizer into a folder that exists, without the code."""
+    """Save model and tokenizer into an existing folder, without the code."""
     model.save_pretrained(folder, state_dict=_cast(model, dtype))
     tokenizer.save_pretrained(folder)
 
 
 def add_code(folder: Path) -> None:
-    """Add the model's code to a checkpoint's folder, and say in config.json where it is.
+    """Add the model's code to a checkpoint folder, and reference it in config.json.
 
     Raises:
         RuntimeError: as copy_code.
@@ -91,7 +91,7 @@ def add_code(folder: Path) -> None:
 
 
 def copy_code(folder: Path) -> None:
-    """Copy the model's modules and the plain scan, flat, as transformers' remote code wants them.
+    """Copy the model's modules and the plain scan into one folder, as remote code requires.
 
     Raises:
         RuntimeError: a copied module imports one that is not copied.
@@ -112,9 +112,9 @@ def copy_code(folder: Path) -> None:
 
 
 def _cast(model: EgruForCausalLM, dtype: torch.dtype | None) -> dict[str, torch.Tensor] | None:
-    """The weights in another dtype, those that share memory still sharing it."""
+    """The weights in another dtype; tied weights stay tied."""
     if dtype is None:
         return None
-    cast: dict[int, torch.Tensor] = {}
+    copies: dict[int, torch.Tensor] = {}
     state = model.state_dict()
-    return {n: cast.setdefault(t.data_ptr(), t.to(dtype, copy=True)) for n, t in state.items()}
+    return {n: copies.setdefault(t.data_ptr(), t.to(dtype, copy=True)) for n, t in state.items()}

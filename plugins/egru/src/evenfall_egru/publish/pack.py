@@ -1,4 +1,4 @@
-"""A finished run as a folder to publish: weights, results, card and picture."""
+"""Make the folder to publish from a finished run: weights, results, card and picture."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 import yaml
+from transformers import PreTrainedTokenizerBase
 
 from evenfall.files import file_aside
 from evenfall.hub import machine, pack_folder
@@ -18,6 +19,7 @@ from evenfall.runs import Progress
 
 from ..evaluation.perplexity import evaluate_tokens
 from ..loading import load_checkpoint, record_events
+from ..models.modeling_egru import EgruForCausalLM
 from ..text.corpus import encode, read_split
 from ..text.demo_text import DEMO_TEXT
 from ..text.tokenization import EOS
@@ -43,22 +45,22 @@ def pack(
     replace: bool = False,
     progress: Progress | None = None,
 ) -> Path:
-    """Round the weights to `dtype`, evaluate what is left of them, and write the folder.
+    """Round the weights to `dtype`, evaluate the rounded model, and write the folder.
 
-    Validation and test are read once by each of PROTOCOLS, after rounding, so that the results
-    are those of the file that is published.
+    Each of PROTOCOLS reads validation and test once, after rounding, so the results are those of
+    the published weights.
 
     Args:
         checkpoint: a run's `best` folder, with its recipe.yaml.
         data: folder or archive with valid and test.
-        output: the folder to be; appears whole or not at all.
-        dtype: of the weights in the file, "float32", "bfloat16" or "float16".
-        picture: where else to put the raster, such as a page's images.
-        replace: whether `output` may be replaced.
-        progress: called with (what, tokens done, tokens in all).
+        output: the folder to make; it is written completely or not at all.
+        dtype: dtype of the weights in the file, "float32", "bfloat16" or "float16".
+        picture: another file for the raster, such as an image of a page.
+        replace: replace an existing `output`.
+        progress: called with (task, tokens done, total tokens).
 
     Raises:
-        FileExistsError: `output` exists and may not be replaced.
+        FileExistsError: `output` exists and `replace` is off.
         ValueError: an unknown dtype, a checkpoint without a recipe, or more than 15 MB of weights.
     """
     if dtype not in _DTYPES:
@@ -67,17 +69,20 @@ def pack(
     if not recipe.is_file():
         raise ValueError(f"checkpoint {checkpoint} has no recipe.yaml, which the card needs")
     model, tokenizer = load_checkpoint(checkpoint)
-    stored = getattr(torch, dtype)
+    storage_dtype = getattr(torch, dtype)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.copy_(parameter.to(stored))
+            parameter.copy_(parameter.to(storage_dtype))
 
     def fill(folder: Path) -> dict[str, Any]:
-        fill_hub_folder(model, tokenizer, folder, dtype=stored)
+        fill_hub_folder(model, tokenizer, folder, dtype=storage_dtype)
         shutil.copyfile(recipe, folder / "recipe.yaml")
         size = (folder / "model.safetensors").stat().st_size
         if size > MOST_BYTES:
-            raise ValueError(f"model.safetensors has {size} bytes, want at most {MOST_BYTES}")
+            raise ValueError(
+                f"model.safetensors must have at most {MOST_BYTES} bytes, got {size}; use a dtype "
+                "with fewer bits, or a smaller model"
+            )
         draw_sample(model, tokenizer, folder / "raster.png")
         return {
             "machine": machine(model.device.type),
@@ -95,8 +100,13 @@ def pack(
     return Path(output)
 
 
-def draw_sample(model: Any, tokenizer: Any, path: str | Path, text: str | None = None) -> Path:
-    """The raster of a text's first tokens, 48 at most; the demonstration text when None."""
+def draw_sample(
+    model: EgruForCausalLM,
+    tokenizer: PreTrainedTokenizerBase,
+    path: str | Path,
+    text: str | None = None,
+) -> Path:
+    """Draw the events of the first 48 tokens of a text; by default, of the demo text."""
     tokens = encode(tokenizer, text or DEMO_TEXT)[:48]
     words = [word.replace(EOS, "↵") for word in tokenizer.convert_ids_to_tokens(tokens.tolist())]
     return draw_raster(
@@ -104,7 +114,7 @@ def draw_sample(model: Any, tokenizer: Any, path: str | Path, text: str | None =
     )
 
 
-def _sizes(model: Any, dtype: str, size: int) -> dict[str, Any]:
+def _sizes(model: EgruForCausalLM, dtype: str, size: int) -> dict[str, Any]:
     config = model.config
     return {
         "parameters": model.num_parameters(),
@@ -120,22 +130,25 @@ def _sizes(model: Any, dtype: str, size: int) -> dict[str, Any]:
 
 
 def _training(checkpoint: Path, recipe: Path) -> dict[str, Any]:
-    choices = yaml.safe_load(recipe.read_text(encoding="utf-8"))
-    found: dict[str, Any] = {"recipe": choices, "runs": 1}
+    settings = yaml.safe_load(recipe.read_text(encoding="utf-8"))
+    training: dict[str, Any] = {"recipe": settings, "runs": 1}
     log = checkpoint.parent / "log.jsonl"
     if log.is_file():
         lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-        found["steps"] = max(line["step"] for line in lines)
-        found["epochs_run"] = round(max(line.get("epoch", 0.0) for line in lines), 2)
-        evaluated = [line for line in lines if "eval_perplexity" in line]
-        if evaluated:
-            best = min(evaluated, key=lambda line: line["eval_perplexity"])
-            found["best_step"] = best["step"]
-    return found
+        training["steps"] = max(line["step"] for line in lines)
+        training["epochs_run"] = round(max(line.get("epoch", 0.0) for line in lines), 2)
+        evaluations = [line for line in lines if "eval_perplexity" in line]
+        if evaluations:
+            best = min(evaluations, key=lambda line: line["eval_perplexity"])
+            training["best_step"] = best["step"]
+    return training
 
 
 def _evaluate(
-    model: Any, tokenizer: Any, data: str | Path, progress: Progress | None
+    model: EgruForCausalLM,
+    tokenizer: PreTrainedTokenizerBase,
+    data: str | Path,
+    progress: Progress | None,
 ) -> list[dict[str, Any]]:
     results = []
     for split in ("valid", "test"):

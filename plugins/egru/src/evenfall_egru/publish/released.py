@@ -1,7 +1,4 @@
-"""Checkpoints of the released EvNN library as an EGRU model for transformers.
-
-Dimensions: V vocabulary, E embedding, H units of a layer, I its inputs.
-"""
+"""Convert checkpoints of the released EvNN library to an EGRU model for transformers."""
 
 from __future__ import annotations
 
@@ -30,21 +27,21 @@ def convert(
     config: str | Path | None = None,
     carry: str = "full",
 ) -> Path:
-    """Write a folder with config, safetensors, word tokenizer and code.
+    """Convert a checkpoint to a folder with config, safetensors, word tokenizer and code.
 
     Args:
-        file: the state_dict, as torch saved it.
-        corpus: folder or archive with train, valid and test, from which the vocabulary is rebuilt:
-            words in order of first occurrence.
-        output: folder to be.
-        config: the run's config.yaml; where given, it must agree with the weights.
+        file: the state_dict, saved by torch.
+        corpus: folder or archive with train, valid and test, to rebuild the vocabulary: words in
+            order of first occurrence.
+        output: the folder to make.
+        config: the run's config.yaml, which must agree with the weights, or None.
         carry: "full", or "output" for the published protocol, where h restarts at each call.
 
     Raises:
         FileNotFoundError: no such file, corpus or split.
         FileExistsError: `output` exists.
-        ValueError: an unreadable file, missing or unexpected keys, shapes that do not fit, values
-            that are not finite, or a vocabulary of another size.
+        ValueError: an unreadable file, missing or unexpected keys, wrong shapes, NaN or infinity,
+            or a vocabulary of another size.
     """
     state = read_state(file)
     model = model_from_state(state, carry=carry)
@@ -56,7 +53,7 @@ def convert(
     if len(tokenizer) != size:
         raise ValueError(
             f"corpus {corpus} has {len(words)} words with <eos>, {len(tokenizer)} with <unk>, "
-            f"but the checkpoint's vocabulary has {size}: it was trained on another text"
+            f"but the checkpoint's vocabulary has {size}; pass the corpus that it was trained on"
         )
     model.config.bos_token_id = model.config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.bos_token_id = tokenizer.eos_token_id
@@ -65,24 +62,24 @@ def convert(
 
 
 def read_state(file: str | Path) -> dict[str, Tensor]:
-    """The tensors of a saved state_dict, in float32.
+    """Read the tensors of a saved state_dict, in float32.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: it cannot be read, is no dictionary of tensors, or holds NaN or infinity.
+        ValueError: it cannot be read, is not a dictionary of tensors, or contains NaN or infinity.
     """
     if not Path(file).is_file():
         raise FileNotFoundError(f"file {file} does not exist")
     try:
         state = torch.load(file, weights_only=True, map_location="cpu")
-    except Exception as error:  # whatever torch raises here, the file is at fault
+    except Exception as error:  # torch raises many kinds here, all because of the file
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(f"file {file} cannot be read as a state_dict: {reason}") from error
     if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
-        raise ValueError(f"file {file} must hold a dictionary of tensors, a state_dict")
+        raise ValueError(f"file {file} must contain a state_dict, a dictionary of tensors")
     bad = [name for name, tensor in state.items() if not bool(torch.isfinite(tensor).all())]
     if bad:
-        raise ValueError(f"file {file} holds values that are not finite, in {bad}")
+        raise ValueError(f"file {file} contains values that are not finite, in {bad}")
     return {name: tensor.float() for name, tensor in state.items()}
 
 
@@ -92,8 +89,8 @@ def model_from_state(state: dict[str, Tensor], *, carry: str = "full") -> EgruFo
     v0.2 stores thresholds as `thr`, v0.1 as `thr_reparam`, with thr = sigmoid(thr_reparam).
 
     Raises:
-        ValueError: missing or unexpected keys, shapes that do not fit, layers that disagree on the
-            surrogate, or a projection where the last layer is as wide as the embedding.
+        ValueError: missing or unexpected keys, wrong shapes, layers with different surrogates, or
+            a projection although the last layer is as wide as the embedding.
     """
     rest = dict(state)
     embedding = _take(rest, "embeddings.weight")
@@ -109,21 +106,21 @@ def model_from_state(state: dict[str, Tensor], *, carry: str = "full") -> EgruFo
     if not layers:
         raise ValueError(f"state_dict has no layer 'rnns.0.kernel'; it has {sorted(state)}")
     if any(scalar != scalars[0] for scalar in scalars):
-        raise ValueError(f"layers must agree on dampening and support, got {scalars}")
-    named = {
+        raise ValueError(f"all layers must have the same dampening and support, got {scalars}")
+    weights = {
         "model.embed_tokens.weight": embedding,
         "lm_head.weight": decoder,
         "lm_head.bias": bias,
     }
     for index, layer in enumerate(layers):
-        named |= {f"model.layers.{index}.{name}": tensor for name, tensor in layer.items()}
+        weights |= {f"model.layers.{index}.{name}": tensor for name, tensor in layer.items()}
     for name in ("weight", "bias"):
         if f"decoder.projection.{name}" in rest:
-            named[f"projection.{name}"] = rest.pop(f"decoder.projection.{name}")
+            weights[f"projection.{name}"] = rest.pop(f"decoder.projection.{name}")
     if rest:
         raise ValueError(f"state_dict has unexpected keys {sorted(rest)}")
     if embedding.dim() != 2 or any(layer["threshold"].dim() != 1 for layer in layers):
-        raise ValueError("state_dict must hold a 2-D embedding and 1-D thresholds")
+        raise ValueError("state_dict must contain a 2-D embedding and 1-D thresholds")
     config = EgruConfig(
         vocab_size=embedding.shape[0],
         embedding_size=embedding.shape[1],
@@ -132,7 +129,7 @@ def model_from_state(state: dict[str, Tensor], *, carry: str = "full") -> EgruFo
         carry=carry,
         **scalars[0],
     )
-    return _filled(EgruForCausalLM(config), named)
+    return _load(EgruForCausalLM(config), weights)
 
 
 def _take(state: dict[str, Tensor], name: str) -> Tensor:
@@ -150,32 +147,34 @@ def _threshold(state: dict[str, Tensor], prefix: str) -> Tensor:
 def _scalar(state: dict[str, Tensor], name: str) -> float:
     tensor = _take(state, name)
     if tensor.numel() != 1:
-        raise ValueError(f"{name} must hold one number, got shape {tuple(tensor.shape)}")
+        raise ValueError(f"{name} must contain one number, got shape {tuple(tensor.shape)}")
     return float(tensor)
 
 
-def _filled(model: EgruForCausalLM, named: dict[str, Tensor]) -> EgruForCausalLM:
+def _load(model: EgruForCausalLM, weights: dict[str, Tensor]) -> EgruForCausalLM:
     own = model.state_dict()
-    if set(own) != set(named):
-        missing, extra = sorted(set(own) - set(named)), sorted(set(named) - set(own))
-        raise ValueError(f"the weights do not make a model: missing {missing}, left over {extra}")
+    if set(own) != set(weights):
+        missing, extra = sorted(set(own) - set(weights)), sorted(set(weights) - set(own))
+        raise ValueError(
+            f"state_dict does not match the model: missing {missing}, unexpected {extra}"
+        )
     wrong = [
         f"{name} {tuple(tensor.shape)}, want {tuple(own[name].shape)}"
-        for name, tensor in named.items()
+        for name, tensor in weights.items()
         if tensor.shape != own[name].shape
     ]
     if wrong:
-        raise ValueError(f"state_dict has shapes that do not fit: {'; '.join(wrong)}")
-    model.load_state_dict(named)
+        raise ValueError(f"state_dict has wrong shapes: {'; '.join(wrong)}")
+    model.load_state_dict(weights)
     return model.eval()
 
 
 def check_run_config(path: str | Path, config: EgruConfig) -> None:
-    """Hold a run's config.yaml against the sizes read from its weights.
+    """Compare a run's config.yaml with the sizes of its weights.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not YAML, another kind of network, or a size that differs.
+        ValueError: invalid YAML, another kind of network, or another size.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"config {path} does not exist")
@@ -186,17 +185,17 @@ def check_run_config(path: str | Path, config: EgruConfig) -> None:
     if not isinstance(values, dict):
         raise ValueError(f"config {path} must be a mapping, got {type(values).__name__}")
     if str(values.get("rnn_type", "egru")).lower() != "egru":
-        raise ValueError(f"config {path}: rnn_type is {values['rnn_type']!r}, want 'egru'")
-    found = {
+        raise ValueError(f"config {path}: rnn_type must be 'egru', got {values['rnn_type']!r}")
+    sizes = {
         "layers": config.num_hidden_layers,
         "emb_dim": config.embedding_size,
         "pseudo_derivative_width": config.support,
     }
-    if config.num_hidden_layers > 1:  # a single layer is as wide as the embedding there
-        found["hidden_dim"] = config.hidden_sizes[0]
-    for name, value in found.items():
-        stated = values.get(name, value)
-        if isinstance(stated, bool) or not isinstance(stated, int | float):
-            raise ValueError(f"config {path}: {name} must be a number, got {stated!r}")
-        if abs(stated - value) > 1e-4 * abs(value):
-            raise ValueError(f"config {path}: {name} is {stated}, but the weights have {value:g}")
+    if config.num_hidden_layers > 1:  # in that library, a single layer is as wide as the embedding
+        sizes["hidden_dim"] = config.hidden_sizes[0]
+    for name, size in sizes.items():
+        value = values.get(name, size)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"config {path}: {name} must be a number, got {value!r}")
+        if abs(value - size) > 1e-4 * abs(size):
+            raise ValueError(f"config {path}: {name} is {value}, but the weights have {size:g}")

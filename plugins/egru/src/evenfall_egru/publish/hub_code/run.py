@@ -1,6 +1,6 @@
-"""Stands for the choice of a kernel backend where Evenfall is not installed: plain PyTorch.
+"""Run a layer in plain PyTorch. In Evenfall, this module chooses a kernel backend.
 
-The reference reads every weight, whether or not `event_driven` is asked for.
+The reference reads every weight, also with `event_driven`.
 """
 
 from __future__ import annotations
