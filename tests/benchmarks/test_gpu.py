@@ -120,7 +120,7 @@ def pytest_file(checks: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_file_is_counted_by_its_outcomes(checks: Any, pytest_file: Path) -> None:
-    row = checks._run(pytest_file, lambda: 3600.0, False, [])
+    row = checks._run([pytest_file], lambda: 3600.0, False, [])
     assert (row["passed"], row["failed"], row["skipped"]) == (1, 1, 1)
     (failure,) = row["failures"]
     assert failure.startswith("test_two: assert 1 == 2")
@@ -129,9 +129,9 @@ def test_a_file_is_counted_by_its_outcomes(checks: Any, pytest_file: Path) -> No
 def test_checks_that_do_not_end_or_do_not_run_have_failed(
     checks: Any, pytest_file: Path, tmp_path: Path
 ) -> None:
-    assert checks._run(pytest_file, lambda: 0.0, False, [])["failures"] == ["the time is over"]
+    assert checks._run([pytest_file], lambda: 0.0, False, [])["failures"] == ["the time is over"]
     (tmp_path / "test_none.py").write_text("def test(): pass\n", encoding="utf-8")
-    none = checks._run(Path("test_none.py"), lambda: 3600.0, False, [])
+    none = checks._run([Path("test_none.py")], lambda: 3600.0, False, [])
     assert none["passed"] == 0 and none["failures"] == ["no test ran"]
     assert checks.outcome(tmp_path / "absent.xml", "a\nsegfault")["failures"] == [
         "no report: a segfault"
