@@ -56,6 +56,23 @@ def _outside_functions(node: ast.AST) -> Iterator[ast.AST]:
             yield from _outside_functions(child)
 
 
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_page_and_the_picture_show_every_folder(
+    distributions: dict[str, Distribution], package: str
+) -> None:
+    """docs/how-it-works.md names the folders of a package, and those of core its modules as well;
+    docs/images/house.svg draws the folders."""
+    page = (ROOT / "docs" / "how-it-works.md").read_text(encoding="utf-8")
+    picture = (ROOT / "docs" / "images" / "house.svg").read_text(encoding="utf-8")
+    inside = [m for m in distributions[package].modules.values() if m.name.count(".") == 1]
+    folders = {f"{m.name.rpartition('.')[2]}/" for m in inside if m.is_package}
+    files = {f"{m.name.rpartition('.')[2]}.py" for m in inside if not m.is_package}
+    files -= {"__main__.py", "version.py"}
+    assert [name for name in sorted(folders) if name not in picture] == []
+    shown = folders | (files if package == "evenfall" else set())
+    assert [name for name in sorted(shown) if name not in page] == []
+
+
 def test_the_former_name_is_gone() -> None:
     """In no tracked file, nor in the name of one."""
     if not (ROOT / ".git").exists():
