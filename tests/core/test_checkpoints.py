@@ -139,12 +139,12 @@ def test_model_type(card: Path) -> None:
     assert model_type(card) == "tiny"
     for text, words in (
         ("{", "is not valid JSON"),
-        ("[]", "must name a model_type, got None"),
-        ('{"model_type": 3}', "must name a model_type, got 3"),
+        ("[]", "must contain a model_type, got None"),
+        ('{"model_type": 3}', "must contain a model_type, got 3"),
     ):
         (card / "config.json").write_text(text)
         with pytest.raises(ValueError, match=words):
             model_type(card)
     (card / "config.json").unlink()
-    with pytest.raises(FileNotFoundError, match=r"has no config.json: it is no checkpoint"):
+    with pytest.raises(FileNotFoundError, match=r"has no config.json, so it is not a checkpoint"):
         model_type(card)

@@ -61,7 +61,7 @@ def test_both_spellings_list_the_same(tiny: Path) -> None:
     assert run() == run("list")
     assert run("--json") == run("list", "--json")
     assert [row["name"] for row in json.loads(run("--json"))] == ["old", "tiny-words"]
-    assert "--json belongs behind 'list'" in run("--json", "list", code=2)
+    assert "--json must come after 'list'" in run("--json", "list", code=2)
 
 
 def test_help_names_both_commands(tiny: Path) -> None:
@@ -89,7 +89,7 @@ def test_a_registered_one_must_be_what_was_registered(tiny: Path) -> None:
     [
         ("tiny-word", "Closest: 'tiny-words'. There is no folder of that name either."),
         ("alien", "publishes model_type 'bert'; known are ['tinier', 'tiny']"),
-        ("cards", "folder cards has no config.json: it is no checkpoint"),
+        ("cards", "folder cards has no config.json, so it is not a checkpoint"),
         ("old", "'site_weights:Model' is a type, want an evenfall.checkpoints.Checkpoint"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Checkpoints: where trained weights are, how they are loaded, and the folder that users get.
+"""Checkpoints: find trained weights, load them, and make the folder that users get.
 
 >>> checkpoint = evenfall.registry.checkpoints.get("egru-ptb-small")
 >>> model, tokenizer = checkpoint.load()
@@ -27,15 +27,16 @@ class Checkpoint:
     """What the hook `evenfall_register_checkpoints` registers a reference to.
 
     Attributes:
-        name: the one it is registered under.
-        folder: its files; a relative path is looked for in the working directory, in those above
-            it, and in those above this package, so that any place in a checkout will do.
-        load_folder: from a folder, and options of its own, to the model or what comes with it.
-        complete: called with the copy that is to be published, to add what travels with the
-            weights, such as code; None where nothing does.
-        hashes: file name -> SHA-256 in hexadecimal, of files that must be those published.
-        hub_id: repository on the Hugging Face Hub; None while it is not uploaded.
-        revision: commit or tag there.
+        name: the registered name.
+        folder: the folder of its files. A relative path is searched in the working directory, its
+            parents and the parents of this package, so it is found anywhere in a checkout.
+        load_folder: function that loads a folder, with options of its own, and returns the model,
+            or the model and more.
+        complete: function that adds files, such as code, to the copy that is published; None if
+            there are none.
+        hashes: file name -> SHA-256 in hexadecimal, for files that must equal the published ones.
+        hub_id: repository on the Hugging Face Hub; None if not uploaded.
+        revision: commit or tag of that repository.
     """
 
     name: str
@@ -47,21 +48,21 @@ class Checkpoint:
     revision: str | None = None
 
     def find(self, folder: str | Path | None = None) -> Path:
-        """The folder with its files, whose hashes are checked.
+        """Find the folder of the files, and check their hashes.
 
         Args:
-            folder: where they are; `self.folder` when None.
+            folder: the folder; `self.folder` if None.
 
         Raises:
-            FileNotFoundError: no such folder, or it lacks a file.
-            ValueError: a file is another one than the published one.
+            FileNotFoundError: no such folder, or a file is missing.
+            ValueError: a file differs from the published one.
         """
         wanted = self.folder if folder is None else folder
         found = next((path for path in _places(Path(wanted)) if path.is_dir()), None)
         if found is None:
             raise FileNotFoundError(
                 f"checkpoint {self.name}: folder {wanted} not found in {Path.cwd()} or above it; "
-                "run this in a checkout, or name the folder"
+                "run this in a checkout of Evenfall, or pass the folder"
             )
         for name, digest in self.hashes.items():
             file = found / name
@@ -76,10 +77,10 @@ class Checkpoint:
         return found
 
     def load(self, **options: Any) -> Any:
-        """What `load_folder` makes of the files; they are downloaded where no folder has them.
+        """Return the result of `load_folder`; download the files if the folder is not found.
 
         Raises:
-            FileNotFoundError: no folder has them and there is no `hub_id`.
+            FileNotFoundError: the folder is not found and there is no `hub_id`.
             ValueError: as `find`.
         """
         try:
@@ -93,10 +94,10 @@ class Checkpoint:
         return self.load_folder(found, **options)
 
     def publish(self, output: str | Path, *, folder: str | Path | None = None) -> Path:
-        """Copy the files and complete the copy; nothing is evaluated.
+        """Copy the files and complete the copy. Nothing is evaluated.
 
         Args:
-            output: the folder that users get; appears whole or not at all.
+            output: the folder that users get; it is written completely or not at all.
             folder: as `find`.
 
         Returns:
@@ -105,7 +106,7 @@ class Checkpoint:
         Raises:
             FileExistsError: `output` exists.
             FileNotFoundError: as `find`.
-            ValueError: as `find`, or the folder is not that of one checkpoint.
+            ValueError: as `find`, or the folder does not contain exactly one checkpoint.
         """
         files = _files(self.find(folder))
         with written_aside(output) as copy:
@@ -117,23 +118,23 @@ class Checkpoint:
 
 
 def model_type(folder: str | Path) -> str:
-    """The "model_type" of a folder's config.json, which says what kind of model it holds.
+    """The "model_type" in a folder's config.json.
 
     Raises:
         FileNotFoundError: the folder has no config.json.
-        ValueError: it is no JSON object, or it does not say.
+        ValueError: it is not a JSON object, or has no model_type.
     """
     file = Path(folder) / CONFIG
     if not file.is_file():
-        raise FileNotFoundError(f"folder {folder} has no {CONFIG}: it is no checkpoint")
+        raise FileNotFoundError(f"folder {folder} has no {CONFIG}, so it is not a checkpoint")
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{file} is not valid JSON: {error}") from None
-    found = values.get("model_type") if isinstance(values, dict) else None
-    if not isinstance(found, str):
-        raise ValueError(f"{file} must name a model_type, got {found!r}")
-    return found
+    kind = values.get("model_type") if isinstance(values, dict) else None
+    if not isinstance(kind, str):
+        raise ValueError(f"{file} must contain a model_type, got {kind!r}")
+    return kind
 
 
 def _places(folder: Path) -> Iterator[Path]:
@@ -149,11 +150,11 @@ def _sha256(file: Path) -> str:
 
 
 def _files(folder: Path) -> list[Path]:
-    """What is published of a folder: its files, hidden ones left out."""
-    shown = [path for path in sorted(folder.iterdir()) if not path.name.startswith((".", "__"))]
-    names = {path.name for path in shown}
-    folders = [path.name for path in shown if path.is_dir()]
-    pickles = [path.name for path in shown if path.suffix in _PICKLES]
+    """The files of a folder that are published: all but hidden ones."""
+    visible = [path for path in sorted(folder.iterdir()) if not path.name.startswith((".", "__"))]
+    names = {path.name for path in visible}
+    folders = [path.name for path in visible if path.is_dir()]
+    pickles = [path.name for path in visible if path.suffix in _PICKLES]
     problem = ""
     if folders:
         problem = f"it has folders {folders}"
@@ -161,11 +162,11 @@ def _files(folder: Path) -> list[Path]:
         problem = f"it has pickles {pickles}"
     elif CONFIG not in names:
         problem = f"it has no {CONFIG}"
-    elif not any(path.suffix == ".safetensors" for path in shown):
+    elif not any(path.suffix == ".safetensors" for path in visible):
         problem = "it has no .safetensors file"
     if problem:
         raise ValueError(
-            f"folder {folder} cannot be published: {problem}; name the folder of one checkpoint, "
+            f"folder {folder} cannot be published: {problem}; pass the folder of one checkpoint, "
             "such as a run's best/"
         )
-    return shown
+    return visible

@@ -1,4 +1,4 @@
-"""`evenfall checkpoints`: list what is registered, and make the folders that users get."""
+"""`evenfall checkpoints`: list the registered checkpoints, and make folders to publish."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def checkpoints(context: typer.Context, as_json: Json = False) -> None:
     if context.invoked_subcommand is None:
         _show(as_json)
     elif as_json:
-        context.fail(f"--json belongs behind {context.invoked_subcommand!r}")
+        context.fail(f"--json must come after {context.invoked_subcommand!r}")
 
 
 @app.command("list")
@@ -39,17 +39,14 @@ def list_checkpoints(as_json: Json = False) -> None:
 
 @app.command()
 def publish(
-    name: Annotated[
-        str, typer.Argument(help="A registered checkpoint, or the folder of one of your own.")
-    ],
-    output: Annotated[Path, typer.Argument(help="The folder to make; it must not exist.")],
+    name: Annotated[str, typer.Argument(help="A registered checkpoint, or a folder of your own.")],
+    output: Annotated[Path, typer.Argument(help="Folder to create.")],
     folder: Annotated[
         Path | None,
-        typer.Option(help="Where the registered checkpoint's files are, if not in the checkout."),
+        typer.Option(help="Folder of the registered checkpoint, if not in the checkout."),
     ] = None,
 ) -> None:
-    """Make the folder that users get. Adds the code that travels with a model; evaluates
-    nothing."""
+    """Make the folder that users get. Adds the model's code, if any; evaluates nothing."""
     from evenfall.cli.tools import clear_errors, console
 
     with clear_errors():
@@ -58,14 +55,14 @@ def publish(
 
 
 def checkpoint_of(name: str) -> Checkpoint:
-    """The registered checkpoint of that name, or the one in the folder `name`, which is published
-    as the registered ones of its model type are.
+    """The registered checkpoint `name`, or that of the folder `name`, which is published like the
+    registered checkpoints of its model type.
 
     Raises:
-        UnknownNameError: neither is there.
+        UnknownNameError: there is neither.
         FileNotFoundError: the folder has no config.json.
         ValueError: no registered checkpoint has the folder's model type.
-        RegistryError: a plugin registered something else than a Checkpoint.
+        RegistryError: a plugin registered an object that is not a Checkpoint.
     """
     if name in registry.checkpoints:
         return _registered(name)
@@ -93,13 +90,13 @@ def checkpoint_of(name: str) -> Checkpoint:
 
 
 def _registered(name: str) -> Checkpoint:
-    found = registry.checkpoints.get(name)
-    if isinstance(found, Checkpoint):
-        return found
+    checkpoint = registry.checkpoints.get(name)
+    if isinstance(checkpoint, Checkpoint):
+        return checkpoint
     entry = registry.checkpoints.provenance(name)
     raise RegistryError(
-        f"checkpoint {name!r} of {entry.owner}: {entry.reference!r} is a {type(found).__name__}, "
-        "want an evenfall.checkpoints.Checkpoint"
+        f"checkpoint {name!r} of {entry.owner}: {entry.reference!r} is a "
+        f"{type(checkpoint).__name__}, want an evenfall.checkpoints.Checkpoint"
     )
 
 
