@@ -26,12 +26,22 @@ CASES = {
     "no sequence": ({"batch": 0, "time": 3}, {}),
     "zoneout": ({"batch": 3, "time": 5}, {"zoneout": 0.3}),
     "zoneout mask": ({"batch": 3, "time": 5}, {"zoneout": 0.3, "training": True}),
+    "strided": ({"batch": 3, "time": 5, "strided": True}, {}),
     "packed": ({"batch": 1, "time": 12, "sequences": 4}, {"cu_seqlens": [0, 3, 3, 9, 12]}),
 }
 
 
+def _strided(tensor: torch.Tensor) -> torch.Tensor:
+    """The same values as every second column of a wider tensor."""
+    return torch.stack([tensor, tensor + 9], -1)[..., 0].detach().requires_grad_()
+
+
 def _run(dtype: torch.dtype, backend: str, sizes: dict, options: dict) -> list[torch.Tensor]:
+    sizes = dict(sizes)
+    strided = sizes.pop("strided", False)
     p = make_inputs(dtype, **sizes)
+    if strided:
+        p = {k: _strided(v) if isinstance(v, torch.Tensor) else v for k, v in p.items()}
     options = {k: torch.tensor(v) if isinstance(v, list) else v for k, v in options.items()}
     torch.manual_seed(1)
     with use_backend(backend):

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 NAMES = [
-    "odd", "wide", "one step", "no step", "no sequence", "zoneout", "zoneout mask", "packed",
+    "odd", "wide", "one step", "no step", "no sequence", "zoneout", "zoneout mask", "strided",
+    "packed",
 ]  # fmt: skip
 
 needs_triton = pytest.mark.skipif(

@@ -126,8 +126,8 @@ def egru_scan(
         keep = torch.rand(rows.shape[0], units, device=x.device) >= zoneout
 
     recurrent = (
-        recurrent_kernel.contiguous(), recurrent_bias, threshold, y0, h0, keep, keep_rate,
-        layout.batch_sizes, dampening, support,
+        recurrent_kernel.contiguous(), recurrent_bias.contiguous(), threshold.contiguous(), y0, h0,
+        keep, keep_rate, layout.batch_sizes, dampening, support,
     )  # fmt: skip
     y, c, h_last = run_layer(rows, kernel, bias, recurrent, variant, event_driven)
 
