@@ -1,4 +1,4 @@
-"""Plugins that are really installed: a module and a dist-info folder on the path, made per test."""
+"""Installed plugins: a module and a dist-info folder on the path, made for each test."""
 
 from __future__ import annotations
 

@@ -95,10 +95,13 @@ def test_warning_points_at_the_line_of_the_user(world, monkeypatch: pytest.Monke
 
 
 def test_warning_in_a_thread_of_the_library_does_not_fail() -> None:
-    with pytest.warns(BackendWarning) as record:
+    def select_in_thread() -> None:
         thread = threading.Thread(target=select, args=("scan",), kwargs={"device": "cuda"})
         thread.start()
         thread.join()
+
+    with pytest.warns(BackendWarning) as record:
+        select_in_thread()
     (warning,) = record
     assert warning.filename == threading.__file__
 

@@ -147,7 +147,7 @@ def test_a_grid_of_runs(world, tmp_path) -> None:
     assert "unknown trainer 'tinny'. Closest: 'tiny'" in unknown.stderr
 
 
-def test_plugins_table_names_the_broken_ones_and_exits_with_0(full) -> None:
+def test_plugins_table_lists_broken_plugins_and_exits_with_0(full) -> None:
     full.install("bad", "raise ValueError('no [numba] here')")
     text = run("plugins").output
     for word in ("full", "dist-full", "1.2", "ok", "1 layer", "3 commands"):
@@ -160,7 +160,7 @@ def test_plugins_json(full) -> None:
     assert found["provides"]["models"] == ["a-model"]
 
 
-def test_no_plugin_tells_how_to_get_one(world) -> None:
+def test_without_plugins_it_says_how_to_install_one(world) -> None:
     assert "pip install ./core ./kernels ./plugins/egru" in run("plugins").output
     assert "pip install ./core ./kernels" in run("kernels").output
     assert "No model is registered" in run("models").output
@@ -235,7 +235,7 @@ def test_plugin_command_that_fails_to_import_is_one_line(full) -> None:
     assert run("greet", "hello", "Ada").output == "hello Ada\n"
 
 
-def test_what_is_no_command_says_so(full) -> None:
+def test_registered_object_that_is_not_a_command_is_an_error(full) -> None:
     assert "'math:pi' is a float, want a typer.Typer" in run("number", code=1).output
 
 
@@ -244,7 +244,7 @@ def test_unknown_command_is_a_usage_error_with_the_closest(full, typo: str, mean
     assert f"No such command '{typo}'. Closest: '{meant}'" in run(typo, code=2).output
 
 
-def test_unknown_command_names_the_plugin_that_would_bring_it(
+def test_unknown_command_names_the_plugin_that_would_provide_it(
     full, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full.install(
@@ -265,7 +265,7 @@ def test_unknown_command_names_the_plugin_that_would_bring_it(
     )
 
 
-def test_help_lines_are_whole(full) -> None:
+def test_help_lines_are_not_cut(full) -> None:
     lines = run("--help").output.partition("Commands:")[2].splitlines()
     assert [line for line in lines if line.endswith("...")] == []
 
@@ -287,9 +287,7 @@ def test_piped_tables_have_one_line_a_row(full, monkeypatch: pytest.MonkeyPatch)
     assert "Wide" * 20 in run("models").output
 
 
-def test_hosts_that_want_a_compiler_come_with_a_line_that_does_not(
-    world, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_advice_for_a_host_needs_no_compiler(world, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("evenfall.cli.doctor.HOSTS", ("mamba-ssm", "absent-host"))
 
     def absent(name: str) -> str:
@@ -320,14 +318,14 @@ def test_strict_is_one_line_and_exit_code_1(world, monkeypatch: pytest.MonkeyPat
     assert "Traceback" not in result.output
 
 
-def test_doctor_is_content_without_broken_things(world) -> None:
+def test_doctor_exits_with_0_if_nothing_is_broken(world) -> None:
     world.install("empty", "")
     text = run("doctor").output
     for word in ("python", "cores", "evenfall-core", "accelerator", "plugin empty", "transformers"):
         assert word in text
 
 
-def test_doctor_finds_what_is_broken(full) -> None:
+def test_doctor_finds_broken_parts(full) -> None:
     full.install("bad", "1 / 0")
     found = {
         finding["subject"]: finding
@@ -353,7 +351,7 @@ def test_findings_print_their_advice(capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().out == "warning  a [b]: detail\n         do this\n"
 
 
-def test_command_in_a_process_of_its_own(site) -> None:
+def test_command_in_a_new_process(site) -> None:
     site.install("good", "")
     site.install("bad", "1 / 0")
     done = site.run("-m", "evenfall", "plugins", "--json", EVENFALL_PLUGINS="good,bad")

@@ -49,7 +49,7 @@ def test_an_error_is_one_line(error: Exception, line: str) -> None:
     assert failing(error) == line
 
 
-def test_weights_that_cannot_be_read_are_one_line(tmp_path: Path) -> None:
+def test_unreadable_weights_are_one_line(tmp_path: Path) -> None:
     safetensors = pytest.importorskip("safetensors")
     assert failing(safetensors.SafetensorError("header too small")) == "Error: header too small\n"
 
@@ -127,7 +127,7 @@ def test_tables(capsys: pytest.CaptureFixture[str]) -> None:
     assert ["ball", "7"] in lines
 
 
-def test_full_bars_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_bar_removes_full_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[list[str]] = []
 
     class Watched(tools.Bars):

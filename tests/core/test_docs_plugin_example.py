@@ -1,4 +1,4 @@
-"""The plugin in docs/writing-a-plugin.md works as it stands there."""
+"""The plugin in docs/writing-a-plugin.md works as printed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Entries: names, lazy references, provenance, and errors that help."""
+"""Registry entries: names, lazy references, owners, error messages."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_provenance_says_who_registered_what(registry: Registry[object]) -> None
     }
 
 
-def test_names_are_sorted_and_countable(registry: Registry[object]) -> None:
+def test_names_are_sorted_and_counted(registry: Registry[object]) -> None:
     registry.add("ant", "fractions:Fraction", OTHER)
     assert registry.names() == ["ant", "egru"] == list(registry)
     assert len(registry) == 2
@@ -71,14 +71,14 @@ def test_names_are_sorted_and_countable(registry: Registry[object]) -> None:
 
 
 def test_duplicate_names_both_owners(registry: Registry[object]) -> None:
-    with pytest.raises(RegistryError) as caught:
+    with pytest.raises(RegistryError) as error:
         registry.add("egru", "json:loads", OTHER)
     for word in ("evenfall-egru 0.1.0", "dist-other 2.0", "fractions:Fraction", "json:loads"):
-        assert word in str(caught.value)
+        assert word in str(error.value)
     assert registry.provenance("egru").owner == EGRU
 
 
-def test_claim_of_a_taken_name_waits_behind_the_holder(registry: Registry[object]) -> None:
+def test_claim_of_a_registered_name_waits_behind_its_owner(registry: Registry[object]) -> None:
     registry.claim("egru", "json:loads", OTHER)
     assert registry.provenance("egru").owner == EGRU
     assert (registry.owned_by(OTHER), len(registry.conflicts(OTHER))) == ([], 1)
@@ -91,7 +91,7 @@ def test_claim_of_a_taken_name_waits_behind_the_holder(registry: Registry[object
     assert registry.remove_owner(OTHER) == ["egru"]
 
 
-def test_claim_to_what_the_core_has_is_lost(registry: Registry[object]) -> None:
+def test_claim_of_a_name_of_the_core_fails(registry: Registry[object]) -> None:
     registry.add("other-thing", "json:loads", Owner("core", CORE, "0.1.0"))
     registry.claim("other-thing", "json:dumps", OTHER)
     assert registry.provenance("other-thing").owner.name == "core"
@@ -161,11 +161,11 @@ def test_reference_that_fails_names_everything(site, reference: str, cause: str)
     site.write_module("site_exits", "raise SystemExit(3)\n")
     registry: Registry[object] = Registry("model")
     registry.add("thing", reference, EGRU)
-    with pytest.raises(ReferenceImportError) as caught:
+    with pytest.raises(ReferenceImportError) as error:
         registry.get("thing")
     for word in ("'thing'", reference, "'egru'", "evenfall-egru", cause):
-        assert word in str(caught.value)
-    assert caught.value.__cause__ is not None
+        assert word in str(error.value)
+    assert error.value.__cause__ is not None
 
 
 def test_remove_owner_takes_back_its_names_alone(registry: Registry[object]) -> None:

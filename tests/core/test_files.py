@@ -1,4 +1,4 @@
-"""What is written aside appears whole or not at all."""
+"""Files and folders appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_an_existing_folder_is_replaced_only_when_asked(tmp_path: Path) -> None:
     assert [p.name for p in (tmp_path / "run").iterdir()] == ["new"]
 
 
-def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
+def test_a_failure_changes_nothing(tmp_path: Path) -> None:
     write_text(tmp_path / "run" / "old", "1")
 
     def fail_in_folder() -> None:
@@ -56,7 +56,7 @@ def test_a_file_keeps_its_suffix_while_it_is_written(tmp_path: Path) -> None:
     assert (tmp_path / "picture.png").read_bytes() == b"1"
 
 
-def test_what_a_writer_made_private_is_readable_in_the_end(tmp_path: Path) -> None:
+def test_private_files_become_readable(tmp_path: Path) -> None:
     with file_aside(tmp_path / "model.safetensors") as file:
         file.touch(mode=0o600)
     with written_aside(tmp_path / "folder") as folder:

@@ -1,4 +1,4 @@
-"""Results and cards of checkpoint folders, and what is said of the machine."""
+"""Results and cards of checkpoint folders, and the record of the machine."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_card_needs_results(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("results", [{"scores": [1.0]}, {"name": "tiny", "scores": []}])
-def test_lacking_results_leave_the_old_card(tmp_path: Path, results: dict[str, Any]) -> None:
+def test_missing_results_leave_the_old_card(tmp_path: Path, results: dict[str, Any]) -> None:
     (tmp_path / "README.md").write_text("old")
     write_results(tmp_path, results)
     with pytest.raises(ValueError, match=r"results.json lacks what the card needs"):
@@ -53,7 +53,7 @@ def test_lacking_results_leave_the_old_card(tmp_path: Path, results: dict[str, A
     assert (tmp_path / "README.md").read_text() == "old"
 
 
-def test_results_that_json_does_not_know_leave_nothing(tmp_path: Path) -> None:
+def test_results_that_are_not_json_leave_nothing(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         write_results(tmp_path, {"name": object()})
     assert not list(tmp_path.iterdir())
@@ -69,7 +69,7 @@ def test_the_hub_has_its_own_name_for_one_split() -> None:
     ]  # fmt: skip
 
 
-def test_the_machine_names_the_device_where_one_is_given() -> None:
+def test_the_machine_names_the_device() -> None:
     torch = pytest.importorskip("torch")
     found = machine("cuda")
     assert list(found) == ["architecture", "system", "device", "cores", "torch_threads"]

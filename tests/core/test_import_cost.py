@@ -1,4 +1,4 @@
-"""`import evenfall` is cheap, and neither it nor listing plugins imports a framework."""
+"""`import evenfall` is quick, and neither it nor listing plugins imports a framework."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def modules_after(site, statement: str) -> set[str]:
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
-def test_import_takes_nothing_along(site) -> None:
+def test_import_loads_no_framework(site) -> None:
     loaded = modules_after(site, "import evenfall")
     assert not loaded & (HEAVY | {"rich", "typer", "pluggy"})
 
@@ -32,7 +32,7 @@ def test_command_line_imports_no_framework(site) -> None:
     assert not modules_after(site, "import evenfall.cli.app, evenfall.cli.output") & HEAVY
 
 
-def test_what_plugins_share_needs_no_framework(site) -> None:
+def test_shared_modules_need_no_framework(site) -> None:
     statement = (
         "import evenfall.files, evenfall.hub, evenfall.pictures, evenfall.recipes, evenfall.runs, "
         "evenfall.counting, evenfall.datasets, evenfall.trainers, evenfall.patches"

@@ -1,4 +1,4 @@
-"""The kernel battery: each kind of fault is found by the test that looks for it."""
+"""The kernel battery: each test finds its kind of fault."""
 
 from __future__ import annotations
 
@@ -137,14 +137,14 @@ def test_misspelt_backend_fails() -> None:
     ("backend", "dtype", "reason"),
     [("absent", "float32", "site_double:absent"), ("forward", "float16", "does not serve")],
 )
-def test_what_cannot_be_run_is_skipped_with_the_reason(
+def test_case_that_cannot_run_is_skipped_with_the_reason(
     backend: str, dtype: str, reason: str
 ) -> None:
     with pytest.raises(pytest.skip.Exception, match=reason):
         Double().test_forward_equals_reference(backend, "cpu", dtype, make)
 
 
-def test_cases_must_be_given() -> None:
+def test_cases_must_be_defined() -> None:
     with pytest.raises(NotImplementedError, match="KernelBattery must define cases"):
         KernelBattery().cases()
 
@@ -167,7 +167,7 @@ def test_opcheck_runs_the_operator() -> None:
         Double().test_opcheck("cpu", "float32", make)
 
 
-def test_poisoned_memory_restores_what_it_found() -> None:
+def test_poisoned_memory_restores_the_mode() -> None:
     before = torch.get_deterministic_debug_mode()
     with poisoned_memory():
         assert bool(torch.empty(4).isnan().all())

@@ -1,4 +1,4 @@
-"""A plugin's module is imported without the package around it."""
+"""A plugin's module is imported without its package."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_plugin_may_be_an_object_in_a_package(package) -> None:
     assert "site_package" not in sys.modules
 
 
-def test_what_it_registers_is_imported_with_its_package(package, world) -> None:
+def test_references_are_imported_with_their_package(package, world) -> None:
     from evenfall import registry
 
     package.write_metadata("dist-nested", "[evenfall]\nnested = site_package.inner.plugin:hooks\n")

@@ -1,4 +1,4 @@
-"""Patches: all or nothing, reversible, and clear when refused."""
+"""Patches: complete or not at all, reversible, with clear errors."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def snapshot(host) -> tuple[dict, dict]:
     return dict(vars(host)), dict(vars(host.Layer))
 
 
-def test_in_and_out_of_the_block(host) -> None:
+def test_patch_applies_in_the_block_only(host) -> None:
     before = snapshot(host)
     with evenfall.patch("patch") as handle:
         assert handle.applied
@@ -117,7 +117,7 @@ def test_in_and_out_of_the_block(host) -> None:
     assert applied() == []
 
 
-def test_layer_that_stands_for_a_function_is_checked_by_its_forward(host) -> None:
+def test_layer_in_the_place_of_a_function_is_checked_by_its_forward(host) -> None:
     before = snapshot(host)
     with evenfall.patch("layer"):
         assert host.operation(1, 2) == "ours over original"
@@ -188,7 +188,7 @@ def test_patches_of_different_attributes_revert_in_any_order(host) -> None:
     assert snapshot(host) == before
 
 
-def test_change_by_a_stranger_is_not_overwritten(host) -> None:
+def test_change_by_other_code_is_not_overwritten(host) -> None:
     handle = evenfall.patch("patch").apply()
     ours, host.scan = host.scan, len
     with pytest.raises(
@@ -230,7 +230,7 @@ def test_hosts_that_are_not_installed(host) -> None:
         evenfall.patch("nothing")
 
 
-def test_what_is_asked_for_must_exist(host) -> None:
+def test_unknown_patches_and_targets_are_refused(host) -> None:
     with pytest.raises(UnknownNameError, match="unknown patch 'patsh'"):
         evenfall.patch("patsh")
     with pytest.raises(UnknownNameError, match=r"no target 'hots'.*Closest: 'host'"):
@@ -239,11 +239,11 @@ def test_what_is_asked_for_must_exist(host) -> None:
         evenfall.patch("patch", "host")
     with pytest.raises(PatchError, match="targets is empty"):
         evenfall.patch("patch", [])
-    with pytest.raises(PatchError, match="'wrong' is a int, want an evenfall.patches.Patch"):
+    with pytest.raises(PatchError, match=r"'wrong' is a int, want an evenfall.patches.Patch"):
         evenfall.patch("wrong")
 
 
-def test_core_imports_no_host_for_it(site) -> None:
+def test_patches_import_no_host(site) -> None:
     done = site.run("-c", "import evenfall.patches, sys; sys.exit('torch' in sys.modules)")
     assert done.returncode == 0
     assert "site_host" not in sys.modules

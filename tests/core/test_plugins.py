@@ -1,4 +1,4 @@
-"""Plugins: each is loaded alone, and a broken one is rolled back, listed and never fatal."""
+"""Plugins: each is loaded alone; a broken one is removed and listed, and is no error."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def test_name_belongs_to_the_distribution_that_it_is_named_after(
     assert [one.name for one in rows if one.message] == [one for one in plugins if one != holder]
 
 
-def test_name_goes_back_when_the_better_claim_is_of_a_broken_plugin(site) -> None:
+def test_name_of_a_broken_plugin_goes_to_the_next_one(site) -> None:
     hook = "@hookimpl\ndef evenfall_register_models(register):\n    register('zeta', 'json:loads')"
     site.install("a", hook)
     site.install("zeta", f"{hook}\n    raise ValueError('no')", distribution="evenfall-zeta")

@@ -1,4 +1,4 @@
-"""A dataclass from YAML; what it cannot mean is refused by name."""
+"""Dataclasses from YAML, with errors that name the key."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_round_trip(tmp_path: Path) -> None:
     assert dump_recipe(choices).startswith("rate: 0.0001\n")
 
 
-def test_numbers_that_yaml_takes_for_words(tmp_path: Path) -> None:
+def test_numbers_that_yaml_reads_as_words(tmp_path: Path) -> None:
     choices = read(tmp_path, "{rate: 1e-3, limit: 1e3, pair: [1e-1, 2]}")
     assert choices == Choices(rate=0.001, limit=1000.0, pair=(0.1, 2.0))
     assert read(tmp_path, "limit: null").limit is None
@@ -59,7 +59,7 @@ def test_numbers_that_yaml_takes_for_words(tmp_path: Path) -> None:
         ("epochs: 0", "epochs must be positive, got 0"),
     ],
 )
-def test_what_is_wrong_is_named(tmp_path: Path, text: str, words: str) -> None:
+def test_errors_name_the_key(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         read(tmp_path, text)
 

@@ -1,4 +1,4 @@
-"""Stand-ins: in place only where something is absent, and gone without a trace."""
+"""Stand-ins: they replace only missing modules, and are removed completely."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def ours() -> dict[str, ModuleType]:
     return {n: m for n, m in sys.modules.items() if n.startswith(("site_gone", "site_needy"))}
 
 
-def test_host_is_importable_for_a_while_and_then_again() -> None:
+def test_host_is_importable_with_stand_ins_and_again_later() -> None:
     stand_ins = StandIns(MODULES, ("site_needy",))
     with pytest.raises(ModuleNotFoundError, match="site_gone"):
         importlib.import_module("site_needy")
@@ -57,7 +57,7 @@ def test_host_is_importable_for_a_while_and_then_again() -> None:
     assert ours() == left
 
 
-def test_what_is_there_is_left_alone(site: Path) -> None:
+def test_installed_module_is_not_replaced(site: Path) -> None:
     (site / "site_gone.py").write_text("VALUE = 3\n")
     stand_ins = StandIns(MODULES, ("site_needy",))
     stand_ins.place("here")
@@ -68,7 +68,7 @@ def test_what_is_there_is_left_alone(site: Path) -> None:
     assert sys.modules["site_gone"] is real
 
 
-def test_changed_since_is_found() -> None:
+def test_replaced_stand_in_is_found() -> None:
     stand_ins = StandIns(MODULES, ())
     stand_ins.place("here")
     stand_ins.check("patch 'p'")

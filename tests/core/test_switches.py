@@ -91,11 +91,11 @@ def test_strict_raises_one_error_with_its_cause(site, monkeypatch: pytest.Monkey
     site.install("worse", "raise ValueError('boom')")
     monkeypatch.setenv("EVENFALL_STRICT", "1")
     manager = site.manager()
-    with pytest.raises(PluginError) as caught:
+    with pytest.raises(PluginError) as error:
         manager.load()
     for word in ("2 plugin(s) broken", "ZeroDivisionError", "boom", "EVENFALL_BLOCK=bad"):
-        assert word in str(caught.value)
-    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+        assert word in str(error.value)
+    assert isinstance(error.value.__cause__, ZeroDivisionError)
     with pytest.raises(PluginError):
         manager.load()
 
@@ -105,14 +105,14 @@ def test_strict_raises_where_names_clash(site, monkeypatch: pytest.MonkeyPatch) 
         hook = "@hookimpl\ndef evenfall_register_models(register): "
         site.install(name, f"{hook}register('m', 'json:loads')")
     monkeypatch.setenv("EVENFALL_STRICT", "1")
-    with pytest.raises(PluginError) as caught:
+    with pytest.raises(PluginError) as error:
         site.manager().load()
     for word in ("1 plugin(s) with conflicting names", "two (dist-two)", "belongs to plugin 'one'"):
-        assert word in str(caught.value)
+        assert word in str(error.value)
 
 
 @pytest.mark.parametrize("value", ["", "0", "false", "No", " off "])
-def test_strict_can_be_said_to_be_off(value: str) -> None:
+def test_strict_can_be_off(value: str) -> None:
     assert not is_strict({"EVENFALL_STRICT": value})
 
 

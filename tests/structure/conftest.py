@@ -1,4 +1,4 @@
-"""The sources of every distribution, parsed once: who imports whom, and what a package offers."""
+"""The parsed sources of every distribution: imports, and public names of packages."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Module:
         return ".".join([*above, *([node.module] if node.module else [])])
 
     def imports(self, nodes: Iterable[ast.AST] | None = None) -> Iterator[tuple[str, str, int]]:
-        """(module, name in it or "", line) of every import, at any depth: also those inside
+        """(module, name in it or "", line) of every import at any depth, including imports inside
         functions, for type checkers, and `import_module("a.b")`."""
         for node in ast.walk(self.tree) if nodes is None else nodes:
             if isinstance(node, ast.Import):
@@ -61,7 +61,7 @@ class Distribution:
     modules: dict[str, Module]
 
     def target(self, module: str, name: str) -> str | None:
-        """The module of this distribution that `from module import name` is about, if any."""
+        """The module of this distribution that `from module import name` imports, if any."""
         for candidate in ([f"{module}.{name}"] if name else []) + [module]:
             if candidate in self.modules:
                 return candidate
@@ -83,7 +83,7 @@ def _read(folder: Path) -> Distribution:
         parts = path.relative_to(root.parent).with_suffix("").parts
         inside = [root.parent.joinpath(*parts[:depth]) for depth in range(1, len(parts))]
         if not all((above / "__init__.py").is_file() for above in inside):
-            continue  # a file that is copied elsewhere, and no part of the package
+            continue  # a file that is copied elsewhere; it is not part of the package
         is_package = parts[-1] == "__init__"
         name = ".".join(parts[:-1] if is_package else parts)
         tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
@@ -92,7 +92,7 @@ def _read(folder: Path) -> Distribution:
 
 
 def circles(graph: Mapping[str, set[str]]) -> list[list[str]]:
-    """Every group of nodes that reach one another, each group and the list sorted (Tarjan)."""
+    """Every group of nodes that reach each other; the groups and the list are sorted (Tarjan)."""
     number: dict[str, int] = {}
     low: dict[str, int] = {}
     stack: list[str] = []

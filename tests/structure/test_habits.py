@@ -20,7 +20,7 @@ WORKFLOWS = {
 }
 
 
-def test_every_version_that_is_promised_is_tested() -> None:
+def test_every_supported_python_is_tested() -> None:
     jobs = yaml.safe_load(WORKFLOWS["tests"])["jobs"]
     tested = jobs["tests"]["strategy"]["matrix"]["python"]
     promised = [
@@ -46,7 +46,7 @@ def test_contributing_describes_targets_that_exist() -> None:
 
 
 def test_quick_tests_exist() -> None:
-    """A pattern that matches nothing would leave `make check` without these tests, silently."""
+    """If a pattern matched nothing, `make check` would silently skip these tests."""
     found = re.search(r"^FAST := \$\(wildcard (.+?)\)$", MAKEFILE, re.MULTILINE | re.DOTALL)
     assert found is not None
     for pattern in found[1].replace("\\\n", " ").split():

@@ -1,8 +1,7 @@
-"""Who imports whom: no circles among modules and folders, no plugin knows another, core is light.
+"""Imports: no circles of modules or folders, no plugin imports another, core is light.
 
-Imports count wherever they stand: at the top, inside a function, for type checkers alone, and as
-`import_module("a.b")`. References in strings that a registry resolves do not: that is what they
-are for.
+All imports count: at the top, inside functions, for type checkers only, and `import_module("a.b")`.
+References in strings do not: a registry resolves them.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ HEAVY = {
 HOSTS_OF_THE_KIT = "evenfall.testing"  # imported by tests alone; its batteries are written in torch
 
 
-def test_every_distribution_is_looked_at(distributions: dict[str, Distribution]) -> None:
+def test_every_distribution_is_checked(distributions: dict[str, Distribution]) -> None:
     assert sorted(distributions) == PACKAGES
 
 
@@ -46,22 +45,22 @@ def test_folders_form_no_circle(distributions: dict[str, Distribution], package:
     """In each folder, its files are nodes, and each of its sub-folders, with all that it holds, is
     one node; those nodes form no circle.
 
-    So two sub-folders may not import each other, even by way of different files, and a file that a
-    sub-folder imports may not import the sub-folder. Seen from outside, the `__init__` of a folder
-    is part of the folder; seen from inside, it is a file like the others: what it imports may not
+    So two sub-folders may not import each other, even through different files, and a file that a
+    sub-folder imports may not import the sub-folder. From outside, the `__init__` of a folder is
+    part of the folder. From inside, it is a file like the others: the files that it imports may not
     import from it.
     """
     distribution = distributions[package]
     levels: dict[str, dict[str, set[str]]] = {}
     for importer, imported in distribution.edges():
-        folder, one, other = _where_they_part(distribution, importer, imported)
+        folder, one, other = _common_folder(distribution, importer, imported)
         level = levels.setdefault(folder, {})
         level.setdefault(one, set()).add(other)
         level.setdefault(other, set())
     assert {folder: found for folder, level in levels.items() if (found := circles(level))} == {}
 
 
-def _where_they_part(
+def _common_folder(
     distribution: Distribution, importer: str, imported: str
 ) -> tuple[str, str, str]:
     """The innermost folder that holds both modules, and the node of each in it."""
@@ -184,9 +183,9 @@ def test_circles_are_found(
         if not want:
             test(world, "p")
             return
-        with pytest.raises(AssertionError) as caught:
+        with pytest.raises(AssertionError) as error:
             test(world, "p")
-        assert str(want) in str(caught.value)
+        assert str(want) in str(error.value)
 
     check(test_modules_form_no_circle, modules)
     check(test_folders_form_no_circle, folders)

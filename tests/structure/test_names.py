@@ -1,4 +1,4 @@
-"""Names: no module hides behind a function of its package, and the project has one name."""
+"""Names: of modules, of the folders in the pages, and of the project."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import pytest
 from .conftest import ROOT, Distribution, Module
 from .test_imports import PACKAGES
 
-FORMER = "even" + "tide"  # the name until 0.1.0; the changelog alone tells of it
+FORMER = "even" + "tide"  # the name before 0.1.0; only the changelog has it
 
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_no_module_bears_the_name_of_a_public_function(
     distributions: dict[str, Distribution], package: str
 ) -> None:
-    """`package.name` is either the module of that name or something else, whoever imports first."""
+    """Otherwise `package.name` would depend on the order of imports."""
     distribution = distributions[package]
     wrong = [
         f"{module.name}.{name}"
@@ -32,7 +32,7 @@ def test_no_module_bears_the_name_of_a_public_function(
 
 
 def _offered(distribution: Distribution, package: Module) -> set[str]:
-    """The names that the package's `__init__` offers and that are not its own modules."""
+    """The public names of the package's `__init__` that are not its modules."""
     offered: set[str] = set()
     modules: set[str] = set()
     for node in _outside_functions(package.tree):

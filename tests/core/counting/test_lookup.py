@@ -1,4 +1,4 @@
-"""Which counter knows a module: identity of classes, wrappers looked through, the rest unknown."""
+"""The counter of a module: found by the identity of its class, inside of wrappers."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_pruned_module_is_known_by_the_pruned_weight() -> None:
     assert int(torch.count_nonzero(matrix.of(module))) == 4
 
 
-def test_wrappers_are_looked_through() -> None:
+def test_wrappers_are_ignored() -> None:
     inner = nn.Linear(2, 3)
     for wrapped in (
         torch.compile(inner),
@@ -125,7 +125,7 @@ def test_wrappers_are_looked_through() -> None:
         assert counter_for(wrapped) is LINEAR
 
 
-def test_ddp_is_looked_through(tmp_path) -> None:
+def test_ddp_is_ignored(tmp_path) -> None:
     import torch.distributed as dist
 
     dist.init_process_group("gloo", f"file://{tmp_path / 'rendezvous'}", rank=0, world_size=1)
@@ -138,7 +138,7 @@ def test_ddp_is_looked_through(tmp_path) -> None:
         dist.destroy_process_group()
 
 
-def test_accelerates_hooks_are_looked_through() -> None:
+def test_accelerates_hooks_are_ignored() -> None:
     hooks = pytest.importorskip("accelerate.hooks")
     module = nn.Linear(2, 3)
     hooks.add_hook_to_module(module, hooks.ModelHook())
@@ -197,7 +197,7 @@ def test_nested_class(
     assert counter_for(inner()) is OURS
 
 
-def test_what_is_no_counter_says_so(
+def test_registered_object_that_is_not_a_counter_is_an_error(
     register: Callable[..., None], make_package: Callable[..., ModuleType]
 ) -> None:
     layer = type("Layer", (nn.Module,), {})

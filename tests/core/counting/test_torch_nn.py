@@ -1,4 +1,4 @@
-"""The counters of torch.nn against counting one product at a time."""
+"""The counters of torch.nn, compared with counting one product at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A whole model: sums, what is unknown, what was not called, and tied weights."""
+"""A whole model: sums, unknown modules, modules that are not called, tied weights."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_module_that_is_called_twice_counts_twice() -> None:
     assert {name: one.dense_macs for name, one in count.modules.items()} == {"0": 32}
 
 
-def test_weight_that_is_used_without_calling_its_module_is_told() -> None:
+def test_weight_that_is_used_without_calling_its_module_is_reported() -> None:
     class Around(nn.Module):
         def __init__(self) -> None:
             super().__init__()

@@ -1,4 +1,4 @@
-"""Figures are saved whole, and look the same each time."""
+"""Figures are saved whole or not at all, and are the same each time."""
 
 from __future__ import annotations
 

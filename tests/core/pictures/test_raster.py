@@ -1,4 +1,4 @@
-"""The raster is a picture of the events, and refuses what is none."""
+"""The raster shows the events and refuses wrong arguments."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_is_the_same_for_the_same_events(tmp_path: Path) -> None:
         ([np.zeros((2, 3))], ["one"], "words must be 2, one for each token, got 1"),
     ],
 )
-def test_refuses_what_is_no_raster(
+def test_refuses_wrong_events_and_words(
     events: list[np.ndarray], words: list[str] | None, message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match=message):

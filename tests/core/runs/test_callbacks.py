@@ -1,4 +1,4 @@
-"""Callbacks are found by name, keep their state, and are named when they fail."""
+"""Callbacks: found by name, with a state in checkpoints and errors that name them."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_a_registered_name(world) -> None:
         ({"callbacks_of_a_test:Count": {"end": 1}}, ValueError, "Count': .*'end'"),
     ],
 )
-def test_what_is_no_callback_is_named(entry: Any, error: type[Exception], words: str) -> None:
+def test_wrong_entries_are_named(entry: Any, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         make_callbacks([entry])
 
@@ -108,7 +108,7 @@ def test_the_form_is_checked_without_an_import() -> None:
         check_callbacks("count")
 
 
-def test_one_that_raises_is_named() -> None:
+def test_callback_that_raises_is_named() -> None:
     callbacks = Callbacks([("good", Callback()), ("bad", Failing())])
     callbacks.on_step_end(CONTEXT)
     with pytest.raises(CallbackError, match="'bad', on_epoch_end: ZeroDivisionError: no units"):
@@ -145,7 +145,7 @@ def test_states_are_tensors_and_plain_values(tmp_path: Path) -> None:
     assert (found["number"], found["inf"]) == (0.1, math.inf)
 
 
-def test_a_state_that_cannot_be_kept_is_named(tmp_path: Path) -> None:
+def test_state_that_cannot_be_saved_is_named(tmp_path: Path) -> None:
     with pytest.raises(
         CallbackError, match=r"callback 'bad': state\['masks'\]\['a'\]\[1\] is a set"
     ):

@@ -1,4 +1,4 @@
-"""The folder of a run: what begins, continues and extends one, and who may write."""
+"""The folder of a run: how a run begins, continues and is extended, and who may write."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def log(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in (path / "log.jsonl").read_text().splitlines()]
 
 
-def test_a_run_leaves_recipe_log_checkpoint_and_best(tmp_path: Path) -> None:
+def test_a_run_writes_recipe_log_checkpoint_and_best(tmp_path: Path) -> None:
     run = begin(tmp_path / "run")
     assert sorted(p.name for p in run.path.iterdir()) == [
         "best", "checkpoint-2", "log.jsonl", "recipe.yaml",
@@ -79,7 +79,7 @@ def test_more_epochs_extend_a_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("resume", [False, True])
-def test_what_failed_before_its_first_checkpoint_is_no_run(tmp_path: Path, resume: bool) -> None:
+def test_failure_before_the_first_checkpoint_leaves_no_run(tmp_path: Path, resume: bool) -> None:
     run = RunFolder(tmp_path, Recipe(rate=1e30))
 
     def diverge() -> None:
@@ -102,7 +102,7 @@ def test_a_best_model_alone_is_a_run(tmp_path: Path) -> None:
         begin(tmp_path)
 
 
-def test_lines_after_the_checkpoint_and_torn_ones_are_removed(tmp_path: Path) -> None:
+def test_later_and_incomplete_log_lines_are_removed(tmp_path: Path) -> None:
     run = RunFolder(tmp_path, Recipe())
     run.log_file.write_text('{"step": 1}\n{"step": 2, "a": 1}\n{"step": 2}\n{"step": 3}\n{"ste')
     run.cut_log("step", 2)
@@ -164,7 +164,7 @@ with lock_folder(Path(sys.argv[1])):
 """
 
 
-def test_the_lock_of_a_dead_process_is_taken_over(tmp_path: Path) -> None:
+def test_the_lock_of_a_dead_process_is_released(tmp_path: Path) -> None:
     ended = subprocess.run([sys.executable, "-c", DIES, str(tmp_path)], check=False)
     assert ended.returncode == -9
     assert (tmp_path / ".lock").is_file()

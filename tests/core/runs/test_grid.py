@@ -1,4 +1,4 @@
-"""Grids: cells from a file, runs continued, a table of means."""
+"""Grids: cells from a file, resumed runs, a table of means."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_every_cell_with_every_seed_and_a_table(tmp_path: Path) -> None:
     )
 
 
-def test_started_again_it_skips_what_is_done(tmp_path: Path) -> None:
+def test_second_call_skips_finished_runs(tmp_path: Path) -> None:
     grid = write(tmp_path, "{recipe: known, seeds: [0, 1], cells: {a: {}, b: {rate: 1}}}")
     table = run_grid(grid, "d", tmp_path / "out", Trainer(fails=(1,)))
     assert [cell["failures"] for cell in table["cells"]] == [
@@ -118,7 +118,7 @@ def test_without_changes_the_recipe_is_the_cell(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "recipe" / "seed-0" / "results.json").is_file()
 
 
-def test_named_cells_meet_values(tmp_path: Path) -> None:
+def test_named_cells_combine_with_values(tmp_path: Path) -> None:
     grid = read_grid(
         write(tmp_path, "{recipe: r, cells: {a b: {rate: 1}, c: {}}, values: {epochs: [1, 2]}}")
     )
@@ -150,7 +150,7 @@ def test_named_cells_meet_values(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_is_wrong_is_named_before_anything_is_trained(
+def test_errors_name_the_key_before_anything_is_trained(
     tmp_path: Path, text: str, words: str
 ) -> None:
     trainer = Trainer()

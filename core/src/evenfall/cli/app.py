@@ -25,8 +25,8 @@ app.add_typer(grid)
 Json = Annotated[bool, typer.Option("--json", help="Write JSON instead of a table.")]
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(show: bool) -> None:
+    if show:
         typer.echo(f"evenfall-core {__version__}")
         raise typer.Exit
 
