@@ -28,7 +28,7 @@ class ArrayDataset(Protocol):
     """One split: a sequence of examples.
 
     Attributes:
-        classes: the names of the classes, in the order of the labels; empty where there are none.
+        classes: the names of the classes, in the order of the labels; empty if there are none.
     """
 
     @property

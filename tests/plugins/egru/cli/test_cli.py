@@ -89,7 +89,7 @@ def test_train_refuses_a_used_folder_and_bad_recipes(
     message = _fails("train", bad, "--data", corpus, "--output", tmp_path / "out")
     assert "unknown keys ['epoch']" in message
     bad.write_text("betas: 3\n")
-    assert "wrong kind" in _fails("train", bad, "--data", corpus, "--output", tmp_path / "out")
+    assert "wrong type" in _fails("train", bad, "--data", corpus, "--output", tmp_path / "out")
     message = _fails("train", recipe, "--data", tmp_path / "no", "--output", tmp_path / "out")
     assert "does not exist" in message
 

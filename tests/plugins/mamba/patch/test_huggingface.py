@@ -52,7 +52,7 @@ def test_reverting_restores_the_originals() -> None:
 
 
 def test_patching_twice_is_refused() -> None:
-    with evenfall.patch("mamba"), pytest.raises(PatchError, match="applied already to transf"):
+    with evenfall.patch("mamba"), pytest.raises(PatchError, match="already applied to transf"):
         evenfall.patch("mamba", targets=["transformers"]).apply()
 
 
