@@ -1,5 +1,4 @@
-"""The published EGRU checkpoint: what is kept of it, what users get, and that it scores what its
-card says."""
+"""The EGRU checkpoint: its files in the checkout, the published folder, and the card's figures."""
 
 from __future__ import annotations
 
@@ -55,14 +54,14 @@ json.dump({
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What users get."""
+    """The folder that users get."""
     output = tmp_path_factory.mktemp("published") / "egru-ptb-small"
     return registry.checkpoints.get("egru-ptb-small").publish(output, folder=FOLDER)
 
 
 def test_the_checkout_keeps_no_code_and_no_pickle() -> None:
-    kept = {path.suffix for path in FOLDER.iterdir()}
-    assert kept == {".md", ".json", ".safetensors", ".png", ".yaml"}
+    suffixes = {path.suffix for path in FOLDER.iterdir()}
+    assert suffixes == {".md", ".json", ".safetensors", ".png", ".yaml"}
     assert "auto_map" not in json.loads((FOLDER / "config.json").read_text())
 
 
@@ -74,9 +73,9 @@ def test_published_code_is_that_of_the_sources(published: Path, tmp_path: Path) 
 
 
 def test_published_files_are_those_of_the_checkout(published: Path) -> None:
-    for kept in FOLDER.iterdir():
-        if kept.name != "config.json":
-            assert (published / kept.name).read_bytes() == kept.read_bytes(), kept.name
+    for file in FOLDER.iterdir():
+        if file.name != "config.json":
+            assert (published / file.name).read_bytes() == file.read_bytes(), file.name
     config = json.loads((published / "config.json").read_text())
     classes = config.pop("auto_map")
     assert config == json.loads((FOLDER / "config.json").read_text())
@@ -93,7 +92,7 @@ def test_published_folder_generates_where_evenfall_is_absent(
     published: Path, tmp_path: Path
 ) -> None:
     report = tmp_path / "report.json"
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", FOREIGN, str(published), str(report)],
         env=os.environ | {"HF_HUB_OFFLINE": "1", "HF_MODULES_CACHE": str(tmp_path / "modules")},
         capture_output=True,
@@ -101,18 +100,18 @@ def test_published_folder_generates_where_evenfall_is_absent(
         timeout=3600,
         check=False,
     )
-    assert done.returncode == 0, done.stderr[-3000:]
-    found = json.loads(report.read_text())
-    assert found["evenfall"] == []
-    assert found["module"].startswith("transformers_modules.")
+    assert process.returncode == 0, process.stderr[-3000:]
+    report_values = json.loads(report.read_text())
+    assert report_values["evenfall"] == []
+    assert report_values["module"].startswith("transformers_modules.")
 
     model, tokenizer = registry.checkpoints.get("egru-ptb-small").load(device="cpu")
     prompt = tokenizer("the company said it", return_tensors="pt")
     with torch.no_grad():
         logits = model(**prompt).logits[0, -1]
-    torch.testing.assert_close(torch.tensor(found["logits"]), logits, atol=1e-4, rtol=0)
+    torch.testing.assert_close(torch.tensor(report_values["logits"]), logits, atol=1e-4, rtol=0)
     new = model.generate(**prompt, max_new_tokens=8, min_new_tokens=8, do_sample=False)
-    assert found["text"] == tokenizer.decode(new[0])
+    assert report_values["text"] == tokenizer.decode(new[0])
 
 
 @pytest.mark.parametrize("name", ["stream-modelnet10-small", "stream-nmnist-small"])
@@ -144,12 +143,12 @@ def test_the_weights_stay_small() -> None:
 
 def test_validation_perplexity_is_that_of_the_card(data_dir: Path) -> None:
     results = json.loads((FOLDER / "results.json").read_text())
-    stated = next(
+    expected = next(
         e for e in results["evaluations"] if e["split"] == "valid" and e["carry"] == "full"
     )
     model = AutoModelForCausalLM.from_pretrained(FOLDER)
     tokens = encode(AutoTokenizer.from_pretrained(FOLDER), read_split(data_dir / "ptb", "valid"))
-    found = evaluate_tokens(model, tokens, window=1024)
-    assert found["tokens"] == stated["tokens"]
-    assert found["perplexity"] == pytest.approx(stated["perplexity"], rel=1e-3)
-    assert found["mean_activity"] == pytest.approx(stated["mean_activity"], rel=1e-2)
+    result = evaluate_tokens(model, tokens, window=1024)
+    assert result["tokens"] == expected["tokens"]
+    assert result["perplexity"] == pytest.approx(expected["perplexity"], rel=1e-3)
+    assert result["mean_activity"] == pytest.approx(expected["mean_activity"], rel=1e-2)

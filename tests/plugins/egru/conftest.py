@@ -21,8 +21,7 @@ VERBS = ("sees", "likes", "hears", "follows")
 
 @pytest.fixture(scope="session")
 def make_egru() -> Callable[..., Any]:
-    """Return a function that builds an EgruForCausalLM from changed settings, seeded, in eval
-    mode."""
+    """A function that makes a seeded EGRU model in evaluation mode, with changed settings."""
 
     def make(model: type = EgruForCausalLM, seed: int = 0, **settings: Any) -> Any:
         torch.manual_seed(seed)
@@ -39,7 +38,7 @@ def ids() -> torch.Tensor:
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with train, valid and test: sentences whose next word is partly predictable."""
+    """A folder with train, valid and test: sentences with partly predictable words."""
     folder, generator = tmp_path_factory.mktemp("corpus"), random.Random(0)
     for split, lines in (("train", 220), ("valid", 60), ("test", 60)):
         text = "".join(

@@ -32,7 +32,7 @@ def _evenfall(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(a) for a in arguments])
 
 
-def _fails(*arguments: object) -> str:
+def _error_line(*arguments: object) -> str:
     """The one line on stderr of a command that must fail."""
     result = _evenfall(*arguments)
     assert result.exit_code == 1, result.output
@@ -61,7 +61,7 @@ def run(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def packed(run: Path, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def card_folder(run: Path, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cards") / "egru-tiny"
     picture = folder.parent / "images" / "raster.png"
     result = _evenfall(
@@ -73,9 +73,9 @@ def packed(run: Path, corpus: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def test_help_names_every_command() -> None:
-    listed = _evenfall("--help").output
+    help_text = _evenfall("--help").output
     for name in ("train", "evaluate", "generate", "convert", "pack", "demo"):
-        assert name in listed
+        assert name in help_text
         assert "Usage" in _evenfall(name, "--help").output
 
 
@@ -83,14 +83,16 @@ def test_train_refuses_a_used_folder_and_bad_recipes(
     run: Path, corpus: Path, tmp_path: Path
 ) -> None:
     recipe = run.parent / "recipe.yaml"
-    assert "already contains a run" in _fails("train", recipe, "--data", corpus, "--output", run)
+    assert "already contains a run" in _error_line(
+        "train", recipe, "--data", corpus, "--output", run
+    )
     bad = tmp_path / "bad.yaml"
     bad.write_text("epoch: 3\n")
-    message = _fails("train", bad, "--data", corpus, "--output", tmp_path / "out")
+    message = _error_line("train", bad, "--data", corpus, "--output", tmp_path / "out")
     assert "unknown keys ['epoch']" in message
     bad.write_text("betas: 3\n")
-    assert "wrong type" in _fails("train", bad, "--data", corpus, "--output", tmp_path / "out")
-    message = _fails("train", recipe, "--data", tmp_path / "no", "--output", tmp_path / "out")
+    assert "wrong type" in _error_line("train", bad, "--data", corpus, "--output", tmp_path / "out")
+    message = _error_line("train", recipe, "--data", tmp_path / "no", "--output", tmp_path / "out")
     assert "does not exist" in message
 
 
@@ -102,14 +104,14 @@ def test_evaluate_states_the_protocol_and_writes_results(
         "--carry", "output", "--output", tmp_path / "out", "--device", "cpu",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
-    saved = json.loads((tmp_path / "out" / "results.json").read_text())
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert "window 9, carry output" in result.stdout
-    assert f"{saved['perplexity']:.2f}" in result.stdout
+    assert f"{results['perplexity']:.2f}" in result.stdout
     model, tokenizer = load_checkpoint(run / "best", "cpu")
     tokens = encode(tokenizer, (corpus / "test.txt").read_text())
     expected = evaluate_tokens(model, tokens, window=9, carry="output")
-    assert saved["perplexity"] == pytest.approx(expected["perplexity"], rel=1e-5)
-    assert saved["activity"] == pytest.approx(expected["activity"])
+    assert results["perplexity"] == pytest.approx(expected["perplexity"], rel=1e-5)
+    assert results["activity"] == pytest.approx(expected["activity"])
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["raster.png", "results.json"]
 
 
@@ -119,25 +121,25 @@ def test_evaluate_reads_a_text_file(run: Path, tmp_path: Path) -> None:
     result = _evenfall("evaluate", run / "best", "--text", text)
     assert result.exit_code == 0, result.output
     text.write_bytes(b"\xff\xfe")
-    assert "not UTF-8" in _fails("evaluate", run / "best", "--text", text)
-    assert "exactly one of --data and --text" in _fails("evaluate", run / "best")
+    assert "not UTF-8" in _error_line("evaluate", run / "best", "--text", text)
+    assert "exactly one of --data and --text" in _error_line("evaluate", run / "best")
     archive = tmp_path / "corpus.zip"
     archive.write_bytes(b"no archive")
-    assert "cannot be read" in _fails("evaluate", run / "best", "--data", archive)
+    assert "cannot be read" in _error_line("evaluate", run / "best", "--data", archive)
 
 
 def test_checkpoints_that_cannot_be_loaded(run: Path, tmp_path: Path) -> None:
-    assert "not found locally or on the Hub" in _fails("generate", tmp_path / "absent", "the")
+    assert "not found locally or on the Hub" in _error_line("generate", tmp_path / "absent", "the")
     (tmp_path / "empty").mkdir()
-    assert "cannot be loaded" in _fails("generate", tmp_path / "empty", "the")
+    assert "cannot be loaded" in _error_line("generate", tmp_path / "empty", "the")
     cut = tmp_path / "cut"
     cut.mkdir()
     for file in (run / "best").iterdir():
         (cut / file.name).write_bytes(file.read_bytes())
     weights = cut / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-40])
-    assert "weights cannot be read" in _fails("generate", cut, "the")
-    assert "not available" in _fails("generate", run / "best", "the", "--device", "abacus")
+    assert "weights cannot be read" in _error_line("generate", cut, "the")
+    assert "not available" in _error_line("generate", run / "best", "the", "--device", "abacus")
 
 
 def test_generate_repeats_with_a_seed(run: Path) -> None:
@@ -153,29 +155,29 @@ def test_generate_repeats_with_a_seed(run: Path) -> None:
     assert text("--greedy") == text("--greedy", "--seed", 9)
     result = _evenfall("generate", run / "best", "the Zebra")
     assert "not in the vocabulary: Zebra" in result.stderr
-    assert "temperature must be positive" in _fails(
+    assert "temperature must be positive" in _error_line(
         "generate", run / "best", "the", "--temperature", 0
     )
 
 
 def test_convert_names_a_file_that_is_no_checkpoint(corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "model.pt").write_bytes(b"nothing")
-    message = _fails(
+    message = _error_line(
         "convert", tmp_path / "model.pt", "--corpus", corpus, "--output", tmp_path / "out"
     )
     assert "cannot be read as a state_dict" in message
 
 
-def test_packed_folder_is_complete_and_its_results_hold(packed: Path, corpus: Path) -> None:
-    names = {p.name for p in packed.iterdir()}
+def test_packed_folder_is_complete_and_its_results_hold(card_folder: Path, corpus: Path) -> None:
+    names = {p.name for p in card_folder.iterdir()}
     assert names >= {
         "README.md", "config.json", "model.safetensors", "raster.png", "recipe.yaml",
         "results.json", "tokenizer.json",
     }  # fmt: skip
-    assert not list(packed.glob("*.py"))
-    results = json.loads((packed / "results.json").read_text())
+    assert not list(card_folder.glob("*.py"))
+    results = json.loads((card_folder / "results.json").read_text())
     assert str(corpus) not in json.dumps(results)
-    model, tokenizer = load_checkpoint(packed, "cpu")
+    model, tokenizer = load_checkpoint(card_folder, "cpu")
     for evaluation in results["evaluations"]:
         tokens = encode(tokenizer, (corpus / f"{evaluation['split']}.txt").read_text())
         window, carry = evaluation["window"], evaluation["carry"]
@@ -186,29 +188,29 @@ def test_packed_folder_is_complete_and_its_results_hold(packed: Path, corpus: Pa
         for split in ("valid", "test")
         for protocol in ("full carry", "window 70, output carry")
     }
-    assert len(ModelCard.load(packed / "README.md").data.eval_results) == 4
+    assert len(ModelCard.load(card_folder / "README.md").data.eval_results) == 4
 
 
 def test_pack_refuses_what_it_cannot_publish(
-    run: Path, packed: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Path, card_folder: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = ("pack", run / "best", "--data", corpus, "--output")
-    assert "already exists" in _fails(*arguments, packed)
-    assert "dtype must be one of" in _fails(*arguments, tmp_path / "new", "--dtype", "int3")
-    assert "no recipe.yaml" in _fails(
+    assert "already exists" in _error_line(*arguments, card_folder)
+    assert "dtype must be one of" in _error_line(*arguments, tmp_path / "new", "--dtype", "int3")
+    assert "no recipe.yaml" in _error_line(
         "pack", tmp_path, "--data", corpus, "--output", tmp_path / "new"
     )
     monkeypatch.setattr("evenfall_egru.publish.pack.MOST_BYTES", 10)
-    assert "must have at most 10 bytes" in _fails(*arguments, tmp_path / "new")
+    assert "must have at most 10 bytes" in _error_line(*arguments, tmp_path / "new")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_demo_runs_on_a_small_checkpoint(packed: Path, tmp_path: Path) -> None:
+def test_demo_runs_on_a_small_checkpoint(card_folder: Path, tmp_path: Path) -> None:
     result = _evenfall(
-        "demo", "--checkpoint", packed, "--output", tmp_path / "demo_out", "--tokens", 5
+        "demo", "--checkpoint", card_folder, "--output", tmp_path / "demo_out", "--tokens", 5
     )
     assert result.exit_code == 0, result.output
-    for said in ("the company said it", "perplexity", "activity, layer 2", "tokens/s"):
-        assert said in result.stdout
+    for words in ("the company said it", "perplexity", "activity, layer 2", "tokens/s"):
+        assert words in result.stdout
     assert [p.name for p in (tmp_path / "demo_out").iterdir()] == ["raster.png"]
-    assert "is not a folder" in _fails("demo", "--checkpoint", tmp_path / "absent")
+    assert "is not a folder" in _error_line("demo", "--checkpoint", tmp_path / "absent")

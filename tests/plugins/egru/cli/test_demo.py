@@ -1,4 +1,4 @@
-"""What the demonstration is made of: its text, its loop, its comparison, its stream."""
+"""The parts of the demo: text, greedy loop, speed comparison and streamer."""
 
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ def test_greedy_loop_agrees_with_generate() -> None:
 def test_compare_leaves_the_configuration_and_times_both_ways() -> None:
     model = _model(30)
     speed = compare(model, torch.tensor([[3, 1, 4]]), tokens=4, rounds=1)
-    assert speed.dense > 0 and speed.event_driven > 0
+    assert speed.dense > 0
+    assert speed.event_driven > 0
     assert speed.same
     assert model.config.event_driven
 

@@ -1,4 +1,4 @@
-"""EGRU's operations, counted as they happen, against the rates of `count_macs`."""
+"""Operations counted during a call of the model, and from activity by `count_macs`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from evenfall_egru.models import layer_egru
 
 @pytest.fixture
 def model(make_egru: Callable[..., Any]) -> Any:
-    """Enough events for the figures to differ."""
+    """A model with enough events for the counts to differ."""
     model = make_egru(threshold_mean=0.1)
     with torch.no_grad():
         model.model.embed_tokens.weight.mul_(8)
@@ -46,24 +46,24 @@ def test_matrices_of_the_model(model: Any) -> None:
     ]
 
 
-@pytest.mark.parametrize("carried", [False, True])
-def test_operations_are_those_of_the_units_that_fired(model: Any, carried: bool) -> None:
+@pytest.mark.parametrize("with_state", [False, True])
+def test_operations_are_those_of_the_units_that_fired(model: Any, with_state: bool) -> None:
     ids = torch.randint(41, (2, 9), generator=torch.Generator().manual_seed(3))
 
-    def begin() -> Any:
+    def make_cache() -> Any:
         cache = DynamicCache(config=model.config)
-        if carried:
+        if with_state:
             model(ids.flip(1), past_key_values=cache, use_cache=True)
         return cache
 
     with torch.no_grad():
         first = (
-            [layer.keys for layer in begin().layers]
-            if carried
+            [layer.keys for layer in make_cache().layers]
+            if with_state
             else [torch.zeros(2, 20), torch.zeros(2, 12)]
         )
-        count = count_operations(model, ids, past_key_values=begin(), use_cache=True)
-        hidden = model(ids, past_key_values=begin(), output_hidden_states=True).hidden_states
+        count = count_operations(model, ids, past_key_values=make_cache(), use_cache=True)
+        hidden = model(ids, past_key_values=make_cache(), output_hidden_states=True).hidden_states
     want = 0
     for index, units in enumerate((20, 12)):
         y = hidden[index + 1]
@@ -92,7 +92,7 @@ def test_rates_of_count_macs_agree_where_weights_are_dense(model: Any) -> None:
     macs = count_macs(model, [float(e.double().mean()) for e in events])
     count = count_operations(model, ids).total
     assert count.dense_macs == 200 * macs["dense"]
-    # The last state is read by nobody.
+    # Nothing reads the last state.
     assert count.effective_macs == pytest.approx(200 * macs["effective"], rel=0.01)
 
 
@@ -101,7 +101,7 @@ def test_code_that_travels_with_a_checkpoint_is_another_class(
 ) -> None:
     name = "transformers_modules.test.layer_egru"
     copy = ModuleType(name)
-    copy.__package__ = "evenfall_egru.models"  # as relative imports find their siblings there
+    copy.__package__ = "evenfall_egru.models"  # for its relative imports
     monkeypatch.setitem(sys.modules, name, copy)
     with open(layer_egru.__file__, encoding="utf-8") as file:
         exec(compile(file.read(), name, "exec"), vars(copy))

@@ -25,15 +25,15 @@ def stream() -> torch.Tensor:
 
 @pytest.fixture
 def model(make_egru: Callable[..., Any]) -> Any:
-    """Enough events, and logits far enough apart, for the figures to differ."""
+    """A model with enough events and distinct logits for the results to differ."""
     model = make_egru(threshold_mean=0.1)
     with torch.no_grad():
         model.model.embed_tokens.weight.mul_(8)
     return model
 
 
-def direct(model: Any, pieces: list[torch.Tensor]) -> float:
-    """exp of the mean cross-entropy of whole pieces, each in one call from an empty state."""
+def perplexity_of(model: Any, pieces: list[torch.Tensor]) -> float:
+    """exp of the mean cross-entropy of pieces, each in one call from an empty state."""
     total, count = 0.0, 0
     for piece in pieces:
         with torch.no_grad():
@@ -46,7 +46,7 @@ def direct(model: Any, pieces: list[torch.Tensor]) -> float:
 def test_perplexity_is_that_of_one_call(model: Any, stream: torch.Tensor) -> None:
     result = evaluate_tokens(model, stream, window=1000)
     assert result["tokens"] == 200
-    assert result["perplexity"] == pytest.approx(direct(model, [stream]), rel=1e-5)
+    assert result["perplexity"] == pytest.approx(perplexity_of(model, [stream]), rel=1e-5)
     assert result["loss"] == pytest.approx(math.log(result["perplexity"]))
 
 
@@ -58,30 +58,31 @@ def test_the_window_does_not_matter_with_full_carry(
     got = evaluate_tokens(model, stream, window=window)
     assert got["perplexity"] == pytest.approx(want["perplexity"], rel=1e-5)
     assert got["activity"] == pytest.approx(want["activity"], rel=1e-5)
-    assert got["window"] == window and got["tokens"] == 200
+    assert got["window"] == window
+    assert got["tokens"] == 200
 
 
 def test_a_batch_is_contiguous_pieces(model: Any, stream: torch.Tensor) -> None:
     result = evaluate_tokens(model, stream, window=9, batch_size=4)
     pieces = [stream[i * 50 : i * 50 + 51] for i in range(4)]
-    assert result["perplexity"] == pytest.approx(direct(model, pieces), rel=1e-5)
+    assert result["perplexity"] == pytest.approx(perplexity_of(model, pieces), rel=1e-5)
     assert result["tokens"] == 200
 
 
 def test_carry_none_is_a_fresh_start_each_window(model: Any, stream: torch.Tensor) -> None:
     result = evaluate_tokens(model, stream, window=40, carry="none")
     pieces = [stream[i : i + 41] for i in range(0, 200, 40)]
-    assert result["perplexity"] == pytest.approx(direct(model, pieces), rel=1e-5)
+    assert result["perplexity"] == pytest.approx(perplexity_of(model, pieces), rel=1e-5)
 
 
 def test_carry_modes_differ_and_leave_the_model_as_it_was(model: Any, stream: torch.Tensor) -> None:
     modes = ("full", "output", "none")
-    found = {mode: evaluate_tokens(model, stream, window=5, carry=mode) for mode in modes}
-    assert len({round(r["perplexity"], 6) for r in found.values()}) == 3
+    results = {mode: evaluate_tokens(model, stream, window=5, carry=mode) for mode in modes}
+    assert len({round(r["perplexity"], 6) for r in results.values()}) == 3
     assert model.config.carry == "full"
     model.config.carry = "output"
     again = evaluate_tokens(model, stream, window=5, carry="full")
-    assert again["perplexity"] == pytest.approx(found["full"]["perplexity"], rel=1e-6)
+    assert again["perplexity"] == pytest.approx(results["full"]["perplexity"], rel=1e-6)
     assert model.config.carry == "output"
 
 

@@ -1,4 +1,4 @@
-"""An argument that forward does not know is an error that names it, not something ignored."""
+"""Arguments of forward: an unknown one is an error that names it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ def test_a_misspelt_argument_is_named_with_the_closest(
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_none_resembles_it(make_egru: Callable[..., Any], ids: torch.Tensor, model: type) -> None:
+def test_no_known_argument_is_close(
+    make_egru: Callable[..., Any], ids: torch.Tensor, model: type
+) -> None:
     with pytest.raises(TypeError, match=r"has no argument 'xyzzy'$"):
         make_egru(model)(ids, xyzzy=0)
     with pytest.raises(TypeError, match="has no argument 'token_type_ids'"):

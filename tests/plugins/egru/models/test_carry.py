@@ -1,4 +1,4 @@
-"""What a call hands to the next: y and h, or y alone as the released library does."""
+"""What a call passes to the next: y and h, or only y as in the released library."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 
 
 def by_hand(model: Any, ids: torch.Tensor, window: int) -> torch.Tensor:
-    """The last layer's y: the published equations, h set to 0 at the start of each window."""
+    """y of the last layer by the published equations, with h = 0 at the start of each window."""
     x = model.model.embed_tokens(ids)  # (B, T, E)
     for layer in model.model.layers:
         y = x.new_zeros(len(x), layer.units)
@@ -52,7 +52,9 @@ def test_output_carry_is_the_released_protocol(
 
 
 @torch.no_grad()
-def test_full_carry_knows_no_windows(make_egru: Callable[..., Any], ids: torch.Tensor) -> None:
+def test_full_carry_does_not_depend_on_the_window(
+    make_egru: Callable[..., Any], ids: torch.Tensor
+) -> None:
     model = make_egru(threshold_mean=0.2)
     want = by_hand(model, ids, ids.shape[1])
     torch.testing.assert_close(in_windows(model, ids, 5), want, rtol=1e-5, atol=1e-6)

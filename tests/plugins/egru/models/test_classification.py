@@ -1,4 +1,4 @@
-"""Sequence classification: padding without a mask, the penalty on activity, and its outputs."""
+"""Sequence classification: padding without a mask, the activity penalty, and outputs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def classifier(make_egru: Callable[..., Any], **settings: Any) -> Any:
     return make_egru(EgruForSequenceClassification, embedding_range=1.0, num_labels=3, **settings)
 
 
-def padded(side: str) -> torch.Tensor:
+def pad_texts(side: str) -> torch.Tensor:
     rows = []
     for text in TEXTS:
         padding = [PAD] * (6 - len(text))
@@ -31,8 +31,8 @@ def padded(side: str) -> torch.Tensor:
 @torch.no_grad()
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_pad_tokens_without_a_mask_are_padding(make_egru: Callable[..., Any], side: str) -> None:
-    """As with the mask, and as each text alone; a pad token within a text is text."""
-    model, ids = classifier(make_egru, pad_token_id=PAD), padded(side)
+    """The same as with the mask, and as each text alone; a pad token within a text is text."""
+    model, ids = classifier(make_egru, pad_token_id=PAD), pad_texts(side)
     alone = torch.cat([model(torch.tensor([text])).logits for text in TEXTS])
     torch.testing.assert_close(model(ids).logits, alone)
     mask = torch.zeros_like(ids)
@@ -43,7 +43,7 @@ def test_pad_tokens_without_a_mask_are_padding(make_egru: Callable[..., Any], si
 
 @torch.no_grad()
 def test_a_given_mask_wins(make_egru: Callable[..., Any]) -> None:
-    model, ids = classifier(make_egru, pad_token_id=PAD), padded("right")
+    model, ids = classifier(make_egru, pad_token_id=PAD), pad_texts("right")
     plain = classifier(make_egru)
     got = model(ids, attention_mask=torch.ones_like(ids)).logits
     torch.testing.assert_close(got, plain(ids).logits)
@@ -51,7 +51,7 @@ def test_a_given_mask_wins(make_egru: Callable[..., Any]) -> None:
 
 @torch.no_grad()
 def test_the_last_token_counts_where_no_pad_token_is_known(make_egru: Callable[..., Any]) -> None:
-    model, ids = classifier(make_egru), padded("right")
+    model, ids = classifier(make_egru), pad_texts("right")
     want = model.score(model.model(ids).last_hidden_state[:, -1])
     torch.testing.assert_close(model(ids).logits, want)
 
@@ -62,15 +62,15 @@ def test_embeddings_cannot_show_padding(
 ) -> None:
     from evenfall_egru.models import classification_egru
 
-    said: list[str] = []
-    monkeypatch.setattr(classification_egru.logger, "warning_once", said.append)
-    model, ids = classifier(make_egru, pad_token_id=PAD), padded("right")
+    messages: list[str] = []
+    monkeypatch.setattr(classification_egru.logger, "warning_once", messages.append)
+    model, ids = classifier(make_egru, pad_token_id=PAD), pad_texts("right")
     embeds = model.model.embed_tokens(ids)
     model(inputs_embeds=embeds[:1])
     model(inputs_embeds=embeds, attention_mask=torch.ones_like(ids))
-    assert said == []
+    assert messages == []
     model(inputs_embeds=embeds)
-    assert "cannot find padding in inputs_embeds" in said[0]
+    assert "cannot find padding in inputs_embeds" in messages[0]
 
 
 def test_mask_of_ids() -> None:

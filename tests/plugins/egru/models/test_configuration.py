@@ -1,4 +1,4 @@
-"""EgruConfig: what is impossible is refused by name, what is possible survives a file."""
+"""EgruConfig: impossible values raise errors that name them; JSON files keep all values."""
 
 from __future__ import annotations
 
@@ -74,5 +74,5 @@ def test_a_broken_file_is_refused_on_loading(tmp_path: Path) -> None:
     EgruConfig().save_pretrained(tmp_path)
     file = tmp_path / "config.json"
     file.write_text(file.read_text().replace('"released"', '"relased"'))
-    with pytest.raises(ValueError, match="variant must be .* got 'relased'"):
+    with pytest.raises(ValueError, match=r"variant must be .* got 'relased'"):
         EgruConfig.from_pretrained(tmp_path)

@@ -1,8 +1,8 @@
-"""The battery for recurrent language models, on three forms of EGRU."""
+"""The battery for recurrent language models, on four forms of EGRU."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -17,7 +17,7 @@ from evenfall_egru import (
 
 
 class _Egru(RecurrentModelBattery):
-    settings: dict[str, Any] = {"hidden_sizes": [20, 12]}
+    settings: ClassVar[dict[str, Any]] = {"hidden_sizes": [20, 12]}
 
     def make_model(self) -> EgruForCausalLM:
         return self._make(EgruForCausalLM)
@@ -32,22 +32,22 @@ class _Egru(RecurrentModelBattery):
 
 
 class TestReleased(_Egru):
-    """The released form, with y and h carried."""
+    """The released form, which carries y and h."""
 
 
 class TestPaper(_Egru):
     """The paper's form."""
 
-    settings = {"hidden_sizes": [20, 12], "variant": "paper"}
+    settings: ClassVar[dict[str, Any]] = {"hidden_sizes": [20, 12], "variant": "paper"}
 
 
 class TestProjected(_Egru):
-    """A last layer of another width than the embedding, and dense products throughout."""
+    """A last layer that is wider than the embedding, and only dense products."""
 
-    settings = {"hidden_sizes": [20, 16], "event_driven": False}
+    settings: ClassVar[dict[str, Any]] = {"hidden_sizes": [20, 16], "event_driven": False}
 
 
 class TestUntied(_Egru):
-    """Embedding and decoder learn apart."""
+    """Embedding and decoder are separate weights."""
 
-    settings = {"hidden_sizes": [12], "tie_word_embeddings": False}
+    settings: ClassVar[dict[str, Any]] = {"hidden_sizes": [12], "tie_word_embeddings": False}

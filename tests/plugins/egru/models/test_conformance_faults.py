@@ -1,4 +1,4 @@
-"""The battery for recurrent models finds each kind of fault, shown on EGRU made wrong."""
+"""The battery for recurrent models finds each kind of fault that is put into EGRU."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Battery(RecurrentModelBattery):
         )
 
 
-def around(owner: Any, name: str, change: Callable[..., Any]) -> Callable[[Patch], None]:
-    """A fault: `change(original, *args, **kwargs)` in the place of a method or function."""
+def wrap(owner: Any, name: str, change: Callable[..., Any]) -> Callable[[Patch], None]:
+    """A fault: `change(original, *args, **kwargs)` replaces a method or function."""
 
     def install(patch: Patch) -> None:
         original = getattr(owner, name)
@@ -49,16 +49,16 @@ def around(owner: Any, name: str, change: Callable[..., Any]) -> Callable[[Patch
     return install
 
 
-def without(owner: Any, name: str, *keywords: str) -> Callable[[Patch], None]:
+def drop(owner: Any, name: str, *keywords: str) -> Callable[[Patch], None]:
     """A fault: these keywords are ignored."""
 
     def change(original: Any, *args: Any, **kwargs: Any) -> Any:
         return original(*args, **{k: v for k, v in kwargs.items() if k not in keywords})
 
-    return around(owner, name, change)
+    return wrap(owner, name, change)
 
 
-def memoryless(
+def forget_state(
     original: Any, x: Any, *weights: Any, initial_state: Any = None, **options: Any
 ) -> Any:
     out = original(x.reshape(-1, 1, x.shape[-1]), *weights, **options)
@@ -66,43 +66,41 @@ def memoryless(
     return out._replace(y=y, state=(y[:, -1], y[:, -1]))
 
 
-def scaled_embeddings(original: Any, self: Any, ids: Any, embeds: Any) -> Any:
+def scale_embeddings(original: Any, self: Any, ids: Any, embeds: Any) -> Any:
     return original(self, ids, embeds) * (1.0 if embeds is None else 1.01)
 
 
-def fewer_hidden_states(original: Any, *args: Any, **kwargs: Any) -> Any:
+def drop_hidden_state(original: Any, *args: Any, **kwargs: Any) -> Any:
     out = original(*args, **kwargs)
     out.hidden_states = out.hidden_states and out.hidden_states[1:]
     return out
 
 
-def stale(original: Any, self: Any) -> Any:
+def reuse_first(original: Any, self: Any) -> Any:
     if not hasattr(self, "_first"):
         self._first = original(self).clone()
     return self._first
 
 
-def checkpointed_without_state(
-    original: Any, self: Any, layer: Any, x: Any, state: Any, *rest: Any
-) -> Any:
+def drop_state(original: Any, self: Any, layer: Any, x: Any, state: Any, *rest: Any) -> Any:
     return original(self, layer, x, None if self.gradient_checkpointing else state, *rest)
 
 
-def other_when_compiled(original: Any, self: Any, x: Any, *rest: Any) -> Any:
+def change_if_compiling(original: Any, self: Any, x: Any, *rest: Any) -> Any:
     return original(self, x * 1.1 if torch.compiler.is_compiling() else x, *rest)
 
 
-def float_logits(original: Any, self: Any, y: Any) -> Any:
+def cast_logits(original: Any, self: Any, y: Any) -> Any:
     return original(self, y).float()
 
 
-def loaded_wrongly(original: Any, *args: Any, **kwargs: Any) -> Any:
+def change_bias(original: Any, *args: Any, **kwargs: Any) -> Any:
     model, info = original(*args, **kwargs)
     model.model.layers[0].bias.data += 0.01
     return model, info
 
 
-def unresettable(original: Any, self: Any) -> None:
+def reset_count_only(original: Any, self: Any) -> None:
     self.cumulative_length = 0
 
 
@@ -112,28 +110,28 @@ def cut_gradient(original: Any, self: Any) -> Any:
 
 
 FAULTS = [
-    ("test_past_matters", (), around(layer_egru, "egru_scan", memoryless)),
-    ("test_pieces_equal_full_forward", (1,), around(EgruCacheLayer, "state", lambda o, s: None)),
+    ("test_past_matters", (), wrap(layer_egru, "egru_scan", forget_state)),
+    ("test_pieces_equal_full_forward", (1,), wrap(EgruCacheLayer, "state", lambda o, s: None)),
     (
         "test_unequal_pieces_equal_full_forward",
         (),
-        around(EgruCacheLayer, "state", lambda o, s: None),
+        wrap(EgruCacheLayer, "state", lambda o, s: None),
     ),
-    ("test_cache_counts_tokens", (), without(EgruCacheLayer, "update", "steps")),
-    ("test_use_cache_false_returns_no_cache", (), without(EgruForCausalLM, "forward", "use_cache")),
-    ("test_reset_cache_is_as_new", (), around(EgruCacheLayer, "reset", unresettable)),
+    ("test_cache_counts_tokens", (), drop(EgruCacheLayer, "update", "steps")),
+    ("test_use_cache_false_returns_no_cache", (), drop(EgruForCausalLM, "forward", "use_cache")),
+    ("test_reset_cache_is_as_new", (), wrap(EgruCacheLayer, "reset", reset_count_only)),
     (
         "test_reordered_cache_follows_the_beams",
         (),
-        around(EgruCacheLayer, "reorder_cache", lambda o, s, i: None),
+        wrap(EgruCacheLayer, "reorder_cache", lambda o, s, i: None),
     ),
     (
         "test_repeated_and_selected_cache",
         (1,),
-        around(EgruCacheLayer, "batch_select_indices", lambda o, s, i: o(s, i - 1)),
+        wrap(EgruCacheLayer, "batch_select_indices", lambda o, s, i: o(s, i - 1)),
     ),
     *(
-        (test, arguments, around(modeling_egru, "layout_of", lambda o, mask, *a: o(None, *a)))
+        (test, arguments, wrap(modeling_egru, "layout_of", lambda o, mask, *a: o(None, *a)))
         for test, arguments in (
             ("test_padded_equals_unpadded", ("left", 1)),
             ("test_padded_batch_continues", ("right",)),
@@ -145,15 +143,15 @@ FAULTS = [
     (
         "test_generates_the_same_with_and_without_cache",
         ("beam",),
-        around(EgruCacheLayer, "reorder_cache", lambda o, s, i: None),
+        wrap(EgruCacheLayer, "reorder_cache", lambda o, s, i: None),
     ),
     (
         "test_generated_logits_are_those_of_the_full_forward",
         (),
-        around(EgruCacheLayer, "state", lambda o, s: None),
+        wrap(EgruCacheLayer, "state", lambda o, s: None),
     ),
-    ("test_prefill_in_chunks", (4,), around(EgruCacheLayer, "state", lambda o, s: None)),
-    ("test_saved_and_loaded", "path", around(EgruForCausalLM, "from_pretrained", loaded_wrongly)),
+    ("test_prefill_in_chunks", (4,), wrap(EgruCacheLayer, "state", lambda o, s: None)),
+    ("test_saved_and_loaded", "path", wrap(EgruForCausalLM, "from_pretrained", change_bias)),
     (
         "test_tied_weights_share_storage",
         (),
@@ -166,51 +164,51 @@ FAULTS = [
             EgruForCausalLM, "__deepcopy__", lambda self, memo: self, raising=False
         ),
     ),
-    ("test_changed_weights_are_seen_by_decoding", (), around(EgruDecoder, "by_unit", stale)),
+    ("test_changed_weights_are_seen_by_decoding", (), wrap(EgruDecoder, "by_unit", reuse_first)),
     (
         "test_resized_vocabulary",
         (),
-        around(EgruForCausalLM, "resize_token_embeddings", lambda o, s, n, **k: o(s, n + 1, **k)),
+        wrap(EgruForCausalLM, "resize_token_embeddings", lambda o, s, n, **k: o(s, n + 1, **k)),
     ),
     (
         "test_every_parameter_has_a_finite_gradient",
         (),
-        around(layer_egru, "egru_scan", lambda o, x, *w, **k: o(x, *w[:-1], w[-1].detach(), **k)),
+        wrap(layer_egru, "egru_scan", lambda o, x, *w, **k: o(x, *w[:-1], w[-1].detach(), **k)),
     ),
     (
         "test_loss_is_the_cross_entropy_of_the_next_token",
         (),
-        around(EgruForCausalLM, "forward", lambda o, s, i, labels=None, **k: o(
+        wrap(EgruForCausalLM, "forward", lambda o, s, i, labels=None, **k: o(
             s, i, labels=labels, shift_labels=labels, **k)),
     ),
     (
         "test_num_items_in_batch_scales_the_loss",
         (True,),
-        without(EgruForCausalLM, "forward", "num_items_in_batch"),
+        drop(EgruForCausalLM, "forward", "num_items_in_batch"),
     ),
     (
         "test_shifted_labels_are_taken_as_they_are",
         (),
-        without(EgruForCausalLM, "forward", "shift_labels"),
+        drop(EgruForCausalLM, "forward", "shift_labels"),
     ),
     (
         "test_gradient_checkpointing_changes_nothing",
         (),
-        around(EgruModel, "_run_layer", checkpointed_without_state),
+        wrap(EgruModel, "_run_layer", drop_state),
     ),
     (
         "test_gradient_flows_through_the_cache",
         (),
-        around(EgruCacheLayer, "state", cut_gradient),
+        wrap(EgruCacheLayer, "state", cut_gradient),
     ),
-    ("test_logits_to_keep", (3,), without(EgruForCausalLM, "forward", "logits_to_keep")),
-    ("test_tuple_without_return_dict", (), without(EgruForCausalLM, "forward", "return_dict")),
-    ("test_hidden_states", (), around(EgruModel, "forward", fewer_hidden_states)),
-    ("test_embeddings_instead_of_ids", (), around(EgruModel, "_embed", scaled_embeddings)),
-    ("test_generates_from_embeddings", (), around(EgruModel, "_embed", lambda o, s, i, e: o(
+    ("test_logits_to_keep", (3,), drop(EgruForCausalLM, "forward", "logits_to_keep")),
+    ("test_tuple_without_return_dict", (), drop(EgruForCausalLM, "forward", "return_dict")),
+    ("test_hidden_states", (), wrap(EgruModel, "forward", drop_hidden_state)),
+    ("test_embeddings_instead_of_ids", (), wrap(EgruModel, "_embed", scale_embeddings)),
+    ("test_generates_from_embeddings", (), wrap(EgruModel, "_embed", lambda o, s, i, e: o(
         s, i, None if e is None else -e))),
-    ("test_bfloat16", (), around(EgruForCausalLM, "_logits", float_logits)),
-    ("test_compiled_equals_eager", (), around(EgruLayer, "forward", other_when_compiled)),
+    ("test_bfloat16", (), wrap(EgruForCausalLM, "_logits", cast_logits)),
+    ("test_compiled_equals_eager", (), wrap(EgruLayer, "forward", change_if_compiling)),
 ]  # fmt: skip
 
 
@@ -227,14 +225,14 @@ def test_fault_is_found(
 
 
 def test_what_is_opted_out_is_skipped_with_the_reason(tmp_path: Any) -> None:
-    """In a pytest run of its own."""
+    """In a separate pytest run."""
     (tmp_path / "test_mine.py").write_text(
         "from evenfall.testing.recurrent import RecurrentModelBattery\n"
         "class TestMine(RecurrentModelBattery):\n"
         "    opted_out = {'test_bfloat16': 'no such hardware'}\n"
     )
     command = [sys.executable, "-m", "pytest", "-rs", "-k", "bfloat16 or tuple", str(tmp_path)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=3600, check=False)
-    assert "1 failed, 1 skipped" in ended.stdout
-    assert "no such hardware" in ended.stdout
-    assert "TestMine must define make_model()" in ended.stdout
+    process = subprocess.run(command, capture_output=True, text=True, timeout=3600, check=False)
+    assert "1 failed, 1 skipped" in process.stdout
+    assert "no such hardware" in process.stdout
+    assert "TestMine must define make_model()" in process.stdout

@@ -1,4 +1,4 @@
-"""Trainer, generate(), pipeline, peft and TRL call the models as they call any other."""
+"""The models in Trainer, generate(), pipeline, peft and TRL."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ PROMPTS = {"prompt": "the cat sat", "longer": "the dog ran off the mat"}
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-def padded(rows: list[dict[str, Any]], left: bool = True) -> dict[str, Any]:
-    """The rows with padding, its mask, and labels for every token but the first of a row."""
+def pad(rows: list[dict[str, Any]], left: bool = True) -> dict[str, Any]:
+    """Pad the rows, with a mask, and labels for every token but the first of a row."""
     ids = torch.zeros(len(rows), max(len(row["input_ids"]) for row in rows), dtype=torch.long)
     mask, labels = torch.zeros_like(ids), torch.full_like(ids, -100)
     for index, row in enumerate(rows):
@@ -48,8 +48,10 @@ def arguments(folder: Path, **options: Any) -> TrainingArguments:
     )  # fmt: skip
 
 
-def trained(model: Any, folder: Path, rows: Any, collator: Any, **options: Any) -> dict[str, Any]:
-    """The weights after two steps over all rows."""
+def train_weights(
+    model: Any, folder: Path, rows: Any, collator: Any, **options: Any
+) -> dict[str, Any]:
+    """Train for two steps over all rows, and return the weights."""
     trainer = Trainer(
         model=model,
         args=arguments(folder, **options),
@@ -60,8 +62,10 @@ def trained(model: Any, folder: Path, rows: Any, collator: Any, **options: Any) 
     return {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
 
-def same(ours: dict[str, Any], theirs: dict[str, Any], start: dict[str, Any]) -> None:
-    """Equal weights, and none that did not move."""
+def assert_same_training(
+    ours: dict[str, Any], theirs: dict[str, Any], start: dict[str, Any]
+) -> None:
+    """Check that the weights are equal, and that training changed all of them."""
     for name, tensor in theirs.items():
         torch.testing.assert_close(ours[name], tensor, rtol=1e-5, atol=1e-6, msg=name)
         assert not torch.equal(tensor, start[name]), name
@@ -75,13 +79,15 @@ def same(ours: dict[str, Any], theirs: dict[str, Any], start: dict[str, Any]) ->
 def test_trainer_with_flattened_batches(
     make_egru: Callable[..., Any], tmp_path: Path, options: dict[str, Any]
 ) -> None:
-    """The same weights as from padded batches, in one step and in accumulated ones."""
+    """The same weights as from padded batches, also with gradient accumulation."""
     start = make_egru().state_dict()
     collator = DataCollatorWithFlattening(**options)
-    want = trained(make_egru(), tmp_path, ROWS, padded)
-    same(trained(make_egru(), tmp_path, ROWS, collator), want, start)
+    want = train_weights(make_egru(), tmp_path, ROWS, pad)
+    assert_same_training(train_weights(make_egru(), tmp_path, ROWS, collator), want, start)
     halves = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2}
-    same(trained(make_egru(), tmp_path, ROWS, collator, **halves), want, start)
+    assert_same_training(
+        train_weights(make_egru(), tmp_path, ROWS, collator, **halves), want, start
+    )
 
 
 @pytest.mark.parametrize("problem", ["classes", "values", "several"])
@@ -99,15 +105,15 @@ def test_trainer_accumulates_a_classifiers_loss(
     rows = [{**row, "label": label} for row, label in zip(ROWS, labels, strict=True)]
 
     def collate(part: list[dict[str, Any]]) -> dict[str, Any]:
-        return {**padded(part), "labels": torch.stack([row["label"] for row in part])}
+        return {**pad(part), "labels": torch.stack([row["label"] for row in part])}
 
     def run(size: int) -> dict[str, Any]:
         model = make_egru(EgruForSequenceClassification, **settings)
         options = {"per_device_train_batch_size": size, "gradient_accumulation_steps": 4 // size}
-        return trained(model, tmp_path, rows, collate, remove_unused_columns=False, **options)
+        return train_weights(model, tmp_path, rows, collate, remove_unused_columns=False, **options)
 
     start = make_egru(EgruForSequenceClassification, **settings).state_dict()
-    same(run(2), run(4), start)
+    assert_same_training(run(2), run(4), start)
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +121,9 @@ def tokenizer() -> Any:
     return word_tokenizer(vocabulary(["the cat sat on the mat\nthe dog ran off\n"]))
 
 
-def speaking(make_egru: Callable[..., Any], tokenizer: Any, model: type = EgruForCausalLM) -> Any:
+def make_word_model(
+    make_egru: Callable[..., Any], tokenizer: Any, model: type = EgruForCausalLM
+) -> Any:
     eos = tokenizer.eos_token_id
     return make_egru(
         model, vocab_size=len(tokenizer), embedding_range=1.0, eos_token_id=eos, pad_token_id=eos
@@ -126,8 +134,8 @@ def speaking(make_egru: Callable[..., Any], tokenizer: Any, model: type = EgruFo
 def test_generate_pads_on_the_left(
     make_egru: Callable[..., Any], tokenizer: Any, options: dict[str, Any]
 ) -> None:
-    """generate() passes positions [[0, 0, 0, 0, 1, 2], [0, 1, 2, 3, 4, 5]]; they pack nothing."""
-    model = speaking(make_egru, tokenizer)
+    """generate() passes [[0, 0, 0, 0, 1, 2], [0, 1, 2, 3, 4, 5]], which does not mean packing."""
+    model = make_word_model(make_egru, tokenizer)
     options = {"max_new_tokens": 6, "min_new_tokens": 6, "do_sample": False, **options}
     batch = tokenizer(list(PROMPTS.values()), return_tensors="pt", padding=True)
     assert batch["attention_mask"][0].tolist() == [0, 0, 0, 1, 1, 1]
@@ -140,8 +148,8 @@ def test_generate_pads_on_the_left(
 
 
 def test_generate_refuses_packed_prompts(make_egru: Callable[..., Any], tokenizer: Any) -> None:
-    model = speaking(make_egru, tokenizer)
-    with pytest.raises(ValueError, match="position_ids packs 2 texts.* cache"):
+    model = make_word_model(make_egru, tokenizer)
+    with pytest.raises(ValueError, match=r"position_ids packs 2 texts.* cache"):
         model.generate(
             torch.tensor([[0, 1, 2, 0]]),
             position_ids=torch.tensor([[0, 1, 0, 1]]),
@@ -152,7 +160,7 @@ def test_generate_refuses_packed_prompts(make_egru: Callable[..., Any], tokenize
 def test_assisted_generation_is_refused_as_for_any_stateful_model(
     make_egru: Callable[..., Any], tokenizer: Any
 ) -> None:
-    model = speaking(make_egru, tokenizer)
+    model = make_word_model(make_egru, tokenizer)
     with pytest.raises(ValueError, match="stateful"):
         model.generate(torch.tensor([[0, 1]]), assistant_model=model, max_new_tokens=2)
 
@@ -173,18 +181,21 @@ def test_a_cache_of_other_layers_is_refused(make_egru: Callable[..., Any]) -> No
 def test_pipelines(make_egru: Callable[..., Any], tokenizer: Any) -> None:
     prompts = list(PROMPTS.values())
     write = pipeline(
-        "text-generation", model=speaking(make_egru, tokenizer), tokenizer=tokenizer, device="cpu"
-    )
-    options = {"max_new_tokens": 3, "min_new_tokens": 3, "do_sample": False}
-    assert write(prompts, batch_size=2, **options) == [write([p], **options)[0] for p in prompts]
-    judge = pipeline(
-        "text-classification",
-        model=speaking(make_egru, tokenizer, EgruForSequenceClassification),
+        "text-generation",
+        model=make_word_model(make_egru, tokenizer),
         tokenizer=tokenizer,
         device="cpu",
     )
-    alone = [judge(prompt)[0] for prompt in prompts]
-    for together, one in zip(judge(prompts, batch_size=2), alone, strict=True):
+    options = {"max_new_tokens": 3, "min_new_tokens": 3, "do_sample": False}
+    assert write(prompts, batch_size=2, **options) == [write([p], **options)[0] for p in prompts]
+    classify = pipeline(
+        "text-classification",
+        model=make_word_model(make_egru, tokenizer, EgruForSequenceClassification),
+        tokenizer=tokenizer,
+        device="cpu",
+    )
+    alone = [classify(prompt)[0] for prompt in prompts]
+    for together, one in zip(classify(prompts, batch_size=2), alone, strict=True):
         assert together["label"] == one["label"]
         assert together["score"] == pytest.approx(one["score"], abs=1e-6)
 
@@ -198,7 +209,7 @@ def test_peft(make_egru: Callable[..., Any]) -> None:
     model = peft.get_peft_model(make_egru(), peft.LoraConfig(task_type="CAUSAL_LM", **lora))
     batch = DataCollatorWithFlattening()(ROWS)
     loss = model(**batch, num_items_in_batch=14).loss
-    want = model(**padded(ROWS), num_items_in_batch=14).loss
+    want = model(**pad(ROWS), num_items_in_batch=14).loss
     torch.testing.assert_close(loss, want)
     learning = [p for p in model.parameters() if p.requires_grad]
     assert len(learning) == 2
@@ -207,25 +218,25 @@ def test_peft(make_egru: Callable[..., Any]) -> None:
     ):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
     model.eval()
-    found = model.generate(input_ids=torch.tensor([[1, 2, 3]]), max_new_tokens=4, do_sample=False)
+    tokens = model.generate(input_ids=torch.tensor([[1, 2, 3]]), max_new_tokens=4, do_sample=False)
     merged = model.merge_and_unload()
     want = merged.generate(torch.tensor([[1, 2, 3]]), max_new_tokens=4, do_sample=False)
-    assert torch.equal(found, want)
+    assert torch.equal(tokens, want)
     with pytest.raises(TypeError, match="no argument 'attention_maks'"):
         model(torch.tensor([[1]]), attention_maks=1)
 
 
 def test_trl(make_egru: Callable[..., Any], tokenizer: Any, tmp_path: Path) -> None:
-    """SFTTrainer without padding trains to the weights that it trains to with padding."""
+    """SFTTrainer gives the same weights with and without padding."""
     trl = pytest.importorskip("trl")
     datasets = pytest.importorskip("datasets")
     table = datasets.table.InMemoryTable.from_pylist(
         [{"input_ids": [i % 9 for i in text]} for text in TEXTS]
     )
     rows = datasets.Dataset(table, fingerprint="texts")
-    found = []
+    results = []
     for padding_free in (True, False):
-        model = speaking(make_egru, tokenizer)
+        model = make_word_model(make_egru, tokenizer)
         config = trl.SFTConfig(
             output_dir=str(tmp_path), use_cpu=True, bf16=False, padding_free=padding_free,
             max_length=None, per_device_train_batch_size=4, max_steps=2, learning_rate=0.05,
@@ -236,5 +247,5 @@ def test_trl(make_egru: Callable[..., Any], tokenizer: Any, tmp_path: Path) -> N
             model=model, processing_class=tokenizer, train_dataset=rows, args=config
         )
         trainer.train()
-        found.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
-    same(*found, speaking(make_egru, tokenizer).state_dict())
+        results.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
+    assert_same_training(*results, make_word_model(make_egru, tokenizer).state_dict())

@@ -1,4 +1,4 @@
-"""The loss without logits equals the ordinary one, value and gradients."""
+"""The loss without logits equals the usual one, in value and gradients."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from torch.nn.functional import cross_entropy
 from evenfall_egru.models.loss_egru import chunked_cross_entropy
 
 
-def drawn(batch: int, time: int, width: int = 7, words: int = 23) -> tuple[Any, ...]:
-    """hidden, weight, bias in double precision, and labels of which some are ignored."""
+def random_case(batch: int, time: int, width: int = 7, words: int = 23) -> tuple[Any, ...]:
+    """hidden, weight and bias in double precision, and labels, some of them ignored."""
     g = torch.Generator().manual_seed(batch * time)
     kind = {"generator": g, "dtype": torch.float64}
     leaves = [torch.randn(*s, **kind) for s in ((batch, time, width), (words, width), (words,))]
@@ -25,11 +25,11 @@ def drawn(batch: int, time: int, width: int = 7, words: int = 23) -> tuple[Any, 
     return [leaf.requires_grad_() for leaf in leaves], labels
 
 
-# 256 rows make a block: below, exactly, one above, several.
+# A block has 256 rows: fewer, exactly 256, one more, several blocks.
 @pytest.mark.parametrize(("batch", "time"), [(1, 2), (2, 128), (1, 258), (3, 301)])
 @pytest.mark.parametrize("items", [None, 12, torch.tensor(50)])
 def test_equals_cross_entropy(batch: int, time: int, items: Any) -> None:
-    (hidden, weight, bias), labels = drawn(batch, time)
+    (hidden, weight, bias), labels = random_case(batch, time)
     logits = (hidden @ weight.t() + bias)[:, :-1].flatten(0, 1)
     targets = labels[:, 1:].flatten()
     want = cross_entropy(logits, targets, reduction="mean" if items is None else "sum")
@@ -44,7 +44,7 @@ def test_equals_cross_entropy(batch: int, time: int, items: Any) -> None:
 
 
 def test_shifted_labels_and_another_ignored_index() -> None:
-    (hidden, weight, bias), labels = drawn(2, 9)
+    (hidden, weight, bias), labels = random_case(2, 9)
     targets = labels.masked_fill(labels == -100, 5)
     got = chunked_cross_entropy(hidden, weight, bias, labels, shift_labels=targets, ignore_index=5)
     logits = (hidden @ weight.t() + bias).flatten(0, 1)
@@ -74,13 +74,14 @@ def test_skip_logits_without_labels_gives_logits(
     make_egru: Callable[..., Any], ids: torch.Tensor
 ) -> None:
     out = make_egru()(ids, skip_logits=True)
-    assert out.loss is None and out.logits.shape == (3, 17, 41)
+    assert out.loss is None
+    assert out.logits.shape == (3, 17, 41)
 
 
 def test_nothing_to_predict_has_no_gradient(
     make_egru: Callable[..., Any], ids: torch.Tensor
 ) -> None:
-    """All labels ignored: with a count of items the loss is 0, as transformers' is."""
+    """All labels are ignored: with num_items_in_batch the loss is 0, as in transformers."""
     model = make_egru()
     labels = torch.full_like(ids, -100)
     loss = model(ids, labels=labels, skip_logits=True, num_items_in_batch=10).loss

@@ -1,4 +1,4 @@
-"""EGRU models of transformers: events, masks, classification, and files that are not right."""
+"""EGRU models for transformers: events, masks, classification, and damaged files."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ def test_event_driven_decoding_equals_dense(make_egru: Callable[..., Any], batch
     ids = torch.randint(41, (batch, 9), generator=torch.Generator().manual_seed(2))
     steps = []
     for event_driven in (True, False):
-        model, cache, found = make_egru(event_driven=event_driven, threshold_mean=0.2), None, []
+        model = make_egru(event_driven=event_driven, threshold_mean=0.2)
+        cache, step_logits = None, []
         for t in range(ids.shape[1]):
             out = model(ids[:, t : t + 1], past_key_values=cache, use_cache=True)
             cache = out.past_key_values
-            found.append(out.logits)
-        steps.append(torch.cat(found, 1))
+            step_logits.append(out.logits)
+        steps.append(torch.cat(step_logits, 1))
     torch.testing.assert_close(steps[0], steps[1], rtol=1e-5, atol=1e-6)
 
 
@@ -74,7 +75,8 @@ def test_a_sequence_of_padding_alone_keeps_its_state(
         mask[1, 17:] = 0
         model(ids[:, :2], attention_mask=mask, past_key_values=cache)
     for (y, h), layer in zip(before, cache.layers, strict=True):
-        assert torch.equal(layer.keys[1], y[1]) and torch.equal(layer.values[1], h[1])
+        assert torch.equal(layer.keys[1], y[1])
+        assert torch.equal(layer.values[1], h[1])
         assert not torch.equal(layer.values[0], h[0])
 
 
@@ -115,7 +117,7 @@ def test_classifier_is_saved_and_loaded(
 
 @pytest.fixture
 def saved(make_egru: Callable[..., Any], tmp_path: Path) -> Path:
-    """A saved model's folder."""
+    """The folder of a saved model."""
     make_egru().save_pretrained(tmp_path)
     return tmp_path
 

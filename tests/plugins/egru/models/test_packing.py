@@ -1,4 +1,4 @@
-"""Texts packed into one row: each gives what it gives alone, or the call is refused."""
+"""Texts packed into one row: each gives the same as alone, or the call is an error."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def texts() -> list[list[int]]:
     return [torch.randint(41, (n,), generator=generator).tolist() for n in LENGTHS]
 
 
-def packed(**options: Any) -> dict[str, Any]:
-    """What DataCollatorWithFlattening makes of the texts."""
+def pack_texts(**options: Any) -> dict[str, Any]:
+    """Pack the texts with DataCollatorWithFlattening."""
     return DataCollatorWithFlattening(**options)([{"input_ids": text} for text in texts()])
 
 
@@ -48,7 +48,7 @@ def test_each_text_gives_what_it_gives_alone(
     make_egru: Callable[..., Any], model: type, form: str
 ) -> None:
     egru = make(make_egru, model)
-    inputs = packed(**FORMS[form])
+    inputs = pack_texts(**FORMS[form])
     del inputs["labels"]
     alone = [egru(torch.tensor([text]))[0] for text in texts()]
     if model is EgruForSequenceClassification:
@@ -63,7 +63,7 @@ def test_each_text_gives_what_it_gives_alone(
 
 @torch.no_grad()
 def test_events_and_hidden_states_too(make_egru: Callable[..., Any]) -> None:
-    egru, inputs = make(make_egru), packed()
+    egru, inputs = make(make_egru), pack_texts()
     out = egru(**inputs, output_events=True, output_hidden_states=True)
     alone = [
         egru(torch.tensor([text]), output_events=True, output_hidden_states=True)
@@ -84,9 +84,9 @@ def test_events_and_hidden_states_too(make_egru: Callable[..., Any]) -> None:
 def test_loss_and_gradients_are_those_of_the_texts_alone(
     make_egru: Callable[..., Any], own_labels: bool, penalty: float
 ) -> None:
-    """Also where the first token of a text is labelled: the text before must not predict it."""
+    """Also if the first token of a text has a label: the previous text must not predict it."""
     egru = make(make_egru, activity_regularization=penalty).train()
-    inputs = packed()
+    inputs = pack_texts()
     if own_labels:
         inputs["labels"] = inputs["input_ids"]
     items = sum(LENGTHS) - len(LENGTHS)
@@ -106,7 +106,7 @@ def test_loss_and_gradients_are_those_of_the_texts_alone(
 
 def test_loss_from_logits(make_egru: Callable[..., Any]) -> None:
     """transformers' own loss, in single precision."""
-    egru, inputs = make(make_egru), packed()
+    egru, inputs = make(make_egru), pack_texts()
     want = sum(
         egru(torch.tensor([t]), labels=torch.tensor([t]), num_items_in_batch=14).loss
         for t in texts()
@@ -117,7 +117,7 @@ def test_loss_from_logits(make_egru: Callable[..., Any]) -> None:
 
 def test_classifier_loss_and_gradients(make_egru: Callable[..., Any]) -> None:
     egru = make(make_egru, EgruForSequenceClassification, num_labels=3)
-    inputs = packed()
+    inputs = pack_texts()
     inputs["labels"] = torch.tensor([0, 2, 1, 2])
     weights = list(egru.parameters())
     loss = egru(**inputs).loss
@@ -140,27 +140,27 @@ def test_locked_dropout_draws_a_mask_for_each_text(
 ) -> None:
     from evenfall_egru.models import modeling_egru
 
-    seen, locked = [], modeling_egru.locked_dropout
+    ends, locked = [], modeling_egru.locked_dropout
 
-    def watched(x: Any, rate: float, cu_seqlens: Any) -> Any:
-        seen.append(cu_seqlens.tolist())
+    def record_ends(x: Any, rate: float, cu_seqlens: Any) -> Any:
+        ends.append(cu_seqlens.tolist())
         return locked(x, rate, cu_seqlens)
 
-    monkeypatch.setattr(modeling_egru, "locked_dropout", watched)
-    make(make_egru, **{name: 0.5}).train()(**packed())
-    assert seen == [ENDS]
+    monkeypatch.setattr(modeling_egru, "locked_dropout", record_ends)
+    make(make_egru, **{name: 0.5}).train()(**pack_texts())
+    assert ends == [ENDS]
 
 
 @torch.no_grad()
-def test_checkpointed_gradients_know_of_the_texts(make_egru: Callable[..., Any]) -> None:
-    egru, inputs = make(make_egru).train(), packed()
+def test_gradient_checkpointing_keeps_texts_apart(make_egru: Callable[..., Any]) -> None:
+    egru, inputs = make(make_egru).train(), pack_texts()
     want = egru(**inputs).logits
     egru.gradient_checkpointing_enable()
     torch.testing.assert_close(egru(**inputs).logits, want)
 
 
 IDS = torch.arange(18)[None]
-POSITIONS = packed()["position_ids"]
+POSITIONS = pack_texts()["position_ids"]
 LENGTH_FORM = {"cu_seq_lens_q": torch.tensor(ENDS)}
 REFUSED = [
     ({"position_ids": torch.tensor([[0, 1, 3, *range(4, 19)]])}, "position_ids must rise by 1"),
@@ -204,7 +204,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("inputs", "words"), REFUSED)
 @pytest.mark.parametrize("model", [EgruForCausalLM, EgruModel, EgruForSequenceClassification])
-def test_what_cannot_be_honoured_is_refused(
+def test_impossible_packing_is_refused(
     make_egru: Callable[..., Any], model: type, inputs: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(ValueError, match=words):
@@ -262,7 +262,7 @@ def test_positions_that_only_count_change_nothing(
 
 @torch.no_grad()
 def test_one_row_padded_on_the_left(make_egru: Callable[..., Any], ids: torch.Tensor) -> None:
-    """generate() passes [[0, 0, 0, 1, 2]] here: the zeros are no texts."""
+    """generate() passes [[0, 0, 0, 1, 2]] here: the zeros are not texts."""
     egru, ids = make_egru(), ids[:1, :5]
     mask, positions = LEFT[:1], torch.tensor([[0, 0, 0, 1, 2]])
     got = egru(ids, attention_mask=mask, position_ids=positions, use_cache=True)
@@ -271,8 +271,8 @@ def test_one_row_padded_on_the_left(make_egru: Callable[..., Any], ids: torch.Te
 
 
 @torch.no_grad()
-def test_a_mask_of_ones_says_nothing(make_egru: Callable[..., Any]) -> None:
-    egru, inputs = make_egru(), packed()
+def test_a_mask_of_ones_changes_nothing(make_egru: Callable[..., Any]) -> None:
+    egru, inputs = make_egru(), pack_texts()
     got = egru(**inputs, attention_mask=torch.ones(1, 18)).logits
     assert torch.equal(got, egru(**inputs).logits)
 

@@ -1,4 +1,4 @@
-"""Dropouts, zoneout and the penalty on activity: on in training, off in evaluation."""
+"""Dropout, zoneout and the activity penalty: on in training, off in evaluation."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_each_acts_in_training_alone(
 
 
 @pytest.mark.parametrize("name", [r for r in RATES if r != "zoneout"])
-def test_evaluation_does_not_know_of_dropout(
+def test_evaluation_has_no_dropout(
     make_egru: Callable[..., Any], ids: torch.Tensor, name: str
 ) -> None:
     assert torch.equal(make_egru(**{name: 0.5})(ids).logits, make_egru()(ids).logits)
@@ -41,18 +41,18 @@ def test_evaluation_does_not_know_of_dropout(
 
 def test_locked_dropout_is_one_mask_a_sequence() -> None:
     torch.manual_seed(0)
-    kept = locked_dropout(torch.ones(4, 9, 50), 0.4, None)
-    assert torch.equal(kept, kept[:, :1].expand_as(kept))
-    assert not torch.equal(kept[0], kept[1])
-    torch.testing.assert_close(kept.unique(), torch.tensor([0.0, 1 / 0.6]))
+    mask = locked_dropout(torch.ones(4, 9, 50), 0.4, None)
+    assert torch.equal(mask, mask[:, :1].expand_as(mask))
+    assert not torch.equal(mask[0], mask[1])
+    torch.testing.assert_close(mask.unique(), torch.tensor([0.0, 1 / 0.6]))
 
 
 def test_locked_dropout_of_packed_sequences() -> None:
     torch.manual_seed(0)
-    kept = locked_dropout(torch.ones(1, 7, 50), 0.4, torch.tensor([0, 3, 7]))[0]
-    assert torch.equal(kept[:3], kept[:1].expand(3, -1))
-    assert torch.equal(kept[3:], kept[3:4].expand(4, -1))
-    assert not torch.equal(kept[0], kept[3])
+    mask = locked_dropout(torch.ones(1, 7, 50), 0.4, torch.tensor([0, 3, 7]))[0]
+    assert torch.equal(mask[:3], mask[:1].expand(3, -1))
+    assert torch.equal(mask[3:], mask[3:4].expand(4, -1))
+    assert not torch.equal(mask[0], mask[3])
 
 
 def test_word_dropout_drops_whole_words_everywhere(make_egru: Callable[..., Any]) -> None:
@@ -60,18 +60,18 @@ def test_word_dropout_drops_whole_words_everywhere(make_egru: Callable[..., Any]
     torch.manual_seed(0)
     ids = torch.arange(41).repeat(2, 2)  # every word four times
     x = model.model._embed(ids, None)
-    kept = (x != 0).any(-1)
+    mask = (x != 0).any(-1)
     assert x.shape == (2, 82, 12)
-    assert torch.equal(kept, kept[:1, :41].repeat(2, 2))
-    assert 10 < int(kept[0, :41].sum()) < 38
-    scale = model.model.embed_tokens(ids)[kept] / 0.6
-    torch.testing.assert_close(x[kept], scale)
+    assert torch.equal(mask, mask[:1, :41].repeat(2, 2))
+    assert 10 < int(mask[0, :41].sum()) < 38
+    scale = model.model.embed_tokens(ids)[mask] / 0.6
+    torch.testing.assert_close(x[mask], scale)
 
 
 def test_dropconnect_drops_recurrent_weights_alone(
     make_egru: Callable[..., Any], ids: torch.Tensor
 ) -> None:
-    """A first step reads no recurrent weight; one mask serves the whole call."""
+    """The first step reads no recurrent weights; the call has a single mask."""
     model = make_egru(dropconnect=0.5, hidden_sizes=[12]).train()
     first, second = (model(ids).logits for _ in range(2))
     torch.testing.assert_close(first[:, 0], second[:, 0])
@@ -104,7 +104,7 @@ def test_activity_penalty_is_shared_between_the_parts_of_a_batch(
 
 
 def test_activity_penalty_lowers_activity(make_egru: Callable[..., Any], ids: torch.Tensor) -> None:
-    """A few steps on the penalty alone: fewer events."""
+    """A few steps on the penalty alone give fewer events."""
     model = make_egru(threshold_mean=0.1).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     rates = []
@@ -118,7 +118,7 @@ def test_activity_penalty_lowers_activity(make_egru: Callable[..., Any], ids: to
 
 
 def test_activity_is_the_rate_of_events(make_egru: Callable[..., Any], ids: torch.Tensor) -> None:
-    """Also under padding, whose steps do not count."""
+    """Also with padding, which does not count."""
     model = make_egru()
     mask = torch.ones_like(ids)
     mask[0, :9] = 0

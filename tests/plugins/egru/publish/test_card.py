@@ -1,4 +1,4 @@
-"""The card states what results.json says, and nothing else."""
+"""The card contains the figures of results.json, and no others."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ def test_metadata_names_split_and_protocol(tmp_path: Path) -> None:
     card = _card(tmp_path, RESULTS)
     assert card.data.pipeline_tag == "text-generation"
     assert card.data.library_name == "transformers"
-    found = {
+    values = {
         (r.dataset_split, r.metric_name.partition(", ")[2]): r.metric_value
         for r in card.data.eval_results
     }
-    assert found == {
+    assert values == {
         ("validation", "full carry"): 101.24,
         ("test", "full carry"): 98.77,
         ("test", "window 70, output carry"): 99.5,
@@ -66,7 +66,7 @@ def test_metadata_names_split_and_protocol(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "stated",
+    "words",
     [
         "| test | full carry | 82,429 | 98.77 | 15.0 % |",
         "| 1 | 768 | 12.5 % |",
@@ -81,15 +81,17 @@ def test_metadata_names_split_and_protocol(tmp_path: Path) -> None:
         'Sch{\\"o}ne',
     ],
 )
-def test_text_states(stated: str, tmp_path: Path) -> None:
-    assert stated in _card(tmp_path, RESULTS).text
+def test_text_states(words: str, tmp_path: Path) -> None:
+    assert words in _card(tmp_path, RESULTS).text
 
 
 def test_figures_follow_the_results(tmp_path: Path) -> None:
     before = _card(tmp_path, RESULTS).text
-    changed = [{**e, "perplexity": 55.5} for e in RESULTS["evaluations"]]
-    after = _card(tmp_path, RESULTS | {"evaluations": changed}).text
-    assert "98.77" in before and "98.77" not in after and "55.50" in after
+    evaluations = [{**e, "perplexity": 55.5} for e in RESULTS["evaluations"]]
+    after = _card(tmp_path, RESULTS | {"evaluations": evaluations}).text
+    assert "98.77" in before
+    assert "98.77" not in after
+    assert "55.50" in after
 
 
 def test_lacking_results_are_an_error(tmp_path: Path) -> None:

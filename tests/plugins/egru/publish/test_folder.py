@@ -1,4 +1,4 @@
-"""A published folder works with torch and transformers alone, and gives way to the plugin."""
+"""A published folder works with only torch and transformers; the plugin takes precedence."""
 
 from __future__ import annotations
 
@@ -65,19 +65,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_loads_where_evenfall_is_absent(folder: Path, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", FOREIGN, str(folder), str(report)],
         env=os.environ | {"HF_HUB_OFFLINE": "1", "HF_MODULES_CACHE": str(tmp_path / "modules")},
         capture_output=True,
         text=True,
         timeout=3600,
     )
-    assert done.returncode == 0, done.stderr[-3000:]
-    found = json.loads(report.read_text())
-    assert found["evenfall"] == []
-    assert found["module"].startswith("transformers_modules.")
-    assert found["mask"][0][:2] == [0, 0]
-    assert found["classes"] == 2
+    assert process.returncode == 0, process.stderr[-3000:]
+    report_values = json.loads(report.read_text())
+    assert report_values["evenfall"] == []
+    assert report_values["module"].startswith("transformers_modules.")
+    assert report_values["mask"][0][:2] == [0, 0]
+    assert report_values["classes"] == 2
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder).eval()
@@ -86,11 +86,11 @@ def test_loads_where_evenfall_is_absent(folder: Path, tmp_path: Path) -> None:
         logits = model(**batch).logits
         alone = model(**tokenizer("the cat sat", return_tensors="pt")).logits
     real = batch["attention_mask"].bool()
-    foreign = torch.tensor(found["logits"])
+    foreign = torch.tensor(report_values["logits"])
     torch.testing.assert_close(foreign[real], logits[real], atol=1e-5, rtol=0)
     torch.testing.assert_close(foreign[0, 2:], alone[0], atol=1e-5, rtol=0)
     new = model.generate(**batch, max_new_tokens=5, min_new_tokens=5, do_sample=False)
-    assert found["new"] == new.tolist()
+    assert report_values["new"] == new.tolist()
 
 
 def test_installed_plugin_wins_over_the_code_in_the_folder(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""EvNN checkpoints convert: both layouts, against a loop written out in float64."""
+"""Convert EvNN checkpoints of both layouts, and compare with a loop in float64."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ RUN = {"rnn_type": "egru", "layers": 2, "emb_dim": 4, "hidden_dim": 7}
         ([1], "must be a mapping"),
     ],
 )
-def test_run_config_is_held_against_the_weights(
+def test_run_config_is_compared_with_the_weights(
     values: object, message: str | None, corpus: Path, tmp_path: Path
 ) -> None:
     config = tmp_path / "config.yaml"

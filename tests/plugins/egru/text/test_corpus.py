@@ -1,4 +1,4 @@
-"""Texts are found in folders and archives, and said to be missing by name."""
+"""Texts in folders and archives, and errors that name what is missing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TEXTS = {"train": "größe one\n", "valid": "two\n", "test": "three\n"}
 
 @pytest.fixture(params=["folder", "gz", "zip", "zip in a folder", "gz in a zip"])
 def data(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """The same three texts in each form that is read."""
+    """The same three texts in every supported form."""
     folder, form = tmp_path / "data", request.param
     folder.mkdir()
     files = {f"ptb.{split}.txt": text.encode() for split, text in TEXTS.items()}
@@ -41,7 +41,7 @@ def test_each_split_is_found(data: Path, split: str) -> None:
 
 
 def test_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="data: .*nowhere does not exist"):
+    with pytest.raises(FileNotFoundError, match=r"data: .*nowhere does not exist"):
         read_split(tmp_path / "nowhere", "train")
 
 
@@ -55,13 +55,15 @@ def test_a_missing_split_is_named_with_what_there_is(tmp_path: Path) -> None:
 def test_two_files_for_a_split_are_named(tmp_path: Path) -> None:
     for name in ("a.train.txt", "b.train.txt"):
         (tmp_path / name).write_text("one")
-    with pytest.raises(ValueError, match=r"several files for 'train': \['a.train.txt', 'b"):
+    with pytest.raises(
+        ValueError, match=r"several files for 'train': \['a.train.txt', 'b.train.txt'\]; want one"
+    ):
         read_split(tmp_path, "train")
 
 
 def test_text_that_is_not_utf8(tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_bytes("größe".encode("latin-1"))
-    with pytest.raises(ValueError, match="train.txt is not UTF-8 text"):
+    with pytest.raises(ValueError, match=r"train\.txt is not UTF-8 text"):
         read_split(tmp_path, "train")
 
 
@@ -69,7 +71,8 @@ def test_encoded_text_is_one_stream_with_line_ends() -> None:
     text = " a b \n\n b a \n c\n"
     tokenizer = word_tokenizer(vocabulary([text]))
     ids = encode(tokenizer, text)
-    assert ids.dtype.is_signed and ids.ndim == 1
+    assert ids.dtype.is_signed
+    assert ids.ndim == 1
     assert tokenizer.convert_ids_to_tokens(ids.tolist()) == [
         "a", "b", "<eos>", "<eos>", "b", "a", "<eos>", "c", "<eos>",
     ]  # fmt: skip

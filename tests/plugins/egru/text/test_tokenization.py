@@ -40,9 +40,11 @@ def test_words_and_line_ends() -> None:
 def test_an_unknown_word_is_unk() -> None:
     tokenizer = word_tokenizer(vocabulary([TEXT]))
     assert tokenizer("the zebra dog")["input_ids"] == [0, 2, 3]
-    assert tokenizer.unk_token_id == 2 and tokenizer.eos_token_id == 4
+    assert tokenizer.unk_token_id == 2
+    assert tokenizer.eos_token_id == 4
     without = word_tokenizer({"a": 0, "<eos>": 1})
-    assert len(without) == 3 and without("zebra")["input_ids"] == [2]
+    assert len(without) == 3
+    assert without("zebra")["input_ids"] == [2]
 
 
 @pytest.mark.parametrize(
@@ -61,7 +63,8 @@ def test_word_tokenizer_survives_a_file(tmp_path: Path) -> None:
     assert loaded.get_vocab() == tokenizer.get_vocab()
     assert loaded(TEXT)["input_ids"] == tokenizer(TEXT)["input_ids"]
     assert loaded.decode([0, 1, 5]) == "the cat a"
-    assert loaded.padding_side == "left" and loaded.eos_token == "<eos>"
+    assert loaded.padding_side == "left"
+    assert loaded.eos_token == "<eos>"
 
 
 def test_byte_tokenizer_survives_a_file(tmp_path: Path) -> None:
@@ -85,7 +88,8 @@ def test_bytes_lose_nothing(text: str) -> None:
 
 
 def test_every_byte_has_its_id() -> None:
-    assert len(BYTES) == 257 and BYTES.eos_token_id == 256
+    assert len(BYTES) == 257
+    assert BYTES.eos_token_id == 256
     assert len({BYTES(chr(i))["input_ids"][0] for i in range(128)}) == 128
 
 
@@ -95,6 +99,7 @@ def test_batches_are_padded_on_the_left(name: str) -> None:
     batch = tokenizer(["a", "the cat"], padding=True)
     shorter, longer = batch["input_ids"]
     assert len(shorter) == len(longer)
-    assert shorter[0] == tokenizer.pad_token_id and shorter[-1] == tokenizer("a")["input_ids"][0]
+    assert shorter[0] == tokenizer.pad_token_id
+    assert shorter[-1] == tokenizer("a")["input_ids"][0]
     assert batch["attention_mask"][0] == [0] * (len(longer) - 1) + [1]
     assert set(batch) == {"input_ids", "attention_mask"}

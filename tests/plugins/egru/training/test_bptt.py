@@ -10,7 +10,7 @@ from evenfall_egru.training.bptt import BpttDataset
 
 
 def windows(dataset: BpttDataset, stream: int) -> torch.Tensor:
-    """The inputs of one stream, window after window."""
+    """The inputs of one stream, concatenated over the windows."""
     return torch.cat(
         [dataset[i]["input_ids"] for i in range(stream, len(dataset), dataset.batch_size)]
     )
@@ -48,24 +48,25 @@ def test_no_epoch_runs_into_the_next_stream(count: int, batch_size: int, window:
             last = dataset[len(dataset) - batch_size + stream]["labels"]
             assert len(last) == window
             assert int(last[-1]) <= (stream + 1) * dataset.stream_length
-    assert len(offsets) > window // 2 and max(offsets) < window
+    assert len(offsets) > window // 2
+    assert max(offsets) < window
 
 
 def test_the_offset_depends_on_seed_and_epoch_alone() -> None:
     def offsets(seed: int) -> list[int]:
         dataset = BpttDataset(torch.arange(500), 2, 20, seed)
-        found = []
+        sequence = []
         for epoch in range(12):
             dataset.set_epoch(epoch)
-            found.append(dataset.offset)
-        return found
+            sequence.append(dataset.offset)
+        return sequence
 
     assert offsets(1) == offsets(1) != offsets(2)
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 4])
 def test_each_rank_keeps_its_streams(ranks: int) -> None:
-    """With the sampler that accelerate puts around batches."""
+    """With the sampler of accelerate."""
     from accelerate.data_loader import BatchSamplerShard
     from torch.utils.data import BatchSampler, SequentialSampler
 

@@ -1,4 +1,4 @@
-"""A recipe's callbacks in Trainer's loop: what they see, what they keep, what they decide."""
+"""A recipe's callbacks in Trainer's loop: their context, their state, their veto."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ COUNT, MASK = "callbacks_of_egru:Count", "callbacks_of_egru:Mask"
 
 
 class Count(Callback):
-    """Counts calls, and keeps a running sum of a weight."""
+    """Counts calls, and sums a weight over the steps."""
 
     def __init__(self, accepts: tuple[int, ...] | None = None) -> None:
         self.accepts = accepts
@@ -42,13 +42,15 @@ class Count(Callback):
         self.state["sum"] = self.state["sum"] + next(context.model.parameters()).detach()
         assert isinstance(context.optimizer, torch.optim.Optimizer)
         assert all("exp_avg" in context.optimizer.state[p] for p in context.model.parameters())
-        assert context.averaged_model is None and not context.metrics
+        assert context.averaged_model is None
+        assert not context.metrics
 
     def on_epoch_end(self, context: TrainingContext) -> None:
         self.state["epochs"].append([context.step, context.epoch])
 
     def on_evaluate(self, context: TrainingContext) -> None:
-        assert context.folder.is_dir() and {"loss", "perplexity"} <= set(context.metrics)
+        assert context.folder.is_dir()
+        assert {"loss", "perplexity"} <= set(context.metrics)
         self.state["losses"].append(context.metrics["loss"])
 
     def counts_as_best(self) -> bool:
@@ -104,7 +106,7 @@ def state(output: Path, step: int = EPOCHS * STEPS) -> tuple[Any, torch.Tensor]:
     return plain, load_file(folder / "callbacks.safetensors")["0"]
 
 
-# Saved by steps, of which one is the last of an epoch; and by epochs.
+# Save after steps, one of which ends an epoch; save after epochs.
 @pytest.mark.parametrize(("save_steps", "killed_at"), [(4, 15), (None, 14)])
 def test_a_callback_counts_alike_in_a_killed_and_a_whole_run(
     corpus: Path,
@@ -123,35 +125,38 @@ def test_a_callback_counts_alike_in_a_killed_and_a_whole_run(
             raise KeyboardInterrupt
         return original(self, *args, **kwargs)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(EgruTrainer, "training_step", training_step)
-        train(recipe(COUNT), corpus, broken, save_steps=save_steps)
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe(COUNT), corpus, broken, save_steps=save_steps)
     train(recipe(COUNT), corpus, broken, save_steps=save_steps, resume=True)
     (one, sums), (other, again) = state(whole), state(broken)
-    assert one == other and torch.equal(sums, again)
+    assert one == other
+    assert torch.equal(sums, again)
     total = EPOCHS * STEPS
     assert one["steps"] == [[s, total, (s - 1) // STEPS + 1] for s in range(1, total + 1)]
     assert one["epochs"] == [[12, 1], [24, 2]]
     assert len(one["losses"]) == (2 if save_steps is None else 6)
     a, b = (load_file(folder / "best" / "model.safetensors") for folder in (whole, broken))
     assert all(torch.equal(a[name], b[name]) for name in a)
-    evaluated = [[line["step"] for line in log(f) if "eval_loss" in line] for f in (whole, broken)]
-    assert evaluated[0] == evaluated[1]
+    eval_steps = [[line["step"] for line in log(f) if "eval_loss" in line] for f in (whole, broken)]
+    assert eval_steps[0] == eval_steps[1]
 
 
 def test_the_best_model_is_one_that_all_callbacks_accept(corpus: Path, tmp_path: Path) -> None:
-    """Only the first evaluation counts; the folder moves before the run is taken up again."""
+    """Only the first evaluation counts; the folder moves before the run is resumed."""
     first = recipe({COUNT: {"accepts": [1]}}, MASK)
     train(first, corpus, tmp_path / "run")
     (tmp_path / "run").rename(tmp_path / "moved")
     best = train(first, corpus, tmp_path / "moved", resume=True)
-    kept, want = (
+    best_weights, want = (
         load_file(folder / "model.safetensors")
         for folder in (best, tmp_path / "moved" / f"checkpoint-{STEPS}")
     )
-    assert all(torch.equal(kept[name], want[name]) for name in want)
-    masked = [weight for name, weight in kept.items() if name.endswith("recurrent_kernel")]
-    assert len(masked) == 2 and all(w.any() and not w.view(-1)[::2].any() for w in masked)
+    assert all(torch.equal(best_weights[name], want[name]) for name in want)
+    masked = [weight for name, weight in best_weights.items() if name.endswith("recurrent_kernel")]
+    assert len(masked) == 2
+    assert all(w.any() and not w.view(-1)[::2].any() for w in masked)
     with pytest.raises(CallbackError, match=r"no best model: .* callbacks \['callbacks_of_egru:C"):
         train(recipe({COUNT: {"accepts": []}}), corpus, tmp_path / "never")
     assert not (tmp_path / "never" / "best").exists()
@@ -214,9 +219,10 @@ def test_a_run_that_failed_in_its_first_epoch_may_change_its_recipe(
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("out of memory")
 
-    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="out of memory"):
+    with monkeypatch.context() as patch:
         patch.setattr(EgruTrainer, "compute_loss", fail)
-        train(recipe(), corpus, tmp_path / "run")
+        with pytest.raises(RuntimeError, match="out of memory"):
+            train(recipe(), corpus, tmp_path / "run")
     smaller = replace(recipe(), epochs=1, window=10)
     assert train(smaller, corpus, tmp_path / "run").is_dir()
     assert "window: 10" in (tmp_path / "run" / "recipe.yaml").read_text()

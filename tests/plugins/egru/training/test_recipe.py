@@ -1,4 +1,4 @@
-"""A recipe is one YAML file; what it cannot mean is refused by name."""
+"""A recipe is one YAML file; impossible values raise errors that name them."""
 
 from __future__ import annotations
 

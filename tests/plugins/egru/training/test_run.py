@@ -1,4 +1,4 @@
-"""Whole runs on a tiny corpus: learning, stopping and going on, and two processes."""
+"""Whole runs on a tiny corpus: training, resuming, and two processes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def recipe(epochs: int = 2, learning_rate: float = 1e-2, **model: Any) -> Recipe
 
 
 def log(output: Path, key: str) -> dict[int, float]:
-    """Step -> the last value that was logged for it."""
+    """Step -> its last logged value."""
     lines = map(json.loads, (output / "log.jsonl").read_text().splitlines())
     return {line["step"]: line[key] for line in lines if key in line}
 
@@ -45,9 +45,9 @@ def _every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     original = run._arguments
 
     def arguments(*args: Any) -> Any:
-        made = original(*args)
-        made.logging_steps = 1
-        return made
+        result_arguments = original(*args)
+        result_arguments.logging_steps = 1
+        return result_arguments
 
     monkeypatch.setattr(run, "_arguments", arguments)
 
@@ -69,33 +69,36 @@ def test_loss_falls_and_the_best_model_is_kept(corpus: Path, tmp_path: Path) -> 
     assert result["perplexity"] == pytest.approx(min(perplexities.values()), rel=1e-5)
     assert load_recipe(best / "recipe.yaml") == settings
     assert model.config.eos_token_id == tokenizer.convert_tokens_to_ids("<eos>")
-    assert not list(best.glob("*.bin")) and list(best.glob("*.safetensors"))
+    assert not list(best.glob("*.bin"))
+    assert list(best.glob("*.safetensors"))
 
 
 @pytest.mark.usefixtures("_every_step")
 def test_the_loss_is_the_mean_over_all_tokens(corpus: Path, tmp_path: Path) -> None:
     """The first logged loss is that of the first window under the initial weights."""
-    seen: list[float] = []
+    losses_by_hand: list[float] = []
     original = EgruTrainer.compute_loss
 
     def compute_loss(self: Any, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        if not seen:
+        if not losses_by_hand:
             logits = model(inputs["input_ids"]).logits.flatten(0, 1)
             targets = inputs["labels"].flatten()
-            seen.append(float(torch.nn.functional.cross_entropy(logits, targets).detach()))
+            losses_by_hand.append(
+                float(torch.nn.functional.cross_entropy(logits, targets).detach())
+            )
         return original(self, model, inputs, *args, **kwargs)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(EgruTrainer, "compute_loss", compute_loss)
         train(recipe(epochs=1), corpus, tmp_path / "run")
-    assert log(tmp_path / "run", "loss")[1] == pytest.approx(seen[0], rel=1e-4)
+    assert log(tmp_path / "run", "loss")[1] == pytest.approx(losses_by_hand[0], rel=1e-4)
 
 
 class Killed(BaseException):
     pass
 
 
-# Killed within the first epoch, right after an epoch, and within a later one.
+# Stop within the first epoch, right after an epoch, and within a later one.
 @pytest.mark.usefixtures("_every_step")
 @pytest.mark.parametrize(("save_steps", "killed_at"), [(4, 7), (None, 13), (5, 18)])
 def test_a_resumed_run_goes_on_as_if_never_stopped(
@@ -112,9 +115,10 @@ def test_a_resumed_run_goes_on_as_if_never_stopped(
             raise Killed
         return original(self, *args, **kwargs)
 
-    with monkeypatch.context() as patch, pytest.raises(Killed):
+    with monkeypatch.context() as patch:
         patch.setattr(EgruTrainer, "training_step", training_step)
-        train(recipe(**NOISE), corpus, broken, save_steps=save_steps)
+        with pytest.raises(Killed):
+            train(recipe(**NOISE), corpus, broken, save_steps=save_steps)
     best = train(recipe(**NOISE), corpus, broken, save_steps=save_steps, resume=True)
 
     for key in ("loss", "eval_perplexity", "eval_activity"):
@@ -180,7 +184,7 @@ run.train(load_recipe(sys.argv[1]), sys.argv[2], sys.argv[3], save_steps=4)
 
 
 def launch(folder: Path, corpus: Path, settings: Recipe) -> subprocess.CompletedProcess[str]:
-    """The run in two processes, as a user would start it."""
+    """Start the run in two processes, as users do."""
     (folder / "script.py").write_text(SCRIPT)
     (folder / "recipe.yaml").write_text(dump_recipe(settings))
     return subprocess.run(
@@ -197,11 +201,11 @@ def launch(folder: Path, corpus: Path, settings: Recipe) -> subprocess.Completed
 @pytest.mark.slow
 @pytest.mark.usefixtures("_every_step")
 def test_two_processes_train_as_one(corpus: Path, tmp_path: Path) -> None:
-    """The same losses, which takes the same streams, each with its own carried state."""
+    """The same losses, which requires the same streams, each with its own state."""
     from safetensors.torch import load_file
 
-    ended = launch(tmp_path, corpus, recipe(epochs=1))
-    assert ended.returncode == 0, ended.stderr[-3000:]
+    process = launch(tmp_path, corpus, recipe(epochs=1))
+    assert process.returncode == 0, process.stderr[-3000:]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CUDA_VISIBLE_DEVICES", "")
         train(recipe(epochs=1), corpus, tmp_path / "one", save_steps=4)
@@ -225,6 +229,6 @@ def test_two_processes_train_as_one(corpus: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_batch_size_that_two_processes_cannot_share(corpus: Path, tmp_path: Path) -> None:
     odd = Recipe(model={"embedding_size": 4, "hidden_sizes": [4]}, batch_size=3, window=4, epochs=1)
-    ended = launch(tmp_path, corpus, odd)
-    assert ended.returncode != 0
-    assert "batch_size (3) must be a multiple of the 2 ranks" in ended.stderr
+    process = launch(tmp_path, corpus, odd)
+    assert process.returncode != 0
+    assert "batch_size (3) must be a multiple of the 2 ranks" in process.stderr

@@ -1,4 +1,4 @@
-"""The trainer "egru" through the registry, as a plugin that knows nothing of EGRU uses it."""
+"""The trainer "egru", used through the registry as another plugin does."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_recipe_training_and_evaluation(corpus: Path, tmp_path: Path) -> None:
 
     about = registry.trainers.provenance("egru").metadata
     assert (about["metric"], about["greater_is_better"]) == ("perplexity", False)
-    assert 1 < figures["perplexity"] < 20  # words of the corpus
+    assert 1 < figures["perplexity"] < 20  # the corpus has few words
 
 
 def test_what_is_not_there_is_named(corpus: Path, tmp_path: Path) -> None:
