@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
 from evenfall.counting import counter_for
@@ -54,7 +52,7 @@ def count_macs(model: EgruForCausalLM, activity: list[float]) -> dict[str, float
 
 def _parts(
     model: EgruForCausalLM, activity: list[float]
-) -> list[tuple[str, Any, dict[str, float]]]:
+) -> list[tuple[str, torch.nn.Module, dict[str, float]]]:
     """Each module with matrices: (name, module, activity of the inputs by the matrix's role)."""
     input_activity = [1.0, *activity]
     parts = [

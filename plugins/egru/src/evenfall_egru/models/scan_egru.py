@@ -15,7 +15,7 @@ try:
     from evenfall.backends import use_backend
     from evenfall_kernels import egru_scan as _scan
     from evenfall_kernels import event_matmul as event_linear
-except ImportError:
+except ImportError:  # a published folder has reference_egru; here it does not exist
     from .reference_egru import egru_scan as _scan  # type: ignore[import-not-found,no-redef]
 
     event_linear = None  # type: ignore[assignment]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import ModelCard
+
 from evenfall.hub import markdown_table, model_card, recipe_text
 
 _DATASET = ("Penn Treebank, words (Mikolov's preprocessing)", "ptb-text-only/ptb_text_only")
@@ -12,8 +14,8 @@ _PAPER = "https://arxiv.org/abs/2206.06178"
 _TEXT = (Path(__file__).parent / "data" / "card.md").read_text(encoding="utf-8")
 
 
-def make_card(results: dict[str, Any]) -> Any:
-    """The card as huggingface_hub's ModelCard, with the results as evaluation metadata."""
+def make_card(results: dict[str, Any]) -> ModelCard:
+    """Make the card, with the results as evaluation metadata."""
     name, evaluations = results["checkpoint"], results["evaluations"]
     full = next(e for e in evaluations if e["split"] == "test" and e["carry"] == "full")
     model, training = results["model"], results["training"]

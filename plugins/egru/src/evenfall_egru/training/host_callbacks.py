@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from evenfall.runs import Callbacks, Progress, RunFolder, TrainingContext
 
@@ -19,21 +19,34 @@ class LogLines(TrainerCallback):
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
         if logs:
             self.folder.log({"step": state.global_step, **logs})
             figures = (f"{name} {_short(value)}" for name, value in logs.items())
             logger.info("step %d  %s", state.global_step, "  ".join(figures))
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 class EachEpoch(TrainerCallback):
     """Evaluates and saves at the end of an epoch, unless the last step did."""
 
-    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
+    def on_epoch_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> TrainerControl:
         if args.save_strategy == "epoch" or state.global_step % args.save_steps:
             control.should_evaluate = control.should_save = True
         return control
@@ -61,7 +74,13 @@ class RecipeCallbacks(TrainerCallback):
         self.callbacks, self.folder, self.steps = callbacks, folder, steps
         self.checkpoint, self.progress = checkpoint, progress
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
         """Find the best checkpoint and load the callbacks' states, after Trainer's own state."""
         if state.best_global_step:
             # Trainer stored the path of an earlier run; the folder may have moved since.
@@ -70,7 +89,13 @@ class RecipeCallbacks(TrainerCallback):
         if self.checkpoint is not None:
             self.callbacks.load(self.checkpoint)
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_step_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
         """Call the callbacks' on_step_end, and here also on_epoch_end: Trainer may save at this
         step, and a run that resumes from there does not repeat the end of the epoch."""
         context = self._context(state, kwargs)
@@ -82,13 +107,21 @@ class RecipeCallbacks(TrainerCallback):
             self.progress(f"epoch {context.epoch} of {args.num_train_epochs:g}", step, self.steps)
 
     def on_evaluate(
-        self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: dict[str, float] | None = None,
+        **kwargs: Any,
     ) -> None:
         metrics = {name.removeprefix("eval_"): value for name, value in (metrics or {}).items()}
         self.callbacks.on_evaluate(self._context(state, kwargs, metrics))
 
     def _context(
-        self, state: Any, arguments: dict[str, Any], metrics: dict[str, float] | None = None
+        self,
+        state: TrainerState,
+        arguments: dict[str, Any],
+        metrics: dict[str, float] | None = None,
     ) -> TrainingContext:
         optimizer = arguments["optimizer"]
         return TrainingContext(

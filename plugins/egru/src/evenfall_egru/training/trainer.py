@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch.utils.data import Dataset, SequentialSampler
-from transformers import DynamicCache, Trainer
+from transformers import DynamicCache, Trainer, TrainerControl
 from transformers.trainer import TRAINER_STATE_NAME
 
 from evenfall.files import file_aside
@@ -36,7 +36,7 @@ class EgruTrainer(Trainer):
     epoch. Checkpoints include it, so a resumed run gives the same losses as one without a break.
     """
 
-    control: Any
+    control: TrainerControl
 
     def __init__(
         self,
