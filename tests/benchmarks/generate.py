@@ -9,6 +9,7 @@ same embedding, layers and tied decoder; its weights are random, which changes n
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ class LstmLanguageModel(torch.nn.Module):
         sizes = [config.embedding_size, *config.hidden_sizes]
         self.embedding = torch.nn.Embedding(config.vocab_size, config.embedding_size)
         self.layers = torch.nn.ModuleList(
-            torch.nn.LSTM(i, o, batch_first=True) for i, o in zip(sizes, sizes[1:], strict=False)
+            torch.nn.LSTM(i, o, batch_first=True) for i, o in itertools.pairwise(sizes)
         )
         self.bias = torch.nn.Parameter(torch.zeros(config.vocab_size))
 

@@ -38,7 +38,8 @@ def test_help_names_the_options() -> None:
 def test_without_a_gpu_one_line_and_status_2() -> None:
     done = _run()
     assert done.returncode == 2, done.stderr
-    assert len(done.stdout.splitlines()) == 1 and "no CUDA GPU" in done.stdout
+    assert len(done.stdout.splitlines()) == 1
+    assert "no CUDA GPU" in done.stdout
 
 
 @pytest.fixture
@@ -77,9 +78,11 @@ def test_when_the_time_is_over_the_rest_is_left_out(
     monkeypatch.setattr(session, "left", lambda: left.pop(0) if left else 0.0)
     session.run("first", lambda: _rows_then({"ms": 1}, {"ms": 2}, {"ms": 3}))
     session.run("second", lambda: _rows_then({"ms": 4}))
-    assert session.rows == [{"ms": 1}, {"ms": 2}] and session.broken == []
+    assert session.rows == [{"ms": 1}, {"ms": 2}]
+    assert session.broken == []
     shown = capsys.readouterr().out
-    assert "first: cut short after 2 rows" in shown and "second: left out" in shown
+    assert "first: cut short after 2 rows" in shown
+    assert "second: left out" in shown
 
 
 def test_a_failed_check_is_named_and_counts(
@@ -132,7 +135,8 @@ def test_checks_that_do_not_end_or_do_not_run_have_failed(
     assert checks._run([pytest_file], lambda: 0.0, False, [])["failures"] == ["the time is over"]
     (tmp_path / "test_none.py").write_text("def test(): pass\n", encoding="utf-8")
     none = checks._run([Path("test_none.py")], lambda: 3600.0, False, [])
-    assert none["passed"] == 0 and none["failures"] == ["no test ran"]
+    assert none["passed"] == 0
+    assert none["failures"] == ["no test ran"]
     assert checks.outcome(tmp_path / "absent.xml", "a\nsegfault")["failures"] == [
         "no report: a segfault"
     ]
@@ -163,12 +167,14 @@ def test_every_stage_runs_dry() -> None:
     passed, _, rest = next(
         line for line in done.stdout.splitlines() if "checks passed" in line
     ).partition(" of ")
-    assert passed == rest.split()[0] and int(passed) > 205
+    assert passed == rest.split()[0]
+    assert int(passed) > 205
     shown = done.stdout.replace("\n", "")
     for operation in ("selective_scan", "selective_state_update", "causal_conv1d"):
         assert operation in shown.partition("Mamba's kernels")[2]
     layers = shown.partition("STREAM's layer")[2]
     for name in ("StreamConv, one axis", "MambaMixer of transformers, patched"):
         assert name in layers
-    assert "validation_perplexity" in shown and "test_accuracy" in shown
+    assert "validation_perplexity" in shown
+    assert "test_accuracy" in shown
     assert {path: path.read_bytes() for path in records.rglob("*.json")} == before

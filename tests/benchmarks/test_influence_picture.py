@@ -20,7 +20,8 @@ MOST_BYTES = 150_000
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
     spec = importlib.util.spec_from_file_location("influence_picture", SCRIPT)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -29,7 +30,8 @@ def script() -> ModuleType:
 def test_picture_is_drawn_as_the_committed_one(script: ModuleType, tmp_path: Path) -> None:
     drawn = script.draw(tmp_path / "influence.png", points=200)
     with Image.open(drawn) as new, Image.open(script.PICTURE) as old:
-        assert new.size == old.size and len(new.convert("RGB").getcolors(1 << 16)) > 50
+        assert new.size == old.size
+        assert len(new.convert("RGB").getcolors(1 << 16)) > 50
     assert script.PICTURE.stat().st_size <= MOST_BYTES
 
 

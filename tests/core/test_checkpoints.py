@@ -65,7 +65,7 @@ def test_other_files_than_the_published_are_refused(card: Path) -> None:
     with pytest.raises(ValueError, match=rf"not the published file.*want {DIGEST[:12]}"):
         TINY.find()
     (card / "model.safetensors").unlink()
-    with pytest.raises(FileNotFoundError, match="has no model.safetensors"):
+    with pytest.raises(FileNotFoundError, match=r"has no model\.safetensors"):
         TINY.find()
 
 

@@ -57,7 +57,8 @@ def run(*arguments: str, code: int = 0) -> str:
 
 
 def test_both_spellings_list_the_same(tiny: Path) -> None:
-    assert "tiny-words" in run() and "a model class" in run()
+    assert "tiny-words" in run()
+    assert "a model class" in run()
     assert run() == run("list")
     assert run("--json") == run("list", "--json")
     assert [row["name"] for row in json.loads(run("--json"))] == ["old", "tiny-words"]
@@ -65,7 +66,8 @@ def test_both_spellings_list_the_same(tiny: Path) -> None:
 
 
 def test_help_names_both_commands(tiny: Path) -> None:
-    assert "list" in run("--help") and "publish" in run("--help")
+    assert "list" in run("--help")
+    assert "publish" in run("--help")
 
 
 def test_a_folder_of_ones_own_is_published_as_its_kind_is(tiny: Path) -> None:
@@ -95,5 +97,6 @@ def test_a_registered_one_must_be_what_was_registered(tiny: Path) -> None:
 )
 def test_what_cannot_be_published_is_one_line(tiny: Path, name: str, words: str) -> None:
     found = run("publish", name, "out", code=1)
-    assert found.startswith("Error: ") and words in found
+    assert found.startswith("Error: ")
+    assert words in found
     assert not (tiny / "out").exists()

@@ -53,7 +53,8 @@ def test_figure_is_the_measured_one(
     assert sentence.format(f"{measured():.2g}") in text
 
 
-def test_machine_is_named(page: str = "README.md") -> None:
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md"])
+def test_machine_is_named(page: str) -> None:
     cpu = json.loads(
         (REPOSITORY / "docs" / "benchmarks" / MACHINE / "mamba.json").read_text(encoding="utf-8")
     )["machine"]

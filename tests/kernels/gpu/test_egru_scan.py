@@ -97,7 +97,8 @@ def call(backend: str, support: float, **inputs: Any) -> tuple[torch.Tensor, ...
             **inputs, initial_state=state, dampening=support, support=support,
             return_events=True, return_cells=True,
         )  # fmt: skip
-    assert out.events is not None and out.cells is not None
+    assert out.events is not None
+    assert out.cells is not None
     return out.y, *out.state, out.events, out.cells
 
 
@@ -166,7 +167,8 @@ def errors(
         run("triton", inputs), run("reference", compare.to_reference(inputs)), strict=True
     ):
         if got is not None and want is not None and want.numel():
-            assert got.shape == want.shape and bool(got.isfinite().all())
+            assert got.shape == want.shape
+            assert bool(got.isfinite().all())
             found.append(float(size(got.double() - want) / size(want).clamp_min(1e-9)))
     return found
 

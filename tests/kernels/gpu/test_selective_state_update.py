@@ -45,6 +45,7 @@ def test_equals_float64(
         want = selective_state_update(**exact, dt_softplus=True)
     with use_backend("triton"), poisoned_memory():
         got = selective_state_update(**inputs, dt_softplus=True)
-    assert got.shape == want.shape and got.dtype == dtype
+    assert got.shape == want.shape
+    assert got.dtype == dtype
     assert relative_error(got, want) <= ALLOWED[dtype]
     assert relative_error(inputs["state"], exact["state"]) <= ALLOWED[dtype]
