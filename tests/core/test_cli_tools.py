@@ -118,6 +118,21 @@ def test_an_interrupted_run_says_how_to_continue() -> None:
     assert "use --resume to continue" in result.stderr
 
 
+def test_an_interrupted_grid_continues_without_an_option(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from evenfall.cli import grid
+
+    def interrupt(name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(grid, "_trainer", interrupt)
+    options = ["--data", "d", "--output", str(tmp_path / "o"), "--trainer", "t"]
+    result = CliRunner().invoke(grid.app, ["run", "g.yaml", *options])
+    assert result.exit_code == 130
+    assert "run the command again to continue" in result.stderr
+
+
 def test_tables(capsys: pytest.CaptureFixture[str]) -> None:
     show_facts("Figures", [("accuracy", "90 %"), ("loss", "0.1")])
     show_rows(("class", "examples"), [("ball", "7")])

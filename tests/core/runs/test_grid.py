@@ -148,6 +148,27 @@ def test_named_cells_combine_with_values(tmp_path: Path) -> None:
             "{recipe: base.yaml, cells: {a: {rate.x: 0}}}",
             "cell a: 'rate.x': 'rate' is not a mapping",
         ),
+        (
+            "{recipe: base.yaml, cells: {a: {rate: 1}}, values: {rate: [2, 3]}}",
+            "cell a: 'rate' would be set twice",
+        ),
+        (
+            "{recipe: base.yaml, values: {model.width: [2], model: [{depth: 1}]}}",
+            "'model.width' and 'model' would be set twice",
+        ),
+        (
+            "{recipe: base.yaml, seeds: [1], cells: {a: {seed: 2}}}",
+            "cell a: 'seed' would be set twice",
+        ),
+        (
+            "{recipe: base.yaml, values: {rate: [1e-3, 0.001]}}",
+            "cells 'rate=1e-3' and 'rate=0.001' are the same recipe",
+        ),
+        ("{recipe: base.yaml, cells: {a: {1: 2}}}", r"keys of a recipe must be words, got \[1\]"),
+        ("{recipe: base.yaml, values: {1: [2]}}", r"keys of a recipe must be words, got \[1\]"),
+        ("{recipe: base.yaml, cells: {..: {}}}", "cell '..' needs a name with letters or digits"),
+        ("{recipe: base.yaml, seeds: [null, 0]}", r"seeds must be a list of ints, got \[None, 0\]"),
+        ("{recipe: base.yaml, metrics: [1]}", r"metrics must be a list of strs, got \[1\]"),
     ],
 )
 def test_errors_name_the_key_before_anything_is_trained(
@@ -158,6 +179,34 @@ def test_errors_name_the_key_before_anything_is_trained(
         run_grid(write(tmp_path, text), "d", tmp_path / "out", trainer)
     assert not trainer.trained
     assert not (tmp_path / "out").exists()
+
+
+def test_a_cell_may_have_a_number_as_its_name(tmp_path: Path) -> None:
+    cells = list_cells(read_grid(write(tmp_path, "{recipe: r, cells: {0: {}, 1: {rate: 1}}}")))
+    assert [(cell.name, cell.folder) for cell in cells] == [("0", "0"), ("1", "1")]
+
+
+def test_a_misspelt_metric_fails_and_loses_no_run(tmp_path: Path) -> None:
+    trainer, output = Trainer(), tmp_path / "out"
+    table = run_grid(write(tmp_path, "{recipe: known, metrics: [acc]}"), "d", output, trainer)
+    assert table["cells"][0]["failures"] == {
+        "seed-0": "ValueError: metrics ['acc'] are not among those of valid: "
+        "['accuracy', 'examples', 'names', 'whole']"
+    }
+    grid = write(tmp_path, "{recipe: known, metrics: [accuracy]}")
+    assert not run_grid(grid, "d", output, trainer)["cells"][0]["failures"]
+    assert trainer.trained == ["recipe/seed-0"]
+
+
+def test_results_on_other_data_are_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    grid = write(tmp_path, "recipe: base.yaml")
+    for data in ("a", "a"):
+        run_grid(grid, data, tmp_path / "out", Trainer())
+    assert not caplog.records
+    run_grid(grid, "b", tmp_path / "out", Trainer())
+    assert "recipe/seed-0 has results on a, not on b" in caplog.text
 
 
 def test_a_cell_leaves_the_base_recipe_as_it_is() -> None:

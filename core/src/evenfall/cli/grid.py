@@ -7,7 +7,10 @@ from typing import Annotated
 
 import typer
 
+from evenfall import registry
 from evenfall.cli.group import GROUP_SETTINGS
+from evenfall.errors import RegistryError
+from evenfall.trainers import Trainer
 
 app = typer.Typer(name="grid", help="Grids of training runs.", **GROUP_SETTINGS)
 
@@ -27,13 +30,23 @@ def run(
     ],
 ) -> None:
     """Train and evaluate every run and show means over seeds. Run it again to continue."""
-    from evenfall import registry
     from evenfall.cli.tools import console, training_output
     from evenfall.runs import grid_table, is_first_rank, run_grid
 
-    with training_output() as report:
-        table = run_grid(file, data, output, registry.trainers.get(trainer), progress=report)
+    with training_output("run the command again to continue") as report:
+        table = run_grid(file, data, output, _trainer(trainer), progress=report)
     if is_first_rank():
         console.print(grid_table(table), markup=False, soft_wrap=True)
     if any(cell["failures"] for cell in table["cells"]):
         raise typer.Exit(1)
+
+
+def _trainer(name: str) -> Trainer:
+    trainer = registry.trainers.get(name)
+    if isinstance(trainer, Trainer):
+        return trainer
+    entry = registry.trainers.provenance(name)
+    raise RegistryError(
+        f"trainer {name!r} of {entry.owner}: {entry.reference!r} is a {type(trainer).__name__}, "
+        "want an evenfall.trainers.Trainer"
+    )

@@ -90,7 +90,7 @@ def progress_bars() -> Iterator[Progress]:
 
 
 @contextmanager
-def training_output() -> Iterator[Progress | None]:
+def training_output(advice: str = "use --resume to continue") -> Iterator[Progress | None]:
     """Output of a command that trains: bars and log lines of the first rank, one-line errors, and
     how to continue an interrupted run. Yields the progress function; None on other ranks."""
     first = is_first_rank()
@@ -104,7 +104,7 @@ def training_output() -> Iterator[Progress | None]:
         try:
             yield report
         except KeyboardInterrupt:
-            errors.print("interrupted; use --resume to continue")
+            errors.print(f"interrupted; {advice}")
             raise typer.Exit(130) from None
 
 

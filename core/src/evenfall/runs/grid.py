@@ -6,12 +6,14 @@ import json
 import logging
 from dataclasses import asdict
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
 from evenfall.files import write_text
 from evenfall.hub import markdown_table
+from evenfall.recipes import changed_keys
 from evenfall.trainers import Trainer
 
 from .grid_file import Cell, GridFile, cell_recipe, list_cells, read_grid
@@ -49,7 +51,8 @@ def run_grid(
 
     Raises:
         FileNotFoundError: there is no such grid or recipe.
-        ValueError: the grid or the recipe of a cell is not valid; nothing is trained.
+        ValueError: the grid or the recipe of a cell is not valid, or two cells are the same
+            recipe; nothing is trained.
     """
     path, data, output = Path(grid), Path(data), Path(output)
     file = read_grid(path)
@@ -57,6 +60,7 @@ def run_grid(
     base = trainer.load_recipe(beside if beside.exists() else file.recipe)
     seeds: list[int | None] = [*file.seeds] if file.seeds else [None]
     plan = [(cell, [cell_recipe(base, cell, seed) for seed in seeds]) for cell in list_cells(file)]
+    _check_different([(cell, recipes[0]) for cell, recipes in plan])
     rows = []
     for cell, recipes in plan:
         results: dict[str, Any] = {}
@@ -66,7 +70,7 @@ def run_grid(
             folder = output / cell.folder / name
             report = None if progress is None else partial(_report, progress, cell, name)
             try:
-                results[name] = _run(recipe, data, folder, trainer, file.splits, report)
+                results[name] = _run(recipe, data, folder, trainer, file, report)
             except Exception as error:
                 logger.exception("%s, %s failed", cell.name, name)
                 failures[name] = f"{type(error).__name__}: {error}"
@@ -87,23 +91,43 @@ def _run(
     data: Path,
     folder: Path,
     trainer: Trainer,
-    splits: list[str],
+    grid: GridFile,
     progress: Progress | None,
 ) -> dict[str, Any]:
-    """Train and evaluate one run; its folder gets results.json with the metrics by split."""
+    """Train and evaluate one run; its folder gets results.json with the metrics by split.
+
+    Raises:
+        ValueError: `grid.metrics` has a name that the trainer does not measure.
+    """
     file = folder / "results.json"
     choices = json.loads(json.dumps(asdict(recipe)))
     stored = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     results = stored.get("results", {}) if stored.get("recipe") == choices else {}
-    if set(splits) <= set(results):
-        return {split: results[split] for split in splits}
-    best = trainer.train(recipe, data, folder, resume=True, progress=progress)
-    for split in splits:
-        results[split] = dict(trainer.evaluate(best, data, split))
-    if is_first_rank():
-        text = json.dumps({"recipe": choices, "results": results}, indent=2) + "\n"
-        write_text(file, text)
-    return {split: results[split] for split in splits}
+    if results and stored.get("data", str(data)) != str(data):
+        logger.warning("%s has results on %s, not on %s", folder, stored["data"], data)
+    if not set(grid.splits) <= set(results):
+        best = trainer.train(recipe, data, folder, resume=True, progress=progress)
+        for split in grid.splits:
+            results[split] = dict(trainer.evaluate(best, data, split))
+        if is_first_rank():
+            record = {"recipe": choices, "data": str(data), "results": results}
+            write_text(file, json.dumps(record, indent=2) + "\n")
+    for split in grid.splits:
+        unknown = [name for name in grid.metrics if name not in results[split]]
+        if unknown:
+            raise ValueError(
+                f"metrics {unknown} are not among those of {split}: {[*results[split]]}"
+            )
+    return {split: results[split] for split in grid.splits}
+
+
+def _check_different(cells: list[tuple[Cell, Any]]) -> None:
+    """Refuse two cells of the same recipe, such as 1e-3 and 0.001."""
+    for (first, one), (second, other) in combinations(cells, 2):
+        if not changed_keys(one, other):
+            raise ValueError(
+                f"cells {first.name!r} and {second.name!r} are the same recipe; remove one of them"
+            )
 
 
 def _row(

@@ -19,7 +19,7 @@ from __future__ import annotations
 import copy
 import re
 from dataclasses import asdict, dataclass, field
-from itertools import product
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +40,11 @@ class GridFile:
     def __post_init__(self) -> None:
         if not isinstance(self.recipe, str) or not self.recipe:
             raise ValueError(f"recipe must be a file or a name, got {self.recipe!r}")
-        for name in ("seeds", "splits", "metrics"):
+        for name, one in (("seeds", int), ("splits", str), ("metrics", str)):
             items = getattr(self, name)
-            if not isinstance(items, list) or len({*map(str, items)}) < len(items):
+            if not isinstance(items, list) or not all(type(item) is one for item in items):
+                raise ValueError(f"{name} must be a list of {one.__name__}s, got {items!r}")
+            if len({*items}) < len(items):
                 raise ValueError(f"{name} must be a list without repetition, got {items!r}")
         if not self.splits:
             raise ValueError("splits must name at least one split, got []")
@@ -50,6 +52,10 @@ class GridFile:
             items = getattr(self, name)
             if not isinstance(items, dict) or not all(isinstance(v, kind) for v in items.values()):
                 raise ValueError(f"{name} must map names to {kind.__name__}s, got {items!r}")
+        for changes in (self.values, *self.cells.values()):
+            keys = [key for key in changes if not isinstance(key, str)]
+            if keys:
+                raise ValueError(f"keys of a recipe must be words, got {keys}")
         empty = [name for name, choices in self.values.items() if not choices]
         if empty:
             raise ValueError(f"values: {empty} must have at least one value each")
@@ -78,22 +84,36 @@ def list_cells(grid: GridFile) -> list[Cell]:
     """Every named cell combined with every combination of values.
 
     Raises:
-        ValueError: two cells would share a folder.
+        ValueError: two cells would share a folder, or a key of the recipe is set twice.
     """
     cells = []
     for name, changes in (grid.cells or {"": {}}).items():
+        _check_keys(f"cell {name}: " if grid.cells else "", changes, grid)
         for combination in product(*grid.values.values()):
             values = dict(zip(grid.values, combination, strict=True))
-            parts = [str(name)] if name else []
+            parts = [str(name)] if name != "" else []
             parts += [f"{key}={value}" for key, value in values.items()]
             label = ", ".join(parts) or "recipe"
             folder = re.sub(r"[^\w.=+-]+", "_", label)
+            if not folder.strip("."):  # "..": the runs would be outside of the grid's folder
+                raise ValueError(f"cell {label!r} needs a name with letters or digits")
             cells.append(Cell(label, folder, {**changes, **values}))
     folders = [cell.folder for cell in cells]
     double = sorted({folder for folder in folders if folders.count(folder) > 1})
     if double:
         raise ValueError(f"cells would share the folders {double}; rename some of them")
     return cells
+
+
+def _check_keys(where: str, changes: dict[str, Any], grid: GridFile) -> None:
+    """Refuse keys that set the same value of the recipe; only one of them would have an effect."""
+    keys = [*changes, *grid.values, *(["seed"] if grid.seeds else [])]
+    for first, second in combinations(keys, 2):
+        if f"{first}.".startswith(f"{second}.") or f"{second}.".startswith(f"{first}."):
+            both = repr(first) if first == second else f"{first!r} and {second!r}"
+            raise ValueError(
+                f"{where}{both} would be set twice, by its cell, `values` or `seeds`; set it once"
+            )
 
 
 def cell_recipe(base: Any, cell: Cell, seed: int | None) -> Any:
