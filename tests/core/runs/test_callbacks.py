@@ -52,6 +52,11 @@ class NoCallback:
     pass
 
 
+class NeedsGpu(Callback):
+    def __init__(self) -> None:
+        raise RuntimeError("no GPU")
+
+
 @pytest.fixture
 def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
     """This module under the name that the references below use."""
@@ -94,6 +99,7 @@ def test_a_registered_name(world) -> None:
         ("no_such_module:Count", ReferenceImportError, "callback 'no_such_module:Count'"),
         ("math:pi", CallbackError, "callback 'math:pi' is a float, want a Callback class"),
         ("callbacks_of_a_test:NoCallback", CallbackError, "makes a NoCallback, want an evenfall"),
+        ("callbacks_of_a_test:NeedsGpu", CallbackError, "NeedsGpu': RuntimeError: no GPU"),
         ({"callbacks_of_a_test:Count": {"end": 1}}, ValueError, "Count': .*'end'"),
     ],
 )
@@ -153,6 +159,12 @@ def test_state_that_cannot_be_saved_is_named(tmp_path: Path) -> None:
     count = Count()
     count.calls = {1: 2}  # type: ignore[dict-item]
     with pytest.raises(CallbackError, match="state has the key 1; keys must be strings"):
+        Callbacks([("count", count)]).save(tmp_path)
+    count.calls = {"mask": torch.eye(3).to_sparse()}
+    with pytest.raises(CallbackError, match=r"'count': state\['mask'\] is a sparse tensor"):
+        Callbacks([("count", count)]).save(tmp_path)
+    count.calls = {"mask": torch.empty(3, device="meta")}
+    with pytest.raises(CallbackError, match="is a meta tensor; want a dense one"):
         Callbacks([("count", count)]).save(tmp_path)
     assert not list(tmp_path.iterdir())
 

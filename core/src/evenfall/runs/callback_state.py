@@ -61,6 +61,9 @@ def _encode(value: Any, tensors: dict[str, Any], where: str) -> Any:
         return [_encode(one, tensors, f"{where}[{i}]") for i, one in enumerate(value)]
     torch = sys.modules.get("torch")  # if it is not loaded, there is no tensor
     if torch is not None and isinstance(value, torch.Tensor):
+        if value.layout != torch.strided or value.is_quantized or value.is_meta:
+            kind = "meta" if value.is_meta else "quantised" if value.is_quantized else "sparse"
+            raise TypeError(f"{where} is a {kind} tensor; want a dense one")
         name = str(len(tensors))
         tensors[name] = value.detach().cpu().clone().contiguous()
         return {_MARK: name}

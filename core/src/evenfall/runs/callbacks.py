@@ -202,7 +202,7 @@ def make_callbacks(entries: Any) -> Callbacks:
         ValueError: an entry has another form, or options that the callback does not accept.
         UnknownNameError: no callback has this name; the message has the closest names.
         ReferenceImportError: the callback cannot be imported.
-        CallbackError: the object with this name does not make a Callback.
+        CallbackError: the object with this name raises another error, or makes no Callback.
     """
     check_callbacks(entries)
     return Callbacks([_make(*_name_and_options(entry)) for entry in entries])
@@ -230,6 +230,8 @@ def _make(name: str, options: dict[str, Any]) -> tuple[str, Callback]:
         callback = kind(**options)
     except (TypeError, ValueError) as error:
         raise ValueError(f"callback {name!r}: {error}") from error
+    except Exception as error:
+        raise CallbackError(f"callback {name!r}: {type(error).__name__}: {error}") from error
     if not isinstance(callback, Callback):
         raise CallbackError(
             f"callback {name!r} makes a {type(callback).__name__}, want an evenfall.runs.Callback"
