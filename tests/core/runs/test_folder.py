@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -170,6 +171,32 @@ def test_the_lock_of_a_dead_process_is_released(tmp_path: Path) -> None:
     assert (tmp_path / ".lock").is_file()
     begin(tmp_path)
     assert not (tmp_path / ".lock").exists()
+
+
+FORKS = """
+import os, sys, time
+from evenfall.runs.lock import lock_folder
+from pathlib import Path
+with lock_folder(Path(sys.argv[1])):
+    if os.fork() == 0:
+        os.write(1, b"forked")
+        os.read(0, 1)  # until the test ends
+        os._exit(0)
+    os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_does_not_hold_the_lock(tmp_path: Path) -> None:
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-c", FORKS, str(tmp_path)]
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe) as parent:
+        assert parent.stdin is not None
+        assert parent.stdout is not None
+        assert parent.wait() == -9
+        assert parent.stdout.read(6) == b"forked"
+        begin(tmp_path)
+        parent.stdin.close()
 
 
 def test_the_first_rank_alone_writes(tmp_path: Path) -> None:

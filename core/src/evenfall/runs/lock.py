@@ -27,21 +27,37 @@ _UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 def lock_folder(folder: Path) -> Iterator[None]:
     """Lock the folder during the block; the folder is made if it does not exist.
 
-    The operating system releases the lock when the process ends, even if it is killed. A folder
-    that is empty when the block ends is removed.
+    The operating system releases the lock when the process ends, even if it is killed and processes
+    that it forked still run. A folder that is empty when the block ends is removed.
 
     Raises:
         BlockingIOError: another process writes to the folder; the message names it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     file = _acquire(folder / LOCK)
+    _held.add(file)
     try:
         yield
     finally:
-        (folder / LOCK).unlink(missing_ok=True)
-        file.close()
-        with suppress(OSError):
-            folder.rmdir()
+        if file in _held:  # not in a forked process
+            _held.discard(file)
+            (folder / LOCK).unlink(missing_ok=True)
+            file.close()
+            with suppress(OSError):
+                folder.rmdir()
+
+
+_held: set[IO[str]] = set()
+
+
+def _let_go() -> None:
+    """In a forked process: close the files, or it would hold the locks after its parent's end."""
+    while _held:
+        _held.pop().close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
 
 
 def _acquire(path: Path) -> IO[str]:
