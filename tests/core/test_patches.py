@@ -77,18 +77,21 @@ LAYER = Patch({"host": Target("dist-host", ">=1", (
     Change("site_host", "operation", wrap("ours"), ("u", "delta")),))})
 OTHER_LAYER = Patch({"host": Target("dist-host", ">=1", (
     Change("site_host", "operation", wrap("ours"), ("u",)),))})
+TWICE = Patch({"host": Target("dist-host", ">=1", GOOD + (
+    Change("site_alias", "scan", wrap("ours")),))})
 NOTHING = Patch({"gone": Target("dist-gone", ">=1", STEP)})
 WRONG = 3
 """
 
 NAMES = ["PATCH", "TWO", "OTHER", "OVER", "OLD", "RENAMED", "MISSING", "NO_MODULE", "FAILS",
-         "LAYER", "OTHER_LAYER", "NOTHING", "WRONG"]  # fmt: skip
+         "LAYER", "OTHER_LAYER", "TWICE", "NOTHING", "WRONG"]  # fmt: skip
 
 
 @pytest.fixture
 def host(world):
     """A host package, and a plugin with patches of it."""
     world.write_module("site_host", HOST)
+    world.write_module("site_alias", "import sys, site_host\nsys.modules[__name__] = site_host\n")
     world.write_metadata("dist-host", "", "1.4")
     world.write_module("site_patches", PATCHES)
     hooks = "".join(
@@ -209,6 +212,7 @@ def test_change_by_other_code_is_not_overwritten(host) -> None:
         ("missing", PatchError, r"site_host\.stepp does not exist"),
         ("no_module", ReferenceImportError, "No module named 'site_hosst'"),
         ("fails", TypeError, "immutable type"),
+        ("twice", PatchError, r"changes site_host\.scan, which is site_alias\.scan, twice;"),
     ],
 )
 def test_refusal_changes_nothing(host, name: str, error: type[Exception], words: str) -> None:

@@ -11,7 +11,7 @@ from evenfall.registry import patches
 from evenfall.standins import StandIns
 
 from .declarations import Patch, Target
-from .steps import Step, check_version, do_all, installed_version, prepare
+from .steps import Step, check_different, check_version, do_all, installed_version, prepare
 
 
 class PatchHandle:
@@ -43,8 +43,8 @@ class PatchHandle:
 
         Raises:
             PatchError: a target is already applied, its host is not installed or has a version that
-                was not tested, or an attribute is missing or has another signature. Nothing is
-                changed.
+                was not tested, or an attribute is missing, has another signature or would be
+                changed twice. Nothing is changed.
         """
         with _lock:
             self._check_not_applied()
@@ -103,6 +103,7 @@ class PatchHandle:
             if target.stand_ins is not None:
                 target.stand_ins.place(what)
             steps += [prepare(what, change) for change in target.changes]
+        check_different(self.name, steps)
         do_all(steps)
         return steps
 

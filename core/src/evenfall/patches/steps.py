@@ -102,6 +102,21 @@ def _worker(original: Any) -> Any:
     return getattr(original, "forward", original)
 
 
+def check_different(name: str, steps: list[Step]) -> None:
+    """Check that no attribute is changed twice; such a patch could not be reverted.
+
+    Raises:
+        PatchError: two changes have the same owner, whatever its path, and attribute.
+    """
+    seen: dict[tuple[int, str], Change] = {}
+    for step in steps:
+        change = step.change
+        first = seen.setdefault((id(step.owner), change.attribute), change)
+        if first is not change:
+            names = str(change) if str(first) == str(change) else f"{first}, which is {change},"
+            raise PatchError(f"patch {name!r} changes {names} twice; nothing was changed")
+
+
 def do_all(steps: list[Step]) -> None:
     """Do every step; if one raises, undo those before it."""
     done: list[Step] = []
