@@ -50,7 +50,10 @@ def publish(
     from evenfall.cli.tools import clear_errors, console
 
     with clear_errors():
-        made = checkpoint_of(name).publish(output, folder=folder)
+        checkpoint = checkpoint_of(name)
+        if folder is not None and name not in registry.checkpoints:
+            raise ValueError(f"--folder is for registered checkpoints, and {name} is a folder")
+        made = checkpoint.publish(output, folder=folder)
     console.print(f"ready to upload: {made}", soft_wrap=True)
 
 
