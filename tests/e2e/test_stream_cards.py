@@ -38,30 +38,28 @@ def test_the_weights_stay_small(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_published_run_is_the_best_on_validation(name: str) -> None:
     runs = [
-        found
-        for found in _results(name)["evaluations"]
-        if found["split"] == "valid" and found["model"] == "this model"
+        row
+        for row in _results(name)["evaluations"]
+        if row["split"] == "valid" and row["model"] == "this model"
     ]
-    published = next(found for found in runs if found["published"])
+    published = next(row for row in runs if row["published"])
     assert len(runs) >= 3
-    assert published["accuracy"] == max(found["accuracy"] for found in runs)
+    assert published["accuracy"] == max(row["accuracy"] for row in runs)
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("split", ["valid", "test"])
 def test_accuracy_is_that_of_the_card(name: str, split: str, data_dir: Path) -> None:
     folder = CARDS / name
-    stated = next(
-        found
-        for found in _results(name)["evaluations"]
-        if found["published"] and found["split"] == split
+    published = next(
+        row for row in _results(name)["evaluations"] if row["published"] and row["split"] == split
     )
-    found = evaluate_recipe(
+    result = evaluate_recipe(
         load_checkpoint(folder, "cpu"), checkpoint_recipe(folder), data_dir / NAMES[name], split
     )
-    assert found["examples"] == stated["examples"]
+    assert result["examples"] == published["examples"]
     # Another processor may round one example to the other side of a tie.
-    assert found["accuracy"] == pytest.approx(stated["accuracy"], abs=1.01 / found["examples"])
+    assert result["accuracy"] == pytest.approx(published["accuracy"], abs=1.01 / result["examples"])
 
 
 @pytest.mark.parametrize(

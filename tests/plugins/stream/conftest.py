@@ -1,4 +1,4 @@
-"""A data set of a few small clouds that recipes can name."""
+"""A data set of a few small clouds, for recipes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def make_shapes() -> type[Any]:
     class Shapes(torch.utils.data.Dataset):
         """Clouds of 24 points on a segment (class 0) or in a ball (class 1)."""
 
-        classes = ["segment", "ball"]
+        classes = ("segment", "ball")
 
         def __init__(
             self, path: Path, split: str = "train", count: int = 20, fold: int = 0
@@ -47,7 +47,7 @@ def shapes(monkeypatch: pytest.MonkeyPatch) -> type[Any]:
     pytest.importorskip("timm")
     from evenfall_stream.training import data
 
-    made = make_shapes()
+    dataset = make_shapes()
     monkeypatch.setattr(data, "DATASETS", dict(data.DATASETS))
-    data.register_dataset("shapes", made)
-    return made
+    data.register_dataset("shapes", dataset)
+    return dataset

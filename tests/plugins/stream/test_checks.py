@@ -1,11 +1,11 @@
-"""Every call checks its arguments once, and looks at the values of a GPU's tensors once."""
+"""Every call checks its arguments once, and reads values from a GPU once."""
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -35,7 +35,7 @@ class Elsewhere(Tensor):
     """As if on a GPU: what is made from it is there too, and looking at its values is noted."""
 
     is_cpu = False
-    calls: Counter[str] = Counter()
+    calls: ClassVar[Counter[str]] = Counter()
 
     @classmethod
     def __torch_function__(
@@ -104,14 +104,15 @@ def test_values_are_looked_at_once(
     torch.manual_seed(0)
     call = make(**options)
     pos = POS.sort(0).values if batch is None else EVENTS
-    want = seeded(call, pos, batch)
+    expected = seeded(call, pos, batch)
     there = move(pos), move(batch)
     Elsewhere.calls.clear()
-    got = seeded(call, *there)
+    result = seeded(call, *there)
     waits = {name: count for name, count in Elsewhere.calls.items() if name in WAITS}
     assert waits == {"tolist": 1}
     assert Elsewhere.calls["isfinite"] == 1
-    assert isinstance(got, Elsewhere) and torch.equal(got.as_subclass(Tensor), want)
+    assert isinstance(result, Elsewhere)
+    assert torch.equal(result.as_subclass(Tensor), expected)
 
 
 def seeded(call: Callable[..., Tensor], *arguments: Any) -> Tensor:
@@ -151,11 +152,15 @@ def test_a_classifier_of_two_blocks_checks_at_its_door() -> None:
 
 def test_hooks_of_blocks_and_layers_fire() -> None:
     model = StreamClassifier(3, **SMALL).eval()
-    seen: Counter[str] = Counter()
+    calls_by_type: Counter[str] = Counter()
     for module in model.modules():
-        module.register_forward_hook(lambda own, *_: seen.update([type(own).__name__]))
+        module.register_forward_hook(lambda own, *_: calls_by_type.update([type(own).__name__]))
     model(POS, BATCH)
-    assert (seen["StreamBlock"], seen["StreamConv"], seen["PointTokens"]) == (2, 2, 1)
+    assert (
+        calls_by_type["StreamBlock"],
+        calls_by_type["StreamConv"],
+        calls_by_type["PointTokens"],
+    ) == (2, 2, 1)
 
 
 def test_presorted_tokens_are_checked_too() -> None:

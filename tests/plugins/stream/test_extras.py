@@ -1,4 +1,4 @@
-"""What works without the extras, and what is said where one is missing."""
+"""What works without the extras, and the errors if one is missing."""
 
 from __future__ import annotations
 
@@ -72,9 +72,9 @@ for command, output in (("train", True), ("evaluate", False), ("pack", True)):
 def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     require("train", "this", "json")
     monkeypatch.setitem(sys.modules, "h5py", None)
-    with pytest.raises(ImportError) as told:
+    with pytest.raises(ImportError) as error:
         require("io", "ScanObjectNN", "h5py")
-    assert str(told.value) == (
+    assert str(error.value) == (
         "ScanObjectNN needs h5py; install the extra 'io': pip install 'evenfall-stream[io]'"
     )
     assert missing("pictures", "this", "json") is None

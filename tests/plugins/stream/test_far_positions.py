@@ -51,11 +51,11 @@ def test_layer(step: Any) -> None:
     torch.manual_seed(0)
     conv, pos = StreamConv(5, 4, step=step, d_state=3, bidirectional=True), cloud()
     x, batch = torch.randn(40, 5), (torch.arange(40) > 15).long()
-    want = conv(x, pos, batch)
-    assert torch.equal(conv(x, pos + UTM, batch), want)
-    torch.testing.assert_close(all_pairs(conv, x, pos + UTM, batch), want, rtol=1e-4, atol=1e-5)
-    got, near = (influence(conv, x, at, batch, 20) for at in (pos + UTM, pos))
-    torch.testing.assert_close(got, near, rtol=1e-4, atol=1e-6)
+    expected = conv(x, pos, batch)
+    assert torch.equal(conv(x, pos + UTM, batch), expected)
+    torch.testing.assert_close(all_pairs(conv, x, pos + UTM, batch), expected, rtol=1e-4, atol=1e-5)
+    result, near = (influence(conv, x, at, batch, 20) for at in (pos + UTM, pos))
+    torch.testing.assert_close(result, near, rtol=1e-4, atol=1e-6)
 
 
 def test_searches() -> None:
@@ -92,13 +92,13 @@ def test_event_times(head: Any) -> None:
         3, (5, 4), widths=(8, 8), strides=(3, 2), head=head, length_scale=(1.0, 40.0)
     ).eval()
     x, pos = events()
-    want = model(x, pos)
-    assert torch.equal(model(x, later(pos)), want)
+    expected = model(x, pos)
+    assert torch.equal(model(x, later(pos)), expected)
     stream = OnlineClassifier(model)
     stream.push(x, later(pos))
-    torch.testing.assert_close(stream.logits(), want, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(stream.logits(), expected, rtol=1e-4, atol=1e-5)
     rounded = later(pos).float()
-    assert not torch.allclose(model(x, rounded), want, atol=1e-4)  # what float32 would give
+    assert not torch.allclose(model(x, rounded), expected, atol=1e-4)  # what float32 would give
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,8 @@ def test_transforms_of_clouds(transform: BaseTransform) -> None:
     near, far = (transform(Data(pos=at)) for at in (pos, pos + UTM))
     assert torch.equal(far.pos - UTM, near.pos)
     assert far.keys() == near.keys()
-    assert all(torch.equal(far[name], near[name]) for name in near.keys() if name != "pos")
+    names = set(near.keys()) - {"pos"}
+    assert all(torch.equal(far[name], near[name]) for name in names)
 
 
 @pytest.mark.parametrize(
@@ -138,12 +139,13 @@ def test_transforms_of_clouds(transform: BaseTransform) -> None:
 )
 def test_transforms_of_events(transform: BaseTransform) -> None:
     x, pos = events()
-    found = []
+    results = []
     for at in (pos, later(pos)):
         torch.manual_seed(3)
-        found.append(transform(Data(x=x, pos=at)))
-    near, far = found
+        results.append(transform(Data(x=x, pos=at)))
+    near, far = results
     assert near.pos.dtype == far.pos.dtype == torch.float64
-    since = [data.pos[:, 0] - data.pos[0, 0] for data in found]
+    since = [data.pos[:, 0] - data.pos[0, 0] for data in results]
     torch.testing.assert_close(since[1], since[0], rtol=0, atol=1e-3)
-    assert torch.equal(far.pos[:, 1:], near.pos[:, 1:]) and torch.equal(far.x, near.x)
+    assert torch.equal(far.pos[:, 1:], near.pos[:, 1:])
+    assert torch.equal(far.x, near.x)

@@ -1,4 +1,4 @@
-"""Graphs: read from a batch vector once, with all checks of a call."""
+"""Graphs: a batch vector is read once, together with all checks of a call."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ POS = torch.tensor([[0.0, 3.0], [1.0, 2.0], [0.5, 1.0], [2.0, 0.0]])
 
 def as_lists(graphs: Graphs) -> tuple[list[int], list[int], list[int]]:
     for part in dataclasses.astuple(graphs):
-        assert part.dtype == torch.int64 and part.is_contiguous()
+        assert part.dtype == torch.int64
+        assert part.is_contiguous()
     assert len(graphs) == len(graphs.sizes) == len(graphs.ptr) - 1
     return graphs.batch.tolist(), graphs.sizes.tolist(), graphs.ptr.tolist()
 
@@ -49,11 +50,11 @@ def test_reading_ahead_gives_the_same(sizes: list[int], ahead: int, told: bool) 
     if not len(batch):
         return
     pos, batch_size = torch.zeros(len(batch), 2), len(sizes) if told else None
-    want = as_lists(read_graphs(pos, batch, batch_size))
+    expected = as_lists(read_graphs(pos, batch, batch_size))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_AHEAD", ahead)
+        patch.setattr(module, "_READ_AHEAD", ahead)
         patch.setattr(module, "_read", module._read_ahead)
-        assert as_lists(read_graphs(pos, batch, batch_size)) == want
+        assert as_lists(read_graphs(pos, batch, batch_size)) == expected
 
 
 def test_parts_of_graphs() -> None:
@@ -93,7 +94,7 @@ def changed(row: int, value: float) -> Tensor:
         ({"batch": torch.zeros(4).long().to("meta")}, ValueError, "on meta, but pos is on cpu"),
         ({"batch": torch.tensor([0, 1, 0, 1])}, ValueError, "sorted, got 0 after 1 at point 2"),
         ({"batch": torch.tensor([-1, 0, 0, 1])}, ValueError, "must not be negative, got -1"),
-        ({"batch": torch.tensor([0, 0, 1, 5]), "batch_size": 4}, ValueError, "at least 6, the gra"),
+        ({"batch": torch.tensor([0, 0, 1, 5]), "batch_size": 4}, ValueError, "at least 6, the num"),
         (
             {"batch_size": 0},
             ValueError,
@@ -121,5 +122,5 @@ def test_refusals(
 def test_order_is_asked_for_within_a_graph_only() -> None:
     batch = torch.tensor([0, 0, 1, 1])
     assert len(read_graphs(POS, batch, sorted_axes=(0,))) == 2
-    with pytest.raises(ValueError, match="axis 0 .* point 2"):
+    with pytest.raises(ValueError, match=r"axis 0 .* point 2"):
         read_graphs(POS, torch.tensor([0, 0, 0, 1]), sorted_axes=(0,))

@@ -66,16 +66,17 @@ def run(model: nn.Module, inputs: dict[str, Tensor], backend: str) -> dict[str, 
 def assert_equals_float64(model: nn.Module, inputs: dict[str, Tensor]) -> None:
     """The largest difference of each tensor is within ALLOWED times its largest value."""
 
-    def moved(device: str, dtype: torch.dtype) -> dict[str, Tensor]:
+    def move_inputs(device: str, dtype: torch.dtype) -> dict[str, Tensor]:
         return {
             name: value.detach().to(device, dtype if value.is_floating_point() else None)
             for name, value in inputs.items()
         }
 
-    exact = run(deepcopy(model).double(), moved("cpu", torch.float64), "reference")
-    found = run(deepcopy(model).to(DEVICE), moved(DEVICE, torch.float32), "triton")
-    for name, want in exact.items():
-        error = (found[name].cpu().double() - want).abs().max() / want.abs().max().clamp_min(1e-9)
+    exact = run(deepcopy(model).double(), move_inputs("cpu", torch.float64), "reference")
+    result = run(deepcopy(model).to(DEVICE), move_inputs(DEVICE, torch.float32), "triton")
+    for name, expected in exact.items():
+        difference = (result[name].cpu().double() - expected).abs().max()
+        error = difference / expected.abs().max().clamp_min(1e-9)
         assert float(error.nan_to_num(float("inf"))) <= ALLOWED, name
 
 

@@ -33,10 +33,10 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for: PyTorch Geometric takes seconds.
+    """Import a public name on first access: importing PyTorch Geometric takes seconds.
 
     Raises:
-        AttributeError: `name` is not part of the public face.
+        AttributeError: `name` is not a public name.
     """
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {__all__}")

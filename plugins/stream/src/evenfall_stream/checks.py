@@ -1,7 +1,7 @@
 """Argument checks that the layers and models share.
 
-Sizes, dtypes and shapes are checked at once, by the `check_*` functions. A check of values is a
-`Check`: all of those of one call are read together by `read`, so that a GPU is waited for once.
+The `check_*` functions check sizes, dtypes and shapes immediately. A `Check` checks values: `read`
+reads all checks of a call together, so that the call waits for the GPU once.
 
 N points   D coordinates
 """
@@ -14,37 +14,37 @@ import torch
 from torch import Tensor
 
 Check = tuple[Tensor, Callable[[], Exception]]
-"""Whether the values are right, a bool tensor without dimensions, and the exception if not."""
+"""A scalar bool tensor, true if the values are valid, and a function that makes the exception."""
 
 
 def read(checks: Sequence[Check], *numbers: Tensor) -> list[int]:
-    """The values of `numbers`, 1-D int64 tensors on the device of the checks, end to end.
+    """Run the checks and return the values of `numbers`, concatenated.
 
-    Checks and numbers are read together. torch.compile and torch.export, which have no values,
-    leave the checks out where there are no numbers to read.
+    One transfer reads the checks and the numbers, which are 1-D int64 tensors on the device of the
+    checks. torch.compile and torch.export have no values: without numbers, they skip the checks.
 
     Raises:
-        Exception: that of the first check that fails.
+        Exception: the exception of the first check that fails.
     """
     if not numbers and torch.compiler.is_compiling():
         return []
-    flags = torch.stack([right for right, _ in checks]).long()
+    flags = torch.stack([valid for valid, _ in checks]).long()
     values: list[int] = torch.cat([flags, *numbers]).tolist()
-    for (_, error), right in zip(checks, values, strict=False):
-        if not right:
+    for (_, error), valid in zip(checks, values, strict=False):
+        if not valid:
             raise error()
     return values[len(checks) :]
 
 
 def check_sizes(**sizes: int) -> None:
-    """Sizes of layers, 1 or more."""
+    """Each size is at least 1."""
     for name, size in sizes.items():
         if size < 1:
             raise ValueError(f"{name} must be positive, got {size}")
 
 
 def check_floating(name: str, value: Tensor) -> None:
-    """A tensor of real floating point."""
+    """The value is a real floating point tensor."""
     if not isinstance(value, Tensor) or not value.is_floating_point():
         got = value.dtype if isinstance(value, Tensor) else type(value).__name__
         raise TypeError(f"{name} must be a floating point tensor, got {got}")
@@ -58,7 +58,7 @@ def check_pos(pos: Tensor) -> None:
 
 
 def check_features(x: Tensor, pos: Tensor, channels: int) -> None:
-    """x is (N, channels) and floating point, with a row for each row of pos, on its device."""
+    """x is (N, channels), floating point and on the device of pos; -1 channels allow any number."""
     check_floating("x", x)
     if x.dim() != 2 or x.shape[0] != pos.shape[0] or channels not in (-1, x.shape[1]):
         width = "channels" if channels == -1 else channels
@@ -71,11 +71,11 @@ def check_features(x: Tensor, pos: Tensor, channels: int) -> None:
 
 
 def check_rows(rows: int, what: str) -> None:
-    """Enough rows for BatchNorm's variance in training."""
+    """There are enough rows for BatchNorm's variance in training."""
     if rows < 2:
         raise ValueError(
-            f"training takes BatchNorm's mean and variance over {what} and needs at least 2, got "
-            f"{rows}; leave an incomplete last batch out (DataLoader's drop_last) or call eval()"
+            f"BatchNorm needs at least 2 {what} in training, got {rows}; drop an incomplete last "
+            "batch (DataLoader's drop_last=True) or call eval()"
         )
 
 

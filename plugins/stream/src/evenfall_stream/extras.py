@@ -1,4 +1,4 @@
-"""The extras of the distribution: what each brings, and the error where it is not installed."""
+"""The extras of the distribution, and the error if one is not installed."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ EXTRAS = {
     "train": ("accelerate", "timm", "yaml"),
     "transformers": ("transformers",),
 }
-"""Extra to the modules that it brings."""
+"""Extra to the modules that it installs."""
 
 
 def missing(extra: str, what: str, *modules: str) -> ImportError | None:
-    """The error for `what` where a module of an extra is not installed; else None.
+    """The error if a module of an extra is not installed; else None.
 
     Args:
         extra: one of `EXTRAS`.
-        what: what needs the modules, such as "ScanObjectNN"; the message starts with it.
-        *modules: the modules; all of the extra's where none are named.
+        what: the feature that needs the modules, such as "ScanObjectNN"; starts the message.
+        *modules: the modules; all modules of the extra by default.
     """
     absent = [name for name in modules or EXTRAS[extra] if find_spec(name) is None]
     if not absent:
@@ -32,7 +32,7 @@ def missing(extra: str, what: str, *modules: str) -> ImportError | None:
 
 
 def require(extra: str, what: str, *modules: str) -> None:
-    """Raise what `missing` returns.
+    """Raise the error that `missing` returns, if any.
 
     Raises:
         ImportError: one of the modules is not installed.

@@ -1,4 +1,4 @@
-"""Entry point: names what the plugin has without importing a framework."""
+"""Entry point: registers the plugin's contents without importing a framework."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ EVENFALL_API = 1
 
 @hookimpl
 def evenfall_register_layers(register: Callable[..., Any]) -> None:
-    """Register the layer and the block around it."""
-    for name, what in (
+    """Register the layer and its residual block."""
+    for name, summary in (
         ("StreamConv", "all points interact, in linear time"),
         ("StreamBlock", "StreamConv with norm, residual and drop path"),
     ):
-        register(name, f"evenfall_stream:{name}", host="torch_geometric", summary=what)
+        register(name, f"evenfall_stream:{name}", host="torch_geometric", summary=summary)
 
 
 @hookimpl
 def evenfall_register_models(register: Callable[..., Any]) -> None:
     """Register the models."""
-    for name, what in (
-        ("StreamClassifier", "point clouds to classes"),
-        ("EventStreamClassifier", "event streams and spiking audio to classes"),
-        ("StreamSegmenter", "point clouds to a class for each point"),
+    for name, summary in (
+        ("StreamClassifier", "classifies point clouds"),
+        ("EventStreamClassifier", "classifies event streams and spiking audio"),
+        ("StreamSegmenter", "classifies each point of a cloud"),
     ):
-        register(name, f"evenfall_stream:{name}", host="torch_geometric", summary=what)
+        register(name, f"evenfall_stream:{name}", host="torch_geometric", summary=summary)
 
 
 @hookimpl
 def evenfall_register_checkpoints(register: Callable[..., Any]) -> None:
     """Register the published checkpoints."""
-    for name, model, what in (
+    for name, model, data in (
         ("stream-modelnet10-small", "StreamClassifier", "ModelNet10, 1024 points"),
         ("stream-nmnist-small", "EventStreamClassifier", "N-MNIST recordings"),
     ):
@@ -43,7 +43,7 @@ def evenfall_register_checkpoints(register: Callable[..., Any]) -> None:
             f"evenfall_stream.publish.checkpoints:{name.upper().replace('-', '_')}",
             folder=f"hub_cards/{name}",
             model_types=["stream-classifier", "event-stream-classifier", "stream-segmenter"],
-            summary=f"{what}; loads with {model}.from_pretrained",
+            summary=f"{data}; loads with {model}.from_pretrained",
         )
 
 
@@ -51,10 +51,10 @@ def evenfall_register_checkpoints(register: Callable[..., Any]) -> None:
 def evenfall_register_datasets(register: Callable[..., Any]) -> None:
     """Register the data sets as arrays, under the names that recipes use."""
     for name, contents, summary in (
-        ("dvs128-gesture", "events", "gestures seen by an event camera"),
-        ("modelnet10", "points", "clouds of 10 kinds of objects"),
-        ("modelnet40", "points", "clouds of 40 kinds of objects"),
-        ("nmnist", "events", "digits seen by an event camera"),
+        ("dvs128-gesture", "events", "gestures recorded by an event camera"),
+        ("modelnet10", "points", "point clouds of objects, 10 classes"),
+        ("modelnet40", "points", "point clouds of objects, 40 classes"),
+        ("nmnist", "events", "digits recorded by an event camera"),
         ("scanobjectnn", "points", "scanned objects"),
         ("shd", "events", "spoken digits as spikes"),
         ("ssc", "events", "spoken words as spikes"),
@@ -65,11 +65,11 @@ def evenfall_register_datasets(register: Callable[..., Any]) -> None:
 
 @hookimpl
 def evenfall_register_trainers(register: Callable[..., Any]) -> None:
-    """Register the training of classifiers."""
+    """Register the trainer of classifiers."""
     register(
         "stream",
         "evenfall_stream.training.trainer_entry",
-        summary="classifiers of clouds and recordings",
+        summary="classifiers of point clouds and event recordings",
         metric="accuracy",
         greater_is_better=True,
     )
@@ -78,4 +78,6 @@ def evenfall_register_trainers(register: Callable[..., Any]) -> None:
 @hookimpl
 def evenfall_register_commands(register: Callable[..., Any]) -> None:
     """Register `evenfall stream`."""
-    register("stream", "evenfall_stream.cli:app", summary="STREAM on clouds and event streams.")
+    register(
+        "stream", "evenfall_stream.cli:app", summary="STREAM on point clouds and event streams."
+    )

@@ -1,4 +1,4 @@
-"""Randomness that depends on its place in a run alone, so that a resumed run draws the same."""
+"""Random numbers that depend on the position in a run alone: a resumed run draws the same ones."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import torch
 
 
 def derived_seed(seed: int, *place: int) -> int:
-    """A 63-bit seed for one place of a run, such as (epoch, index); places do not repeat."""
-    # Its length comes first: a seed sequence takes trailing zeros for nothing.
+    """A 63-bit seed for one place of a run, such as (epoch, index); no two places share a seed."""
+    # The length comes first, because a seed sequence ignores trailing zeros.
     sequence = np.random.SeedSequence([len(place), seed, *place])
     return int(sequence.generate_state(1, np.uint64)[0] >> 1)
 
 
 @contextmanager
 def seeded(seed: int, *place: int) -> Iterator[None]:
-    """Within the block torch's CPU generator, NumPy and random draw from the place's own seed.
+    """Seed torch's CPU generator, NumPy and random for one place; restore them after the block.
 
-    torch_geometric's transforms draw from all three. The generators of devices are left alone:
-    dropout draws from them while transforms run.
+    torch_geometric's transforms draw from all three. The generators of devices stay as they are,
+    because dropout draws from them while transforms run.
     """
     state = torch.get_rng_state(), np.random.get_state(), random.getstate()
     own = derived_seed(seed, *place)

@@ -1,4 +1,4 @@
-"""CutMix: labels state the share of the events, times stay in order, batches work."""
+"""CutMix: labels equal the shares of events, times stay sorted, batches work."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ def test_labels_are_the_shares_of_the_events(sizes: list[int], seed: int) -> Non
     mixed = CutMix(Recordings(sizes), p=1.0)
     torch.manual_seed(seed)
     first = mixed[0]
-    assert first.y.shape == (1, 2) and first.y.dtype == torch.float32
+    assert first.y.shape == (1, 2)
+    assert first.y.dtype == torch.float32
     assert float(first.y.sum()) == pytest.approx(1)
     if len(first.pos):
         assert float(first.y[0, 1]) == pytest.approx(float(first.x.mean()), abs=1e-6)
@@ -70,20 +71,22 @@ def test_what_comes_in_has_the_times_of_what_goes() -> None:
 def test_without_mixing_labels_are_soft_all_the_same() -> None:
     source = Recordings([5, 6])
     out = CutMix(source, p=0.0)[1]
-    assert out.y.tolist() == [[0.0, 1.0]] and torch.equal(out.pos, source[1].pos)
+    assert out.y.tolist() == [[0.0, 1.0]]
+    assert torch.equal(out.pos, source[1].pos)
 
 
 def test_batches_train_with_cross_entropy() -> None:
     batch = next(iter(DataLoader(CutMix(Recordings([9, 9, 9, 9]), num_classes=3), batch_size=4)))
-    assert batch.y.shape == (4, 3) and batch.num_graphs == 4
+    assert batch.y.shape == (4, 3)
+    assert batch.num_graphs == 4
     loss = nn.CrossEntropyLoss()(torch.zeros(4, 3), batch.y)
     assert float(loss) == pytest.approx(torch.tensor(3.0).log().item())
 
 
 def test_refused() -> None:
-    with pytest.raises(ValueError, match="p must lie in 0 to 1, got 2"):
+    with pytest.raises(ValueError, match="p must be between 0 and 1, got 2"):
         CutMix(Recordings([3]), p=2)
     with pytest.raises(ValueError, match="num_classes must be at least 1, got 0"):
         CutMix(Recordings([3]), num_classes=0)
-    with pytest.raises(ValueError, match="y must lie in 0 to 0, got 1"):
+    with pytest.raises(ValueError, match="y must be between 0 and 0, got 1"):
         CutMix(Recordings([3, 3]), num_classes=1, p=0.0)[1]

@@ -1,4 +1,4 @@
-"""ModelNet10 from its file: the real one, and small ones made here, whole and broken."""
+"""ModelNet10: the real file, and small valid and corrupt files."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ TESTING = [50, 100, 100, 86, 86, 100, 86, 100, 100, 100]
 
 @pytest.fixture(scope="module")
 def folder(data_dir: Path) -> Path:
-    found = data_dir / "modelnet10_1024pts"
-    if not found.is_dir():
-        pytest.skip(f"no ModelNet10: {found} does not exist")
-    return found
+    folder = data_dir / "modelnet10_1024pts"
+    if not folder.is_dir():
+        pytest.skip(f"no ModelNet10: {folder} does not exist")
+    return folder
 
 
 def small(**changes: Any) -> dict[str, np.ndarray]:
@@ -54,12 +54,16 @@ def file(tmp_path: Path) -> Path:
 
 def test_the_official_clouds(folder: Path) -> None:
     test, valid = ModelNet10Clouds(folder, "test"), ModelNet10Clouds(folder, "valid")
-    assert len(test) == 908 and test.classes == CLASSES and test.num_classes == 10
+    assert len(test) == 908
+    assert test.classes == CLASSES
+    assert test.num_classes == 10
     assert test.y.bincount().tolist() == TESTING
     assert valid.y.bincount().tolist() == [round(count / 10) for count in TRAINING]
     item = test[17]
-    assert item.pos.shape == (1024, 3) and item.pos.dtype == torch.float32
-    assert item.y.shape == (1,) and item.y.dtype == torch.int64
+    assert item.pos.shape == (1024, 3)
+    assert item.pos.dtype == torch.float32
+    assert item.y.shape == (1,)
+    assert item.y.dtype == torch.int64
     torch.testing.assert_close(item.pos.norm(dim=1).max(), torch.tensor(1.0))
     torch.testing.assert_close(item.pos.mean(0), torch.zeros(3), rtol=0, atol=1e-6)
 
@@ -82,7 +86,8 @@ def test_splits_part_the_training_clouds(file: Path) -> None:
         "train": 18, "valid": 2, "train+valid": 20,
     }  # fmt: skip
     train, valid = set(splits["train"].models), set(splits["valid"].models)
-    assert not train & valid and train | valid == set(range(20))
+    assert not train & valid
+    assert train | valid == set(range(20))
     assert sorted(splits["valid"].y.tolist()) == [0, 1]
 
 
@@ -92,7 +97,7 @@ def test_folds_part_the_training_clouds(file: Path) -> None:
     trained = set(ModelNet10Clouds(file, "train", fold=7).models)
     assert trained == set(range(20)) - held_out[7]
     assert len(ModelNet10Clouds(file, "test", fold=7)) == 4
-    with pytest.raises(ValueError, match="fold must be 0 to 9, got 10"):
+    with pytest.raises(ValueError, match="fold must be between 0 and 9, got 10"):
         ModelNet10Clouds(file, "valid", fold=10)
 
 
@@ -117,9 +122,11 @@ def test_transforms_loader_and_subsets(file: Path) -> None:
     clouds = ModelNet10Clouds(file.parent, "train", transform=shifted, pre_transform=counted)
     assert calls == [5] * 18
     batch = next(iter(DataLoader(clouds, batch_size=4, shuffle=True)))
-    assert batch.pos.shape == (12, 3) and batch.y.shape == (4,)
+    assert batch.pos.shape == (12, 3)
+    assert batch.y.shape == (4,)
     assert not torch.equal(clouds[0].pos, clouds[0].pos)
-    assert len(clouds[:6]) == 6 and clouds[:6].num_classes == 2
+    assert len(clouds[:6]) == 6
+    assert clouds[:6].num_classes == 2
     plain = ModelNet10Clouds(file, "train")
     plain[0].pos = torch.zeros(1, 3)
     assert plain[0].pos.shape == (5, 3)
@@ -128,15 +135,18 @@ def test_transforms_loader_and_subsets(file: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"points_train": None}, "corrupt or no ModelNet10 file"),
+        ({"points_train": None}, "corrupt or not a ModelNet10 file"),
         ({"points_train": np.zeros((20, 15), np.int16)}, r"got \(20, 15\) and \(20,\)"),
         ({"points_train": np.zeros((19, 5, 3), np.int16)}, r"got \(19, 5, 3\) and \(20,\)"),
         ({"points_train": np.zeros((20, 0, 3), np.int16)}, r"got \(20, 0, 3\) and \(20,\)"),
-        ({"points_train": np.full((20, 5, 3), np.nan)}, "must hold int16 points, got float64"),
+        ({"points_train": np.full((20, 5, 3), np.nan)}, "must have int16 points, got float64"),
         ({"model_id_train": np.zeros(3, np.uint16)}, r"20 model ids, got shape \(3,\)"),
-        ({"label_train": np.full(20, 2, np.uint8)}, "names 2 classes, got labels 2 to 2"),
-        ({"label_train": np.full(20, 0.5)}, "must hold integer labels, got float64"),
-        ({"classes": np.array([object()])}, "corrupt or no ModelNet10 file: Object arrays"),
+        (
+            {"label_train": np.full(20, 2, np.uint8)},
+            "labels below 2, the number of classes, got 2 to 2",
+        ),
+        ({"label_train": np.full(20, 0.5)}, "must have integer labels, got float64"),
+        ({"classes": np.array([object()])}, "corrupt or not a ModelNet10 file: Object arrays"),
     ],
 )
 def test_a_wrong_file_is_refused(file: Path, changes: dict[str, Any], message: str) -> None:
@@ -162,14 +172,14 @@ def test_a_damaged_or_foreign_file_is_refused(file: Path) -> None:
         ModelNet10Clouds(file)
     with file.open("wb") as stream:
         np.save(stream, np.zeros(3))
-    with pytest.raises(ValueError, match="corrupt or no ModelNet10 file"):
+    with pytest.raises(ValueError, match="corrupt or not a ModelNet10 file"):
         ModelNet10Clouds(file)
 
 
 def test_no_such_file_or_split(tmp_path: Path, file: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="must be modelnet10_1024_int16.npz or its folder"):
+    with pytest.raises(FileNotFoundError, match=r"must be modelnet10_1024_int16.npz or its folder"):
         ModelNet10Clouds(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match="split must be one of train, valid, test, .*, got 'all'"):
+    with pytest.raises(ValueError, match=r"split must be one of train, valid, test, .*, got 'all'"):
         ModelNet10Clouds(file, "all")
 
 
@@ -190,12 +200,15 @@ def meshes(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_modelnet_of_torch_geometric_as_clouds(meshes: Path, split: str) -> None:
     clouds = modelnet(meshes, "10", split, points=50, transform=FarthestPoints(20))
-    assert isinstance(clouds, ModelNet) and len(clouds) == 10
+    assert isinstance(clouds, ModelNet)
+    assert len(clouds) == 10
     assert clouds.classes == sorted(CLASSES)
     assert clouds.y.tolist() == list(range(10))
     item = clouds[3]
-    assert item.pos.shape == (20, 3) and (item.pos[:, 2] == 0).all()
-    assert item.pos.norm(dim=1).max() <= 1 + 1e-6 and "face" not in item
+    assert item.pos.shape == (20, 3)
+    assert (item.pos[:, 2] == 0).all()
+    assert item.pos.norm(dim=1).max() <= 1 + 1e-6
+    assert "face" not in item
     torch.manual_seed(0)
     first = clouds[3].pos
     torch.manual_seed(0)

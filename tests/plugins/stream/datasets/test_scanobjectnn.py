@@ -1,4 +1,4 @@
-"""ScanObjectNN from HDF5 files of the official layout, written here."""
+"""ScanObjectNN from HDF5 files in the official layout, which the tests write."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def write(file: Path, **changes: Any) -> Path:
     points = np.random.default_rng(len(file.name)).normal(2.0, 3.0, (6, 64, 3))
     arrays = {"data": points.astype(np.float32), "label": np.arange(9, 15)} | changes
     file.parent.mkdir(parents=True, exist_ok=True)
-    with h5py.File(file, "w") as held:
+    with h5py.File(file, "w") as h5:
         for name, array in arrays.items():
             if array is not None:
-                held[name] = array
+                h5[name] = array
     return file
 
 
@@ -48,13 +48,16 @@ def root(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(("variant", "split"), FILES)
 def test_each_variant_reads_its_file(root: Path, variant: str, split: str) -> None:
     file = root / "h5_files" / FILES[variant, split]
-    with h5py.File(file, "r+") as held:
-        held["label"][:] = 4
-        held["data"][0] = 7.0
+    with h5py.File(file, "r+") as h5:
+        h5["label"][:] = 4
+        h5["data"][0] = 7.0
     scans = ScanObjectNN(root, split, variant, normalize=False)
-    assert len(scans) == 6 and scans.num_classes == 15 and scans.classes[4] == "chair"
+    assert len(scans) == 6
+    assert scans.num_classes == 15
+    assert scans.classes[4] == "chair"
     assert scans.y.tolist() == [4] * 6
-    assert (scans[0].pos == 7).all() and scans[0].pos.dtype == torch.float32
+    assert (scans[0].pos == 7).all()
+    assert scans[0].pos.dtype == torch.float32
     in_folder = ScanObjectNN(root / "h5_files", split, variant, normalize=False)
     assert torch.equal(in_folder[1].pos, scans[1].pos)
 
@@ -67,7 +70,7 @@ def test_clouds_fill_the_unit_sphere(root: Path) -> None:
 
 def test_float64_points_are_centred_as_such(root: Path) -> None:
     near = np.random.default_rng(0).normal(size=(6, 64, 3))
-    far = near + [500_000, 5_400_000, 300]  # map coordinates
+    far = near + np.array([500_000, 5_400_000, 300])  # map coordinates
     file = root / "h5_files" / FILES["objectonly", "test"]
     read = []
     for points in (near, far):
@@ -76,16 +79,18 @@ def test_float64_points_are_centred_as_such(root: Path) -> None:
         read.append(ScanObjectNN(root, "test", "objectonly")[0].pos)
     assert read[1].dtype == torch.float32
     torch.testing.assert_close(read[1], read[0], rtol=0, atol=2e-7)
-    kept = ScanObjectNN(root, "test", "objectonly", normalize=False)[0].pos
-    assert torch.equal(kept, torch.from_numpy(far[0]))
+    pos = ScanObjectNN(root, "test", "objectonly", normalize=False)[0].pos
+    assert torch.equal(pos, torch.from_numpy(far[0]))
 
 
 def test_transforms_and_loader(root: Path) -> None:
     scans = ScanObjectNN(root, variant="hardest", transform=FarthestPoints(16))
     batch = next(iter(DataLoader(scans, batch_size=3)))
-    assert batch.pos.shape == (48, 3) and batch.y.tolist() == [9, 10, 11]
+    assert batch.pos.shape == (48, 3)
+    assert batch.y.tolist() == [9, 10, 11]
     once = ScanObjectNN(root, variant="hardest", pre_transform=FarthestPoints(16))
-    assert torch.equal(once[2].pos, once[2].pos) and once[2].num_nodes == 16
+    assert torch.equal(once[2].pos, once[2].pos)
+    assert once[2].num_nodes == 16
 
 
 def test_labels_may_be_a_column(root: Path) -> None:
@@ -96,15 +101,15 @@ def test_labels_may_be_a_column(root: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"label": None}, "corrupt or no ScanObjectNN file"),
-        ({"data": None}, "corrupt or no ScanObjectNN file"),
+        ({"label": None}, "corrupt or not a ScanObjectNN file"),
+        ({"data": None}, "corrupt or not a ScanObjectNN file"),
         ({"label": np.arange(5)}, r"got \(6, 64, 3\) and \(5,\)"),
         ({"data": np.zeros((6, 64, 2), np.float32)}, r"got \(6, 64, 2\) and \(6,\)"),
         ({"data": np.zeros((6, 0, 3), np.float32)}, r"got \(6, 0, 3\) and \(6,\)"),
-        ({"data": np.full((6, 8, 3), np.nan, np.float32)}, "must hold finite points"),
-        ({"data": np.full((6, 8, 3), b"x")}, "must hold numbers"),
-        ({"label": np.arange(10, 16)}, "labels from 0 to 14, got 10 to 15"),
-        ({"label": np.arange(-1, 5)}, "labels from 0 to 14, got -1 to 4"),
+        ({"data": np.full((6, 8, 3), np.nan, np.float32)}, "must have finite points"),
+        ({"data": np.full((6, 8, 3), b"x")}, "must have numeric data"),
+        ({"label": np.arange(10, 16)}, "labels between 0 and 14, got 10 to 15"),
+        ({"label": np.arange(-1, 5)}, "labels between 0 and 14, got -1 to 4"),
     ],
 )
 def test_a_wrong_file_is_refused(root: Path, changes: dict[str, Any], message: str) -> None:
@@ -118,16 +123,16 @@ def test_a_truncated_file_is_refused(root: Path, part: float) -> None:
     file = root / "h5_files" / FILES["objectbg", "train"]
     content = file.read_bytes()
     file.write_bytes(content[: int(part * len(content))])
-    with pytest.raises(ValueError, match="corrupt or no ScanObjectNN file"):
+    with pytest.raises(ValueError, match="corrupt or not a ScanObjectNN file"):
         ScanObjectNN(root)
 
 
 def test_no_such_file_split_or_variant(tmp_path: Path, root: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no main_split_nobg/test_objectdataset.h5 there"):
+    with pytest.raises(FileNotFoundError, match=r"no file main_split_nobg/test_objectdataset.h5"):
         ScanObjectNN(tmp_path / "nowhere", "test", "objectonly")
     with pytest.raises(ValueError, match="split must be one of train, test, got 'valid'"):
         ScanObjectNN(root, "valid")
-    with pytest.raises(ValueError, match="variant must be one of .*, got 'easy'"):
+    with pytest.raises(ValueError, match=r"variant must be one of .*, got 'easy'"):
         ScanObjectNN(root, variant="easy")
 
 

@@ -1,4 +1,4 @@
-"""The models through transformers: Auto classes, Trainer, and without transformers at all."""
+"""The models in transformers: Auto classes, Trainer, and an environment without transformers."""
 
 from __future__ import annotations
 
@@ -48,13 +48,14 @@ def test_auto_model_loads_the_folder_and_writes_it_back(tmp_path: Path, which: i
     model, inputs = models()[which]
     model.eval().save_pretrained(tmp_path / "a")
     wrapper = transformers.AutoModel.from_pretrained(tmp_path / "a")
-    assert list(wrapper.state_dict()) == list(model.state_dict()) and not wrapper.training
+    assert list(wrapper.state_dict()) == list(model.state_dict())
+    assert not wrapper.training
     with torch.no_grad():
-        want = model(**inputs)
-        torch.testing.assert_close(wrapper(**inputs).logits, want, rtol=0, atol=1e-6)
-    labels = torch.zeros(want.shape[0], dtype=torch.long)
+        expected = model(**inputs)
+        torch.testing.assert_close(wrapper(**inputs).logits, expected, rtol=0, atol=1e-6)
+    labels = torch.zeros(expected.shape[0], dtype=torch.long)
     output = wrapper(**inputs, labels=labels)
-    torch.testing.assert_close(output.loss, torch.nn.functional.cross_entropy(want, labels))
+    torch.testing.assert_close(output.loss, torch.nn.functional.cross_entropy(expected, labels))
     assert len(wrapper(**inputs, labels=labels, return_dict=False)) == 2
     wrapper.save_pretrained(tmp_path / "b")
     for name in ("config.json", "model.safetensors"):
@@ -67,12 +68,15 @@ def test_auto_model_loads_the_folder_and_writes_it_back(tmp_path: Path, which: i
 def test_auto_config_knows_the_classes(tmp_path: Path) -> None:
     models()[0][0].save_pretrained(tmp_path / "a")
     config = transformers.AutoConfig.from_pretrained(tmp_path / "a")
-    assert config.model_type == "stream-classifier" and config.width == 16
-    assert config.id2label == {0: "a", 1: "b", 2: "c"} and config.num_labels == 3
+    assert config.model_type == "stream-classifier"
+    assert config.width == 16
+    assert config.id2label == {0: "a", 1: "b", 2: "c"}
+    assert config.num_labels == 3
     config.save_pretrained(tmp_path / "a")
     assert StreamClassifier.from_pretrained(tmp_path / "a").class_names == ["a", "b", "c"]
     fresh = transformers.AutoModel.from_config(config)
-    assert fresh.head[0].weight.std() > 0 and fresh.config.width == 16
+    assert fresh.head[0].weight.std() > 0
+    assert fresh.config.width == 16
 
 
 def test_arguments_and_dtype(tmp_path: Path) -> None:
@@ -96,7 +100,7 @@ def test_what_users_of_transformers_pass(tmp_path: Path) -> None:
     )  # fmt: skip
     assert model.dtype == torch.bfloat16
     assert load(tmp_path / "a" / "b", device_map={"": "cpu"}).device.type == "cpu"
-    with pytest.raises(ValueError, match="device_map must name one device"):
+    with pytest.raises(ValueError, match="device_map must have one device"):
         load(tmp_path / "a" / "b", device_map={"head": "cpu", "backbone": 0})
     clouds = {"pos": torch.randn(30, 3), "batch": torch.arange(30) // 15}
     labels = torch.tensor([0, 1, 2])
@@ -108,7 +112,7 @@ def test_other_labels(tmp_path: Path, direct: bool) -> None:
     models()[0][0].save_pretrained(tmp_path / "a")
     auto_class = transformers.AutoModel
     load = (StreamForPointCloudClassification if direct else auto_class).from_pretrained
-    with pytest.raises(ValueError, match="do not fit the model"):
+    with pytest.raises(ValueError, match="do not match the model"):
         load(tmp_path / "a", num_labels=5)
     names = {0: "left", 1: "right"}
     for options, count, labels in (
@@ -116,7 +120,7 @@ def test_other_labels(tmp_path: Path, direct: bool) -> None:
         ({"num_classes": 5}, 5, {i: f"LABEL_{i}" for i in range(5)}),
         ({"id2label": names, "label2id": {"left": 0, "right": 1}}, 2, names),
     ):
-        with pytest.warns(UserWarning, match="do not fit"):
+        with pytest.warns(UserWarning, match="shape mismatch in "):
             model = load(tmp_path / "a", **options, ignore_mismatched_sizes=True)
         assert model(pos=torch.randn(24, 3)).logits.shape == (1, count)
         assert model.config.num_labels == model.config.num_classes == count
@@ -136,7 +140,8 @@ def test_labels_and_classes_stay_in_step() -> None:
     config.id2label = {1: "y", 0: "x"}
     assert (config.num_classes, config.class_names) == (2, ["x", "y"])
     config.num_classes = 4
-    assert config.class_names is None and config.num_labels == 4
+    assert config.class_names is None
+    assert config.num_labels == 4
 
 
 def test_a_module_replaced_in_the_wrapper_is_the_one_that_runs() -> None:
@@ -162,7 +167,7 @@ def test_the_network_is_a_submodule_whose_keys_are_the_wrapper_s(which: int) -> 
     wrapper = transformers.AutoModel.from_config(config).eval()
     assert dict(wrapper.named_children()) == {"network": wrapper.network}
     assert type(wrapper.network) is type(model)
-    want = model(**inputs)
+    expected = model(**inputs)
     for state in (
         model.state_dict(),
         {f"network.{key}": value for key, value in model.state_dict().items()},
@@ -170,11 +175,12 @@ def test_the_network_is_a_submodule_whose_keys_are_the_wrapper_s(which: int) -> 
         for parameter in wrapper.parameters():
             torch.nn.init.zeros_(parameter)
         wrapper.load_state_dict(state)
-        assert torch.equal(wrapper(**inputs).logits, want)
+        assert torch.equal(wrapper(**inputs).logits, expected)
     assert list(wrapper.state_dict()) == list(model.state_dict())
     model.load_state_dict(wrapper.state_dict())
     wrapper.train()
-    assert wrapper.network.training and not wrapper.eval().network.training
+    assert wrapper.network.training
+    assert not wrapper.eval().network.training
 
     class Outer(torch.nn.Module):  # as DistributedDataParallel and torch.compile
         def __init__(self, module: torch.nn.Module) -> None:
@@ -188,7 +194,7 @@ def test_the_network_is_a_submodule_whose_keys_are_the_wrapper_s(which: int) -> 
     keys = list(outer.state_dict())
     assert keys == ["first.weight", "first.bias", *(f"module.{key}" for key in model.state_dict())]
     again.load_state_dict(outer.state_dict())
-    assert torch.equal(twin(**inputs).logits, want)
+    assert torch.equal(twin(**inputs).logits, expected)
     state = model.state_dict()
     removed = list(state)[-1]
     state["stranger"] = state.pop(removed)
@@ -203,8 +209,8 @@ def test_new_labels_are_saved(tmp_path: Path) -> None:
     wrapper.config.id2label = {0: "x", 1: "y", 2: "z"}
     wrapper.save_pretrained(tmp_path / "b")
     assert StreamClassifier.from_pretrained(tmp_path / "b").class_names == ["x", "y", "z"]
-    named = dict(wrapper.named_parameters(), **dict(wrapper.named_buffers()))
-    wrapper.save_pretrained(tmp_path / "c", state_dict=named)
+    state = dict(wrapper.named_parameters(), **dict(wrapper.named_buffers()))
+    wrapper.save_pretrained(tmp_path / "c", state_dict=state)
     weights = [load_file(tmp_path / name / "model.safetensors") for name in "bc"]
     assert weights[0].keys() == weights[1].keys()
 
@@ -267,9 +273,9 @@ def test_trainer_trains_resumes_and_saves(tmp_path: Path) -> None:
     first = trainer(4)
     before = first.evaluate()["eval_loss"]
     first.train()
-    kept = StreamClassifier.from_pretrained(tmp_path / "run" / "checkpoint-4")
+    saved = StreamClassifier.from_pretrained(tmp_path / "run" / "checkpoint-4")
     assert all(torch.equal(a, b) for a, b in zip(
-        kept.state_dict().values(), first.model.state_dict().values(), strict=True))  # fmt: skip
+        saved.state_dict().values(), first.model.state_dict().values(), strict=True))  # fmt: skip
     second = trainer(12)
     second.train(resume_from_checkpoint=str(tmp_path / "run" / "checkpoint-4"))
     assert second.state.global_step == 12

@@ -1,4 +1,4 @@
-"""EventStreamClassifier: ids, embeddings, stages, heads, recordings on their own, bad input."""
+"""EventStreamClassifier: ids, embeddings, stages, heads, independent recordings, bad input."""
 
 from __future__ import annotations
 
@@ -76,25 +76,25 @@ def test_trains_and_recordings_do_not_see_each_other(options: dict[str, Any]) ->
     torch.nn.functional.cross_entropy(model(x, pos, batch), torch.tensor([0, 1, 2, 0])).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
     model.eval()
-    got = model(x, pos, batch, batch_size=5)
+    result = model(x, pos, batch, batch_size=5)
     for recording in (0, 2, 3):
         rows = batch == recording
         alone = model(x[rows], pos[rows])[0]
-        torch.testing.assert_close(got[recording], alone, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(result[recording], alone, rtol=1e-4, atol=1e-5)
     nothing = model(x[:0], pos[:0])
     assert nothing.shape == (1, 3)
-    torch.testing.assert_close(got[1::3], nothing.expand(2, -1))
+    torch.testing.assert_close(result[1::3], nothing.expand(2, -1))
 
 
 def test_a_later_start_changes_nothing_but_a_slower_clock_does() -> None:
     model = make(discretization="dirac", length_scale=(2.0, 20.0)).eval()
     x, pos, batch = events()
-    want = model(x, pos, batch)
+    expected = model(x, pos, batch)
     later, slower = pos.clone(), pos.clone()
     later[:, 0] += 512
     slower[:, 0] *= 8
-    torch.testing.assert_close(model(x, later, batch), want, rtol=0, atol=1e-6)
-    assert not torch.allclose(model(x, slower, batch), want, rtol=0, atol=2e-5)
+    torch.testing.assert_close(model(x, later, batch), expected, rtol=0, atol=1e-6)
+    assert not torch.allclose(model(x, slower, batch), expected, rtol=0, atol=2e-5)
 
 
 def test_both_directions_hear_the_end() -> None:
@@ -125,12 +125,12 @@ def test_the_time_head_weighs_tokens_by_their_time() -> None:
 def test_times_may_be_finer_than_the_weights(options: dict[str, Any], dtype: torch.dtype) -> None:
     model = make(**options).eval()
     x, pos, batch = events()
-    want = model(x, pos, batch)
+    expected = model(x, pos, batch)
     model.to(dtype)
     for times in (torch.float32, torch.float64):
-        got = model(x, pos.to(times), batch)
-        assert got.dtype == dtype
-        torch.testing.assert_close(got.float(), want, rtol=0.05, atol=0.05)
+        result = model(x, pos.to(times), batch)
+        assert result.dtype == dtype
+        torch.testing.assert_close(result.float(), expected, rtol=0.05, atol=0.05)
 
 
 def test_audio_copies_and_files(tmp_path: Path) -> None:
@@ -138,12 +138,14 @@ def test_audio_copies_and_files(tmp_path: Path) -> None:
     model.eval()
     x = torch.zeros(9, 1)
     pos = torch.stack([torch.arange(9.0), torch.randint(0, 20, (9,)).float()], 1)
-    want = model(x, pos)
-    torch.testing.assert_close(copy.deepcopy(model)(x, pos), want)
+    expected = model(x, pos)
+    torch.testing.assert_close(copy.deepcopy(model)(x, pos), expected)
     model.save_pretrained(tmp_path)
-    torch.testing.assert_close(EventStreamClassifier.from_pretrained(tmp_path).eval()(x, pos), want)
+    torch.testing.assert_close(
+        EventStreamClassifier.from_pretrained(tmp_path).eval()(x, pos), expected
+    )
     with torch.autocast("cpu", torch.bfloat16):
-        torch.testing.assert_close(model(x, pos).float(), want, rtol=0.1, atol=0.1)
+        torch.testing.assert_close(model(x, pos).float(), expected, rtol=0.1, atol=0.1)
 
 
 def changed(column: int, value: float) -> Tensor:
@@ -157,8 +159,8 @@ def changed(column: int, value: float) -> Tensor:
     [
         (changed(0, -1.0), "pos must not decrease along axis 0"),
         (changed(0, float("nan")), "pos must be finite"),
-        (changed(1, 5.0), r"pos column 1 must lie in 0 to 4 .* got 5 at event 2"),
-        (changed(2, -1.0), "pos column 2 must lie in 0 to 3"),
+        (changed(1, 5.0), r"pos column 1 must be between 0 and 4 .* got 5 at event 2"),
+        (changed(2, -1.0), "pos column 2 must be between 0 and 3"),
         (changed(0, 99.0)[:, :2], r"pos must have shape \(events, 3\): time and 2 sensor"),
     ],
 )
@@ -174,7 +176,7 @@ def test_no_classes() -> None:
 
 def test_bad_polarity_batch_and_kind() -> None:
     x, pos, _ = events((4,))
-    with pytest.raises(ValueError, match="x must lie in 0 to 1 .* got 2 at event 0"):
+    with pytest.raises(ValueError, match=r"x must be between 0 and 1 .* got 2 at event 0"):
         make()(torch.full_like(x, 2), pos)
     with pytest.raises(ValueError, match="batch must not be negative"):
         make()(x, pos, torch.tensor([-1, 0, 0, 0]))
@@ -189,10 +191,10 @@ def test_bad_polarity_batch_and_kind() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"depths": (1,)}, "one entry a stage, got 2, 1 and 2"),
+        ({"depths": (1,)}, "one entry per stage, got 2, 1 and 2"),
         ({"strides": (0, 1)}, "depths and strides must be positive"),
         ({"head": "last"}, "head must be 'mean' or 'time', got 'last'"),
-        ({"class_names": ["a"]}, "class_names must hold num_classes = 3 names"),
+        ({"class_names": ["a"]}, "class_names must have num_classes = 3 names"),
         ({"frequencies": 0}, "sensor_size, polarities and frequencies must be positive"),
     ],
 )

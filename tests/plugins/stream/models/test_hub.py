@@ -1,4 +1,4 @@
-"""Folders of the models: what they hold, what comes back, and what goes wrong clearly."""
+"""Saved models: contents of the folder, loading, errors."""
 
 from __future__ import annotations
 
@@ -56,10 +56,13 @@ def test_a_folder_holds_config_weights_and_card(tmp_path: Path) -> None:
     assert config["model_type"] == "stream-classifier"
     assert config["evenfall_stream_version"] == "0.1.0"
     assert config["class_names"] == ["a", "b", "c"]
-    assert config["num_classes"] == 3 and config["head"] == [8]
-    assert config["mlp_ratio"] == 2.0 and config["axes"] == [0, 2]
+    assert config["num_classes"] == 3
+    assert config["head"] == [8]
+    assert config["mlp_ratio"] == 2.0
+    assert config["axes"] == [0, 2]
     card = (tmp_path / "model" / "README.md").read_text()
-    assert 'StreamClassifier.from_pretrained("model")' in card and "a, b, c" in card
+    assert 'StreamClassifier.from_pretrained("model")' in card
+    assert "a, b, c" in card
     assert {file.name for file in (tmp_path / "model").iterdir()} == {
         "config.json", "model.safetensors", "README.md",
     }  # fmt: skip
@@ -73,10 +76,12 @@ def test_the_round_trip_is_exact(tmp_path: Path, dtype: torch.dtype) -> None:
         model.to(dtype).save_pretrained(folder)
         back = type(model).from_pretrained(folder)
         assert not back.training
-        for (name, want), (other, got) in zip(
+        for (name, expected), (other, result) in zip(
             model.state_dict().items(), back.state_dict().items(), strict=True
         ):
-            assert name == other and want.dtype == got.dtype and torch.equal(want, got)
+            assert name == other
+            assert expected.dtype == result.dtype
+            assert torch.equal(expected, result)
         assert repr(back) == repr(model)
         back.save_pretrained(tmp_path / f"{number}-again")
         assert config_of(tmp_path / f"{number}-again") == config_of(folder)
@@ -100,7 +105,8 @@ def test_positional_and_numpy_arguments_are_kept(tmp_path: Path) -> None:
                                   strides=np.array([2]))  # fmt: skip
     model.save_pretrained(tmp_path / "model")
     config = config_of(tmp_path / "model")
-    assert config["num_classes"] == 3 and config["sensor_size"] == [4, 2]
+    assert config["num_classes"] == 3
+    assert config["sensor_size"] == [4, 2]
     assert config["strides"] == [2]
     assert EventStreamClassifier.from_pretrained(tmp_path / "model").sensor_size == (4, 2)
 
@@ -108,7 +114,7 @@ def test_positional_and_numpy_arguments_are_kept(tmp_path: Path) -> None:
 def test_what_json_cannot_keep_is_refused_by_name() -> None:
     with pytest.raises(TypeError, match="length_scale\\[1\\] must be finite"):
         plain("length_scale", (1.0, float("inf")))
-    with pytest.raises(TypeError, match="class_names must be .* got Tensor"):
+    with pytest.raises(TypeError, match=r"class_names must be .* got Tensor"):
         call_arguments(StreamClassifier, (3,), {"class_names": torch.ones(2)})
 
 
@@ -139,7 +145,8 @@ def test_every_option_of_the_layers_is_stated(
     assert LAYER - {*config} == absent
     assert config | values == config
     back = type(model).from_pretrained(tmp_path / "model")
-    assert repr(back) == repr(model) and back._hub_mixin_config == model._hub_mixin_config
+    assert repr(back) == repr(model)
+    assert back._hub_mixin_config == model._hub_mixin_config
 
 
 def test_a_default_that_changes_leaves_saved_models_as_they_are(
@@ -205,14 +212,14 @@ def test_a_save_that_fails_leaves_no_folder(tmp_path: Path) -> None:
 
 def test_another_class_is_named(tmp_path: Path) -> None:
     cloud_model().save_pretrained(tmp_path / "model")
-    with pytest.raises(ValueError, match="load it with StreamClassifier.from_pretrained"):
+    with pytest.raises(ValueError, match=r"load it with StreamClassifier.from_pretrained"):
         EventStreamClassifier.from_pretrained(tmp_path / "model")
 
 
 def test_arguments_replace_those_of_the_file(tmp_path: Path) -> None:
     cloud_model().save_pretrained(tmp_path / "model")
     assert StreamClassifier.from_pretrained(tmp_path / "model", dropout=0.1).head[3].p == 0.1
-    with pytest.raises(ValueError, match="do not fit the model"):
+    with pytest.raises(ValueError, match="do not match the model"):
         StreamClassifier.from_pretrained(tmp_path / "model", width=32)
 
 
@@ -221,9 +228,12 @@ def test_other_classes_keep_all_but_the_last_layer(tmp_path: Path, dtype: torch.
     model = cloud_model(class_names=["a", "b", "c"]).to(dtype)
     model.save_pretrained(tmp_path / "model")
     load = StreamClassifier.from_pretrained
-    with pytest.warns(UserWarning, match=r"do not fit \['head.4.bias', 'head.4.weight'\]"):
+    with pytest.warns(
+        UserWarning, match=r"shape mismatch in \['head.4.bias', 'head.4.weight'\]; left at random"
+    ):
         other = load(tmp_path / "model", num_classes=5, ignore_mismatched_sizes=True)
-    assert other.class_names is None and other.head[4].weight.std() > 0
+    assert other.class_names is None
+    assert other.head[4].weight.std() > 0
     new = other.state_dict()
     assert {value.dtype for value in new.values()} == {
         value.dtype for value in model.state_dict().values()
@@ -233,7 +243,7 @@ def test_other_classes_keep_all_but_the_last_layer(tmp_path: Path, dtype: torch.
     other.save_pretrained(tmp_path / "other")
     assert load(tmp_path / "other").head[4].out_features == 5
     assert load(tmp_path / "model", ignore_mismatched_sizes=True).class_names == ["a", "b", "c"]
-    with pytest.raises(ValueError, match="do not fit the model"):
+    with pytest.raises(ValueError, match="do not match the model"):
         load(tmp_path / "model", num_classes=5)
 
 
@@ -247,7 +257,7 @@ def test_missing_files_are_named(tmp_path: Path, file: str) -> None:
 
 def test_no_folder_and_no_model_on_the_hub(tmp_path: Path) -> None:
     for name in (tmp_path / "absent", "absent"):
-        with pytest.raises(FileNotFoundError, match="neither a folder nor a model"):
+        with pytest.raises(FileNotFoundError, match="not found locally or on the Hub"):
             StreamClassifier.from_pretrained(name, local_files_only=True)
 
 
@@ -255,17 +265,17 @@ def test_damaged_configurations(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     cloud_model().save_pretrained(folder)
     rewrite(folder, widht=16)
-    with pytest.raises(ValueError, match="'widht'.*'width'"):
+    with pytest.raises(ValueError, match=r"'widht'.*'width'"):
         StreamClassifier.from_pretrained(folder)
     config = config_of(folder)
     for name in ("widht", "num_classes"):
         del config[name]
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ValueError, match="lacks 'num_classes'"):
+    with pytest.raises(ValueError, match="argument 'num_classes' of StreamClassifier is missing"):
         StreamClassifier.from_pretrained(folder)
     for text in ("{", "[]"):
         (folder / "config.json").write_text(text)
-        with pytest.raises(ValueError, match="config.json"):
+        with pytest.raises(ValueError, match=r"config.json"):
             StreamClassifier.from_pretrained(folder)
 
 
@@ -289,15 +299,15 @@ def test_damaged_weights(tmp_path: Path) -> None:
 def test_push_to_hub_uploads_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from huggingface_hub import HfApi
 
-    seen: dict[str, Any] = {}
+    record: dict[str, Any] = {}
 
     class Repository:
         repo_id = "me/model"
 
     def upload(self: HfApi, *, folder_path: Path, **options: Any) -> str:
         folder = Path(folder_path)
-        seen.update(options, files=sorted(p.name for p in folder.iterdir()))
-        seen["card"] = (folder / "README.md").read_text()
+        record.update(options, files=sorted(p.name for p in folder.iterdir()))
+        record["card"] = (folder / "README.md").read_text()
         return "address"
 
     monkeypatch.setattr(HfApi, "create_repo", lambda self, **options: Repository())
@@ -309,8 +319,9 @@ def test_push_to_hub_uploads_the_folder(tmp_path: Path, monkeypatch: pytest.Monk
         ),
     ):
         assert push() == "address"
-        assert seen["repo_id"] == "me/model" and seen["revision"] == "main"
-        assert seen["files"] == ["README.md", "config.json", "model.safetensors"]
-        assert 'StreamClassifier.from_pretrained("me/model")' in seen["card"]
-        seen.clear()
+        assert record["repo_id"] == "me/model"
+        assert record["revision"] == "main"
+        assert record["files"] == ["README.md", "config.json", "model.safetensors"]
+        assert 'StreamClassifier.from_pretrained("me/model")' in record["card"]
+        record.clear()
     assert 'from_pretrained("me/model")' in (tmp_path / "local" / "README.md").read_text()

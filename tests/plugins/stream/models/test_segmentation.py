@@ -41,12 +41,13 @@ def test_trains_and_follows_the_points(options: dict[str, Any]) -> None:
     torch.nn.functional.cross_entropy(model(pos, batch), batch.clamp(max=2)).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
     model.eval()
-    want = model(pos, batch)
-    assert want.shape == (30, 3) and want.std(0).gt(0).all()
+    expected = model(pos, batch)
+    assert expected.shape == (30, 3)
+    assert expected.std(0).gt(0).all()
     order = torch.randperm(30)
     order = order[batch[order].argsort(stable=True)]
-    torch.testing.assert_close(model(pos[order], batch), want[order], rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(model(pos[:17]), want[:17], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(model(pos[order], batch), expected[order], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(model(pos[:17]), expected[:17], rtol=1e-4, atol=1e-5)
 
 
 def test_learns_which_points_lie_above() -> None:
@@ -66,8 +67,8 @@ def test_interpolation_weighs_by_inverse_squared_distance() -> None:
     pos = torch.tensor([[0.0], [2.0], [3.0], [50.0], [0.0]])
     tokens = Tokens(x, pos, read_graphs(pos, torch.tensor([0, 0, 0, 0, 1])))
     points = torch.tensor([[1.0], [2.0], [5.0]])
-    got = interpolate(tokens, points, read_graphs(points, torch.tensor([0, 0, 1])))[:, 0]
-    torch.testing.assert_close(got, torch.tensor([(1 + 4 + 7 / 4) / 2.25, 4.0, 9.0]))
+    result = interpolate(tokens, points, read_graphs(points, torch.tensor([0, 0, 1])))[:, 0]
+    torch.testing.assert_close(result, torch.tensor([(1 + 4 + 7 / 4) / 2.25, 4.0, 9.0]))
 
 
 @pytest.mark.parametrize("options", KINDS, ids=str)
@@ -76,34 +77,34 @@ def test_half_precision(options: dict[str, Any], dtype: torch.dtype) -> None:
     model = make(**options).eval()
     pos, batch = clouds()
     pos = pos.to(dtype)
-    want = model(pos.float(), batch)
+    expected = model(pos.float(), batch)
     half = copy.deepcopy(model).to(dtype)
     for positions in (pos, pos.float()):
-        got = half(positions, batch)
-        assert got.dtype == dtype
-        torch.testing.assert_close(got.float(), want, rtol=0.05, atol=0.05)
+        result = half(positions, batch)
+        assert result.dtype == dtype
+        torch.testing.assert_close(result.float(), expected, rtol=0.05, atol=0.05)
 
 
 def test_features_and_files(tmp_path: Path) -> None:
     model = make(in_channels=2, class_names=["a", "b", "c"]).eval()
     pos, batch = clouds()
     x = torch.randn(30, 2)
-    want = model(pos, batch, x)
+    expected = model(pos, batch, x)
     model.save_pretrained(tmp_path)
     loaded = StreamSegmenter.from_pretrained(tmp_path).eval()
-    torch.testing.assert_close(loaded(pos, batch, x), want)
-    assert not torch.allclose(model(pos, batch, x + 1), want)
+    torch.testing.assert_close(loaded(pos, batch, x), expected)
+    assert not torch.allclose(model(pos, batch, x + 1), expected)
 
 
 def test_bad_input_and_options() -> None:
     pos, batch = clouds()
-    with pytest.raises(ValueError, match="over points and needs at least 2, got 1"):
+    with pytest.raises(ValueError, match="BatchNorm needs at least 2 points in training, got 1"):
         make()(pos[:1])
     with pytest.raises(ValueError, match="batch must be sorted"):
         make()(pos, batch.flip(0))
-    with pytest.raises(ValueError, match="pos must hold at least one point"):
+    with pytest.raises(ValueError, match="pos must have at least one point"):
         make()(pos[:0])
-    with pytest.raises(ValueError, match="architecture must be one of .* got 'pointnet'"):
+    with pytest.raises(ValueError, match=r"architecture must be one of .* got 'pointnet'"):
         make(architecture="pointnet")
-    with pytest.raises(ValueError, match="class_names must hold num_classes = 3"):
+    with pytest.raises(ValueError, match="class_names must have num_classes = 3"):
         make(class_names=["a"])

@@ -1,4 +1,4 @@
-"""fps and knn against brute force, on graphs of any sizes, and with a stand-in for pyg-lib."""
+"""fps and knn equal brute force on graphs of any sizes, also with a stand-in for pyg-lib."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from evenfall_stream.neighbors import farthest_cpu, nearest, nearest_cpu
-from evenfall_stream.neighbors.farthest import choose_side_by_side, farthest_points
+from evenfall_stream.neighbors.farthest import choose_batched, farthest_points
 from evenfall_stream.neighbors.queries import fps, knn
 
 SIZES = st.lists(st.integers(0, 30), min_size=1, max_size=4)
@@ -39,15 +39,15 @@ def brute_knn(x: Tensor, y: Tensor, k: int, batch_x: Tensor, batch_y: Tensor) ->
 
 
 def brute_fps(x: Tensor, batch: Tensor, ratio: float, graphs: int) -> Tensor:
-    chosen: list[int] = []
+    choices: list[int] = []
     for graph in range(graphs):
         members = (batch == graph).nonzero().flatten().tolist()
         picked = members[:1]
         for _ in range(math.ceil(len(members) * ratio) - 1):
             gaps = [min(float((x[j] - x[i]).square().sum()) for i in picked) for j in members]
             picked.append(members[gaps.index(max(gaps))])
-        chosen += picked
-    return torch.tensor(chosen, dtype=torch.int64)
+        choices += picked
+    return torch.tensor(choices, dtype=torch.int64)
 
 
 @settings(deadline=None, max_examples=60)
@@ -84,8 +84,8 @@ def test_loop_tree_and_all_distances_agree(
 def test_fps_equals_brute_force(sizes: list[int], ratio: float, grid: bool, seed: int) -> None:
     ratio = round(ratio * 16 + 0.5) / 16 if ratio < 0.9 else 1.0  # exact in float32 too
     x, batch = cloud(sizes, seed, grid)
-    found = fps(x, batch, ratio, random_start=False, batch_size=len(sizes))
-    assert torch.equal(found, brute_fps(x, batch, ratio, len(sizes)))
+    indices = fps(x, batch, ratio, random_start=False, batch_size=len(sizes))
+    assert torch.equal(indices, brute_fps(x, batch, ratio, len(sizes)))
 
 
 @settings(deadline=None, max_examples=60)
@@ -98,10 +98,11 @@ def test_the_loop_chooses_as_pytorch_does(
     x = x.to({2: torch.bfloat16, 4: torch.float32, 8: torch.float64}[width])
     first = torch.tensor([data.draw(st.integers(0, max(size - 1, 0))) for size in sizes])
     counts = torch.tensor([data.draw(st.integers(0, size)) for size in sizes])
-    found = farthest_points(x, torch.tensor(sizes), counts, first)
+    indices = farthest_points(x, torch.tensor(sizes), counts, first)
     wide = x.float() if width == 2 else x
-    expected = choose_side_by_side(wide, torch.tensor(sizes), counts, first)
-    assert found.dtype == torch.int64 and torch.equal(found, expected)
+    expected = choose_batched(wide, torch.tensor(sizes), counts, first)
+    assert indices.dtype == torch.int64
+    assert torch.equal(indices, expected)
 
 
 def test_queries_shared_out_to_threads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,12 +144,12 @@ def test_graphs_shared_out_to_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("sizes", [[8, 8], [3, 12, 0, 1]])
 def test_fps_count_takes_at_most_so_many(sizes: list[int]) -> None:
     x, batch = cloud(sizes, 0, grid=False)
-    found = fps(x, batch, count=5, batch_size=len(sizes))
-    assert batch[found].bincount(minlength=len(sizes)).tolist() == [min(5, n) for n in sizes]
-    assert len(set(found.tolist())) == len(found)
+    indices = fps(x, batch, count=5, batch_size=len(sizes))
+    assert batch[indices].bincount(minlength=len(sizes)).tolist() == [min(5, n) for n in sizes]
+    assert len(set(indices.tolist())) == len(indices)
     of_each = torch.arange(1, len(sizes) + 1)
-    found = fps(x, batch, count=of_each, batch_size=len(sizes))
-    counts = batch[found].bincount(minlength=len(sizes)).tolist()
+    indices = fps(x, batch, count=of_each, batch_size=len(sizes))
+    counts = batch[indices].bincount(minlength=len(sizes)).tolist()
     assert counts == [min(i + 1, n) for i, n in enumerate(sizes)]
 
 
@@ -199,7 +200,8 @@ def test_empty_input_gives_empty_results() -> None:
     assert knn(none, some, 2).shape == (2, 0)
     assert knn(some, none, 2).shape == (2, 0)
     apart = knn(some, some, 2, torch.zeros(4).long(), torch.ones(4).long())
-    assert apart.shape == (2, 0) and apart.dtype == torch.int64
+    assert apart.shape == (2, 0)
+    assert apart.dtype == torch.int64
 
 
 @pytest.mark.parametrize(
@@ -234,7 +236,7 @@ def test_fps_refuses(arguments: dict[str, Any], error: type[Exception], message:
     ("arguments", "message"),
     [
         ({"k": 0}, "k must be at least 1, got 0"),
-        ({"y": torch.zeros(2, 2)}, r"y must have the 3 coordinates of x, got shape \(2, 2\)"),
+        ({"y": torch.zeros(2, 2)}, r"y must have 3 coordinates as x has, got shape \(2, 2\)"),
         ({"y": torch.full((2, 3), NAN)}, "y must be finite"),
         ({"batch_x": torch.tensor([1, 0, 0])}, "batch_x must be sorted"),
         ({"batch_y": torch.tensor([0, -1, 0])}, "batch_y must not be negative"),
@@ -279,17 +281,17 @@ def test_pyg_lib_is_used_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_pyg_lib_gets_the_wider_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rounded to float32, 16,777,217 would be as near to 16,777,216 as that itself."""
-    found: list[torch.dtype] = []
+    indices: list[torch.dtype] = []
 
     def pyg_knn(x: Tensor, y: Tensor, *_: Any) -> Tensor:
-        found.extend([x.dtype, y.dtype])
+        indices.extend([x.dtype, y.dtype])
         return brute_knn(x, y, 1, *(torch.zeros(len(rows)) for rows in (x, y)))
 
     monkeypatch.setattr("torch_geometric.typing.WITH_KNN", True)
     monkeypatch.setattr(torch.ops.pyg, "knn", pyg_knn, raising=False)
     x, y = torch.tensor([[16777216.0], [16777218.0]]), torch.tensor([[16777217.5]]).double()
     assert knn(x, y, 1).tolist() == [[0], [1]]
-    assert found == [torch.float64] * 2
+    assert indices == [torch.float64] * 2
 
 
 @pytest.mark.gpu

@@ -1,4 +1,4 @@
-"""StreamBlock: residual branches, drop path by graph."""
+"""StreamBlock: residual branches, drop path per graph."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ BATCH = torch.tensor([0] * 4 + [2] * 5)
 def test_equals_its_parts() -> None:
     block = StreamBlock(6, mlp_ratio=2.0, d_state=4)
     x = X + block.conv(block.norm(X), POS, BATCH)
-    want = x + block.mlp(block.mlp_norm(x))
-    torch.testing.assert_close(block(X, POS, BATCH), want)
+    expected = x + block.mlp(block.mlp_norm(x))
+    torch.testing.assert_close(block(X, POS, BATCH), expected)
     order = block.conv.serialize(POS, BATCH)
-    torch.testing.assert_close(block(X, POS, BATCH, order), want)
+    torch.testing.assert_close(block(X, POS, BATCH, order), expected)
 
 
 def test_drop_path_leaves_out_whole_graphs() -> None:
@@ -27,14 +27,16 @@ def test_drop_path_leaves_out_whole_graphs() -> None:
     block = StreamBlock(6, drop_path=0.5)
     whole = block.eval()(X, POS, BATCH) - X
     block.train()
-    seen = set()
+    patterns = set()
     for turn in range(20):
         branch = block(X, POS, BATCH.byte() if turn % 2 else BATCH) - X
-        kept = [bool(branch[rows].any()) for rows in (slice(0, 4), slice(4, 9))]
-        want = torch.tensor(kept).repeat_interleave(torch.tensor([4, 5]))[:, None] * 2 * whole
-        torch.testing.assert_close(branch, want, rtol=1e-4, atol=1e-5)
-        seen.add(tuple(kept))
-    assert len(seen) == 4
+        pattern = [bool(branch[rows].any()) for rows in (slice(0, 4), slice(4, 9))]
+        expected = (
+            torch.tensor(pattern).repeat_interleave(torch.tensor([4, 5]))[:, None] * 2 * whole
+        )
+        torch.testing.assert_close(branch, expected, rtol=1e-4, atol=1e-5)
+        patterns.add(tuple(pattern))
+    assert len(patterns) == 4
     assert block(X[:0], POS[:0], BATCH[:0]).shape == (0, 6)
     assert block(X, POS).shape == (9, 6)
 
@@ -50,5 +52,7 @@ def test_reset_parameters_and_width() -> None:
 
 def test_options_out_of_range() -> None:
     for options in ({"drop_path": 1.0}, {"drop_path": -0.1}, {"mlp_ratio": -1.0}):
-        with pytest.raises(ValueError, match=r"drop_path must lie in \[0, 1\) and mlp_ratio"):
+        with pytest.raises(
+            ValueError, match=r"drop_path must be in \[0, 1\) and mlp_ratio at least 0"
+        ):
             StreamBlock(6, **options)

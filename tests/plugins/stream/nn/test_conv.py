@@ -1,4 +1,4 @@
-"""StreamConv: equal to the all-pairs sum, symmetric as stated, at home among PyG's layers."""
+"""StreamConv: equal to the sum over all pairs, invariant as documented, usable in PyG models."""
 
 from __future__ import annotations
 
@@ -56,16 +56,16 @@ def test_equals_the_all_pairs_sum(options: dict[str, Any]) -> None:
     conv = make(**options).double()
     x, pos = (t.requires_grad_() for t in cloud())
     with use_backend("reference"):
-        got = conv(x, pos, BATCH)
+        result = conv(x, pos, BATCH)
         leaves = [x, pos, *conv.parameters()] if conv.step == "coordinate" else [
             x, *conv.parameters()
         ]  # fmt: skip
-        weights = torch.randn_like(got)
-        grads = torch.autograd.grad((got * weights).sum(), leaves, materialize_grads=True)
-    want = all_pairs(conv, x, pos, BATCH)
-    torch.testing.assert_close(got, want, rtol=0, atol=1e-8)
-    wanted = torch.autograd.grad((want * weights).sum(), leaves, materialize_grads=True)
-    for grad, other in zip(grads, wanted, strict=True):
+        weights = torch.randn_like(result)
+        grads = torch.autograd.grad((result * weights).sum(), leaves, materialize_grads=True)
+    expected = all_pairs(conv, x, pos, BATCH)
+    torch.testing.assert_close(result, expected, rtol=0, atol=1e-8)
+    expected_grads = torch.autograd.grad((expected * weights).sum(), leaves, materialize_grads=True)
+    for grad, other in zip(grads, expected_grads, strict=True):
         torch.testing.assert_close(grad, other, rtol=1e-8, atol=1e-8)
 
 
@@ -74,13 +74,13 @@ def test_the_fast_backend_in_single_precision(options: dict[str, Any]) -> None:
     conv = make(**options)
     x, pos = cloud()
     inputs = x.float().requires_grad_()
-    got = conv(inputs, pos.float(), BATCH)
-    got.square().sum().backward()
+    result = conv(inputs, pos.float(), BATCH)
+    result.square().sum().backward()
     wide = copy.deepcopy(conv).double()
     leaf = x.requires_grad_()
-    want = all_pairs(wide, leaf, pos, BATCH)
-    torch.testing.assert_close(got.double(), want, rtol=1e-4, atol=1e-4)
-    (grad,) = torch.autograd.grad(want.square().sum(), leaf)
+    expected = all_pairs(wide, leaf, pos, BATCH)
+    torch.testing.assert_close(result.double(), expected, rtol=1e-4, atol=1e-4)
+    (grad,) = torch.autograd.grad(expected.square().sum(), leaf)
     torch.testing.assert_close(inputs.grad.double(), grad, rtol=1e-4, atol=1e-4)
 
 
@@ -89,9 +89,9 @@ def test_presorted_events() -> None:
     time = torch.tensor([0.0, 0, 1, 3, 3, 9, 2, 2, 2.5, 3, 4, 4, 5, 6]).double()[:, None]
     batch = (torch.arange(14) >= 6).long()
     with use_backend("reference"):
-        got = conv(cloud()[0], time, batch)
-    torch.testing.assert_close(got, all_pairs(conv, cloud()[0], time, batch), rtol=0, atol=1e-8)
-    with pytest.raises(ValueError, match="decrease along axis 0 .* point 6 is 7 below"):
+        result = conv(cloud()[0], time, batch)
+    torch.testing.assert_close(result, all_pairs(conv, cloud()[0], time, batch), rtol=0, atol=1e-8)
+    with pytest.raises(ValueError, match=r"decrease along axis 0 .* point 6 is 7 below"):
         conv(cloud()[0], time)
 
 
@@ -102,12 +102,12 @@ def test_permutations_and_translations(seed: int, points: int, dims: int, both: 
     x, pos = cloud(min(points, 4**dims), dims, seed)
     x, pos = x.float(), pos.float()
     batch = (torch.arange(len(x)) > len(x) // 2).long()
-    want = conv(x, pos, batch)
+    expected = conv(x, pos, batch)
     shuffled = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
     shuffled = shuffled[batch[shuffled].argsort(stable=True)]
-    got = conv(x[shuffled], pos[shuffled], batch[shuffled])
-    torch.testing.assert_close(got, want[shuffled], rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(conv(x, pos + 2, batch), want, rtol=1e-5, atol=1e-5)
+    result = conv(x[shuffled], pos[shuffled], batch[shuffled])
+    torch.testing.assert_close(result, expected[shuffled], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(conv(x, pos + 2, batch), expected, rtol=1e-5, atol=1e-5)
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=6), st.integers(0, 2**31))
@@ -116,9 +116,9 @@ def test_graphs_do_not_see_each_other(sizes: list[int], seed: int) -> None:
     conv = make()
     clouds = [tuple(t.float() for t in cloud(n, 3, seed + n)) for n in sizes]
     batch = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
-    got = conv(torch.cat([x for x, _ in clouds]), torch.cat([p for _, p in clouds]), batch)
-    want = torch.cat([conv(x, pos) for x, pos in clouds])
-    torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5)
+    result = conv(torch.cat([x for x, _ in clouds]), torch.cat([p for _, p in clouds]), batch)
+    expected = torch.cat([conv(x, pos) for x, pos in clouds])
+    torch.testing.assert_close(result, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_both_directions_make_mirror_images_equal() -> None:
@@ -142,7 +142,8 @@ def test_no_points(batch: Tensor | None) -> None:
     conv = make()
     out = conv(x, torch.rand(0, 3), batch)
     out.sum().backward()
-    assert out.shape == (0, 4) and x.grad.shape == (0, 5)
+    assert out.shape == (0, 4)
+    assert x.grad.shape == (0, 5)
     assert float(conv.out_proj.weight.grad.abs().sum()) == 0
 
 
@@ -150,10 +151,10 @@ def test_width_from_the_first_call_copies_and_state_dict() -> None:
     lazy = StreamConv(-1, 4)
     twin = copy.deepcopy(lazy)
     x, pos = (t.float() for t in cloud())
-    want = lazy(x, pos, BATCH)
+    expected = lazy(x, pos, BATCH)
     twin.load_state_dict(lazy.state_dict())
-    torch.testing.assert_close(twin(x, pos, BATCH), want)
-    torch.testing.assert_close(copy.deepcopy(lazy)(x, pos, BATCH), want)
+    torch.testing.assert_close(twin(x, pos, BATCH), expected)
+    torch.testing.assert_close(copy.deepcopy(lazy)(x, pos, BATCH), expected)
     with pytest.raises(ValueError, match=r"\(points, channels\) = \(14, 5\), got \(14, 3\)"):
         lazy(x[:, :3], pos)
 
@@ -172,10 +173,10 @@ def test_autocast_stays_close_and_trains() -> None:
     conv = make()
     x, pos = (t.float() for t in cloud())
     with torch.autocast("cpu", torch.bfloat16):
-        got = conv(x, pos, BATCH)
-        got.float().sum().backward()
-    assert got.dtype == torch.bfloat16
-    torch.testing.assert_close(got.float(), conv(x, pos, BATCH), rtol=0.05, atol=0.05)
+        result = conv(x, pos, BATCH)
+        result.float().sum().backward()
+    assert result.dtype == torch.bfloat16
+    torch.testing.assert_close(result.float(), conv(x, pos, BATCH), rtol=0.05, atol=0.05)
     assert all(p.grad is not None and p.grad.isfinite().all() for p in conv.parameters())
 
 
@@ -185,10 +186,10 @@ def test_compiles_in_one_graph(shared: bool) -> None:
     x, pos = (t.float() for t in cloud())
     order = conv.serialize(pos, BATCH) if shared else None
     compiled = torch.compile(conv, backend="aot_eager", fullgraph=True)
-    got, want = compiled(x, pos, None, order), conv(x, pos, None, order)
-    torch.testing.assert_close(got, want)
+    result, expected = compiled(x, pos, None, order), conv(x, pos, None, order)
+    torch.testing.assert_close(result, expected)
     parameters = list(conv.parameters())
-    grads = [torch.autograd.grad(out.square().sum(), parameters) for out in (got, want)]
+    grads = [torch.autograd.grad(out.square().sum(), parameters) for out in (result, expected)]
     torch.testing.assert_close(*grads)
 
 
@@ -202,7 +203,7 @@ def test_forward_chunk_carries_the_state() -> None:
             out, state = conv.forward_chunk(x[rows], step[rows], state)
             parts.append(out)
         torch.testing.assert_close(torch.cat(parts), conv(x, time[:, None]), rtol=1e-4, atol=1e-5)
-    with pytest.raises(ValueError, match="one axis in one direction"):
+    with pytest.raises(ValueError, match="a layer with one axis and one direction, got axes"):
         make().forward_chunk(x, step)
 
 
@@ -230,9 +231,10 @@ def test_influence_is_nearest_first_and_stays_in_the_graph() -> None:
     pos = torch.tensor([0.0, 1, 2, 3, 4, 5, 1, 2, 3])[:, None].expand(9, 3)
     batch = torch.tensor([0] * 6 + [1] * 3)
     strength = influence(conv, x, pos, batch, 2)
-    assert strength[2:6].diff().lt(0).all() and strength[:3].diff().gt(0).all()
+    assert strength[2:6].diff().lt(0).all()
+    assert strength[:3].diff().gt(0).all()
     assert strength[6:].eq(0).all()
-    with pytest.raises(ValueError, match="point must be one of 0 to 8, got 9"):
+    with pytest.raises(ValueError, match="point must be between 0 and 8, got 9"):
         influence(conv, x, pos, batch, 9)
 
 
@@ -240,10 +242,10 @@ def test_axes_in_any_order_of_more_columns_and_batches_of_any_integers() -> None
     x, pos = cloud(dimensions=4)
     conv = make(axes=(3, 1)).double()
     with use_backend("reference"):
-        got = conv(x, pos, BATCH)
+        result = conv(x, pos, BATCH)
         for dtype in (torch.int32, torch.int16, torch.uint8):
-            assert torch.equal(conv(x, pos, BATCH.to(dtype)), got)
-    torch.testing.assert_close(got, all_pairs(conv, x, pos, BATCH), rtol=0, atol=1e-8)
+            assert torch.equal(conv(x, pos, BATCH.to(dtype)), result)
+    torch.testing.assert_close(result, all_pairs(conv, x, pos, BATCH), rtol=0, atol=1e-8)
 
 
 X, POS = torch.ones(4, 5), torch.rand(4, 3)
@@ -254,8 +256,8 @@ X, POS = torch.ones(4, 5), torch.rand(4, 3)
     [
         (X[:, :2], POS, None, r"x must have shape \(points, channels\) = \(4, 5\), got \(4, 2\)"),
         (X[:3], POS, None, r"got \(3, 5\)"),
-        (X, POS[:, :2], None, r"pos must have 3 columns, as .* got shape \(4, 2\)"),
-        (X, POS.repeat(1, 2), None, r"or axes name some of them; got shape \(4, 6\)"),
+        (X, POS[:, :2], None, r"pos must have dimensions = 3 columns, got shape \(4, 2\)"),
+        (X, POS.repeat(1, 2), None, r"= 3 columns, got shape \(4, 6\); pass axes to use only some"),
         (X, POS.log() / 0, None, "pos must be finite"),
         (X[:3], POS[0], None, r"pos must have shape \(points, dimensions\), got \(3,\)"),
         (X, POS, torch.tensor([0, 1, 0, 1]), "batch must be sorted, got 0 after 1 at point 2"),
@@ -272,11 +274,11 @@ def test_values(x: Tensor, pos: Tensor, batch: Tensor | None, words: str) -> Non
 
 def test_types_and_a_foreign_serialization() -> None:
     conv = make()
-    with pytest.raises(TypeError, match="pos must be a floating point tensor, got torch.int64"):
+    with pytest.raises(TypeError, match=r"pos must be a floating point tensor, got torch.int64"):
         conv(X, POS.long())
-    with pytest.raises(TypeError, match="x must be a floating point tensor, got torch.int64"):
+    with pytest.raises(TypeError, match=r"x must be a floating point tensor, got torch.int64"):
         conv(X.long(), POS)
-    with pytest.raises(TypeError, match="batch must be an integer tensor, got torch.float32"):
+    with pytest.raises(TypeError, match=r"batch must be an integer tensor, got torch.float32"):
         conv(X, POS, torch.zeros(4))
     with pytest.raises(TypeError, match="batch must be an integer tensor, got list"):
         conv(X, POS, [0, 0, 1, 1])
@@ -285,7 +287,9 @@ def test_types_and_a_foreign_serialization() -> None:
             conv(X, none)
         with pytest.raises(TypeError, match=f"x must be .*, got {type(none).__name__}"):
             conv(none, POS)
-    with pytest.raises(ValueError, match="must hold 3 views of 4 points, got 3 views, 9 places"):
+    with pytest.raises(
+        ValueError, match="must have 3 views of 4 points, got 3 views with 9 places"
+    ):
         conv(X, POS, None, conv.serialize(POS[:3]))
 
 
@@ -298,10 +302,10 @@ def test_types_and_a_foreign_serialization() -> None:
         ({"step": "learned", "discretization": "async"}, "'async' does not support step='learned'"),
         ({"length_scale": (2.0, 1.0)}, r"0 < shortest <= longest, got \(2.0, 1.0\)"),
         ({"length_scale": (1.0,)}, r"got \(1.0,\)"),
-        ({"d_conv": -1}, "d_conv must be 0 or positive, got -1"),
+        ({"d_conv": -1}, "d_conv must not be negative, got -1"),
         ({"d_state": 0}, "d_state must be positive, got 0"),
         ({"dt_rank": 0}, "dt_rank must be positive, got 0"),
-        ({"axes": ()}, r"axes must name columns of pos, 0 or above, got \(\)"),
+        ({"axes": ()}, r"axes must be columns of pos, 0 or above, got \(\)"),
         ({"axes": (-1,)}, r"got \(-1,\)"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Mlp and DropPath: the numbers and keys of timm's, which they replace."""
+"""Mlp and DropPath: the results and state-dict keys equal those of timm's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from evenfall_stream.nn.mlp import Mlp
 def test_the_mlp_equals_timm_s(training: bool) -> None:
     layers = pytest.importorskip("timm.layers")
     own, theirs = [], []
-    for kept, make in (
+    for values, make in (
         (own, lambda: Mlp(6, 12, 0.3)),
         (theirs, lambda: layers.Mlp(6, 12, drop=0.3)),
     ):
@@ -22,7 +22,7 @@ def test_the_mlp_equals_timm_s(training: bool) -> None:
         x = torch.randn(5, 6, requires_grad=True)
         y = model(x)
         y.square().sum().backward()
-        kept += [y, x.grad, *model.state_dict().values(), *(p.grad for p in model.parameters())]
+        values += [y, x.grad, *model.state_dict().values(), *(p.grad for p in model.parameters())]
         keys = list(model.state_dict())
         assert keys == ["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"]
     assert all(torch.equal(a, b) for a, b in zip(own, theirs, strict=True))
@@ -33,12 +33,13 @@ def test_the_mlp_equals_timm_s(training: bool) -> None:
 def test_drop_path_equals_timm_s(p: float, dtype: torch.dtype) -> None:
     layers = pytest.importorskip("timm.layers")
     x = torch.randn(7, 3, 2, dtype=dtype)
-    drawn = []
+    outputs = []
     for model in (DropPath(p), layers.DropPath(p)):
         torch.manual_seed(3)
-        drawn.append((model.train()(x), torch.rand(1)))
-        assert torch.equal(model.eval()(x), x) and not model.state_dict()
-    assert all(torch.equal(a, b) for a, b in zip(*drawn, strict=True))
+        outputs.append((model.train()(x), torch.rand(1)))
+        assert torch.equal(model.eval()(x), x)
+        assert not model.state_dict()
+    assert all(torch.equal(a, b) for a, b in zip(*outputs, strict=True))
 
 
 def test_drop_path_keeps_the_mean_and_drops_whole_rows() -> None:

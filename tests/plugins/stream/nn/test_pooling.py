@@ -15,21 +15,21 @@ BATCH = torch.tensor([0, 0, 2])
 
 
 @pytest.mark.parametrize(
-    ("how", "want"),
+    ("how", "expected"),
     [
         ("mean", [[2, -3], [0, 0], [-5, 6]]),
         ("max", [[3, -2], [0, 0], [-5, 6]]),
         ("meanmax", [[2, -3, 3, -2], [0, 0, 0, 0], [-5, 6, -5, 6]]),
     ],
 )
-def test_pool(how: str, want: list[list[int]]) -> None:
-    assert pool(X, BATCH, 3, how).tolist() == want
+def test_pool(how: str, expected: list[list[int]]) -> None:
+    assert pool(X, BATCH, 3, how).tolist() == expected
     assert pool(X[:0], BATCH[:0], 2, how).eq(0).all()
 
 
 def test_weighted_mean() -> None:
-    got = weighted_mean(X, torch.tensor([1.0, 3.0, 0.0]), BATCH, 4)
-    assert got.tolist() == [[2.5, -2.5], [0, 0], [-5, 6], [0, 0]]
+    result = weighted_mean(X, torch.tensor([1.0, 3.0, 0.0]), BATCH, 4)
+    assert result.tolist() == [[2.5, -2.5], [0, 0], [-5, 6], [0, 0]]
 
 
 def graphs_of(batch: Tensor, graphs: int) -> Graphs:

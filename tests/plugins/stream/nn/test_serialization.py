@@ -1,4 +1,4 @@
-"""Orders along axes, backward differences, sequences of views."""
+"""Serialization: orders along axes, backward differences, sequences of views."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ BATCH = torch.tensor([0, 0, 0, 2, 2])  # graph 1 is empty
 
 
 def test_orders_steps_and_segments() -> None:
-    found = serialize(POS, BATCH)
-    assert found.order.tolist() == [2, 1, 0, 4, 3, 0, 2, 1, 4, 3]
-    assert found.step.tolist() == [0, 0, 1, 0, 1, 0, 1, 1, 0, 0]
-    assert found.cu_seqlens.tolist() == [0, 3, 3, 5, 8, 8, 10]
-    assert found.inverse.tolist() == [[2, 1, 0, 4, 3], [5, 7, 6, 9, 8]]
+    order = serialize(POS, BATCH)
+    assert order.order.tolist() == [2, 1, 0, 4, 3, 0, 2, 1, 4, 3]
+    assert order.step.tolist() == [0, 0, 1, 0, 1, 0, 1, 1, 0, 0]
+    assert order.cu_seqlens.tolist() == [0, 3, 3, 5, 8, 8, 10]
+    assert order.inverse.tolist() == [[2, 1, 0, 4, 3], [5, 7, 6, 9, 8]]
 
 
 def test_both_directions_and_a_single_view() -> None:
-    found = serialize(POS, BATCH, [0], bidirectional=True)
-    assert found.order.tolist() == [2, 1, 0, 4, 3, 3, 4, 0, 1, 2]
-    assert found.step.tolist() == [0, 0, 1, 0, 1, 0, 1, 0, 1, 0]
-    assert found.cu_seqlens.tolist() == [0, 3, 3, 5, 7, 7, 10]
-    backward = found.view(1)
+    order = serialize(POS, BATCH, [0], bidirectional=True)
+    assert order.order.tolist() == [2, 1, 0, 4, 3, 3, 4, 0, 1, 2]
+    assert order.step.tolist() == [0, 0, 1, 0, 1, 0, 1, 0, 1, 0]
+    assert order.cu_seqlens.tolist() == [0, 3, 3, 5, 7, 7, 10]
+    backward = order.view(1)
     assert backward.order.tolist() == [3, 4, 0, 1, 2]
     assert (backward.cu_seqlens.tolist(), backward.views) == ([0, 2, 2, 5], 1)
 
@@ -37,12 +37,12 @@ def test_restoring_undoes_arranging(seed: int, points: int, dims: int, both: boo
     generator = torch.Generator().manual_seed(seed)
     pos = torch.randint(0, 3, (points, dims), generator=generator).float()
     batch = torch.randint(0, 4, (points,), generator=generator).sort().values
-    found = serialize(pos, batch, bidirectional=both)
-    assert found.step.ge(0).all()
-    assert found.cu_seqlens[-1] == found.order.numel() == found.views * points
+    order = serialize(pos, batch, bidirectional=both)
+    assert order.step.ge(0).all()
+    assert order.cu_seqlens[-1] == order.order.numel() == order.views * points
     x = torch.rand(points, 2, generator=generator)
-    restored = found.restore(found.arrange(x))
-    assert torch.equal(restored, x[:, None].expand(-1, found.views, -1))
+    restored = order.restore(order.arrange(x))
+    assert torch.equal(restored, x[:, None].expand(-1, order.views, -1))
 
 
 def test_the_order_given_matters_only_where_points_coincide() -> None:
@@ -55,11 +55,13 @@ def test_the_order_given_matters_only_where_points_coincide() -> None:
 
 def test_presorted_points_stay() -> None:
     time = torch.tensor([[0.0], [2.0], [2.0], [1.0]])
-    found = serialize(time, torch.tensor([0, 0, 0, 1]), presorted=True)
-    assert found.unmoved and found.step.tolist() == [0, 2, 0, 0]
+    order = serialize(time, torch.tensor([0, 0, 0, 1]), presorted=True)
+    assert order.unmoved
+    assert order.step.tolist() == [0, 2, 0, 0]
     x = torch.rand(4, 2)
-    assert found.arrange(x) is x and torch.equal(found.restore(x)[:, 0], x)
-    with pytest.raises(ValueError, match="axis 0 .* point 3 is 1 below the previous one"):
+    assert order.arrange(x) is x
+    assert torch.equal(order.restore(x)[:, 0], x)
+    with pytest.raises(ValueError, match=r"axis 0 .* point 3 is 1 below the previous one"):
         serialize(time, presorted=True)
 
 
@@ -80,13 +82,13 @@ def test_steps_have_gradients() -> None:
 
 def test_no_points() -> None:
     for batch in (None, torch.zeros(0, dtype=torch.long)):
-        found = serialize(torch.zeros(0, 2), batch)
-        assert found.order.numel() == found.step.numel() == int(found.cu_seqlens[-1]) == 0
+        order = serialize(torch.zeros(0, 2), batch)
+        assert order.order.numel() == order.step.numel() == int(order.cu_seqlens[-1]) == 0
 
 
 @pytest.mark.parametrize("axes", [[2], [-1], []])
 def test_axes_that_pos_has_not(axes: list[int]) -> None:
-    with pytest.raises(ValueError, match="axes must name columns of pos, 0 to 1, got"):
+    with pytest.raises(ValueError, match="axes must be columns of pos, 0 to 1, got"):
         serialize(POS, axes=axes)
 
 

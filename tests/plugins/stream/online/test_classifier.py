@@ -1,4 +1,4 @@
-"""OnlineClassifier: the logits of the whole recording, however its events come."""
+"""OnlineClassifier: the logits equal those of the whole recording, for any chunks of events."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def offline(model: EventStreamClassifier, x: Tensor, pos: Tensor) -> Tensor:
         return model(x, pos)
 
 
-def close_to(got: Tensor, want: Tensor) -> None:
-    assert not got.requires_grad
-    torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5)
+def close_to(result: Tensor, expected: Tensor) -> None:
+    assert not result.requires_grad
+    torch.testing.assert_close(result, expected, rtol=1e-5, atol=1e-5)
 
 
 def push_all(stream: OnlineClassifier, x: Tensor, pos: Tensor, sizes: list[int]) -> None:
@@ -84,17 +84,17 @@ def test_any_pushes_give_the_result_of_the_whole(
     model = make(**sizes, **options)
     x, pos = events(sum(pushes), data.draw(st.integers(0, 99)))
     with mock.patch.multiple(online, BUFFER=data.draw(st.integers(1, 9)), PIECE=5):
-        asked, silent = OnlineClassifier(model), OnlineClassifier(model)
+        read_often, read_once = OnlineClassifier(model), OnlineClassifier(model)
         done = 0
         for count in pushes:
             piece = x[done : done + count], pos[done : done + count]
-            asked.push(*piece)
-            silent.push(*piece)
+            read_often.push(*piece)
+            read_once.push(*piece)
             done += count
             if data.draw(st.booleans()):
-                close_to(asked.logits(), offline(model, x[:done], pos[:done]))
-        close_to(silent.logits(), offline(model, x, pos))
-        close_to(asked.logits(), silent.logits())
+                close_to(read_often.logits(), offline(model, x[:done], pos[:done]))
+        close_to(read_once.logits(), offline(model, x, pos))
+        close_to(read_often.logits(), read_once.logits())
 
 
 @pytest.mark.parametrize("head", ["mean", "time"])
@@ -132,11 +132,11 @@ def test_hours_into_a_stream(head: str) -> None:
     x, pos = events(60)
     later = pos.double()
     later[:, 0] += 1e7
-    want = offline(model, x, pos)
-    assert not torch.allclose(offline(model, x, later.float()), want, rtol=0, atol=1e-4)
+    expected = offline(model, x, pos)
+    assert not torch.allclose(offline(model, x, later.float()), expected, rtol=0, atol=1e-4)
     stream = OnlineClassifier(model)
     push_all(stream, x, later, [15] * 4)
-    close_to(stream.logits(), want)
+    close_to(stream.logits(), expected)
 
 
 @pytest.mark.parametrize("sizes", [[120], [1] * 120, [7] * 17 + [1]], ids=["whole", "each", "7"])
@@ -177,10 +177,14 @@ def test_times_that_run_backwards_change_nothing() -> None:
     [
         (0, float("nan"), r"pos must be finite, got \[nan, .* at event 2"),
         (0, float("inf"), "pos must be finite"),
-        (1, 5.0, r"pos column 1 must lie in 0 to 4 \(\(5, 4\) sensor.* got 5 at event 2"),
-        (2, -1.0, "pos column 2 must lie in 0 to 3 .* got -1 at event 2"),
-        (2, float("nan"), "pos column 2 must lie in 0 to 3 .* got nan at event 2"),
-        (3, 2.0, "x must lie in 0 to 1 .* got 2 at event 2"),
+        (
+            1,
+            5.0,
+            r"pos column 1 must be between 0 and 4 \(sensor_size \(5, 4\), .* got 5 at event 2",
+        ),
+        (2, -1.0, "pos column 2 must be between 0 and 3 .* got -1 at event 2"),
+        (2, float("nan"), "pos column 2 must be between 0 and 3 .* got nan at event 2"),
+        (3, 2.0, "x must be between 0 and 1 .* got 2 at event 2"),
     ],
 )
 def test_events_outside_the_sensor(column: int, value: float, words: str) -> None:
@@ -197,7 +201,7 @@ def test_shapes_and_kinds() -> None:
         stream.push(x, pos[:, :2])
     with pytest.raises(ValueError, match=r"x must have shape \(points, channels\) = \(4, 1\)"):
         stream.push(x[:3], pos)
-    with pytest.raises(TypeError, match="pos must be a floating point tensor, got torch.int64"):
+    with pytest.raises(TypeError, match=r"pos must be a floating point tensor, got torch.int64"):
         stream.push(x, pos.long())
     with pytest.raises(TypeError, match="x must be a floating point tensor"):
         stream.push(x.long(), pos)
@@ -244,17 +248,17 @@ def test_a_state_kept_is_not_overwritten() -> None:
     x, pos = events(40)
     stream = OnlineClassifier(make())
     stream.push(x[:20], pos[:20])
-    kept, want = stream.state_dict(), stream.logits()
+    saved_state, expected = stream.state_dict(), stream.logits()
     for _ in range(2):
         stream.push(x[20:], pos[20:])
-        stream.load_state_dict(kept)
-        assert torch.equal(stream.logits(), want)
+        stream.load_state_dict(saved_state)
+        assert torch.equal(stream.logits(), expected)
 
 
 def test_states_of_another_model() -> None:
     stream = OnlineClassifier(make())
     state = stream.state_dict()
-    with pytest.raises(ValueError, match=r"lacks \['evidence.count'\] and has \['more'\] besides"):
+    with pytest.raises(ValueError, match=r"missing \['evidence.count'\], unknown \['more'\]"):
         stream.load_state_dict(
             {"more" if name == "evidence.count" else name: t for name, t in state.items()}
         )
@@ -266,18 +270,18 @@ def test_memory_does_not_grow() -> None:
     model = make(strides=(1, 4))
     stream = OnlineClassifier(model)
 
-    def held() -> dict[str, int]:
+    def storage_sizes() -> dict[str, int]:
         """Bytes behind each tensor, of which it may be a part."""
-        found = [stream._table, *_tensors(stream._state)]
-        return {str(i): t.untyped_storage().nbytes() for i, t in enumerate(found)}
+        tensors = [stream._table, *_tensors(stream._state)]
+        return {str(i): t.untyped_storage().nbytes() for i, t in enumerate(tensors)}
 
-    empty, buffers = held(), (stream._ids.nbytes, stream._times.nbytes)
+    empty, buffers = storage_sizes(), (stream._ids.nbytes, stream._times.nbytes)
     x, pos = events(3000)
     for sizes in ([3000], [1100, 1100, 800], [1] * 3000):
         push_all(stream, x, pos, sizes)
         pos[:, 0] += float(pos[-1, 0])
         stream.logits()
-        assert held() == empty
+        assert storage_sizes() == empty
         assert (stream._ids.nbytes, stream._times.nbytes) == buffers
     names = {name: t.shape for name, t in stream.state_dict().items()}
     assert names == {name: t.shape for name, t in pack(zero_state(model)).items()}
@@ -301,12 +305,12 @@ def test_audio_double_precision_and_autocast() -> None:
     stream = OnlineClassifier(model.float())
     with torch.autocast("cpu", torch.bfloat16):
         push_all(stream, x, pos, [4, 5])
-        got = stream.logits().float()
-    torch.testing.assert_close(got, offline(model, x.float(), pos.float()), rtol=0.1, atol=0.1)
+        result = stream.logits().float()
+    torch.testing.assert_close(result, offline(model, x.float(), pos.float()), rtol=0.1, atol=0.1)
 
 
 def test_models_that_cannot_run_online() -> None:
-    with pytest.raises(ValueError, match="model must go forward along time alone"):
+    with pytest.raises(ValueError, match="model must run forward in time"):
         OnlineClassifier(make(bidirectional=True))
     with pytest.raises(TypeError, match="model must be an EventStreamClassifier, got Linear"):
         OnlineClassifier(torch.nn.Linear(2, 2))

@@ -1,4 +1,4 @@
-"""Pictures are written, and the influence is the gradient that they say it is."""
+"""Pictures are written, and the influence equals the gradient."""
 
 from __future__ import annotations
 
@@ -70,7 +70,8 @@ def test_class_influence_is_the_gradient_of_the_logit() -> None:
     model, data = make(groups=None)
     model.train()
     influence = class_influence(model, data, 1)
-    assert model.training and influence.shape == (20,)
+    assert model.training
+    assert influence.shape == (20,)
     model.eval()
     point, step = int(influence.argmax()), 1e-6
     slope = []
@@ -97,9 +98,9 @@ def test_a_point_of_pointnet_is_influenced_by_itself_alone() -> None:
 
 def test_no_such_class_or_point() -> None:
     model, data = make(groups=None)
-    with pytest.raises(ValueError, match="target must be a class below 2, got 2"):
+    with pytest.raises(ValueError, match="target must be between 0 and 1, got 2"):
         class_influence(model, data, 2)
-    with pytest.raises(ValueError, match="point must be a row below 20, got -1"):
+    with pytest.raises(ValueError, match="point must be between 0 and 19, got -1"):
         point_influence(model, data, -1)
 
 
@@ -110,10 +111,10 @@ def test_all_of_an_evaluation(tmp_path: Path, shapes: type[Any]) -> None:
     recipe = Recipe(dataset="shapes")
     model = StreamClassifier(2, width=8, depth=1, groups=4, neighbors=3)
     result = evaluate_recipe(model, recipe, tmp_path, "test")
-    drawn = draw_evaluation(result, model, recipe, tmp_path, "test", tmp_path / "pictures")
-    assert [p.name for p in drawn] == ["confusion.png", "classes.png", "influence.png"]
+    files = draw_evaluation(result, model, recipe, tmp_path, "test", tmp_path / "pictures")
+    assert [p.name for p in files] == ["confusion.png", "classes.png", "influence.png"]
     assert sorted(p.name for p in (tmp_path / "pictures").iterdir()) == sorted(
-        p.name for p in drawn
+        p.name for p in files
     )
 
 

@@ -1,4 +1,4 @@
-"""A grid of STREAM's runs, through the trainer that the plugin registers."""
+"""A grid of runs with the registered trainer."""
 
 from __future__ import annotations
 
@@ -40,13 +40,16 @@ def test_cells_are_trained_compared_and_extended(tmp_path: Path) -> None:
         return table
 
     table = run()
-    short, narrow = table["cells"]
+    short, _narrow = table["cells"]
     figure = short["figures"]["valid"]["accuracy"]
-    assert len(figure["values"]) == 2 and figure["deviation"] is not None
+    assert len(figure["values"]) == 2
+    assert figure["deviation"] is not None
     recipe = yaml.safe_load((tmp_path / "out/narrow/seed-1/best/recipe.yaml").read_text())
-    assert recipe["seed"] == 1 and recipe["model_options"]["width"] == 4
+    assert recipe["seed"] == 1
+    assert recipe["model_options"]["width"] == 4
     before = (tmp_path / "out/short/seed-0/results.json").read_text()
-    assert run() == table and (tmp_path / "out/short/seed-0/results.json").read_text() == before
+    assert run() == table
+    assert (tmp_path / "out/short/seed-0/results.json").read_text() == before
 
     grid["cells"] = {"short": {"epochs": 2}}
     (tmp_path / "grid.yaml").write_text(yaml.safe_dump(grid))

@@ -1,4 +1,4 @@
-"""Whole runs on a few small clouds: learning, stopping and going on, bad data."""
+"""Training runs on a few small clouds: accuracy, interruption and resume, bad data."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ pytestmark = pytest.mark.usefixtures("shapes")
 
 
 def recipe(**changes: Any) -> Recipe:
-    made = Recipe(
+    base = Recipe(
         dataset="shapes", model_options=SMALL, epochs=3, batch_size=8, learning_rate=1e-2,
         augmentation=[{"RandomShift": {"most": 0.1}}, {"RandomJitter": {"translate": 0.01}}],
         warmup_epochs=1, label_smoothing=0.1, seed=3,
     )  # fmt: skip
-    return replace(made, **changes)
+    return replace(base, **changes)
 
 
 def log(output: Path) -> list[dict[str, Any]]:
@@ -64,7 +64,8 @@ def assert_same_run(one: Path, other: Path) -> None:
     for folder in (one / "best", other / "best"):
         assert folder.is_dir()
     a, b = weights(one / "best"), weights(other / "best")
-    assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[name], b[name]) for name in a)
     (a_last,), (b_last,) = one.glob("checkpoint-*"), other.glob("checkpoint-*")
     assert a_last.name == b_last.name
     a, b = weights(a_last), weights(b_last)
@@ -79,8 +80,8 @@ def test_it_learns_and_keeps_the_best(tmp_path: Path, shapes: type[Any]) -> None
     assert lines[0]["learning_rate"] < lines[2]["learning_rate"] > lines[-1]["learning_rate"]
     model = StreamClassifier.from_pretrained(best)
     assert model.class_names == ["segment", "ball"]
-    found = evaluate(model, shapes(tmp_path, "valid"))
-    assert found["accuracy"] == max(line["valid_accuracy"] for line in lines) >= 0.9
+    scores = evaluate(model, shapes(tmp_path, "valid"))
+    assert scores["accuracy"] == max(line["valid_accuracy"] for line in lines) >= 0.9
     assert load_recipe(best / "recipe.yaml") == recipe(epochs=20)
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == [
         "best", "checkpoint-20", "log.jsonl", "recipe.yaml",
@@ -109,12 +110,13 @@ def test_a_resumed_run_goes_on_as_if_never_stopped(
 
         return call
 
-    with monkeypatch.context() as patch, pytest.raises(Killed):
+    with monkeypatch.context() as patch:
         if place == "checkpoint":
             patch.setattr(run, "save_checkpoint", killing(run.save_checkpoint, 2))
         else:
             patch.setattr(run._Run, "_descend", killing(run._Run._descend, int(place[-1]) + 1))
-        train(choices, tmp_path, tmp_path / "broken")
+        with pytest.raises(Killed):
+            train(choices, tmp_path, tmp_path / "broken")
     train(choices, tmp_path, tmp_path / "broken", resume=True)
     assert_same_run(tmp_path / "whole", tmp_path / "broken")
 
@@ -142,7 +144,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, name: str, left: int | No
         file.unlink()
     else:
         file.write_bytes(file.read_bytes()[: min(left, file.stat().st_size - 1)])
-    with pytest.raises(ValueError, match="checkpoint .*checkpoint-1 cannot be read"):
+    with pytest.raises(ValueError, match=r"checkpoint .*checkpoint-1 cannot be read"):
         train(choices, tmp_path, tmp_path / "run", resume=True)
 
 
@@ -189,7 +191,8 @@ def test_examples_do_not_depend_on_who_reads_them(tmp_path: Path, shapes: type[A
     state = torch.get_rng_state()
     first, later = examples[(0, 5)].pos, examples[(1, 5)].pos
     torch.rand(3)
-    assert torch.equal(examples[(0, 5)].pos, first) and not torch.equal(first, later)
+    assert torch.equal(examples[(0, 5)].pos, first)
+    assert not torch.equal(first, later)
     torch.set_rng_state(state)
     examples[(0, 5)]
     assert torch.equal(torch.get_rng_state(), state)
@@ -203,7 +206,7 @@ def test_ranks_share_each_batch() -> None:
         sampler.epoch = 4
     assert len(whole) == len(list(whole)) == 2
     for batch, *parts in zip(whole, *shares, strict=True):
-        assert sorted(batch) == sorted(sum(map(list, parts), []))
+        assert sorted(batch) == sorted(key for part in parts for key in part)
         assert {epoch for epoch, _ in batch} == {4}
     whole.epoch = 5
     assert [i for b in whole for _, i in b] != [i for b in shares[0] for _, i in b]
@@ -238,9 +241,9 @@ def test_one_rank_opens_the_data_before_the_others(fails: bool) -> None:
 
 
 def test_batches_that_ranks_cannot_share() -> None:
-    with pytest.raises(ValueError, match=r"batch_size \(9\) must be a multiple of the 2 ranks"):
+    with pytest.raises(ValueError, match=r"batch_size must be a multiple of the 2 ranks, got 9"):
         data.ShuffledBatches(21, 9, 0, 0, 2)
-    with pytest.raises(ValueError, match="1 training examples are too few for 2 ranks"):
+    with pytest.raises(ValueError, match="must have an example per rank, at least 2, got 1"):
         data.ShuffledBatches(1, 8, 0, 0, 2)
     assert len(list(data.ShuffledBatches(3, 8, 0))) == 1
 
@@ -254,14 +257,16 @@ class Constant(torch.nn.Module):
 
 def test_evaluation_counts(tmp_path: Path, shapes: type[Any]) -> None:
     model = Constant().train()
-    found = evaluate(model, shapes(tmp_path, count=7), batch_size=3, classes=["a", "b", "c"])
-    assert found["examples"] == 7 and found["accuracy"] == pytest.approx(4 / 7)
-    assert found["confusion"] == [[4, 0, 0], [3, 0, 0], [0, 0, 0]]
-    assert found["class_accuracy"] == {"a": 1.0, "b": 0.0, "c": None}
-    assert found["mean_class_accuracy"] == 0.5 and found["examples_per_second"] > 0
+    scores = evaluate(model, shapes(tmp_path, count=7), batch_size=3, classes=["a", "b", "c"])
+    assert scores["examples"] == 7
+    assert scores["accuracy"] == pytest.approx(4 / 7)
+    assert scores["confusion"] == [[4, 0, 0], [3, 0, 0], [0, 0, 0]]
+    assert scores["class_accuracy"] == {"a": 1.0, "b": 0.0, "c": None}
+    assert scores["mean_class_accuracy"] == 0.5
+    assert scores["examples_per_second"] > 0
     chances = torch.tensor([1.0, 0.0, -1.0]).softmax(0)
-    want = -(4 * chances[0].log() + 3 * chances[1].log()) / 7
-    assert found["loss"] == pytest.approx(float(want))
+    expected = -(4 * chances[0].log() + 3 * chances[1].log()) / 7
+    assert scores["loss"] == pytest.approx(float(expected))
     assert model.training
 
 
@@ -277,7 +282,8 @@ def test_votes_average_probabilities(tmp_path: Path, shapes: type[Any]) -> None:
         evaluate(Height(), shapes(tmp_path, count=2), transform=shift, votes=votes, seed=seed)
         for votes, seed in ((2, 0), (1, 0), (1, 1))
     )
-    assert two["examples"] == 2 and one["loss"] != other["loss"]
+    assert two["examples"] == 2
+    assert one["loss"] != other["loss"]
     assert min(one["loss"], other["loss"]) < two["loss"] < max(one["loss"], other["loss"])
 
 
@@ -288,22 +294,28 @@ def test_events_and_points_go_the_same_way(tmp_path: Path) -> None:
     model = EventStreamClassifier(2, [16], widths=[8], depths=[1], strides=[2])
     assert logits(model, Batch.from_data_list([events, events])).shape == (2, 2)
     empty = Data(x=torch.ones(0, 1), pos=torch.ones(0, 2), y=torch.tensor([0]))
-    with pytest.raises(ValueError, match="holds 2 examples, but only 1 up to the last one with"):
+    with pytest.raises(
+        ValueError, match="has 2 examples, but the model returned 1, because the last"
+    ):
         logits(model, Batch.from_data_list([events, empty]))
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
     wild = recipe(optimizer="sgd", learning_rate=1e30, max_grad_norm=None, warmup_epochs=0)
-    with pytest.raises((FloatingPointError, ValueError), match="loss is nan|must be finite"):
+    with pytest.raises(
+        (FloatingPointError, ValueError), match=r"loss must be finite, got nan|must be finite"
+    ):
         train(wild, tmp_path, tmp_path / "run")
 
 
 def test_other_classes_than_the_model_s(tmp_path: Path, shapes: type[Any]) -> None:
     small = {"width": 8, "depth": 1, "groups": 4, "neighbors": 2}
     other = StreamClassifier(2, class_names=["ball", "segment"], **small)
-    with pytest.raises(ValueError, match=r"knows the classes \['ball', 'segment'\], shapes has"):
+    with pytest.raises(
+        ValueError, match=r"the model's classes \['ball', 'segment'\] differ from the dataset's"
+    ):
         evaluate_recipe(other, recipe(), tmp_path, "test")
-    with pytest.raises(ValueError, match="model tells 3 classes apart, the data set has 2"):
+    with pytest.raises(ValueError, match="the model has 3 classes, but the dataset has 2"):
         evaluate_recipe(StreamClassifier(3, **small), recipe(), tmp_path, "test")
 
 
@@ -314,7 +326,9 @@ def test_no_examples(shapes: type[Any]) -> None:
 
 def test_a_name_is_of_one_data_set(shapes: type[Any]) -> None:
     data.register_dataset("shapes", shapes)
-    with pytest.raises(ValueError, match="name 'nmnist' is that of another data set"):
+    with pytest.raises(
+        ValueError, match="name must be new, got 'nmnist', which is another data set"
+    ):
         data.register_dataset("nmnist", shapes)
 
 
@@ -322,7 +336,7 @@ def test_recordings_are_mixed(tmp_path: Path) -> None:
     class Ticks(torch.utils.data.Dataset):
         """Recordings of one of two channels."""
 
-        classes = ["low", "high"]
+        classes = ("low", "high")
 
         def __init__(self, path: Path, split: str = "train") -> None:
             self.items = []
@@ -346,5 +360,6 @@ def test_recordings_are_mixed(tmp_path: Path) -> None:
     )  # fmt: skip
     best = train(choices, tmp_path, tmp_path / "run")
     lines = log(tmp_path / "run")
-    assert lines[-1]["valid_accuracy"] == 1.0 and lines[-1]["loss"] > lines[-1]["valid_loss"]
+    assert lines[-1]["valid_accuracy"] == 1.0
+    assert lines[-1]["loss"] > lines[-1]["valid_loss"]
     assert EventStreamClassifier.from_pretrained(best).num_classes == 2

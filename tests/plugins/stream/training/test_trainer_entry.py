@@ -1,4 +1,4 @@
-"""The trainer "stream" through the registry, as a plugin that knows nothing of STREAM uses it."""
+"""The trainer "stream" from the registry, used without imports of STREAM."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the commands share: the extra that they need, and the tables of results."""
+"""What the commands share: the check of an extra, and tables of results."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from ..extras import require
 
 
 def needs(extra: str, command: Callable[..., None]) -> Callable[..., None]:
-    """The same command, which is one error line where the extra is not installed."""
+    """The command, with a one-line error if the extra is not installed."""
 
     @wraps(command)
-    def checked(*args: Any, **kwargs: Any) -> None:
+    def wrapper(*args: Any, **kwargs: Any) -> None:
         with clear_errors():
             require(extra, f"evenfall stream {command.__name__}")
         command(*args, **kwargs)
 
-    return checked
+    return wrapper
 
 
 def show_evaluation(result: dict[str, Any], title: str, points: str) -> None:
-    """A table of one evaluation, and one of its classes; `points` says what they are."""
+    """Print a table of an evaluation and one of its classes; `points` is the unit of its speed."""
     rows = [
-        ("accuracy", f"{100 * result['accuracy']:.2f} %  of {result['examples']:,}"),
-        ("mean accuracy of classes", f"{100 * result['mean_class_accuracy']:.2f} %"),
+        ("examples", f"{result['examples']:,}"),
+        ("accuracy", f"{100 * result['accuracy']:.2f} %"),
+        ("mean class accuracy", f"{100 * result['mean_class_accuracy']:.2f} %"),
         ("loss", f"{result['loss']:.4f} nats"),
         ("examples per second", f"{result['examples_per_second']:,.1f}"),
         (f"{points} per second", f"{result['points_per_second']:,.0f}"),
@@ -43,11 +44,12 @@ def show_evaluation(result: dict[str, Any], title: str, points: str) -> None:
     )
 
 
-def show_predictions(names: list[str], chances: list[list[float]], classes: list[str], top: int
-) -> None:  # fmt: skip
-    """A table with the likeliest classes of each input."""
+def show_predictions(
+    names: list[str], probabilities: list[list[float]], classes: list[str], top: int
+) -> None:
+    """Print a table of the most probable classes of each input."""
     rows = []
-    for name, row in zip(names, chances, strict=True):
+    for name, row in zip(names, probabilities, strict=True):
         best = sorted(range(len(row)), key=lambda index: -row[index])[:top]
         rows.append((name, *(f"{classes[index]} {100 * row[index]:.1f} %" for index in best)))
     show_rows(("input", *(f"{rank}." for rank in range(1, top + 1))), rows)

@@ -15,24 +15,25 @@ from .common import show_evaluation
 
 
 def evaluate(
-    checkpoint: Annotated[str, typer.Argument(help="Folder, or model on the Hugging Face hub.")],
+    checkpoint: Annotated[str, typer.Argument(help="Folder, or model on the Hugging Face Hub.")],
     data: Annotated[Path, typer.Option(help="Folder or file of the data set.")],
-    split: Annotated[str, typer.Option(help="Which split of it.")] = "test",
+    split: Annotated[str, typer.Option(help="Split of the data set.")] = "test",
     recipe: Annotated[
         str | None,
-        typer.Option(help="Where the data set is stated; the checkpoint's recipe.yaml if absent."),
+        typer.Option(help="Recipe that names the data set. [default: the checkpoint's]"),
     ] = None,
     votes: Annotated[
-        int | None, typer.Option(min=1, help="Augmented copies to average; the recipe's if absent.")
+        int | None,
+        typer.Option(min=1, help="Augmented copies to average. [default: the recipe's]"),
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Examples a call.")] = 32,
+    batch_size: Annotated[int, typer.Option(min=1, help="Examples per call.")] = 32,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read examples.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON instead of tables.")] = False,
     pictures: Annotated[
         Path | None, typer.Option(help="Folder for confusion.png, classes.png, influence.png.")
     ] = None,
 ) -> None:
-    """Accuracy, confusion matrix and speed. On one split, with the accuracy of each class."""
+    """Evaluate a classifier on one split: accuracy, confusion matrix and speed."""
     from dataclasses import replace
 
     from ..models.loading import load_checkpoint
@@ -45,7 +46,7 @@ def evaluate(
 
             from ..pictures import draw_evaluation
 
-            make_figure(1, 1)  # a missing matplotlib is said now, not after the work
+            make_figure(1, 1)  # fails now if matplotlib is missing, not after the evaluation
         model = load_checkpoint(checkpoint)
         choices = load_recipe(recipe) if recipe else checkpoint_recipe(checkpoint)
         if votes is not None:
@@ -67,4 +68,4 @@ def evaluate(
             files = draw_evaluation(result, model, choices, data, split, pictures)
             if not as_json:
                 names = ", ".join(file.name for file in files)
-                console.print(f"{names} are in {pictures}", soft_wrap=True)
+                console.print(f"pictures in {pictures}: {names}", soft_wrap=True)

@@ -14,18 +14,18 @@ from .common import show_predictions
 
 
 def predict(
-    checkpoint: Annotated[str, typer.Argument(help="Folder, or model on the Hugging Face hub.")],
+    checkpoint: Annotated[str, typer.Argument(help="Folder, or model on the Hugging Face Hub.")],
     inputs: Annotated[
         list[Path],
         typer.Argument(
             help="Clouds: .off .ply .npy .npz .xyz .txt .csv; recordings: .bs2 .bin .aedat .npz."
         ),
     ],
-    points: Annotated[int, typer.Option(min=1, help="Points to draw from a mesh.")] = 1024,
+    points: Annotated[int, typer.Option(min=1, help="Points to sample from a mesh.")] = 1024,
     top: Annotated[int, typer.Option(min=1, help="Classes to show.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON instead of a table.")] = False,
 ) -> None:
-    """The likeliest classes of clouds or recordings."""
+    """Classify point clouds or event recordings."""
     import torch
     from torch_geometric.data import Batch
 
@@ -38,7 +38,7 @@ def predict(
         model = load_checkpoint(checkpoint)
         device = next(model.parameters()).device
         classes = model.class_names or [str(index) for index in range(model.num_classes)]
-        chances = []
+        probabilities = []
         for path in inputs:
             if isinstance(model, EventStreamClassifier):
                 data = read_events(path, model.sensor_size)
@@ -46,13 +46,13 @@ def predict(
                 data = read_cloud(path, points)
             with torch.no_grad():
                 out = logits(model, Batch.from_data_list([data]).to(device))
-            chances.append(out[0].double().softmax(0).tolist())
+            probabilities.append(out[0].double().softmax(0).tolist())
         names = [str(path) for path in inputs]
         if as_json:
             rows = [
                 {"input": name, "probabilities": dict(zip(classes, row, strict=True))}
-                for name, row in zip(names, chances, strict=True)
+                for name, row in zip(names, probabilities, strict=True)
             ]
             typer.echo(json.dumps(rows, indent=2))
         else:
-            show_predictions(names, chances, classes, min(top, len(classes)))
+            show_predictions(names, probabilities, classes, min(top, len(classes)))

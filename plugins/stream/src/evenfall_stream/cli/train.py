@@ -12,14 +12,22 @@ from evenfall.cli.tools import console, training_output
 
 def train(
     recipe: Annotated[
-        str, typer.Argument(help="YAML file with every choice, or a recipe of the package.")
+        str, typer.Argument(help="YAML file with the settings, or the name of a bundled recipe.")
     ],
     data: Annotated[Path, typer.Option(help="Folder or file of the data set.")],
-    output: Annotated[Path, typer.Option(help="Folder of the run; the model ends up in best/.")],
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run.")] = False,
-    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the recipe's.")] = None,
-    fold: Annotated[int | None, typer.Option(min=0, help="That is held out, likewise.")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
+    output: Annotated[Path, typer.Option(help="Folder of the run; best/ is the model.")],
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run in the output folder.")
+    ] = False,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Random seed. [default: the recipe's]")
+    ] = None,
+    fold: Annotated[
+        int | None, typer.Option(min=0, help="Validation fold. [default: the recipe's]")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Number of epochs. [default: the recipe's]")
+    ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read examples.")] = 0,
 ) -> None:
     """Train a classifier. On several ranks: `torchrun --no-python evenfall stream train ...`."""
@@ -28,8 +36,8 @@ def train(
     from ..training import load_recipe
     from ..training import train as run
 
-    asked = {"seed": seed, "epochs": epochs}
-    changes: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
+    options = {"seed": seed, "epochs": epochs}
+    changes: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     with training_output() as report:
         choices = replace(load_recipe(recipe), **changes)
         if fold is not None:

@@ -1,4 +1,4 @@
-"""Data sets of point clouds and of event recordings, as torch_geometric data sets."""
+"""torch_geometric data sets of point clouds and event recordings."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from .tonic import from_tonic, tonic_split
 
 __all__ = [
+    "NMNIST",
     "CutMix",
     "ModelNet10Clouds",
-    "NMNIST",
     "ScanObjectNN",
     "from_tonic",
     "modelnet",
@@ -35,7 +35,7 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a data set when it is first asked for: the readers do without torch.
+    """Import a data set on first access: the readers do not need torch.
 
     Raises:
         AttributeError: there is no such data set.

@@ -1,4 +1,4 @@
-"""The files of a folder, a tar or a zip archive, read into memory: nothing is unpacked to disk."""
+"""Read the files of a folder, a tar or a zip archive into memory, without unpacking to disk."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 LARGEST = 2**28
-"""Bytes of one member; an archive that declares more is refused before it is unpacked."""
+"""Most bytes of one file; an archive that declares more is refused before unpacking."""
 
 
 def read_files(path: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[PurePosixPath, bytes]]:
     """(name, contents) of every file under `path` whose name ends in one of `suffixes`.
 
     Args:
-        path: a folder, a tar (packed or not) or a zip archive. Names are relative to it.
-        suffixes: such as (".bs2", ".txt"); other files, links and devices are passed over.
+        path: a folder, a tar (compressed or not) or a zip archive. Names are relative to it.
+        suffixes: such as (".bs2", ".txt"); other files, links and devices are skipped.
 
     Raises:
         FileNotFoundError: no such path.
-        ValueError: not an archive, a corrupt one, a name that leaves the archive, a file that is
-            larger than `LARGEST`.
+        ValueError: the path is not an archive, is corrupt, has a file name that leaves it, or a
+            file larger than `LARGEST`.
     """
     if path.is_dir():
         yield from _folder(path, suffixes)
     elif not path.exists():
-        raise FileNotFoundError(f"{path} does not exist")
+        raise FileNotFoundError(f"no such file or folder: {path}")
     elif zipfile.is_zipfile(path):
         yield from _guarded(path, _zip(path, suffixes))
     else:
@@ -60,7 +60,7 @@ def _zip(path: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[PurePosixPath,
 def _checked(path: Path, name: str, size: int) -> PurePosixPath:
     pure = PurePosixPath(name)
     if pure.is_absolute() or ".." in pure.parts:
-        raise ValueError(f"{path} holds a file outside itself: {name!r}")
+        raise ValueError(f"{path} has a file name that leaves the archive: {name!r}")
     if size > LARGEST:
         raise ValueError(f"{name} in {path} must have at most {LARGEST} bytes, got {size}")
     return pure
@@ -69,10 +69,8 @@ def _checked(path: Path, name: str, size: int) -> PurePosixPath:
 def _guarded(
     path: Path, files: Iterator[tuple[PurePosixPath, bytes]]
 ) -> Iterator[tuple[PurePosixPath, bytes]]:
-    """The same files, with one kind of error for every way an archive can be corrupt."""
+    """The same files; every error of a corrupt archive becomes a ValueError."""
     try:
         yield from files
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
-        raise ValueError(
-            f"{path} is not a tar or zip archive, or a corrupt one: {error}"
-        ) from error
+        raise ValueError(f"{path} is corrupt or not a tar or zip archive: {error}") from error

@@ -1,6 +1,6 @@
-"""The data sets as NumPy arrays by name, for models of any framework: `evenfall.datasets`.
+"""The data sets as NumPy arrays, for models of any framework; see `evenfall.datasets`.
 
-Each function opens one split and takes the options of the data set of the same name.
+Each function opens one split and takes the options of the data set of that name.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from .tonic import tonic_split
 
 
 class ArrayExamples:
-    """The examples of a data set of torch_geometric, read as arrays.
+    """The examples of a torch_geometric data set as arrays.
 
     Args:
-        dataset: has `classes`, and is read by position.
-        read: called with the data set and a position, returns (arrays by name, class).
+        dataset: has `classes`.
+        read: called with the data set and an index; returns (arrays by name, class).
     """
 
     def __init__(
@@ -78,7 +78,7 @@ def modelnet10(path: str | Path, split: str, *, fold: int = 0) -> ArrayExamples:
 
 
 def modelnet40(path: str | Path, split: str, *, points: int = 1024) -> ArrayExamples:
-    """ModelNet40, clouds drawn from meshes; see `evenfall_stream.datasets.modelnet`."""
+    """ModelNet40, points sampled from meshes; see `evenfall_stream.datasets.modelnet`."""
     return ArrayExamples(modelnet(path, "40", split, points), _points)
 
 

@@ -1,4 +1,4 @@
-"""CutMix of recordings: a stretch of time of one is replaced by the same stretch of another."""
+"""CutMix of recordings: replace a time window of one by the same window of another."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data, Dataset
 
-from ..transforms.events import chance, checked_chance, events_of, order_by_time, uniform
+from ..transforms.events import bernoulli, check_probability, events_of, order_by_time, uniform
 
 
 class CutMix(Dataset):
-    r"""A data set of recordings, some of them mixed from two, with soft labels.
+    r"""A data set of recordings with soft labels, some of them mixed from two recordings.
 
-    With chance p, the events of item i in a stretch of its time are replaced by those that another
-    item j, drawn from all, has in the same stretch of its own:
+    With probability p, the events of item i in a time window are replaced by the events of a random
+    item j in the same window:
 
     .. math::
         y = \lambda \, \mathrm{onehot}(y_i) + (1 - \lambda) \, \mathrm{onehot}(y_j),
         \qquad \lambda = n_i / (n_i + n_j)
 
-    where :math:`n_i` events stay and :math:`n_j` come in. The stretch has a share
-    :math:`s \sim U(0, 1)` of the duration of i and starts anywhere that it fits. If no event is
-    left, the result is item i as it was.
+    where :math:`n_i` events of i and :math:`n_j` events of j are in the result. The window covers a
+    fraction :math:`s \sim U(0, 1)` of the duration of i and has a random start. If the result would
+    be empty, it is item i instead.
 
     Items are Data(x, pos, y=(1, classes) float32); a DataLoader makes y (B, classes), which
-    `torch.nn.CrossEntropyLoss` takes as it is. Attributes beside x, pos and y are left out.
+    `torch.nn.CrossEntropyLoss` takes. Attributes other than x, pos and y are dropped.
 
     Args:
-        dataset: of events, Data(x=(N, 1), pos=(N, 1 + k), y=(1,) class), in the order of time.
-        num_classes: None for dataset.num_classes.
-        p: the chance that an item is mixed.
-        transform: applied to each item after that.
+        dataset: of events, Data(x=(N, 1), pos=(N, 1 + k), y=(1,) class), sorted by time.
+        num_classes: number of classes; None for dataset.num_classes.
+        p: probability that an item is mixed.
+        transform: applied to each item after mixing.
 
     Raises:
-        ValueError: p outside 0 to 1, num_classes below 1; when read: an item whose class is not
-            below num_classes, or two whose sensors have different dimensions.
+        ValueError: p is not between 0 and 1, or num_classes is below 1; on access: the class of an
+            item is not below num_classes, or the sensors of two items differ in dimension.
 
     Source: Yun et al., CutMix, https://arxiv.org/abs/1905.04899; for events, Event-SSM,
     https://arxiv.org/abs/2404.18508.
@@ -53,7 +53,7 @@ class CutMix(Dataset):
         classes = dataset.num_classes if num_classes is None else num_classes
         if classes < 1:
             raise ValueError(f"num_classes must be at least 1, got {classes}")
-        self.dataset, self.p, self._classes = dataset, checked_chance(p), int(classes)
+        self.dataset, self.p, self._classes = dataset, check_probability(p), int(classes)
 
     @property
     def num_classes(self) -> int:
@@ -61,14 +61,14 @@ class CutMix(Dataset):
         return self._classes
 
     def len(self) -> int:
-        """As many as the data set that is mixed."""
+        """The length of the original data set."""
         return len(self.dataset)
 
     def get(self, idx: int) -> Data:
         """The item, mixed or not, before `transform`."""
         item = self.dataset[idx]
         events_of(item, type(self).__name__)
-        if not chance(self.p):
+        if not bernoulli(self.p):
             return Data(x=item.x, pos=item.pos, y=self._soft(item))
         other = self.dataset[int(torch.randint(len(self.dataset), ()))]
         return self._mixed(item, other)
@@ -78,19 +78,19 @@ class CutMix(Dataset):
         duration = float(item.pos[-1, 0] - item.pos[0, 0]) if len(item.pos) else 0.0
         length = uniform(0, 1) * duration
         start = uniform(0, duration - length)
-        stay = ~_within(item.pos, start, length)
-        come = _within(other.pos, start, length)
-        staying, coming = int(stay.sum()), int(come.sum())
-        if not staying + coming:
+        outside = ~_in_window(item.pos, start, length)
+        inside = _in_window(other.pos, start, length)
+        own_count, other_count = int(outside.sum()), int(inside.sum())
+        if not own_count + other_count:
             return Data(x=item.x, pos=item.pos, y=self._soft(item))
-        share = staying / (staying + coming)
-        moved = other.pos[come].clone()
-        if coming and len(item.pos):
-            moved[:, 0] += item.pos[0, 0] - other.pos[0, 0]
+        share = own_count / (own_count + other_count)
+        insert = other.pos[inside].clone()
+        if other_count and len(item.pos):
+            insert[:, 0] += item.pos[0, 0] - other.pos[0, 0]
         return order_by_time(
             Data(
-                x=torch.cat([item.x[stay], other.x[come]]),
-                pos=torch.cat([item.pos[stay], moved]),
+                x=torch.cat([item.x[outside], other.x[inside]]),
+                pos=torch.cat([item.pos[outside], insert]),
                 y=share * self._soft(item) + (1 - share) * self._soft(other),
             )
         )
@@ -98,11 +98,11 @@ class CutMix(Dataset):
     def _soft(self, item: Data) -> Tensor:
         label = int(item.y)
         if not 0 <= label < self._classes:
-            raise ValueError(f"y must lie in 0 to {self._classes - 1}, got {label}")
+            raise ValueError(f"y must be between 0 and {self._classes - 1}, got {label}")
         return torch.nn.functional.one_hot(torch.tensor([label]), self._classes).float()
 
 
-def _within(pos: Tensor, start: float, length: float) -> Tensor:
-    """(N,) which events lie in the stretch, counted from the first one."""
+def _in_window(pos: Tensor, start: float, length: float) -> Tensor:
+    """Which events are in the window, (N,) bool; times count from the first event."""
     since = pos[:, 0] - pos[:1, 0]
     return (since >= start) & (since <= start + length)

@@ -1,4 +1,4 @@
-"""Data sets that other plugins register, as data sets of torch_geometric."""
+"""Data sets that other plugins register, as torch_geometric data sets."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ CONTENTS = ("events", "points")
 
 
 class FromArrays(Dataset):
-    """Data(x, pos, y) for events, Data(pos, y) for points, of examples that are arrays.
+    """Examples as Data(x, pos, y) for events or Data(pos, y) for points.
 
     Args:
-        examples: of `evenfall.datasets.ArrayDataset`.
-        contents: "events" or "points", what the arrays are.
+        examples: an `evenfall.datasets.ArrayDataset`.
+        contents: "events" or "points".
     """
 
     def __init__(self, examples: ArrayDataset, contents: str) -> None:
@@ -33,7 +33,7 @@ class FromArrays(Dataset):
 
     @property
     def num_classes(self) -> int:
-        """How many classes there are."""
+        """Number of classes."""
         return len(self.classes)
 
     def len(self) -> int:
@@ -44,14 +44,13 @@ class FromArrays(Dataset):
         """One example.
 
         Raises:
-            ValueError: it lacks an array that its contents must have.
+            ValueError: an array is missing.
         """
         arrays = self.examples[idx]
-        wanted = ("t", "x", "p", "label") if self.contents == "events" else ("pos", "label")
-        absent = [name for name in wanted if name not in arrays]
-        if absent:
+        names = ("t", "x", "p", "label") if self.contents == "events" else ("pos", "label")
+        if any(name not in arrays for name in names):
             raise ValueError(
-                f"example {idx}: {self.contents} must have {wanted}, got {sorted(arrays)}"
+                f"example {idx}: {self.contents} must have the arrays {names}, got {sorted(arrays)}"
             )
         label = int(arrays["label"])
         if self.contents == "events":
@@ -66,14 +65,14 @@ def _recording(arrays: Mapping[str, Any]) -> Recording:
 
 
 def open_registered(name: str, data: str | Path, split: str, **options: Any) -> FromArrays:
-    """One split of a data set of the registry `evenfall.registry.datasets`.
+    """One split of a data set in `evenfall.registry.datasets`.
 
     Raises:
-        UnknownNameError: no plugin registers one of that name.
-        ValueError: its contents are neither events nor points; no such split.
-        FileNotFoundError: the data is not there.
+        UnknownNameError: no plugin registers a data set of that name.
+        ValueError: its contents are neither events nor points, or there is no such split.
+        FileNotFoundError: the data is missing.
     """
     contents = registry.datasets.provenance(name).metadata.get("contents")
     if contents not in CONTENTS:
-        raise ValueError(f"dataset {name!r} contains {contents!r}, want one of {CONTENTS}")
+        raise ValueError(f"dataset {name!r} must contain one of {CONTENTS}, got {contents!r}")
     return FromArrays(registry.datasets.get(name)(data, split, **options), contents)

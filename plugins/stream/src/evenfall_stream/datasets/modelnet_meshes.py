@@ -19,18 +19,18 @@ def modelnet(
     points: int = 1024,
     transform: Callable[[Data], Data] | None = None,
 ) -> ModelNet:
-    """ModelNet10 or 40: points drawn from the surfaces, in the unit sphere, anew at each reading.
+    """ModelNet10 or 40 in the unit sphere; points are sampled from the surfaces on each access.
 
-    torch_geometric downloads the meshes to `root` when they are not there, and keeps what it read
-    in its own files beside them. Items are Data(pos=(points, 3) float32, y=(1,) int64). Points are
-    drawn with torch's generator, in proportion to the area. `classes` has the names of the classes.
+    torch_geometric downloads the meshes to `root` if they are missing, and stores its processed
+    files there. Items are Data(pos=(points, 3) float32, y=(1,) int64). Points are sampled in
+    proportion to the area, with torch's generator. `classes` has the names of the classes.
 
     Args:
-        root: folder of the data set; one for each name.
+        root: folder of the data set; use a separate folder for each name.
         name: "10" or "40".
         split: train or test.
-        points: points drawn from each mesh, at least 1.
-        transform: applied to each cloud after that.
+        points: number of points to sample from each mesh, at least 1.
+        transform: applied to each cloud after sampling.
 
     Raises:
         ValueError: unknown name or split; points < 1.
@@ -45,8 +45,8 @@ def modelnet(
         raise ValueError(f"points must be at least 1, got {points}")
     steps = [SamplePoints(points), NormalizeSphere()]
     steps += [transform] if transform is not None else []
-    made = ModelNet(str(root), name, split == "train", transform=Compose(steps))
-    # torch_geometric numbers the classes by the order of their folders.
-    folders = (p.name for p in Path(made.raw_dir).iterdir() if p.is_dir())
-    made.classes = sorted(name for name in folders if not name.startswith("."))
-    return made
+    dataset = ModelNet(str(root), name, split == "train", transform=Compose(steps))
+    # torch_geometric numbers the classes in the order of their folders.
+    folders = (p.name for p in Path(dataset.raw_dir).iterdir() if p.is_dir())
+    dataset.classes = sorted(name for name in folders if not name.startswith("."))
+    return dataset

@@ -1,4 +1,4 @@
-"""N-MNIST: digits seen by an event camera that moves in three strokes over 300 ms."""
+"""N-MNIST: digits recorded by an event camera that makes three movements in 300 ms."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from .readers import Recording, check_recording, read_nmnist
 
 SPLITS = ("train", "valid", "test", "train+valid")
 SUBSET = "NMNISTsmall.tar.gz"
-_HELD_OUT = 10
-"""One training recording in so many of each class belongs to `valid`."""
+_VALID_SHARE = 10
+"""One in this many training recordings of each class is in `valid`."""
 _LISTS = {"train": "train1K.txt", "test": "test100.txt"}
 _DIGITS = tuple("0123456789")
 
@@ -29,31 +29,31 @@ class _Sample(NamedTuple):
 
 
 class NMNIST(Dataset):
-    """N-MNIST in memory, as published or SLAYER's subset of 1,000 and 100 recordings.
+    """N-MNIST in memory: the full data set or SLAYER's subset of 1,000 and 100 recordings.
 
     Items are Data(x=(N, 1) polarity, pos=(N, 3) time in ms, x and y in pixels, y=(1,) class),
-    float32 and int64, N events in the order of time. In memory an event takes five bytes.
+    float32 and int64, N events sorted by time. An event takes five bytes in memory.
 
-    Splits: `test` is the official one. Of each class of the official training recordings, `valid`
-    is the fixed tenth whose hash of the recording's number is lowest; `train` is the rest;
+    Splits: `test` is the official one. `valid` is a fixed tenth of each class of the official
+    training recordings, those with the lowest hash of the recording's number; `train` is the rest;
     `train+valid` is all of them.
 
     Args:
         path: one of
-            the archive NMNISTsmall.tar.gz, or the folder that holds it or its unpacked files:
-            <id>.bs2 and the lists train1K.txt and test100.txt of lines "id, class";
-            the folder that holds the published Train.zip and Test.zip, or their unpacked files:
+            the archive NMNISTsmall.tar.gz, or a folder with it or its unpacked files:
+            <id>.bs2 and the lists train1K.txt and test100.txt with lines of id and class;
+            a folder with the published Train.zip and Test.zip, or their unpacked files:
             Train/<class>/<id>.bin and Test/<class>/<id>.bin.
         split: one of train, valid, test, train+valid.
-        transform: applied to each item when it is read.
+        transform: applied to each item on access.
 
     Raises:
-        FileNotFoundError: no such path, or nothing of that split under it.
+        FileNotFoundError: no such path, or no recordings of that split in it.
         ValueError: unknown split; a corrupt archive, list or recording; a recording that is
-            listed but absent, or there twice.
+            listed but missing, or occurs twice.
 
     Source: Orchard et al., Converting static image datasets to spiking neuromorphic datasets
-    using saccades, 2015; the subset is that of bamsumit/slayerPytorch.
+    using saccades, 2015; the subset is from bamsumit/slayerPytorch.
     """
 
     sensor_size = (34, 34)
@@ -81,12 +81,12 @@ class NMNIST(Dataset):
 
     @property
     def labels(self) -> Tensor:
-        """(recordings,) int64, the class of each."""
+        """The class of each recording, (recordings,) int64."""
         return torch.tensor([self._samples[i].label for i in self.indices()], dtype=torch.long)
 
     @property
     def ids(self) -> Tensor:
-        """(recordings,) int64, the number of each, which its file is named after."""
+        """The number of each recording, as in its file name, (recordings,) int64."""
         return torch.tensor([self._samples[i].id for i in self.indices()], dtype=torch.long)
 
     def len(self) -> int:
@@ -99,26 +99,26 @@ class NMNIST(Dataset):
         return read_nmnist(sample.raw).to_data(sample.label)
 
     def recording(self, index: int) -> tuple[Recording, int]:
-        """The recording as it was read, and its class, of the item at a position."""
+        """The raw recording and the class of the item at `index`."""
         sample = self._samples[self.indices()[index]]
         return read_nmnist(sample.raw), sample.label
 
 
 def _read(path: Path, part: str) -> list[_Sample]:
-    """The official recordings of `part`, train or test, in the order of their numbers."""
+    """The official recordings of `part`, train or test, sorted by number."""
     files: dict[PurePosixPath, bytes] = {}
     for name, raw in _files(path, part.capitalize()):
         if name in files:
-            raise ValueError(f"{path} holds {name} twice")
+            raise ValueError(f"{path} contains {name} twice")
         files[name] = raw
     samples = _listed(path, files, _LISTS[part]) or _published(files, part.capitalize())
     if not samples:
-        raise FileNotFoundError(f"{path} holds no {part} recordings of N-MNIST")
+        raise FileNotFoundError(f"{path} contains no {part} recordings of N-MNIST")
     return sorted(samples)
 
 
 def _files(path: Path, folder: str) -> Iterator[tuple[PurePosixPath, bytes]]:
-    """Everything that may belong to `folder`, Train or Test, under names that start with it."""
+    """The files that may belong to `folder`, Train or Test; names include the folder."""
     if (path / folder).is_dir():
         return ((folder / name, raw) for name, raw in read_files(path / folder, (".bin",)))
     for archive in (path / SUBSET, path / f"{folder}.zip"):
@@ -128,7 +128,7 @@ def _files(path: Path, folder: str) -> Iterator[tuple[PurePosixPath, bytes]]:
 
 
 def _listed(path: Path, files: Mapping[PurePosixPath, bytes], title: str) -> list[_Sample]:
-    """SLAYER's subset: a list of numbers and classes, and the recordings beside it."""
+    """SLAYER's subset: a list of numbers and classes, and the recordings next to it."""
     samples = []
     for name in files:
         if name.name != title:
@@ -138,10 +138,12 @@ def _listed(path: Path, files: Mapping[PurePosixPath, bytes], title: str) -> lis
             if not fields or fields[0].startswith("#"):
                 continue
             if len(fields) != 2 or not fields[0].isdecimal() or fields[1] not in _DIGITS:
-                raise ValueError(f"{path}: line {number} of {name} must be id and class: {line!r}")
+                raise ValueError(
+                    f"{path}: line {number} of {name} must be an id and a class, got {line!r}"
+                )
             recording = name.with_name(f"{fields[0]}.bs2")
             if recording not in files:
-                raise ValueError(f"{path}: {name} lists {recording.name}, which is absent")
+                raise ValueError(f"{path}: {name} lists {recording.name}, which is missing")
             samples.append(_Sample(int(fields[0]), int(fields[1]), files[recording]))
     return samples
 
@@ -153,20 +155,20 @@ def _published(files: Mapping[PurePosixPath, bytes], folder: str) -> list[_Sampl
         above, digit = name.parts[-3:-2], name.parent.name
         if name.suffix == ".bin" and above == (folder,) and digit in _DIGITS:
             if not name.stem.isdecimal():
-                raise ValueError(f"a recording's name must be a number, got {name}")
+                raise ValueError(f"the file name of a recording must be a number, got {name}")
             samples.append(_Sample(int(name.stem), int(digit), raw))
     return samples
 
 
 def _in_split(samples: list[_Sample], split: str) -> list[_Sample]:
-    """The samples of `split`, of all official ones of its part."""
+    """Select the samples of `split` from the official ones."""
     if split in ("test", "train+valid"):
         return samples
-    held_out = set()
+    valid = set()
     for label in range(len(_DIGITS)):
         ids = sorted((sample.id for sample in samples if sample.label == label), key=_rank)
-        held_out.update(ids[: round(len(ids) / _HELD_OUT)])
-    return [sample for sample in samples if (sample.id in held_out) == (split == "valid")]
+        valid.update(ids[: round(len(ids) / _VALID_SHARE)])
+    return [sample for sample in samples if (sample.id in valid) == (split == "valid")]
 
 
 def _rank(number: int) -> bytes:

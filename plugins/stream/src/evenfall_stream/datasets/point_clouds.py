@@ -1,6 +1,6 @@
-"""Labelled point clouds of one size, held in memory.
+"""Point clouds of equal size with labels, in memory.
 
-N clouds   P points of each   D coordinates
+N clouds   P points per cloud   D coordinates
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ class PointClouds(InMemoryDataset):
         pos: (N, P, D) clouds, N at least 1.
         y: (N,) int64 classes.
         classes: their names.
-        transform: applied to each item when it is read.
-        pre_transform: applied to each item once, now.
+        transform: applied to each item on access.
+        pre_transform: applied to each item once, when the data set is created.
     """
 
     def __init__(
@@ -39,5 +39,5 @@ class PointClouds(InMemoryDataset):
 
     @property
     def num_classes(self) -> int:
-        """How many classes there are, though a subset may lack some."""
+        """Number of classes, also if a subset lacks some."""
         return len(self.classes)

@@ -4,7 +4,7 @@ h5_files/main_split/           {training,test}_objectdataset.h5                 
                                {training,test}_objectdataset_augmentedrot_scale75.h5  hardest
 h5_files/main_split_nobg/      {training,test}_objectdataset.h5                       objectonly
 
-Each holds data (N, 2048, 3) float32 and label (N,).
+Each file has data (N, 2048, 3) float32 and label (N,).
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ _SPLITS = {"train": "training", "test": "test"}
 class ScanObjectNN(PointClouds):
     """Scanned objects of 15 classes, 2048 points each, centred and scaled to the unit sphere.
 
-    Items are Data(pos=(2048, 3) float32, y=(1,) int64). Points in float64 are centred as such.
+    Items are Data(pos=(2048, 3) float32, y=(1,) int64). float64 points are centred in float64.
 
     Args:
-        path: the folder h5_files, or the one that holds it.
+        path: the folder h5_files, or its parent.
         split: train or test.
         variant: objectbg (OBJ-BG, with background), objectonly (OBJ-ONLY) or hardest (PB-T50-RS:
             with background, perturbed boxes, rotated and scaled).
-        normalize: False keeps the coordinates of the file, float64 where they are.
-        transform: applied to each item when it is read.
-        pre_transform: applied to each item once, when the data set is made.
+        normalize: False keeps the coordinates of the file, and float64 if it has that.
+        transform: applied to each item on access.
+        pre_transform: applied to each item once, when the data set is created.
 
     Raises:
         FileNotFoundError: no such file.
         ImportError: h5py is not installed.
-        ValueError: unknown split or variant; the file is corrupt or of another form.
+        ValueError: unknown split or variant; the file is corrupt or has another format.
 
     Source: Uy et al., Revisiting Point Cloud Classification, 2019, https://arxiv.org/abs/1908.04616.
     """
@@ -82,13 +82,11 @@ class ScanObjectNN(PointClouds):
 
 
 def _file_of(path: Path, name: str) -> Path:
-    places = [path / "h5_files" / name, path / name]
-    for file in places:
+    for file in (path / "h5_files" / name, path / name):
         if file.is_file():
             return file
     raise FileNotFoundError(
-        f"path must be ScanObjectNN's folder h5_files or the one that holds it, got {path}: "
-        f"no {name} there"
+        f"path must be ScanObjectNN's folder h5_files or its parent, got {path}; no file {name}"
     )
 
 
@@ -97,24 +95,25 @@ def _read(file: Path) -> tuple[np.ndarray, np.ndarray]:
     import h5py
 
     try:
-        with h5py.File(file, "r") as held:
-            points, labels = held["data"][()], held["label"][()]
+        with h5py.File(file, "r") as arrays:
+            points, labels = arrays["data"][()], arrays["label"][()]
     except (OSError, KeyError, AttributeError, RuntimeError) as error:
-        raise ValueError(f"{file} is corrupt or no ScanObjectNN file: {error}") from error
+        raise ValueError(f"{file} is corrupt or not a ScanObjectNN file: {error}") from error
     labels = labels.reshape(-1)
     if points.dtype.kind not in "fiu" or labels.dtype.kind not in "iu":
         raise ValueError(
-            f"{file} must hold numbers and whole labels, got {points.dtype} and {labels.dtype}"
+            f"{file} must have numeric data and integer labels, got {points.dtype} and "
+            f"{labels.dtype}"
         )
     if points.ndim != 3 or 0 in points.shape or points.shape[2] != 3 or len(points) != len(labels):
         raise ValueError(
-            f"{file} must hold data (N, P, 3) and label (N,), got {points.shape} and {labels.shape}"
+            f"{file} must have data (N, P, 3) and label (N,), got {points.shape} and {labels.shape}"
         )
     if not np.isfinite(points).all():
-        raise ValueError(f"{file} must hold finite points, got NaN or infinite ones")
+        raise ValueError(f"{file} must have finite points, got NaN or infinity")
     if labels.min() < 0 or labels.max() >= len(CLASSES):
         raise ValueError(
-            f"{file} must hold labels from 0 to {len(CLASSES) - 1}, "
+            f"{file} must have labels between 0 and {len(CLASSES) - 1}, "
             f"got {labels.min()} to {labels.max()}"
         )
     return points, labels

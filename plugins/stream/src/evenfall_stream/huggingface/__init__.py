@@ -1,4 +1,4 @@
-"""The models as transformers models. Importing this registers them with the Auto classes.
+"""The models as transformers models. Importing this module registers them with the Auto classes.
 
 import evenfall_stream.huggingface
 from transformers import AutoModel

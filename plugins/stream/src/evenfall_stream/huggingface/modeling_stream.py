@@ -1,7 +1,7 @@
-"""The plugin's models as transformers models: for AutoModel and Trainer, same folder, same names.
+"""The plugin's models as transformers models, for AutoModel and Trainer.
 
-A wrapper holds the plugin's model as its submodule `network`. Its weights have that model's names,
-so that both write and read the same folder. Importing this module registers the wrappers.
+A wrapper has the plugin's model as its submodule `network`. Its weights have the names of that
+model, so both read and write the same folder. Importing this module registers the wrappers.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ _PLACED_BY_ACCELERATE = ("auto", "balanced", "balanced_low_0", "sequential")
 
 @dataclass
 class StreamOutput(ModelOutput):
-    """`logits`, (B, classes) or for segmentation (N, classes); `loss` where labels were given."""
+    """`logits`, (B, classes) or (N, classes) for segmentation; `loss` if there are labels."""
 
     loss: Tensor | None = None
     logits: Tensor | None = None
 
 
 class StreamPreTrainedModel(WrappedNetwork, PreTrainedModel):
-    """What the wrappers share. `network` is the plugin's model."""
+    """Base class of the wrappers. `network` is the plugin's model."""
 
     config_class = StreamConfig
     base_model_prefix = ""
@@ -52,11 +52,11 @@ class StreamPreTrainedModel(WrappedNetwork, PreTrainedModel):
 
     def __init__(self, config: StreamConfig) -> None:
         super().__init__(config)
-        self.hold_network(config.network()(**config.arguments()))
+        self.wrap_network(config.network()(**config.arguments()))
         self.post_init()
 
     def _init_weights(self, module: torch.nn.Module) -> None:
-        """Nothing: the modules drew their parameters when they were made."""
+        """Do nothing: the modules initialise their own parameters."""
 
     def forward(
         self,
@@ -70,13 +70,13 @@ class StreamPreTrainedModel(WrappedNetwork, PreTrainedModel):
         """Run the plugin's model; see its forward for shapes and errors.
 
         Args:
-            pos: (N, D) positions; for events time and sensor coordinates.
+            pos: (N, D) positions; for events, time and sensor coordinates.
             batch: (N,) the graph of each point.
-            x: (N, F) features; for events the polarity.
-            labels: (B,) classes, for segmentation (N,); the loss is their mean cross-entropy.
-            batch_size: how many graphs there are, where the last ones may be empty; not for
+            x: (N, F) features; for events, the polarity.
+            labels: (B,) classes, (N,) for segmentation; the loss is their mean cross-entropy.
+            batch_size: number of graphs; needed if the last ones may be empty, not for
                 segmentation.
-            return_dict: False for a tuple.
+            return_dict: False to return a tuple.
         """
         sizes = {} if batch_size is None else {"batch_size": batch_size}
         logits = self.network(pos=pos, batch=batch, x=x, **sizes)
@@ -92,9 +92,9 @@ class StreamPreTrainedModel(WrappedNetwork, PreTrainedModel):
         push_to_hub: bool = False,
         **push_to_hub_kwargs: Any,
     ) -> None:
-        """Write the folder that the plugin's own class reads; see StreamHubMixin.
+        """Write a folder that the plugin's own class can read; see StreamHubMixin.
 
-        The names of the classes are those of `config.id2label`.
+        The class names come from `config.id2label`.
         """
         if is_main_process:
             push_to_hub_kwargs.pop("max_shard_size", None)
@@ -120,25 +120,25 @@ class StreamPreTrainedModel(WrappedNetwork, PreTrainedModel):
         ignore_mismatched_sizes: bool = False,
         **kwargs: Any,
     ) -> StreamPreTrainedModel:
-        """Load a folder or a model of the Hub, in evaluation mode.
+        """Load a model from a folder or the Hub, in evaluation mode.
 
         Args:
             pretrained_model_name_or_path: a folder, or a model on the Hub.
-            config: in place of its config.json.
-            dtype: of the weights; that of the file where None or "auto".
-            device_map: one device for the whole model; "auto" is a GPU where there is one.
-            ignore_mismatched_sizes: whether weights of another shape, as with another num_labels,
-                are left out, with a warning; otherwise they are an error.
-            **kwargs: of `hf_hub_download`, and arguments of the model in place of the file's.
+            config: replaces its config.json.
+            dtype: of the weights; None or "auto" for the dtype of the file.
+            device_map: one device for the whole model; "auto" is a GPU if there is one.
+            ignore_mismatched_sizes: whether to skip weights of another shape, for example with
+                another num_labels, with a warning; otherwise they are an error.
+            **kwargs: arguments of `hf_hub_download`, and of the model instead of the file's.
 
         Raises:
-            FileNotFoundError: no such folder or model, or it lacks a file.
-            ValueError: the configuration or the weights are damaged or of another model.
-            TypeError: an argument that neither the model nor its loading takes.
+            FileNotFoundError: no such folder or model, or a file is missing.
+            ValueError: the configuration or the weights are corrupt or of another model.
+            TypeError: an unknown argument.
         """
         name = pretrained_model_name_or_path
         download = {key: kwargs.pop(key) for key in _DOWNLOAD if key in kwargs}
-        dtype = kwargs.pop("torch_dtype", dtype)  # its name in older code
+        dtype = kwargs.pop("torch_dtype", dtype)  # the old name
         for key in _WITHOUT_EFFECT:
             kwargs.pop(key, None)
         if config is None:
@@ -149,7 +149,7 @@ class StreamPreTrainedModel(WrappedNetwork, PreTrainedModel):
                 {**arguments, "name_or_path": str(name)}, return_unused_kwargs=True, **kwargs
             )
         if kwargs:
-            raise TypeError(f"from_pretrained of {cls.__name__} does not take {sorted(kwargs)}")
+            raise TypeError(f"{cls.__name__}.from_pretrained has no arguments {sorted(kwargs)}")
         model = cls(config)
         weights = find_file(name, WEIGHTS, **download)
         load_weights(model.network, weights, _device(device_map), ignore_mismatched_sizes)
@@ -177,14 +177,16 @@ class StreamForPointCloudSegmentation(StreamPreTrainedModel):
 
 
 def _device(device_map: str | int | torch.device | Mapping[str, Any] | None) -> Any:
-    """The device of a device_map that names one.
+    """The device of a device_map.
 
     Raises:
-        ValueError: it spreads the model over several.
+        ValueError: it has several devices.
     """
     if isinstance(device_map, Mapping):
         if len(set(device_map.values())) != 1:
-            raise ValueError(f"device_map must name one device for the whole model: {device_map}")
+            raise ValueError(
+                f"device_map must have one device for the whole model, got {device_map}"
+            )
         device_map = next(iter(device_map.values()))
     if device_map in _PLACED_BY_ACCELERATE:
         return "cuda" if torch.cuda.is_available() else "cpu"
@@ -192,9 +194,9 @@ def _device(device_map: str | int | torch.device | Mapping[str, Any] | None) -> 
 
 
 def collate(examples: Sequence[Data]) -> dict[str, Tensor]:
-    """Data with pos, y and perhaps x to the keyword arguments of forward; Trainer's data_collator.
+    """A data_collator for Trainer: Data with pos, y and optionally x to arguments of forward.
 
-    The labels come first: Trainer takes the first tensor's length for the number of examples.
+    The labels come first, because Trainer counts examples by the length of the first tensor.
     """
     batch = Batch.from_data_list(list(examples))
     arguments = {"labels": batch.y, "pos": batch.pos, "batch": batch.batch}

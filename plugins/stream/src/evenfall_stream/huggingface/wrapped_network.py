@@ -1,7 +1,7 @@
-"""A module that holds a network and has the names of its parts and of its weights.
+"""A module that wraps a network and exposes its parts and weights under their own names.
 
-The network is the submodule `network`. PyTorch would then write "network." before the name of each
-weight; a wrapper's state dict has the network's own keys instead, and loads them.
+The network is the submodule `network`. PyTorch would prefix the name of each weight with
+"network."; a wrapper's state dict has the network's own keys instead, and loads them.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ _INNER = "network."
 
 
 class WrappedNetwork(nn.Module):
-    """Base of a class whose `__init__` calls `hold_network` once.
+    """Base of a class whose `__init__` calls `wrap_network` once.
 
-    The network's parts can be read and replaced as attributes of the wrapper too:
+    The network's parts are also attributes of the wrapper, to read and to replace:
     `wrapper.head` is `wrapper.network.head`.
     """
 
-    def hold_network(self, network: nn.Module) -> None:
-        """Make `network` the submodule of that name. Copies of the wrapper keep the hooks."""
+    def wrap_network(self, network: nn.Module) -> None:
+        """Make `network` the submodule `network`. Copies of the wrapper keep the hooks."""
         self.network = network
         self.register_state_dict_post_hook(_shorten)
         self.register_load_state_dict_pre_hook(_lengthen)
@@ -42,7 +42,7 @@ class WrappedNetwork(nn.Module):
 
 
 def network_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights under the network's keys, where some have the names of the wrapper's parameters."""
+    """The weights under the network's keys, without the prefix of the wrapper's parameters."""
     return {key.removeprefix(_INNER): value for key, value in state.items()}
 
 
@@ -51,14 +51,14 @@ def _is_part(network: nn.Module, name: str) -> bool:
 
 
 def _shorten(module: nn.Module, state: MutableMapping[str, Any], prefix: str, *_: Any) -> None:
-    """After a state dict was made: in the order that it has."""
+    """Remove the prefix from a new state dict; the order of the keys stays."""
     inner = prefix + _INNER
     for key in [key for key in state if key.startswith(inner)]:
         state[prefix + key.removeprefix(inner)] = state.pop(key)
 
 
 def _lengthen(module: nn.Module, state: MutableMapping[str, Any], prefix: str, *_: Any) -> None:
-    """Before one is loaded; keys that the network does not have are reported as they are."""
+    """Add the prefix before a load; unknown keys stay, so that errors show them unchanged."""
     for key in module.network.state_dict(prefix=prefix, keep_vars=True):
         if key in state:
             state[prefix + _INNER + key.removeprefix(prefix)] = state.pop(key)

@@ -1,1 +1,1 @@
-"""Whole networks, and how they are saved and loaded."""
+"""The models, and saving and loading them."""

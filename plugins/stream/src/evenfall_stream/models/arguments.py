@@ -1,4 +1,4 @@
-"""The arguments of a model as plain JSON values, and back."""
+"""Conversion between a model's arguments and JSON values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from ..nn.block import StreamBlock
 from ..nn.conv import StreamConv
 
-# Entries of config.json that say nothing about the network: ours, and those of transformers.
+# Entries of config.json that are not arguments of the network: ours, and those of transformers.
 OTHER_KEYS = frozenset(
     {
         "_name_or_path", "architectures", "auto_map", "dtype", "evenfall_stream_version",
@@ -24,14 +24,14 @@ OTHER_KEYS = frozenset(
 
 
 def argument_names(cls: type) -> dict[str, inspect.Parameter]:
-    """Every argument of a model class, those of its blocks and layers included."""
+    """Every argument of a model class, including those of its blocks and layers."""
     return {**_own_arguments(cls), **block_options(cls)}
 
 
 def block_options(cls: type) -> dict[str, inspect.Parameter]:
-    """The options of blocks and layers that a model class takes as further keyword arguments.
+    """The options of blocks and layers that a model class takes in `**block`.
 
-    Empty where it takes no such; without those that it has under the same name for itself.
+    Empty if it takes none; without those that are arguments of the model itself.
     """
     parameters = inspect.signature(cls.__init__).parameters  # type: ignore[misc]
     if all(one.kind is not one.VAR_KEYWORD for one in parameters.values()):
@@ -51,11 +51,10 @@ def _own_arguments(cls: type) -> dict[str, inspect.Parameter]:
 
 
 def call_arguments(cls: type, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of one call of a model class, with the defaults of those not given.
+    """The arguments of one call of a model class, including defaults.
 
     Raises:
-        TypeError: a value that is none of None, bool, number, text and sequences and mappings of
-            those.
+        TypeError: a value is not None, a bool, number, string, or a sequence or mapping of those.
     """
     parameters = _own_arguments(cls)
     values = {name: p.default for name, p in parameters.items() if p.default is not p.empty}
@@ -71,18 +70,18 @@ def arguments_with_options(
 
     Args:
         cls: the model class.
-        arguments: what `call_arguments` returned.
+        arguments: the result of `call_arguments`.
         block: the options that are not at their defaults.
-        own: names of those that the model sets by itself, which are left out.
+        own: names of the options that the model sets itself; the result omits them.
     """
-    known = block_options(cls)
-    options = {name: plain(name, block.get(name, one.default)) for name, one in known.items()}
+    parameters = block_options(cls)
+    options = {name: plain(name, block.get(name, one.default)) for name, one in parameters.items()}
     every = {**options, **arguments}
-    return {n: value for n, value in every.items() if n not in known or n not in own}
+    return {n: value for n, value in every.items() if n not in parameters or n not in own}
 
 
 def plain(name: str, value: Any) -> Any:
-    """A value as JSON gives it back: sequences as lists, numpy's numbers as Python's."""
+    """A value as JSON returns it: sequences as lists, NumPy's numbers as Python's."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, np.ndarray):
@@ -92,7 +91,7 @@ def plain(name: str, value: Any) -> Any:
     if isinstance(value, (Sequence, set, frozenset)) and not isinstance(value, (str, bytes)):
         return [plain(f"{name}[{index}]", one) for index, one in enumerate(value)]
     if isinstance(value, float) and not math.isfinite(value):
-        raise TypeError(f"{name} must be finite to be kept in a configuration, got {value}")
+        raise TypeError(f"{name} must be finite, got {value}; config.json cannot store it")
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     raise TypeError(
@@ -105,16 +104,16 @@ def check_arguments(cls: type, config: Mapping[str, Any], where: str) -> dict[st
     """The entries of a configuration that are arguments of the class.
 
     Raises:
-        ValueError: an unknown entry, or one that the class needs is missing.
+        ValueError: an entry is unknown, or a required one is missing.
     """
-    known = argument_names(cls)
+    parameters = argument_names(cls)
     values = {name: value for name, value in config.items() if name not in OTHER_KEYS}
     for name in values:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=3)
-            hint = f"; closest are {near}" if near else ""
-            raise ValueError(f"{where} has the key {name!r}, which {cls.__name__} lacks{hint}")
+        if name not in parameters:
+            matches = difflib.get_close_matches(name, parameters, n=3)
+            hint = f"; closest are {matches}" if matches else ""
+            raise ValueError(f"{where}: {cls.__name__} has no argument {name!r}{hint}")
     for name, parameter in _own_arguments(cls).items():
         if parameter.default is parameter.empty and name not in values:
-            raise ValueError(f"{where} lacks {name!r}, which {cls.__name__} needs")
+            raise ValueError(f"{where}: the argument {name!r} of {cls.__name__} is missing")
     return values

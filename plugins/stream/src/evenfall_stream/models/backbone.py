@@ -1,4 +1,4 @@
-"""The trunk of the point cloud models: tokens, positions, STREAM blocks."""
+"""The backbone of the point cloud models: tokens, position embedding, STREAM blocks."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ SET_BY_LAYOUT: dict[str, dict[str, Any]] = {
     "parallel": {},
     "sequence": {"axes": (0,), "combine": "sum"},
 }
-"""Options of StreamConv that a layout sets by itself."""
+"""Options of StreamConv that the layout sets."""
 
 
 class PointBackbone(nn.Module):
-    """Tokens of a cloud, a position perceptron and `depth` STREAM blocks with a final norm.
+    """Tokens of a cloud, a position embedding and `depth` STREAM blocks with a final norm.
 
     Args:
         width: channels.
-        depth: blocks.
-        groups: tokens per cloud, or None for a token a point.
+        depth: number of blocks.
+        groups: tokens per cloud, or None for one token per point.
         neighbors: points per group.
         in_channels: features per point besides the position.
         dimensions: columns of pos.
-        layout: "parallel": each layer goes along every axis and combines them; "sequence":
-            PointMamba's, the tokens are repeated in the order of each axis and every layer goes
-            along that one sequence. There the state begins afresh at each axis with coordinate
-            steps, and runs on without.
-        drop_path: of the last block, rising linearly from 0 at the first.
-        position_embedding: whether tokens are given their position, by the perceptron; otherwise
-            they know it from the order and the steps alone.
+        layout: "parallel": each layer scans every axis and combines them; "sequence",
+            PointMamba's: the tokens are repeated in the order of each axis, and every layer scans
+            this one sequence. The state is reset at the start of each axis with coordinate steps,
+            and continues otherwise.
+        drop_path: of the last block; rises linearly from 0 at the first block.
+        position_embedding: whether an MLP of the position is added to the tokens; otherwise only
+            the order and the steps carry the position.
         **block: keyword arguments of StreamBlock.
 
     Raises:
-        ValueError: an unknown layout, or settings of the axes that "sequence" takes from itself.
+        ValueError: an unknown layout, or an option of the axes that layout "sequence" sets itself.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class PointBackbone(nn.Module):
         if layout not in SET_BY_LAYOUT:
             raise ValueError(f"layout must be 'parallel' or 'sequence', got {layout!r}")
         if depth < 0:
-            raise ValueError(f"depth must be 0 or positive, got {depth}")
+            raise ValueError(f"depth must not be negative, got {depth}")
         self.layout = layout
         self.tokens = (
             EveryPoint(width, in_channels, dimensions)
@@ -85,10 +85,9 @@ class PointBackbone(nn.Module):
     def forward(
         self, pos: Tensor, graphs: Graphs, x: Tensor | None = None, once: bool = False
     ) -> Tokens:
-        """Tokens after the last block, of checked positions, graphs and features.
+        """The tokens after the last block. The caller has checked positions, graphs and features.
 
-        In the sequence layout a token comes once for each axis, or with `once` as the mean of
-        those.
+        In the sequence layout each token occurs once per axis; `once` averages these copies.
         """
         tokens = self.tokens(pos, graphs, x)
         if self.position is not None:
@@ -97,7 +96,7 @@ class PointBackbone(nn.Module):
             return tokens._replace(x=self.norm(tokens.x))
         conv = self.blocks[0].conv
         if self.layout == "parallel":
-            if conv.presorted:  # whether tokens come in order depends on their values
+            if conv.presorted:  # only the values tell whether tokens are sorted: check them
                 order = conv.serialize(tokens.pos, tokens.graphs.batch)
             else:
                 order = conv.serialize_graphs(tokens.pos, tokens.graphs)
@@ -118,8 +117,9 @@ class PointBackbone(nn.Module):
 
 
 def _check_sequence(block: dict[str, Any]) -> None:
-    """A sequence is one view, which goes along every axis by itself."""
-    if clash := [name for name in ("axes", "bidirectional", "presorted") if block.get(name)]:
+    """Options of the axes do not apply to a sequence, which already contains every axis."""
+    if names := [name for name in ("axes", "bidirectional", "presorted") if block.get(name)]:
         raise ValueError(
-            f"layout='sequence' goes along every axis, forward, by itself: leave out {clash}"
+            f"layout='sequence' scans every axis forward and does not support {names}; "
+            "use layout='parallel'"
         )

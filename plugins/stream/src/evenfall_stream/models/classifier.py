@@ -1,4 +1,4 @@
-"""StreamClassifier: point clouds to classes, with its baselines by one switch."""
+"""StreamClassifier: classifies point clouds; one argument selects a baseline."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ ARCHITECTURES = ("stream", "pointmamba", "pointnet")
 class StreamClassifier(nn.Module, StreamHubMixin, model_type="stream-classifier"):
     """Classify point clouds.
 
-    The points are grouped to tokens (farthest point sampling, nearest neighbours, a small
-    PointNet), which pass STREAM blocks, are pooled and classified by a perceptron: the network of
-    PointMamba with STREAM's step in place of Mamba's.
+    Points are grouped to tokens (farthest point sampling, nearest neighbours, a small PointNet).
+    The tokens pass through STREAM blocks, are pooled, and an MLP classifies the result. This is
+    the network of PointMamba with STREAM's step instead of Mamba's.
 
     Args:
-        num_classes: classes.
-        class_names: their names, kept with the checkpoint.
+        num_classes: number of classes.
+        class_names: names of the classes, saved with the model.
         architecture: "stream"; "pointmamba", the same with Mamba's learned step and, in the
-            sequence layout, with one state along all axes; or "pointnet", a perceptron per point
-            and their maximum, without attention to any neighbour.
+            sequence layout, one state along all axes; or "pointnet", an MLP per point and their
+            maximum, without interaction between points.
         in_channels: features per point besides the position.
         dimensions: columns of pos.
         width: channels.
-        depth: blocks.
-        groups: tokens per cloud, or None for a token a point.
+        depth: number of blocks.
+        groups: tokens per cloud, or None for one token per point.
         neighbors: points per token.
         layout: "parallel" or "sequence", see PointBackbone.
         pooling: "mean", "max" or "meanmax".
-        head: hidden units of the classifying perceptron.
-        dropout: in that perceptron.
+        head: hidden units of the classifying MLP.
+        dropout: in that MLP.
         drop_path: of the last block.
-        position_embedding: whether tokens are given their position, see PointBackbone.
+        position_embedding: whether to add an embedding of the position, see PointBackbone.
         **block: keyword arguments of StreamBlock and StreamConv.
 
     Raises:
@@ -81,7 +81,7 @@ class StreamClassifier(nn.Module, StreamHubMixin, model_type="stream-classifier"
             raise ValueError(f"pooling must be one of {POOLS}, got {pooling!r}")
         if class_names is not None and len(class_names) != num_classes:
             raise ValueError(
-                f"class_names must hold num_classes = {num_classes} names, got {len(class_names)}"
+                f"class_names must have num_classes = {num_classes} names, got {len(class_names)}"
             )
         self.num_classes = num_classes
         self.class_names = None if class_names is None else list(class_names)
@@ -110,14 +110,14 @@ class StreamClassifier(nn.Module, StreamHubMixin, model_type="stream-classifier"
     ) -> Tensor:
         """(N, D) positions, (N,) graphs, (N, in_channels) features to (B, classes) logits.
 
-        An empty cloud among others gets the logits of no evidence; `batch_size` says how many
-        clouds there are where the last ones may be empty.
+        An empty cloud in a batch gets the logits of an all-zero feature. Pass `batch_size`, the
+        number of clouds, if the last ones may be empty.
 
         Raises:
-            ValueError: shapes that do not fit, positions that are not finite, a batch vector that
-                is unsorted or negative, no points at all, a single cloud in training, where
-                BatchNorm has no variance to take.
-            TypeError: pos not floating point, batch not integer.
+            ValueError: shapes do not match, pos is not finite, batch is unsorted or negative,
+                there are no points, or training has a single cloud, which gives BatchNorm no
+                variance.
+            TypeError: pos is not floating point, or batch is not integer.
         """
         graphs = check_cloud(pos, batch, x, self.dimensions, self.in_channels, batch_size)
         if self.training and len(self.head) > 1:
@@ -134,14 +134,14 @@ def check_cloud(
     in_channels: int,
     batch_size: int | None = None,
 ) -> Graphs:
-    """The clouds of a model's arguments, all of which are checked; at least one point."""
+    """Check a model's arguments and return the clouds; there must be at least one point."""
     check_pos(pos)
     if pos.shape[1] != dimensions:
         raise ValueError(f"pos must have shape (points, {dimensions}), got {tuple(pos.shape)}")
     if not pos.shape[0]:
-        raise ValueError("pos must hold at least one point, got none")
+        raise ValueError("pos must have at least one point, got none")
     if in_channels and x is None:
-        raise ValueError(f"x must hold {in_channels} features per point, got None")
+        raise ValueError(f"x must have {in_channels} features per point, got None")
     if x is not None:
         check_features(x, pos, in_channels)
     return read_graphs(pos, batch, batch_size)

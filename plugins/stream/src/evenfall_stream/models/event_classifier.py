@@ -1,4 +1,4 @@
-"""EventStreamClassifier: recordings of an event camera, or of an audio sensor, to classes."""
+"""EventStreamClassifier: classifies recordings of an event camera or a spiking audio sensor."""
 
 from __future__ import annotations
 
@@ -19,42 +19,42 @@ from .hub import StreamHubMixin
 
 
 class EventStage(nn.Module):
-    r"""STREAM blocks at one rate, the first of which pools.
+    r"""STREAM blocks of one stage. The first block pools windows of `stride` events.
 
-    The pooling block reads its layer at the last of every `stride` events and adds it to the mean
-    of the inputs over them, which a linear layer brings to the new width:
+    It adds the layer's output at the last event of each window to the mean of the window's inputs,
+    and a linear layer changes the width:
 
     .. math::
         x'_w = W \, \tfrac{1}{|w|} \textstyle\sum_{i \in w} x_i
             + W \, \mathrm{StreamConv}(\mathrm{LN}(x))_{\mathrm{last}(w)}
 
-    A token's time is that of its last event, so that the step between tokens is the sum of the
-    steps of its events.
+    A token has the time of its last event, so that the step between tokens is the sum of the steps
+    of its events.
     """
 
     def __init__(
-        self, before: int, width: int, stride: int, rates: list[float], **block: Any
+        self, in_width: int, width: int, stride: int, rates: list[float], **block: Any
     ) -> None:
         super().__init__()
         self.stride = stride
-        self.pooling = StreamBlock(before, drop_path=rates[0], **block)
-        self.widen = nn.Linear(before, width) if width != before else nn.Identity()
+        self.pooling = StreamBlock(in_width, drop_path=rates[0], **block)
+        self.widen = nn.Linear(in_width, width) if width != in_width else nn.Identity()
         self.blocks = nn.ModuleList(
             StreamBlock(width, drop_path=rate, **block) for rate in rates[1:]
         )
 
     def forward(self, x: Tensor, time: Tensor, graphs: Graphs) -> tuple[Tensor, Tensor, Graphs]:
-        """(N, before) events at (N, 1) times to (T, width) tokens, their times and recordings.
+        """(N, in_width) events at (N, 1) times to (T, width) tokens, their times and recordings.
 
         The times do not decrease within a recording.
         """
         block = self.pooling
-        cut = windows(graphs, self.stride)
+        pooled = windows(graphs, self.stride)
         order = block.conv.serialize_graphs(time, graphs)
         branch = block.conv(block.norm(x), time, graphs.batch, order)
-        branch = block.drop_branch(branch.index_select(0, cut.last), cut.graphs)
-        x = block.add_mlp(window_means(x, cut) + branch, cut.graphs)
-        x, time, graphs = self.widen(x), time[cut.last], cut.graphs
+        branch = block.drop_branch(branch.index_select(0, pooled.last), pooled.graphs)
+        x = block.add_mlp(window_means(x, pooled) + branch, pooled.graphs)
+        x, time, graphs = self.widen(x), time[pooled.last], pooled.graphs
         if len(self.blocks):
             order = self.blocks[0].conv.serialize_graphs(time, graphs)
             for block in self.blocks:
@@ -63,30 +63,31 @@ class EventStage(nn.Module):
 
 
 class EventStreamClassifier(nn.Module, StreamHubMixin, model_type="event-stream-classifier"):
-    """Classify streams of events, one token an event, by STREAM layers along time.
+    """Classify event streams with STREAM layers along time, one token per event.
 
-    Events pass an embedding of their pixel and polarity and then stages of STREAM blocks; the
-    first block of each stage keeps one token of every `stride`. The tokens of the last stage are
-    averaged and classified. Everything runs forward in time: `evenfall_stream.OnlineClassifier`
-    gives the same result from events as they come.
+    An embedding of pixel and polarity, then stages of STREAM blocks: the first block of each stage
+    pools every `stride` tokens to one. The tokens of the last stage are averaged and classified.
+    All layers run forward in time: `evenfall_stream.OnlineClassifier` gives the same result while
+    the events arrive.
 
     Args:
-        num_classes: classes.
+        num_classes: number of classes.
         sensor_size: (width, height) in pixels, or (channels,) for audio.
-        class_names: their names, kept with the checkpoint.
-        polarities: values of the event's feature, 0 to polarities - 1.
-        frequencies: None for a free embedding of every pixel; else see EventEmbedding.
+        class_names: names of the classes, saved with the model.
+        polarities: number of polarities; x is 0 to polarities - 1.
+        frequencies: None for an independent vector per pixel; a number: see EventEmbedding.
         widths: channels of each stage.
-        depths: blocks of each stage, 1 or more.
-        strides: of each stage, 1 for no pooling.
-        head: "mean", or "time", the mean weighted with the time that each token stands for.
+        depths: blocks of each stage, at least 1.
+        strides: tokens that each stage pools to one; 1 for no pooling.
+        head: "mean", or "time", the mean weighted by the time step before each token.
         dropout: before the last linear layer.
-        drop_path: of the last block, rising linearly from 0 at the first.
-        length_scale: shortest and longest memory at the start, in milliseconds.
+        drop_path: of the last block; rises linearly from 0 at the first block.
+        length_scale: shortest and longest memory at initialisation, in milliseconds.
         **block: keyword arguments of StreamBlock and StreamConv.
 
     Raises:
-        ValueError: stages that do not match, an unknown head, sizes out of range.
+        ValueError: widths, depths and strides differ in length, the head is unknown, or a size is
+            out of range.
 
     Shapes:
         - **input:** polarities :math:`(|\\mathcal{V}|, 1)`, positions
@@ -117,7 +118,7 @@ class EventStreamClassifier(nn.Module, StreamHubMixin, model_type="event-stream-
         super().__init__()
         if not len(widths) == len(depths) == len(strides) or not widths:
             raise ValueError(
-                "widths, depths and strides must have one entry a stage, "
+                "widths, depths and strides must have one entry per stage, "
                 f"got {len(widths)}, {len(depths)} and {len(strides)}"
             )
         if min(depths) < 1 or min(strides) < 1:
@@ -126,7 +127,7 @@ class EventStreamClassifier(nn.Module, StreamHubMixin, model_type="event-stream-
             raise ValueError(f"head must be 'mean' or 'time', got {head!r}")
         if class_names is not None and len(class_names) != num_classes:
             raise ValueError(
-                f"class_names must hold num_classes = {num_classes} names, got {len(class_names)}"
+                f"class_names must have num_classes = {num_classes} names, got {len(class_names)}"
             )
         check_sizes(num_classes=num_classes)
         self.num_classes = num_classes
@@ -137,8 +138,8 @@ class EventStreamClassifier(nn.Module, StreamHubMixin, model_type="event-stream-
         along_time = {"dimensions": 1, "presorted": True}
         settings = {**block, **along_time, "length_scale": tuple(length_scale)}
         self.stages = nn.ModuleList(
-            EventStage(before, width, stride, [next(rates) for _ in range(depth)], **settings)
-            for before, width, stride, depth in zip(
+            EventStage(in_width, width, stride, [next(rates) for _ in range(depth)], **settings)
+            for in_width, width, stride, depth in zip(
                 [widths[0], *widths], widths, strides, depths, strict=False
             )
         )
@@ -156,13 +157,13 @@ class EventStreamClassifier(nn.Module, StreamHubMixin, model_type="event-stream-
     ) -> Tensor:
         """(N, 1) polarities, (N, 1 + k) times and coordinates, (N,) recordings to (B, classes).
 
-        A recording without events gets the logits of no evidence; `batch_size` says how many
-        recordings there are where the last ones may be empty. No events at all are one recording.
+        An empty recording gets the logits of an all-zero feature. Pass `batch_size`, the number of
+        recordings, if the last ones may be empty. An empty input is one recording.
 
         Raises:
-            ValueError: shapes that do not fit, positions that are not finite, times that
-                decrease, events outside the sensor, a batch vector that is unsorted or negative.
-            TypeError: x or pos not floating point, batch not integer.
+            ValueError: shapes do not match, pos is not finite, times decrease, an event is outside
+                the sensor, or batch is unsorted or negative.
+            TypeError: x or pos is not floating point, or batch is not integer.
         """
         tokens, time, graphs = self.embed(x, pos, batch, batch_size)
         for stage in self.stages:
@@ -178,7 +179,7 @@ class EventStreamClassifier(nn.Module, StreamHubMixin, model_type="event-stream-
     def embed(
         self, x: Tensor, pos: Tensor, batch: Tensor | None, batch_size: int | None = None
     ) -> tuple[Tensor, Tensor, Graphs]:
-        """Checked events as vectors, with (N, 1) times and the recordings."""
+        """Check the events; return their vectors, (N, 1) times and recordings."""
         check_pos(pos)
         columns = 1 + len(self.sensor_size)
         if pos.shape[1] != columns:

@@ -1,10 +1,11 @@
-"""Points to tokens: a small PointNet over the neighbours of centres spread far apart.
+"""Points to tokens: a small PointNet over the neighbours of centres that lie far apart.
 
-Letters: N points, T tokens (centres), k neighbours, E = edges, about T k, W width.
+Letters: N points, T tokens (centres), k neighbours, E edges, about T k, W width.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -19,7 +20,7 @@ from ..nn.serialization import serialize_graphs
 
 
 class Tokens(NamedTuple):
-    """(T, W) features, (T, D) positions and the graphs of tokens."""
+    """The (T, W) features, (T, D) positions and graphs of tokens."""
 
     x: Tensor
     pos: Tensor
@@ -31,17 +32,17 @@ class PointMlp(nn.Sequential):
 
     def __init__(self, *sizes: int) -> None:
         layers: list[nn.Module] = []
-        for number, (before, after) in enumerate(zip(sizes, sizes[1:], strict=False), 2):
-            layers.append(nn.Linear(before, after, bias=number == len(sizes)))
+        for number, (inputs, outputs) in enumerate(pairwise(sizes), 2):
+            layers.append(nn.Linear(inputs, outputs, bias=number == len(sizes)))
             if number < len(sizes):
-                layers += [nn.BatchNorm1d(after), nn.ReLU()]
+                layers += [nn.BatchNorm1d(outputs), nn.ReLU()]
         super().__init__(*layers)
 
     def forward(self, rows: Tensor) -> Tensor:
-        """(R, sizes[0]) of any floating point to (R, sizes[-1]) in that of the weights.
+        """(R, sizes[0]) in any floating point dtype to (R, sizes[-1]) in that of the weights.
 
         Raises:
-            ValueError: one row in training, over which BatchNorm has no variance.
+            ValueError: training with one row, which gives BatchNorm no variance.
         """
         if self.training and len(self) > 1:
             check_rows(rows.shape[0], "points")
@@ -49,22 +50,22 @@ class PointMlp(nn.Sequential):
 
 
 class PointTokens(nn.Module):
-    """Centres by farthest point sampling, a token from each centre's nearest neighbours.
+    """Tokens from the nearest neighbours of centres, which farthest point sampling chooses.
 
-    The token is PointMamba's mini-PointNet of the neighbours' offsets d: with m the maximum of
-    f(d) over a centre's neighbours, it is the maximum of g(m, f(d)), where f and g are two-layer
-    perceptrons of W/3, 2W/3 and 4W/3, W units. In training the first centre is random, else it is
-    the point of the least first coordinate, whatever the order of the points.
+    A token is PointMamba's mini-PointNet of the neighbours' offsets d: with m the maximum of f(d)
+    over a centre's neighbours, it is the maximum of g(m, f(d)), where f and g are two-layer MLPs
+    with W/3, 2W/3 and 4W/3, W units. The first centre is random in training; in evaluation it is
+    the point with the smallest first coordinate, for any order of the points.
 
     Args:
         width: W.
-        in_channels: features that points bring besides their position.
-        groups: centres per cloud, fewer where a cloud has fewer points.
-        neighbors: k, fewer where a cloud has fewer points.
+        in_channels: features per point besides the position.
+        groups: centres per cloud; fewer if a cloud has fewer points.
+        neighbors: k; fewer if a cloud has fewer points.
         dimensions: D.
 
     Raises:
-        ValueError: width below 3, groups or neighbors below 1.
+        ValueError: width is below 3, or groups or neighbors below 1.
     """
 
     def __init__(
@@ -82,8 +83,8 @@ class PointTokens(nn.Module):
         self.second = PointMlp(2 * local, 2 * local, width)
 
     def forward(self, pos: Tensor, graphs: Graphs, x: Tensor | None = None) -> Tokens:
-        """(N, D) positions, their graphs and (N, in_channels) features, checked, to tokens."""
-        if not self.training:  # the same tokens whatever the order of the points
+        """(N, D) positions, their graphs and (N, in_channels) features to tokens, unchecked."""
+        if not self.training:  # the same tokens for any order of the points
             order = serialize_graphs(pos.detach(), graphs, [0]).order
             pos, x = pos[order], None if x is None else x[order]
         counts = graphs.sizes.clamp(max=self.groups)
@@ -92,17 +93,17 @@ class PointTokens(nn.Module):
         token, point = knn_graphs(pos, pos[centres], self.neighbors, graphs, of_centres)
         local = pos[point] - pos[centres][token]
         features = self.first(concatenate(local, None if x is None else x[point]))
-        most = self._maximum(features, token, len(centres))
-        features = self._second(most, features, token)
+        maxima = self._maximum(features, token, len(centres))
+        features = self._second(maxima, features, token)
         return Tokens(self._maximum(features, token, len(centres)), pos[centres], of_centres)
 
-    def _second(self, most: Tensor, features: Tensor, token: Tensor) -> Tensor:
-        """g(m, f), where g's first matrix meets the m of a token once, not once for each point."""
+    def _second(self, maxima: Tensor, features: Tensor, token: Tensor) -> Tensor:
+        """g(m, f), which multiplies the m of a token once, not once for each point."""
         linear, *others = self.second
-        of_most, of_point = linear.weight.split(most.shape[1], 1)
-        hidden, shared = F.linear(features, of_point), F.linear(most, of_most)
-        if self._regular(token, len(most)):
-            hidden = (hidden.view(len(most), self.neighbors, -1) + shared[:, None]).flatten(0, 1)
+        of_maxima, of_point = linear.weight.split(maxima.shape[1], 1)
+        hidden, shared = F.linear(features, of_point), F.linear(maxima, of_maxima)
+        if self._regular(token, len(maxima)):
+            hidden = (hidden.view(len(maxima), self.neighbors, -1) + shared[:, None]).flatten(0, 1)
         else:
             hidden = hidden + shared.index_select(0, token)
         for layer in others:
@@ -110,7 +111,7 @@ class PointTokens(nn.Module):
         return hidden
 
     def _regular(self, token: Tensor, tokens: int) -> bool:
-        """Whether no token has fewer points than it may."""
+        """Whether every token has k points."""
         return token.numel() == tokens * self.neighbors
 
     def _maximum(self, features: Tensor, token: Tensor, tokens: int) -> Tensor:
@@ -120,14 +121,14 @@ class PointTokens(nn.Module):
 
 
 class EveryPoint(nn.Module):
-    """No groups: every point is a token, a perceptron of its position and features."""
+    """One token per point: an MLP of its position and features."""
 
     def __init__(self, width: int, in_channels: int, dimensions: int) -> None:
         super().__init__()
         self.mlp = PointMlp(dimensions + in_channels, width, width)
 
     def forward(self, pos: Tensor, graphs: Graphs, x: Tensor | None = None) -> Tokens:
-        """As PointTokens.forward, with T = N."""
+        """Like PointTokens.forward, with T = N."""
         return Tokens(self.mlp(concatenate(pos, x)), pos, graphs)
 
 

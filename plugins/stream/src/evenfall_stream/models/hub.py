@@ -39,12 +39,11 @@ class StreamHubMixin(  # type: ignore[call-arg]
 ):
     """`save_pretrained`, `push_to_hub` and `from_pretrained` of the plugin's models.
 
-    A folder holds model.safetensors, config.json with every argument that the model was made with,
-    `model_type` and the library's version, and a card. Options of the layers are stated there too
-    where they were left at their defaults, so that a folder means the same when a default changes;
-    one that lacks some, as older folders do, loads with the defaults of today. A subclass names its
-    model type:
-    `class Model(nn.Module, StreamHubMixin, model_type="model")`.
+    A folder contains model.safetensors, a card, and config.json with every argument of the model,
+    its `model_type` and the version of the library. config.json also contains the options of the
+    layers that are at their defaults, so that the model stays the same when a default changes. An
+    option that is missing, as in older folders, gets the current default. A subclass names its
+    model type: `class Model(nn.Module, StreamHubMixin, model_type="model")`.
     """
 
     model_type: ClassVar[str]
@@ -56,7 +55,7 @@ class StreamHubMixin(  # type: ignore[call-arg]
             cls.model_type = model_type
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        """Record the arguments; huggingface_hub's own record drops what JSON does not know."""
+        """Record the arguments; huggingface_hub's own record drops values that JSON lacks."""
         instance = super().__new__(cls, *args, **kwargs)
         instance._hub_mixin_config = call_arguments(cls, args, kwargs)
         return instance
@@ -64,13 +63,13 @@ class StreamHubMixin(  # type: ignore[call-arg]
     def keep_options(
         self, of: type[StreamHubMixin], block: Mapping[str, Any], own: Collection[str] = ()
     ) -> None:
-        """Have config.json state every option of the blocks and layers; for `__init__` of a model.
+        """Record every option of the blocks and layers for config.json; called in `__init__`.
 
         Args:
-            of: the class whose `__init__` this is. A subclass that has another one states the
-                arguments of that one, and nothing is done.
+            of: the class that defines this `__init__`. A subclass with its own `__init__` records
+                the arguments of that one instead.
             block: the options that are not at their defaults.
-            own: names of those that the model sets by itself, which are not stated.
+            own: names of the options that the model sets itself; they are not recorded.
         """
         if type(self).__init__ is of.__init__:
             self._hub_mixin_config = arguments_with_options(of, self._hub_mixin_config, block, own)
@@ -86,22 +85,22 @@ class StreamHubMixin(  # type: ignore[call-arg]
         state_dict: Mapping[str, Tensor] | None = None,
         **push_to_hub_kwargs: Any,
     ) -> str | None:
-        """Write the model to a folder; a new folder appears whole or not at all.
+        """Write the model to a folder; a new folder appears complete or not at all.
 
-        In a folder that exists, each file is replaced in one step; a card and all other files
-        stay as they are.
+        In an existing folder each file is replaced atomically; an existing card and all other files
+        stay.
 
         Args:
             save_directory: the folder.
-            config: arguments written in place of the model's own.
-            repo_id: on the Hub; the folder's name where None.
-            push_to_hub: whether to upload as well.
-            model_card_kwargs: of `generate_model_card`.
-            state_dict: weights written in place of the model's own.
-            **push_to_hub_kwargs: of `push_to_hub`.
+            config: arguments to write instead of the model's own.
+            repo_id: name on the Hub; the folder's name by default.
+            push_to_hub: whether to upload the folder too.
+            model_card_kwargs: arguments of `generate_model_card`.
+            state_dict: weights to write instead of the model's own.
+            **push_to_hub_kwargs: arguments of `push_to_hub`.
 
         Returns:
-            The address of the commit where it was uploaded, else None.
+            The URL of the commit if it is uploaded, else None.
         """
         folder = Path(save_directory)
         card = {"name": repo_id or folder.name, **(model_card_kwargs or {})}
@@ -139,16 +138,16 @@ class StreamHubMixin(  # type: ignore[call-arg]
             write_text(folder / CARD, str(self.generate_model_card(**card)))
 
     def push_to_hub(self, repo_id: str, **kwargs: Any) -> str:
-        """Upload the model; `kwargs` are huggingface_hub's. The card names the model by `repo_id`.
+        """Upload the model; `kwargs` are huggingface_hub's. The card's title is `repo_id`.
 
         Returns:
-            The address of the commit.
+            The URL of the commit.
         """
         card = {"name": repo_id, **(kwargs.pop("model_card_kwargs", None) or {})}
         return super().push_to_hub(repo_id, model_card_kwargs=card, **kwargs)
 
     def generate_model_card(self, name: str = "model", **_: Any) -> ModelCard:
-        """A short card that says how to load the model and what its configuration is."""
+        """A short card: how to load the model, and its configuration."""
         classes = getattr(self, "class_names", None)
         text = _TEXT.format(
             name=name,
@@ -173,24 +172,24 @@ class StreamHubMixin(  # type: ignore[call-arg]
         ignore_mismatched_sizes: bool = False,
         **arguments: Any,
     ) -> Self:
-        """The model of a folder or of the Hub, in evaluation mode, in the dtype of its weights.
+        """Load a model from a folder or the Hub, in evaluation mode, in the dtype of its weights.
 
-        For other classes, keep all but the last layer, which is drawn anew:
+        For other classes, load all weights except the last layer, which is initialised again:
         `from_pretrained(name, num_classes=7, ignore_mismatched_sizes=True)`.
 
         Args:
             pretrained_model_name_or_path: a folder, or a model on the Hub.
             force_download, token, cache_dir, local_files_only, revision: of `hf_hub_download`.
             map_location: the device.
-            ignore_mismatched_sizes: whether weights of another shape than the model's are left out,
+            ignore_mismatched_sizes: whether to skip weights whose shape differs from the model's,
                 with a warning; otherwise they are an error.
-            **arguments: of the model, in place of those in config.json. Another num_classes leaves
-                out its class_names.
+            **arguments: of the model, instead of those in config.json. Another num_classes drops
+                class_names.
 
         Raises:
-            FileNotFoundError: no such folder or model, or it lacks config.json or the weights.
+            FileNotFoundError: no such folder or model, or config.json or the weights are missing.
             ValueError: the configuration cannot be read, is of another class, or has unknown keys;
-                or the weights are damaged or do not fit it.
+                or the weights are corrupt or do not match it.
         """
         name = pretrained_model_name_or_path
         download = {
@@ -210,7 +209,7 @@ def find_file(name: str | Path, file: str, **download: Any) -> Path:
     """A file of a folder, or of a model on the Hub, downloaded.
 
     Raises:
-        FileNotFoundError: it is not there.
+        FileNotFoundError: there is no such file.
     """
     folder = Path(name, download.get("subfolder") or "")
     if folder.is_dir():
@@ -221,8 +220,7 @@ def find_file(name: str | Path, file: str, **download: Any) -> Path:
         return Path(hf_hub_download(str(name), file, **download))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise FileNotFoundError(
-            f"checkpoint {name} is neither a folder nor a model within reach on the hub "
-            f"that has {file}"
+            f"checkpoint {name}: {file} not found locally or on the Hub"
         ) from error
 
 
@@ -230,29 +228,31 @@ def read_config(cls: type[StreamHubMixin], file: Path, name: str | Path) -> dict
     """The arguments in config.json, for this class.
 
     Raises:
-        ValueError: not JSON, of another class, or with keys that the class does not take.
+        ValueError: it is not JSON, of another class, or has keys that the class does not take.
     """
     config = read_object(file, name)
     kind = config.get("model_type", cls.model_type)
     if kind != cls.model_type:
-        right = CLASS_NAMES.get(kind) if isinstance(kind, str) else None
-        hint = f"; load it with {right}.from_pretrained" if right else ""
-        raise ValueError(f"checkpoint {name} is a {kind!r}, want {cls.model_type!r}{hint}")
+        owner = CLASS_NAMES.get(kind) if isinstance(kind, str) else None
+        hint = f"; load it with {owner}.from_pretrained" if owner else ""
+        raise ValueError(
+            f"checkpoint {name}: model_type must be {cls.model_type!r}, got {kind!r}{hint}"
+        )
     return check_arguments(cls, config, f"checkpoint {name}: {CONFIG}")
 
 
 def read_object(file: Path, name: str | Path) -> dict[str, Any]:
-    """What config.json of the checkpoint `name` holds.
+    """The contents of config.json of the checkpoint `name`.
 
     Raises:
-        ValueError: not JSON, or no object.
+        ValueError: it is not JSON, or not an object.
     """
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"checkpoint {name}: {CONFIG} cannot be read: {error}") from error
     if not isinstance(config, dict):
-        raise ValueError(f"checkpoint {name}: {CONFIG} must hold an object, got {config!r}")
+        raise ValueError(f"checkpoint {name}: {CONFIG} must be a JSON object, got {config!r}")
     return config
 
 
@@ -262,12 +262,12 @@ def load_weights(
     device: str | torch.device = "cpu",
     ignore_mismatched_sizes: bool = False,
 ) -> None:
-    """Put the weights of a safetensors file into a model, which takes their dtype and the device.
+    """Load the weights of a safetensors file into a model, in their dtype, and move it to a device.
 
-    With `ignore_mismatched_sizes`, those of another shape are left out, and a warning names them.
+    With `ignore_mismatched_sizes`, weights of another shape are skipped, and a warning names them.
 
     Raises:
-        ValueError: the file is damaged, or its weights are not those of the model.
+        ValueError: the file is corrupt, or its weights do not match the model.
     """
     try:
         state = load_file(file)
@@ -277,7 +277,7 @@ def load_weights(
     except (SafetensorError, OSError) as error:
         raise ValueError(f"weights {file} cannot be read: {error}") from error
     except RuntimeError as error:
-        raise ValueError(f"weights {file} do not fit the model: {error}") from error
+        raise ValueError(f"weights {file} do not match the model: {error}") from error
     dtypes = {parameter.dtype for parameter in model.parameters()}
     model.to(device)
     if len(dtypes) == 1:
@@ -285,13 +285,13 @@ def load_weights(
 
 
 def _keep_mismatched(model: torch.nn.Module, state: dict[str, Tensor], file: Path) -> None:
-    """Put the model's own tensors in place of those of another shape."""
+    """Replace weights of another shape by the model's own."""
     own = model.state_dict()
     names = [name for name in state if name in own and state[name].shape != own[name].shape]
     for name in names:
         state[name] = own[name].to(state[name].dtype)
     if names:
         warnings.warn(
-            f"weights {file} do not fit {names}, which stay as they were drawn; train them",
+            f"weights {file}: shape mismatch in {names}; left at random initialisation",
             stacklevel=4,
         )

@@ -1,4 +1,4 @@
-"""A trained model from a folder or from the Hugging Face Hub, whichever class it is of."""
+"""Load a trained model of any class from a folder or the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ MODELS: dict[str, type[StreamHubMixin]] = {
 
 
 def load_checkpoint(checkpoint: str | Path, device: str | torch.device | None = None) -> Classifier:
-    """The classifier that a folder holds, in evaluation mode.
+    """Load a classifier, in evaluation mode.
 
     Args:
         checkpoint: a folder with config.json and model.safetensors, such as a run's best/, or the
             name of a model on the Hub.
-        device: a GPU where there is one, when None.
+        device: where to load it; None for a GPU if there is one, else the CPU.
 
     Raises:
-        FileNotFoundError: no such checkpoint, or one without config.json or weights.
-        ValueError: a configuration of no classifier, or weights that do not fit it.
+        FileNotFoundError: no such checkpoint, or config.json or the weights are missing.
+        ValueError: the configuration is not a classifier's, or the weights do not match it.
     """
     name = read_object(find_file(checkpoint, CONFIG), checkpoint).get("model_type")
     if name not in list(MODELS):
@@ -38,7 +38,7 @@ def load_checkpoint(checkpoint: str | Path, device: str | torch.device | None = 
     kind = MODELS[name]
     if not issubclass(kind, Classifier):
         raise ValueError(
-            f"checkpoint {checkpoint} is a {name!r}, want a classifier; load it with "
+            f"checkpoint {checkpoint} must be a classifier, got {name!r}; load it with "
             f"{kind.__name__}.from_pretrained"
         )
     if device is None:

@@ -1,4 +1,4 @@
-"""PointNet, the baseline without interaction: a perceptron for each point alone."""
+"""PointNet, the baseline without interaction between points."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from .grouping import PointMlp, Tokens, concatenate
 
 
 class PointNet(nn.Module):
-    """Vanilla PointNet up to its maximum: D-64-64-64-128-W per point, BatchNorm and ReLU between.
+    """Vanilla PointNet before the maximum: an MLP D-64-64-64-128-W of each point.
+
+    BatchNorm and ReLU are between the layers.
 
     Source: arXiv 1612.00593, without the two spatial transformers.
     """
@@ -20,5 +22,5 @@ class PointNet(nn.Module):
         self.norm = nn.BatchNorm1d(width)
 
     def forward(self, pos: Tensor, graphs: Graphs, x: Tensor | None = None) -> Tokens:
-        """(N, D) positions and (N, in_channels) features to a token for each point."""
+        """(N, D) positions and (N, in_channels) features to one token per point."""
         return Tokens(self.norm(self.mlp(concatenate(pos, x))), pos, graphs)

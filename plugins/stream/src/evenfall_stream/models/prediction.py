@@ -1,4 +1,4 @@
-"""The logits of a batch, for training, evaluation and prediction alike."""
+"""The logits of a batch, for training, evaluation and prediction."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from torch_geometric.data import Data
 
 
 def logits(model: nn.Module, data: Data) -> Tensor:
-    """(B, classes) of a batch; clouds and recordings alike are given as pos, batch and x.
+    """(B, classes) logits of a batch of clouds or recordings.
 
     Raises:
-        ValueError: the last examples of the batch have no points, so the model knows none of them.
+        ValueError: the last examples of the batch have no points.
     """
-    out = model(x=data.x, pos=data.pos, batch=data.batch)
+    out: Tensor = model(x=data.x, pos=data.pos, batch=data.batch)
     if out.shape[0] != data.num_graphs:
         raise ValueError(
-            f"data: the batch holds {data.num_graphs} examples, but only {out.shape[0]} up to the "
-            "last one with points; leave empty examples out"
+            f"data: the batch has {data.num_graphs} examples, but the model returned {out.shape[0]}"
+            ", because the last ones are empty; remove empty examples"
         )
     return out

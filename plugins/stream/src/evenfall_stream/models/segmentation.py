@@ -1,4 +1,4 @@
-"""StreamSegmenter: a class for each point of a cloud."""
+"""StreamSegmenter: classifies each point of a cloud."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ NEAREST = 3
 class StreamSegmenter(nn.Module, StreamHubMixin, model_type="stream-segmenter"):
     r"""Classify each point of point clouds.
 
-    The tokens of StreamClassifier's trunk are interpolated to the points, between the three
-    nearest of the same cloud:
+    The tokens of StreamClassifier's backbone are interpolated to each point from its three nearest
+    tokens:
 
     .. math::
         \mathbf f_i = \frac{\sum_{t} w_{it} \mathbf f_t}{\sum_{t} w_{it}}, \qquad
         w_{it} = \lVert \mathbf p_i - \mathbf p_t \rVert^{-2}
 
-    and classified by a perceptron together with features of the point alone.
+    An MLP classifies the result together with the point's own features.
 
     Args:
-        num_classes: classes.
-        class_names: their names, kept with the checkpoint.
+        num_classes: number of classes.
+        class_names: names of the classes, saved with the model.
         architecture: "stream", or "pointmamba", the same with Mamba's learned step.
         in_channels: features per point besides the position.
         dimensions: columns of pos.
         width: channels.
-        depth: blocks.
-        groups: tokens per cloud, or None for a token a point, with nothing to interpolate.
+        depth: number of blocks.
+        groups: tokens per cloud, or None for one token per point, without interpolation.
         neighbors: points per token.
-        layout: "parallel" or "sequence", see PointBackbone; the repeats of a token in the sequence
+        layout: "parallel" or "sequence", see PointBackbone; the copies of a token in the sequence
             are averaged.
-        head: hidden units of the classifying perceptron.
-        dropout: in that perceptron.
+        head: hidden units of the classifying MLP.
+        dropout: in that MLP.
         drop_path: of the last block.
-        position_embedding: whether tokens are given their position, see PointBackbone.
+        position_embedding: whether to add an embedding of the position, see PointBackbone.
         **block: keyword arguments of StreamBlock and StreamConv.
 
     Shapes:
@@ -86,7 +86,7 @@ class StreamSegmenter(nn.Module, StreamHubMixin, model_type="stream-segmenter"):
             raise ValueError(f"architecture must be one of {ARCHITECTURES}, got {architecture!r}")
         if class_names is not None and len(class_names) != num_classes:
             raise ValueError(
-                f"class_names must hold num_classes = {num_classes} names, got {len(class_names)}"
+                f"class_names must have num_classes = {num_classes} names, got {len(class_names)}"
             )
         self.num_classes = num_classes
         self.class_names = None if class_names is None else list(class_names)
@@ -105,9 +105,9 @@ class StreamSegmenter(nn.Module, StreamHubMixin, model_type="stream-segmenter"):
         """(N, D) positions, (N,) graphs, (N, in_channels) features to (N, classes) logits.
 
         Raises:
-            ValueError: shapes that do not fit, positions that are not finite, a batch vector that
-                is unsorted or negative, no points at all, a single point in training.
-            TypeError: pos not floating point, batch not integer.
+            ValueError: shapes do not match, pos is not finite, batch is unsorted or negative,
+                there are no points, or training has a single point.
+            TypeError: pos is not floating point, or batch is not integer.
         """
         graphs = check_cloud(pos, batch, x, self.dimensions, self.in_channels)
         if self.training:
@@ -118,11 +118,11 @@ class StreamSegmenter(nn.Module, StreamHubMixin, model_type="stream-segmenter"):
 
 
 def interpolate(tokens: Tokens, pos: Tensor, graphs: Graphs) -> Tensor:
-    """(T, W) tokens to (N, W) points, each between the three nearest tokens of its cloud."""
+    """(T, W) tokens to (N, W) points: the weighted mean of a point's three nearest tokens."""
     point, token = knn_graphs(tokens.pos, pos, NEAREST, tokens.graphs, graphs)
-    apart = pos[point] - tokens.pos[token]
-    wide = torch.promote_types(apart.dtype, torch.float32)  # float16 has no room for squares
-    squared = apart.to(wide).square().sum(1)
-    weight = 1 / squared.clamp(min=torch.finfo(wide).eps ** 2)  # a point may be the token
+    offset = pos[point] - tokens.pos[token]
+    dtype = torch.promote_types(offset.dtype, torch.float32)  # squares overflow float16
+    squared = offset.to(dtype).square().sum(1)
+    weight = 1 / squared.clamp(min=torch.finfo(dtype).eps ** 2)  # the point may be a centre
     weight = weight / scatter(weight, point, 0, len(pos))[point]
     return scatter(tokens.x[token] * weight[:, None], point, 0, len(pos)).to(tokens.x.dtype)

@@ -1,8 +1,8 @@
-"""Exact nearest neighbours without pyg-lib: by a loop, scipy's k-d tree, or all distances at once.
+"""Exact nearest neighbours without pyg-lib: a loop, scipy's k-d tree, or all distances at once.
 
-All sort by (squared distance in float64, index), so all give the same answer.
+All three sort by (squared distance in float64, index), so their results are equal.
 
-G graphs of one size   M queries of each   N points of each   D coordinates   K neighbours
+G graphs of one size   M queries per graph   N points per graph   D coordinates   K neighbours
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from torch import Tensor
 from .nearest_cpu import search
 
 _BUDGET = {"cpu": 1 << 18, "cuda": 1 << 26}
-"""Distances held at a time. The CPU's fit into its second-level cache."""
+"""Number of distances in memory at a time. On the CPU they fit into the second-level cache."""
 
 _TREE_POINTS = 2500
 _TREE_COORDINATES = 8
-"""On the CPU a k-d tree pays from so many points on, of so few coordinates; else the loop does."""
+"""From this many points, up to this many coordinates, a k-d tree beats the loop on the CPU."""
 
 _LOOP_NEIGHBORS = 256
-"""More than these are sorted faster than they are inserted."""
+"""Above this many neighbours, sorting all distances beats the loop's insertion sort."""
 
 
 def nearest(x: Tensor, y: Tensor, count: int) -> Tensor:
-    """The `count` points of x (G, N, D) nearest to each query of y (G, M, D): (G, M, K) indices.
+    """Indices (G, M, K) of the points of x (G, N, D) nearest to each query of y (G, M, D).
 
-    Nearest first, equal distances by lowest index; count must not exceed N.
+    Nearest first, ties by lowest index; K = count must not exceed N.
     """
     if x.device.type == "cpu":
         many = x.shape[1] >= _TREE_POINTS and x.shape[2] <= _TREE_COORDINATES
@@ -41,11 +41,11 @@ def nearest(x: Tensor, y: Tensor, count: int) -> Tensor:
 
 def _by_all_distances(x: Tensor, y: Tensor, count: int) -> Tensor:
     x, y = _wide(x), _wide(y)
-    found = torch.empty(*y.shape[:2], count, dtype=torch.int64, device=x.device)
+    indices = torch.empty(*y.shape[:2], count, dtype=torch.int64, device=x.device)
     for graphs, rows in _chunks(x, y):
         distance = _squared(y[graphs, rows, None], x[graphs, None])
-        found[graphs, rows] = _smallest(distance, count)
-    return found
+        indices[graphs, rows] = _smallest(distance, count)
+    return indices
 
 
 def _chunks(x: Tensor, y: Tensor) -> Iterator[tuple[slice, slice]]:
@@ -62,9 +62,9 @@ def _smallest(distance: Tensor, count: int) -> Tensor:
     value, index = distance.topk(count, largest=False, sorted=False)
     index = _ordered(value, index)
     last = value.amax(-1, keepdim=True)
-    # topk takes any of those that share the last distance: there, only a full sort is right.
-    if (crowded := (distance <= last).sum(-1) > count).any():
-        index[crowded] = distance[crowded].sort(dim=-1, stable=True).indices[..., :count]
+    # topk picks arbitrarily among points that tie for the last place: sort those rows fully.
+    if (ties := (distance <= last).sum(-1) > count).any():
+        index[ties] = distance[ties].sort(dim=-1, stable=True).indices[..., :count]
     return index
 
 
@@ -75,23 +75,23 @@ def _ordered(distance: Tensor, index: Tensor) -> Tensor:
 
 
 def _by_tree(x: Tensor, y: Tensor, count: int) -> Tensor:
-    """x (N, D), y (M, D), count < N -> (M, K) by a k-d tree, checked where distances are equal."""
+    """x (N, D), y (M, D), count < N -> (M, K) by a k-d tree; ties are resolved exactly."""
     from scipy.spatial import cKDTree
 
     x, y = _wide(x), _wide(y)
     tree = cKDTree(x.numpy(), balanced_tree=False, compact_nodes=False)
-    near = torch.from_numpy(tree.query(y.numpy(), count + 1)[1]).long()
-    distance = _squared(y[:, None], x[near])
-    index = _ordered(distance[:, :-1], near[:, :-1])
-    # The one left out may be as near as one taken in, but for rounding: decided by all distances.
+    neighbors = torch.from_numpy(tree.query(y.numpy(), count + 1)[1]).long()
+    distance = _squared(y[:, None], x[neighbors])
+    index = _ordered(distance[:, :-1], neighbors[:, :-1])
+    # Up to rounding, neighbour K + 1 may be as near as neighbour K: compare all distances then.
     last = distance[:, :-1].amax(-1)
-    if (close := distance[:, -1] <= last * (1 + 1e-12)).any():
-        index[close] = _by_all_distances(x[None], y[None, close], count)[0]
+    if (ties := distance[:, -1] <= last * (1 + 1e-12)).any():
+        index[ties] = _by_all_distances(x[None], y[None, ties], count)[0]
     return index
 
 
 def _squared(a: Tensor, b: Tensor) -> Tensor:
-    """|a - b|^2 over the last dimension, coordinate by coordinate: exact, unlike torch.cdist's
+    """|a - b|^2 over the last dimension, one coordinate at a time: exact, unlike torch.cdist's
     matrix product, and without a tensor of all differences."""
     total = (a[..., 0] - b[..., 0]).square_()
     for axis in range(1, a.shape[-1]):

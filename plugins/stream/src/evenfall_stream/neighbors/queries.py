@@ -1,7 +1,7 @@
 """Farthest point sampling and nearest neighbours with torch_geometric's signatures and results.
 
-torch_geometric's own need pyg-lib, which is not on PyPI. These use it where it is installed, and
-PyTorch, scipy and Numba where it is not.
+torch_geometric's own functions need pyg-lib, which is not on PyPI. These use pyg-lib if it is
+installed, and otherwise PyTorch, scipy and Numba.
 
 N points   M queries   D coordinates   B graphs   E edges
 """
@@ -17,7 +17,7 @@ from .farthest import farthest_points
 from .nearest import nearest
 
 _CUDA_MOST = 100
-"""pyg-lib's CUDA kernel refuses more neighbours than this."""
+"""The largest number of neighbours that pyg-lib's CUDA kernel accepts."""
 
 
 def fps(
@@ -29,29 +29,29 @@ def fps(
     *,
     count: int | Tensor | None = None,
 ) -> Tensor:
-    r"""Farthest point sampling: each next point is the farthest from those chosen before.
+    r"""Farthest point sampling: choose each point as far as possible from the previous choices.
 
     .. math:: i_{m+1} = \arg\max_j \min_{l \le m} \lVert x_j - x_{i_l} \rVert
 
-    Of equally far points the lowest index is taken. As in torch_geometric, a point is taken again
-    only when all others of its graph lie where chosen ones do. Random starts are drawn from torch's
-    generator, with pyg-lib too, so that `torch.manual_seed` repeats them.
+    Ties go to the lowest index. As in torch_geometric, a point is chosen again only if every other
+    point of its graph coincides with a choice. Random starts come from torch's generator, with
+    pyg-lib too, so that `torch.manual_seed` makes them reproducible.
 
     Args:
-        x: (N, D) positions; torch_geometric's (N, D1, D2) is read as (N, D1 * D2).
+        x: (N, D) positions; (N, D1, D2) is read as (N, D1 * D2), as in torch_geometric.
         batch: (N,) the graph of each point, sorted; None for one graph.
-        ratio: part of each graph's points to choose, in (0, 1], rounded up.
-        random_start: begin at any point of the graph; False: at its first.
-        batch_size: number of graphs B, so that the last ones may be empty.
-        count: choose this many of each graph instead, or all where it has fewer: a number, or one
-            for each graph, (B,).
+        ratio: fraction of each graph's points to choose, in (0, 1], rounded up.
+        random_start: start at a random point of each graph; False: at its first point.
+        batch_size: number of graphs B; needed if the last ones may be empty.
+        count: number of points to choose from each graph instead of `ratio`, or all points if it
+            has fewer: an integer, or one for each graph, (B,).
 
     Returns:
-        (K,) int64 indices into x, graph after graph, each in the order of choice; empty graphs give
-        none.
+        (K,) int64 indices into x, graph by graph, each in the order of choice; none for empty
+        graphs.
 
     Raises:
-        TypeError: x is not real floating point, or batch or count not of integers.
+        TypeError: x is not real floating point, or batch or count is not integer.
         ValueError: x is not finite; batch is unsorted, negative or of another length; ratio or
             count is out of range.
 
@@ -60,17 +60,18 @@ def fps(
     x = flat_points(x)
     graphs = read_graphs(x, batch, batch_size, names=("x", "batch"))
     counts = _counts(graphs.sizes, ratio, count)
-    filled = x.numel() > 0 and int(graphs.sizes.min()) > 0  # pyg-lib fails on empty graphs
-    if count is None and filled and torch_geometric.typing.WITH_FPS:
+    no_empty_graph = x.numel() > 0 and int(graphs.sizes.min()) > 0  # pyg-lib fails on those
+    if count is None and no_empty_graph and torch_geometric.typing.WITH_FPS:
         return _fps_of_pyg(x, graphs, ratio, _first(graphs.sizes, random_start))
     return fps_graphs(x, graphs, counts, random_start)
 
 
 def fps_graphs(x: Tensor, graphs: Graphs, counts: Tensor, random_start: bool = True) -> Tensor:
-    """As `fps`, of checked points: (N, D) and finite.
+    """Like `fps`, without checks of x (N, D).
 
     Args:
-        counts: (B,) how many to choose of each graph, at most its size, int64, on the CPU.
+        counts: (B,) number of points to choose from each graph, at most its size, int64, on the
+            CPU.
     """
     if not x.numel():
         return torch.empty(0, dtype=torch.int64, device=x.device)
@@ -84,23 +85,23 @@ def knn(
     batch_x: Tensor | None = None,
     batch_y: Tensor | None = None,
 ) -> Tensor:
-    """The k points of x nearest to each point of y, within its graph.
+    """The k points of x nearest to each point of y, in the same graph.
 
-    Exact: distances are compared in float64, and equal ones by index, lowest first (pyg-lib, where
-    it is installed, compares in the type of x and y and promises no order of equal ones).
+    Exact: distances are compared in float64, and ties go to the lowest index. If pyg-lib is
+    installed, it compares in the dtype of x and y, and the order of ties is undefined.
 
     Args:
-        x: (N, D) points to find.
-        y: (M, D) points to find them for.
-        k: neighbours of each, at least 1; all points of the graph where it has fewer.
+        x: (N, D) points to search.
+        y: (M, D) queries.
+        k: neighbours per query, at least 1; all points of the graph if it has fewer.
         batch_x: (N,) the graph of each point of x, sorted; None for one graph.
         batch_y: (M,) the graph of each point of y, sorted; None for one graph.
 
     Returns:
-        (2, E) int64: row 0 counts in y, row 1 in x; in the order of y, and nearest first for each.
+        (2, E) int64: row 0 has indices into y, in order; row 1 indices into x, nearest first.
 
     Raises:
-        TypeError: x or y is not real floating point, or a batch not of integers.
+        TypeError: x or y is not real floating point, or a batch is not integer.
         ValueError: x or y is not finite; they differ in coordinates or device; k < 1; a batch is
             unsorted, negative or of another length.
     """
@@ -108,10 +109,10 @@ def knn(
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
     if x.device != y.device:
-        raise ValueError(f"y must be where x is, on {x.device}, got {y.device}")
+        raise ValueError(f"y is on {y.device}, but x is on {x.device}")
     if x.numel() and y.numel() and x.shape[1] != y.shape[1]:
         raise ValueError(
-            f"y must have the {x.shape[1]} coordinates of x, got shape {tuple(y.shape)}"
+            f"y must have {x.shape[1]} coordinates as x has, got shape {tuple(y.shape)}"
         )
     graphs_x = read_graphs(x, batch_x, names=("x", "batch_x"))
     graphs_y = read_graphs(y, batch_y, names=("y", "batch_y"))
@@ -119,7 +120,7 @@ def knn(
 
 
 def knn_graphs(x: Tensor, y: Tensor, k: int, graphs_x: Graphs, graphs_y: Graphs) -> Tensor:
-    """As `knn`, of checked points: (N, D) and (M, D), finite, on one device."""
+    """Like `knn`, without checks of x (N, D) and y (M, D)."""
     x, y = x.detach(), y.detach()
     if not x.numel() or not y.numel():
         return torch.empty(2, 0, dtype=torch.int64, device=x.device)
@@ -132,33 +133,34 @@ def knn_graphs(x: Tensor, y: Tensor, k: int, graphs_x: Graphs, graphs_y: Graphs)
 
 
 def _counts(sizes: Tensor, ratio: float, count: int | Tensor | None) -> Tensor:
-    """How many points to choose of each graph, (B,)."""
+    """The number of points to choose from each graph, (B,)."""
     if count is None:
         if not 0 < ratio <= 1:
             raise ValueError(f"ratio must be in (0, 1], got {ratio}")
         return (sizes.float() * ratio).ceil().long()  # in float32, as pyg-lib rounds
-    wanted = torch.as_tensor(count)
-    if wanted.is_floating_point() or wanted.dtype == torch.bool:
-        raise TypeError(f"count must be an integer or integers, got {wanted.dtype}")
-    if wanted.dim() > 0 and wanted.shape != sizes.shape:
+    counts = torch.as_tensor(count)
+    if counts.is_floating_point() or counts.dtype == torch.bool:
+        raise TypeError(f"count must be an integer or integers, got {counts.dtype}")
+    if counts.dim() > 0 and counts.shape != sizes.shape:
         raise ValueError(
-            f"count must be a number or one for each of {len(sizes)} graphs, "
-            f"got shape {tuple(wanted.shape)}"
+            f"count must be an integer or one for each of {len(sizes)} graphs, "
+            f"got shape {tuple(counts.shape)}"
         )
-    if wanted.numel() and int(wanted.min()) < 1:
-        raise ValueError(f"count must be at least 1, got {int(wanted.min())}")
-    return torch.minimum(wanted.cpu().long(), sizes)
+    if counts.numel() and int(counts.min()) < 1:
+        raise ValueError(f"count must be at least 1, got {int(counts.min())}")
+    return torch.minimum(counts.cpu().long(), sizes)
 
 
 def _first(sizes: Tensor, random_start: bool) -> Tensor:
-    """The point of each graph to begin with, (B,), counted within the graph."""
+    """The first choice in each graph, (B,), as an index within the graph."""
     if not random_start:
         return torch.zeros_like(sizes)
     return (torch.rand(len(sizes), dtype=torch.float64) * sizes).long()
 
 
 def _fps_of_pyg(x: Tensor, graphs: Graphs, ratio: float, first: Tensor) -> Tensor:
-    """pyg-lib draws starts from C's generator, so the drawn one changes places with the first."""
+    """pyg-lib's fps from our own start: pyg-lib draws from C's generator, so we swap the start
+    with the first point and turn its random start off."""
     starts = starts_of(graphs.sizes)[:-1]
     order = torch.arange(x.shape[0])
     order[starts + first] = starts
@@ -168,20 +170,20 @@ def _fps_of_pyg(x: Tensor, graphs: Graphs, ratio: float, first: Tensor) -> Tenso
 
 
 def _edges(x: Tensor, y: Tensor, k: int, graphs_x: Graphs, graphs_y: Graphs) -> Tensor:
-    """(2, E) for graphs of any sizes: together where all have one size, else one after another."""
+    """(2, E) for graphs of any sizes: in one search if all have the same size, else one by one."""
     sizes_x, sizes_y = graphs_x.sizes.tolist(), graphs_y.sizes.tolist()
     n, m = sizes_x[0], sizes_y[0]
     if len(set(sizes_x)) == len(set(sizes_y)) == 1:
         dense = x.reshape(len(sizes_x), n, -1), y.reshape(len(sizes_y), m, -1)
-        found = nearest(*dense, min(k, n)) + graphs_x.ptr[:-1, None, None]
-        rows = torch.arange(y.shape[0], device=x.device).repeat_interleave(found.shape[-1])
-        return torch.stack([rows, found.flatten()])
+        indices = nearest(*dense, min(k, n)) + graphs_x.ptr[:-1, None, None]
+        rows = torch.arange(y.shape[0], device=x.device).repeat_interleave(indices.shape[-1])
+        return torch.stack([rows, indices.flatten()])
     edges = [torch.empty(2, 0, dtype=torch.int64, device=x.device)]
     start_x = start_y = 0
-    for some, queries in zip(x.split(sizes_x), y.split(sizes_y), strict=True):
-        if len(some) and len(queries):
-            found = nearest(some[None], queries[None], min(k, len(some)))[0]
-            rows = torch.arange(len(queries), device=x.device).repeat_interleave(found.shape[-1])
-            edges.append(torch.stack([rows + start_y, found.flatten() + start_x]))
-        start_x, start_y = start_x + len(some), start_y + len(queries)
+    for points, queries in zip(x.split(sizes_x), y.split(sizes_y), strict=True):
+        if len(points) and len(queries):
+            indices = nearest(points[None], queries[None], min(k, len(points)))[0]
+            rows = torch.arange(len(queries), device=x.device).repeat_interleave(indices.shape[-1])
+            edges.append(torch.stack([rows + start_y, indices.flatten() + start_x]))
+        start_x, start_y = start_x + len(points), start_y + len(queries)
     return torch.cat(edges, dim=1)

@@ -1,4 +1,4 @@
-"""StreamBlock: a STREAM layer, and optionally an MLP, as pre-norm residual branches."""
+"""StreamBlock: a STREAM layer and optionally an MLP, each a pre-norm residual branch."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class StreamBlock(nn.Module):
 
     Args:
         channels: size of each input and output.
-        drop_path: probability of leaving a branch out for a whole graph (:class:`DropPath`).
+        drop_path: probability of dropping a branch for a whole graph (:class:`DropPath`).
         mlp_ratio: hidden units of the MLP per channel; 0 for no MLP.
-        dropout: within the MLP.
+        dropout: dropout probability in the MLP.
         **conv: keyword arguments of StreamConv.
 
     Shapes:
@@ -35,7 +35,7 @@ class StreamBlock(nn.Module):
         - **output:** node features :math:`(|\mathcal{V}|, F)`
 
     Raises:
-        ValueError: drop_path or mlp_ratio out of range, and as StreamConv.
+        ValueError: drop_path or mlp_ratio is out of range, or as StreamConv.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class StreamBlock(nn.Module):
         super().__init__()
         if not 0 <= drop_path < 1 or mlp_ratio < 0:
             raise ValueError(
-                "drop_path must lie in [0, 1) and mlp_ratio be 0 or more, "
+                "drop_path must be in [0, 1) and mlp_ratio at least 0, "
                 f"got {drop_path} and {mlp_ratio}"
             )
         self.norm = nn.LayerNorm(channels)
@@ -61,10 +61,10 @@ class StreamBlock(nn.Module):
         self.mlp = Mlp(channels, hidden, dropout) if mlp_ratio else None
 
     def reset_parameters(self) -> None:
-        """Draw all parameters anew."""
+        """Reinitialise all parameters."""
         self.norm.reset_parameters()
         self.conv.reset_parameters()
-        if self.mlp is not None:
+        if self.mlp is not None and self.mlp_norm is not None:
             self.mlp_norm.reset_parameters()
             self.mlp.fc1.reset_parameters()
             self.mlp.fc2.reset_parameters()
@@ -76,7 +76,7 @@ class StreamBlock(nn.Module):
         batch: Tensor | None = None,
         serialization: Serialization | None = None,
     ) -> Tensor:
-        """As StreamConv.forward, of the same size in and out."""
+        """Like StreamConv.forward, with inputs and outputs of the same size."""
         if serialization is None:
             serialization = self.conv.serialize(pos, batch)
         branch = self.conv(self.norm(x), pos, batch, serialization)
@@ -84,11 +84,13 @@ class StreamBlock(nn.Module):
         return self.add_mlp(x, serialization.graphs)
 
     def add_mlp(self, x: Tensor, graphs: Graphs | None = None) -> Tensor:
-        """x plus the MLP branch, or x where there is none; graphs matter in training only."""
-        return x if self.mlp is None else x + self.drop_branch(self.mlp(self.mlp_norm(x)), graphs)
+        """x plus the MLP branch, if there is one; drop path uses the graphs, in training only."""
+        if self.mlp is None or self.mlp_norm is None:
+            return x
+        return x + self.drop_branch(self.mlp(self.mlp_norm(x)), graphs)
 
     def drop_branch(self, branch: Tensor, graphs: Graphs | None) -> Tensor:
-        """The branch times 0 or 1 / (1 - drop_path), one draw a graph; None is one graph."""
+        """The branch times 0 or 1 / (1 - drop_path), one draw per graph; None is one graph."""
         if self.drop_path is None or not self.training or not branch.shape[0]:
             return branch
         count = 1 if graphs is None else len(graphs)

@@ -1,10 +1,10 @@
-"""StreamConv: all-pairs geometric interaction of points in linear time, as a PyG layer."""
+"""StreamConv, a PyTorch Geometric layer: all pairs of points interact, in linear time."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -26,8 +26,8 @@ class StreamConv(nn.Module):
 
     From `"STREAM: Spatio-Temporal Recursive Encoding of Asynchronous Modalities"
     <https://arxiv.org/abs/2411.12603>`_. Along each axis :math:`a` of the positions
-    :math:`\mathbf p`, every point sees all points of its graph that come no later, with equal
-    coordinates ordered by the other coordinates:
+    :math:`\mathbf p`, every point receives from itself and all earlier points of its graph; ties
+    are ordered by the other coordinates:
 
     .. math::
         \mathbf{y}^{(a)}_i &= \sum_{j \preceq_a i} \mathbf{C}_i \,
@@ -37,39 +37,39 @@ class StreamConv(nn.Module):
             \mathrm{silu}(\mathbf{z}_i) \Bigr), \qquad
             (\mathbf{u}_i, \mathbf{z}_i) = \mathbf{W}_{in} \mathbf{x}_i
 
-    in :math:`O(N)` after sorting. :math:`\mathbf{u}` has passed a causal convolution along the
-    order and silu; :math:`\mathbf B_j` and :math:`\mathbf C_i` are linear in it, and
+    in :math:`O(N)` after sorting. :math:`\mathbf{u}` passes a causal convolution along the axis
+    and silu; :math:`\mathbf B_j` and :math:`\mathbf C_i` are linear in the result, and
     :math:`\bar{\mathbf B}_j = \Delta_j \mathbf B_j` with :math:`\Delta_j` the softplus of a linear
-    function of it, as in Mamba (for ``discretization="mamba"``). Distances enter the decay alone.
-    `evenfall_stream.nn.oracle.all_pairs` is this sum written out.
+    function of it, as in Mamba (for ``discretization="mamba"``). Distances affect only the decay.
+    `evenfall_stream.nn.oracle.all_pairs` computes this sum directly.
 
-    The layer is equivariant to permutations of the points of a graph (up to the order of points
-    that coincide), invariant to translations, and graphs do not see each other.
+    The layer is equivariant to permutations of the points of a graph (except among coincident
+    points) and invariant to translations. Graphs do not interact.
 
     Args:
-        in_channels: size of each input, or -1 to take it from the first call.
+        in_channels: size of each input, or -1 to infer it from the first call.
         out_channels: size of each output.
-        axes: the columns of `pos` to go along, of which there may be more; all of them where None.
-        dimensions: columns of `pos` where axes is None.
-        bidirectional: whether to go along each axis in both directions.
-        separate_weights: whether each axis and direction has a convolution and state-space model
-            of its own; shared otherwise. The projections in and out are always shared.
-        combine: how the axes come together, "sum", "mean", "concat" or "attention" (a softmax
-            over the axes, of a score linear in each).
-        step: what the state decays over: "coordinate", STREAM's difference; "learned", Mamba's
-            own step; "uniform", 1 from each point to the next.
+        axes: the columns of `pos` to scan along; `pos` may have more. None for all.
+        dimensions: number of columns of `pos`, if axes is None.
+        bidirectional: whether to scan each axis in both directions.
+        separate_weights: whether each axis and direction has its own convolution and state-space
+            model; shared otherwise. The input and output projections are always shared.
+        combine: how to combine the axes: "sum", "mean", "concat" or "attention" (softmax weights
+            over the axes, from a linear score of each).
+        step: the quantity that the state decays over: "coordinate", STREAM's difference;
+            "learned", Mamba's own step; "uniform", 1 per point.
         discretization: of the input, "mamba", "zoh", "dirac" or "async", see
             `evenfall_kernels.selective_scan`.
-        length_scale: shortest and longest memory at the start, of the slowest state of each
-            channel, in units of `pos` (of points with the uniform step). (0.1, 2) suits clouds in
+        length_scale: shortest and longest memory at initialisation, for the slowest state of each
+            channel, in units of `pos` (in points with the uniform step). (0.1, 2) suits clouds in
             the unit sphere, (20, 2000) events in milliseconds.
         d_state: states per channel.
         d_conv: taps of the causal convolution; 0 for none.
         expand: inner channels per output channel.
-        dt_rank: rank of the projection to delta; out_channels / 16, rounded up, where None.
-        presorted: whether the points come in order along the axes already, as events do; they
-            are then not sorted, and a coordinate that decreases is an error.
-        bias: whether the projections in and out have a bias.
+        dt_rank: rank of the projection to delta; None for out_channels / 16, rounded up.
+        presorted: whether the points are already sorted along the axes, as events are; the layer
+            then does not sort, and a coordinate that decreases is an error.
+        bias: whether the input and output projections have a bias.
 
     Shapes:
         - **input:** node features :math:`(|\mathcal{V}|, F_{in})`, positions
@@ -77,7 +77,7 @@ class StreamConv(nn.Module):
         - **output:** node features :math:`(|\mathcal{V}|, F_{out})`
 
     Raises:
-        ValueError: an option that is unknown, or a size out of range.
+        ValueError: an unknown option, or a size out of range.
     """
 
     def __init__(
@@ -101,9 +101,9 @@ class StreamConv(nn.Module):
         bias: bool = False,
     ) -> None:
         super().__init__()
-        _choose("combine", combine, COMBINATIONS)
-        _choose("step", step, STEPS)
-        _choose("discretization", discretization, DISCRETIZATIONS)
+        _check_choice("combine", combine, COMBINATIONS)
+        _check_choice("step", step, STEPS)
+        _check_choice("discretization", discretization, DISCRETIZATIONS)
         check_sizes(
             out_channels=out_channels,
             dimensions=dimensions,
@@ -112,7 +112,7 @@ class StreamConv(nn.Module):
             dt_rank=1 if dt_rank is None else dt_rank,
         )
         if d_conv < 0:
-            raise ValueError(f"d_conv must be 0 or positive, got {d_conv}")
+            raise ValueError(f"d_conv must not be negative, got {d_conv}")
         if len(length_scale) != 2 or not 0 < length_scale[0] <= length_scale[1] < math.inf:
             raise ValueError(
                 f"length_scale must be (shortest, longest) with 0 < shortest <= longest, "
@@ -124,10 +124,11 @@ class StreamConv(nn.Module):
         self.all_axes = axes is None
         self.axes = tuple(range(dimensions)) if axes is None else tuple(axes)
         if not self.axes or min(self.axes) < 0:
-            raise ValueError(f"axes must name columns of pos, 0 or above, got {axes}")
+            raise ValueError(f"axes must be columns of pos, 0 or above, got {axes}")
         self.dimensions, self.bidirectional, self.presorted = dimensions, bidirectional, presorted
         self.combine, self.step = combine, step
-        self.length_scale = tuple(length_scale)
+        shortest, longest = length_scale
+        self.length_scale = (shortest, longest)
         inner = expand * out_channels
         self.inner = inner
         self.in_proj = Linear(in_channels, 2 * inner, bias=bias)
@@ -144,11 +145,11 @@ class StreamConv(nn.Module):
             for _ in range(views if separate_weights else 1)
         )
         self.score = nn.Linear(inner, 1) if combine == "attention" else None
-        gathered = views if combine == "concat" else 1
-        self.out_proj = Linear(gathered * inner, out_channels, bias=bias)
+        parts = views if combine == "concat" else 1
+        self.out_proj = Linear(parts * inner, out_channels, bias=bias)
 
     def reset_parameters(self) -> None:
-        """Draw all parameters anew."""
+        """Reinitialise all parameters."""
         self.in_proj.reset_parameters()
         self.out_proj.reset_parameters()
         if self.score is not None:
@@ -157,16 +158,16 @@ class StreamConv(nn.Module):
             view.reset_parameters()
 
     def no_weight_decay(self) -> set[str]:
-        """Names of parameters that set time scales, which decay would drag."""
+        """Names of the parameters that set time scales, which weight decay would distort."""
         return {n for n, _ in self.named_parameters() if n.endswith(("A_log", ".D", "a_bias"))}
 
     def serialize(self, pos: Tensor, batch: Tensor | None = None) -> Serialization:
-        """The orders that this layer follows; layers of the same settings can share them."""
+        """The orders along which this layer scans; layers with the same settings can share them."""
         check_pos(pos)
         return self._serialize(pos, batch)
 
     def serialize_graphs(self, pos: Tensor, graphs: Graphs) -> Serialization:
-        """As `serialize`, of positions and graphs that a model has checked."""
+        """Like `serialize`, without checks of positions and graphs."""
         return serialize_graphs(
             pos, graphs, self.axes, bidirectional=self.bidirectional, presorted=self.presorted
         )
@@ -184,15 +185,15 @@ class StreamConv(nn.Module):
             x: (N, in_channels) features.
             pos: (N, D) finite positions.
             batch: (N,) the graph of each point, not decreasing.
-            serialization: what `serialize` gave for the same pos and batch, to sort only once.
+            serialization: the result of `serialize` for the same pos and batch, to sort only once.
 
         Returns:
             (N, out_channels).
 
         Raises:
-            ValueError: shapes or devices that do not match, positions that are not finite, a batch
-                vector that is unsorted or negative, a serialization of other points or axes.
-            TypeError: x or pos not floating point, batch not integer.
+            ValueError: shapes or devices do not match, pos is not finite, batch is unsorted or
+                negative, or the serialization is of other points or axes.
+            TypeError: x or pos is not floating point, or batch is not integer.
         """
         if serialization is None:
             check_pos(pos)
@@ -208,30 +209,34 @@ class StreamConv(nn.Module):
     def forward_chunk(
         self, x: Tensor, step: Tensor, state: SelectiveState | None = None
     ) -> tuple[Tensor, SelectiveState]:
-        """The next points of one graph, in order, for a layer of one view.
+        """Continue with the next points of one graph, in order; for a layer with one view.
 
         Args:
             x: (n, in_channels).
-            step: (n,) from each point's predecessor, also before this chunk; the first ever is 0.
-            state: what the chunk before returned.
+            step: (n,) distance of each point to its predecessor, which for the first point is in
+                the previous chunk; 0 for the first point of all.
+            state: the state that the previous chunk returned.
 
         Returns:
             (n, out_channels) and the state after them.
 
         Raises:
-            ValueError: the layer has several views, so that later points act on earlier ones.
+            ValueError: the layer has several views, so that later points affect earlier ones.
         """
         if len(self.axes) != 1 or self.bidirectional:
-            raise ValueError("forward_chunk needs a layer of one axis in one direction")
+            raise ValueError(
+                "forward_chunk needs a layer with one axis and one direction, "
+                f"got axes={self.axes}, bidirectional={self.bidirectional}"
+            )
         u, z = self.in_proj(x).chunk(2, dim=1)
-        y, after = self.views[0](u.T, self._steps(step), None, state, keep=True)
-        return self._gated(self._merge_views(y.T[:, None]), z), after
+        y, final_state = self.views[0](u.T, self._steps(step), None, state, return_state=True)
+        return self._gated(self._merge_views(y.T[:, None]), z), final_state
 
     def _serialize(self, pos: Tensor, batch: Tensor | None) -> Serialization:
         if self.all_axes and pos.shape[1] != self.dimensions:
             raise ValueError(
-                f"pos must have {self.dimensions} columns, as dimensions says, or axes name some "
-                f"of them; got shape {tuple(pos.shape)}"
+                f"pos must have dimensions = {self.dimensions} columns, got shape "
+                f"{tuple(pos.shape)}; pass axes to use only some columns"
             )
         axes = columns(self.axes, pos) if self.presorted else ()
         return self.serialize_graphs(pos, read_graphs(pos, batch, sorted_axes=axes))
@@ -243,8 +248,8 @@ class StreamConv(nn.Module):
         views = self._view_count()
         if serialization.views != views or serialization.order.numel() != views * points:
             raise ValueError(
-                f"serialization must hold {views} views of {points} points, got "
-                f"{serialization.views} views, {serialization.order.numel()} places together"
+                f"serialization must have {views} views of {points} points, got "
+                f"{serialization.views} views with {serialization.order.numel()} places in total"
             )
 
     def _steps(self, step: Tensor) -> Tensor | None:
@@ -253,7 +258,7 @@ class StreamConv(nn.Module):
         return step if self.step == "coordinate" else torch.ones_like(step)
 
     def _scan(self, u: Tensor, serialization: Serialization) -> Tensor:
-        """(N, E) -> (V N, E), in the order of the views."""
+        """(N, E) in input order -> (V N, E) in the order of the views."""
         if len(self.views) == 1:
             parts = [serialization]
         else:
@@ -286,6 +291,6 @@ class StreamConv(nn.Module):
         )
 
 
-def _choose(name: str, value: Any, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ValueError(f"{name} must be one of {known}, got {value!r}")
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {choices}, got {value!r}")

@@ -1,4 +1,4 @@
-"""Events to vectors: one integer for each pixel and polarity, and its embedding.
+"""The embedding of events: an integer id for each pixel and polarity, a vector for each id.
 
 Letters: N events, S sensor pixels (or audio channels), P polarities, W width.
 """
@@ -17,9 +17,9 @@ from ..checks import Check
 def event_ids(
     coordinates: Tensor, polarity: Tensor, sensor_size: Sequence[int], polarities: int
 ) -> Tensor:
-    """(N, k) whole coordinates and (N,) polarities to ids x + W (y + H p), all different.
+    """(N, k) integer coordinates and (N,) polarities to unique ids x + width (y + height p).
 
-    Where `on_sensor` does not hold, the ids are wrong.
+    Valid only for events that pass `on_sensor`.
     """
     ids = torch.zeros_like(polarity, dtype=torch.long)
     size = 1
@@ -33,7 +33,7 @@ def event_ids(
 def on_sensor(
     coordinates: Tensor, polarity: Tensor, sensor_size: Sequence[int], polarities: int
 ) -> list[Check]:
-    """That events lie on the sensor and have a known polarity; arguments as of `event_ids`."""
+    """Checks that events are on the sensor and have a valid polarity; arguments of `event_ids`."""
     columns = [*coordinates.detach().unbind(1), polarity.detach()]
     extents = [*sensor_size, polarities]
 
@@ -46,8 +46,8 @@ def on_sensor(
             at = int((~inside).nonzero()[0])
             name = "x" if axis == len(sensor_size) else f"pos column {axis + 1}"
             return ValueError(
-                f"{name} must lie in 0 to {extent - 1} ({tuple(sensor_size)} sensor, {polarities} "
-                f"polarities), got {float(column[at]):g} at event {at}"
+                f"{name} must be between 0 and {extent - 1} (sensor_size {tuple(sensor_size)}, "
+                f"{polarities} polarities), got {float(column[at]):g} at event {at}"
             )
 
         return inside.all(), error
@@ -62,13 +62,13 @@ class EventEmbedding(nn.Module):
         width: W.
         sensor_size: extent along each coordinate, (width, height) or (channels,).
         polarities: P.
-        frequencies: None for a free vector for each id. Otherwise the vectors are smooth over the
-            sensor: products of the cosines :math:`\cos(\pi f (c + 1/2) / S)` with
+        frequencies: None for an independent vector for each id. Otherwise the vectors are smooth
+            over the sensor: products of the cosines :math:`\cos(\pi f (c + 1/2) / S)` with
             :math:`f < frequencies` along each coordinate, mixed by a matrix for each polarity.
-            Neighbours then start alike and learn from each other, which few recordings need.
+            Neighbouring pixels then share what they learn, which helps with few recordings.
 
     Raises:
-        ValueError: no sensor, or a size that is not positive.
+        ValueError: sensor_size is empty, or a size is not positive.
     """
 
     def __init__(
@@ -92,28 +92,28 @@ class EventEmbedding(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Unit variance of every entry of an embedded event."""
+        """Initialise so that every entry of an embedded event has unit variance."""
         if self.frequencies is None:
             self.table.normal_()
         else:
             self.mix.normal_(std=self.cosines.square().sum(1).mean().rsqrt().item())
 
     def forward(self, coordinates: Tensor, polarity: Tensor) -> Tensor:
-        """(N, k) coordinates in pixels and (N,) polarities, on the sensor, to (N, W)."""
+        """(N, k) coordinates in pixels and (N,) polarities to (N, W); all on the sensor."""
         ids = event_ids(coordinates, polarity, self.sensor_size, self.polarities)
         return nn.functional.embedding(ids, self.vectors())
 
     def vectors(self) -> Tensor:
-        """(S P, W) the vector of each id."""
+        """The vector of each id, (S P, W)."""
         if self.frequencies is None:
             return self.table
         return (self.cosines @ self.mix).flatten(0, 1)
 
 
 def _cosines(sensor_size: Sequence[int], frequencies: int) -> Tensor:
-    """(S, F^k) products of cosines, the first coordinate running fastest over the rows.
+    """(S, F^k) products of cosines; the first coordinate varies fastest along the rows.
 
-    Amplitudes fall with the frequency, as those of natural images do.
+    Amplitudes decrease with frequency, as in natural images.
     """
     axes = []
     for extent in sensor_size:

@@ -1,4 +1,4 @@
-"""Event pooling: fewer tokens from stage to stage, each at the time of its last event.
+"""Event pooling: each stage has fewer tokens than the last, at the time of their last events.
 
 Letters: N events, T windows.
 """
@@ -15,12 +15,12 @@ from ..graphs import Graphs, starts_of
 
 
 class Windows(NamedTuple):
-    """Consecutive events of a recording, `stride` at a time; the last window may be shorter.
+    """Windows of `stride` consecutive events of a recording; the last one may be shorter.
 
     Attributes:
         of_event: (N,) the window of each event.
         last: (T,) the last event of each window.
-        graphs: the recordings of the windows.
+        graphs: the windows of each recording.
     """
 
     of_event: Tensor
@@ -29,7 +29,7 @@ class Windows(NamedTuple):
 
 
 def windows(graphs: Graphs, stride: int) -> Windows:
-    """Cut each recording into windows."""
+    """Divide each recording into windows."""
     batch, start = graphs.batch, graphs.ptr[:-1]
     counts, sizes = graphs.ptr.diff(), _windows_of(graphs.sizes, stride)
     per_graph = _windows_of(counts, stride)
@@ -48,6 +48,6 @@ def _windows_of(counts: Tensor, stride: int) -> Tensor:
     return (counts + stride - 1) // stride
 
 
-def window_means(x: Tensor, cut: Windows) -> Tensor:
+def window_means(x: Tensor, event_windows: Windows) -> Tensor:
     """(N, W) events to (T, W) means over their windows."""
-    return scatter(x, cut.of_event, 0, cut.last.numel(), reduce="mean")
+    return scatter(x, event_windows.of_event, 0, event_windows.last.numel(), reduce="mean")

@@ -6,12 +6,12 @@ from torch import Tensor, nn
 
 
 class Mlp(nn.Module):
-    r"""Applies an MLP to each row.
+    r"""Apply an MLP to each row.
 
     .. math:: \mathrm{MLP}(x) = W_2 \, \mathrm{GELU}(W_1 x + b_1) + b_2
 
-    with dropout after the GELU and after the second layer. The keys of its state dict, its
-    initial values and its draws are those of timm's `Mlp`, which it replaces.
+    with dropout after the GELU and after the second layer. The state-dict keys, initial values and
+    random draws equal those of timm's `Mlp`, which it replaces.
 
     Args:
         channels: size of each input and output.

@@ -1,8 +1,9 @@
-r"""The all-pairs sum that a StreamConv computes, written out: O(N^2), for tests and pictures.
+r"""The sum over all pairs that a StreamConv computes, without a scan: O(N^2), for tests and
+pictures.
 
 Letters: N points, E inner channels, K states, V views (an axis in one direction), W filter taps.
-Nothing of the scan is used: for each view the kernel between every two points is formed from
-their coordinates, in the dtype of the layer (make it float64 for an oracle).
+For each view, the kernel between every two points is computed from their coordinates, in the dtype
+of the layer (use float64 for an exact reference).
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from .selective import SelectiveView
 
 
 class PairTerms(NamedTuple):
-    """One view of one graph, its points still in the order given.
+    """One view of one graph, with its points in input order.
 
     Attributes:
-        kernel: (N, N, E) what point j adds to point i per unit of its input, the skip included.
-        inputs: (N, E) the convolved inputs of the points.
+        kernel: (N, N, E) the weight of the input of point j in the output of point i, with the
+            skip connection.
+        inputs: (N, E) the inputs of the points after the convolution.
     """
 
     kernel: Tensor
@@ -30,17 +32,18 @@ class PairTerms(NamedTuple):
 
 
 def all_pairs(conv: StreamConv, x: Tensor, pos: Tensor, batch: Tensor | None = None) -> Tensor:
-    r"""The output of `conv`, each pair of points on its own.
+    r"""The output of `conv`, as a sum over all pairs of points.
 
     .. math::
         \mathbf{y}_i = \sum_{j \preceq i} \mathbf{C}_i \, e^{\mathbf{A} (t_i - t_j)}
             \, \mathbf w_j \mathbf{B}_j \mathbf{u}_j + \mathbf{D} \mathbf{u}_i
 
-    with the place :math:`t` on the axis times the step's scale, or the sum of the learned steps,
-    and :math:`\mathbf w` by the discretization. Time and memory are O(N^2 E) per graph and view.
+    where :math:`t` is the coordinate times the step's scale, or the sum of the learned steps, and
+    :math:`\mathbf w` depends on the discretization. Time and memory are O(N^2 E) per graph and
+    view.
 
     Args:
-        conv: the layer, of any settings.
+        conv: a layer with any settings.
         x: (N, in_channels).
         pos: (N, D).
         batch: (N,) the graph of each point, in any order.
@@ -64,12 +67,12 @@ def all_pairs(conv: StreamConv, x: Tensor, pos: Tensor, batch: Tensor | None = N
 
 @torch.no_grad()
 def influence(conv: StreamConv, x: Tensor, pos: Tensor, batch: Tensor | None, point: int) -> Tensor:
-    r"""How strongly each point acts on the point `point`.
+    r"""The influence of each point on the point `point`.
 
     .. math:: s_j = \Bigl\lVert \sum_a \mathbf{C}_i \, e^{\mathbf{A} (t_i - t_j)} \,
         \mathbf w_j \mathbf{B}_j \mathbf{u}_j \Bigr\rVert
 
-    over the inner channels, summed over all views whatever `combine` is, without the skip.
+    over the inner channels, summed over all views for any `combine`, without the skip connection.
 
     Args:
         conv: the layer.
@@ -82,10 +85,10 @@ def influence(conv: StreamConv, x: Tensor, pos: Tensor, batch: Tensor | None, po
         (N,), 0 for points of other graphs.
 
     Raises:
-        ValueError: there is no such point.
+        ValueError: point is out of range.
     """
     if not 0 <= point < len(pos):
-        raise ValueError(f"point must be one of 0 to {len(pos) - 1}, got {point}")
+        raise ValueError(f"point must be between 0 and {len(pos) - 1}, got {point}")
     same = torch.ones(len(pos), dtype=torch.bool) if batch is None else batch == batch[point]
     members = same.nonzero()[:, 0].to(pos.device)
     i = int((members == point).nonzero())
@@ -98,7 +101,7 @@ def influence(conv: StreamConv, x: Tensor, pos: Tensor, batch: Tensor | None, po
 def pair_terms(
     conv: StreamConv, u: Tensor, pos: Tensor, target: int | None = None, skip: bool = True
 ) -> list[PairTerms]:
-    """For one graph the kernel of each view; with `target` only of the pairs that end there."""
+    """The kernel of each view for one graph; with `target` only the row of that point."""
     terms = []
     for number, (axis, sign) in enumerate(_directions(conv)):
         view = conv.views[number if len(conv.views) > 1 else 0]
@@ -119,48 +122,49 @@ def _kernel(
     view: SelectiveView, u: Tensor, coordinate: Tensor | None, order: Tensor, rank: Tensor,
     target: int | None,
 ) -> Tensor:  # fmt: skip
-    """(N or 1, N, E): sum over states of C_i exp(A (t_i - t_j)) w_j B_j, where j is not later."""
+    """(N or 1, N, E): sum over states of C_i exp(A (t_i - t_j)) w_j B_j for all j not after i."""
     delta, B, C = view.x_proj(u).split([view.dt_rank, view.d_state, view.d_state], 1)
     delta = F.softplus(view.dt_proj(delta))  # (N, E)
     A = -view.A_log.exp()
     if coordinate is None:
         time = delta[order].cumsum(0)[rank]
     else:
-        # A float64 coordinate stays so up to the differences.
-        wide = torch.promote_types(coordinate.dtype, u.dtype)
-        time = coordinate[:, None].to(wide) * F.softplus(view.a_bias).to(wide)
-    push = _weight(view, delta, A) * B[:, None]  # (N, E, K)
-    ends = slice(None) if target is None else slice(target, target + 1)
-    earlier = rank[ends, None] >= rank
-    apart = (time[ends, None] - time).to(u.dtype)
-    apart = apart * earlier[..., None]  # later ones would overflow in exp
-    kernel = apart.new_zeros(apart.shape)
+        # Differences of float64 coordinates are taken in float64.
+        dtype = torch.promote_types(coordinate.dtype, u.dtype)
+        time = coordinate[:, None].to(dtype) * F.softplus(view.a_bias).to(dtype)
+    input_weight = _weight(view, delta, A) * B[:, None]  # (N, E, K)
+    rows = slice(None) if target is None else slice(target, target + 1)
+    causal = rank[rows, None] >= rank
+    distance = (time[rows, None] - time).to(u.dtype)
+    distance = distance * causal[..., None]  # negative distances would overflow in exp
+    kernel = distance.new_zeros(distance.shape)
     for k in range(view.d_state):
-        kernel = kernel + C[ends, None, None, k] * torch.exp(apart * A[:, k]) * push[..., k]
-    return kernel * earlier[..., None]
+        decay = torch.exp(distance * A[:, k])
+        kernel = kernel + C[rows, None, None, k] * decay * input_weight[..., k]
+    return kernel * causal[..., None]
 
 
 def _weight(view: SelectiveView, delta: Tensor, A: Tensor) -> Tensor:
-    """The factor of B u by the discretization, (N, E, 1 or K)."""
+    """The factor of B u in the chosen discretization, (N, E, 1 or K)."""
     if view.discretization == "mamba":
         return delta[..., None]
     if view.discretization == "dirac":
         return torch.ones_like(delta)[..., None]
-    held = F.softplus(view.a_bias) if view.discretization == "async" else delta
-    return torch.expm1(held[..., None] * A).div(A).expand(*delta.shape, -1)
+    duration = F.softplus(view.a_bias) if view.discretization == "async" else delta
+    return torch.expm1(duration[..., None] * A).div(A).expand(*delta.shape, -1)
 
 
 def _convolved(view: SelectiveView, u: Tensor, order: Tensor, rank: Tensor) -> Tensor:
-    """silu of the causal convolution along the order, for the points as given."""
+    """silu of the causal convolution along `order`, (N, E) in input order."""
     if not view.d_conv:
         return F.silu(u)
-    before = F.pad(u[order], (0, 0, view.d_conv - 1, 0))
-    taps = [before[w : w + len(u)] * view.conv1d.weight[:, 0, w] for w in range(view.d_conv)]
+    padded = F.pad(u[order], (0, 0, view.d_conv - 1, 0))
+    taps = [padded[w : w + len(u)] * view.conv1d.weight[:, 0, w] for w in range(view.d_conv)]
     return F.silu(sum(taps) + view.conv1d.bias)[rank]
 
 
 def _order(pos: Tensor, axis: int, presorted: bool) -> Tensor:
-    """Points by one coordinate, equal ones by all coordinates from the first on."""
+    """The points sorted by one coordinate; ties are sorted by all coordinates, first to last."""
     if presorted:
         return torch.arange(len(pos), device=pos.device)
     rows = pos.detach().tolist()

@@ -1,4 +1,4 @@
-"""One vector a graph from those of its tokens."""
+"""Pooling: one vector per graph from the vectors of its tokens."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ POOLS = ("mean", "max", "meanmax")
 
 
 def pool(x: Tensor, batch: Tensor, graphs: int, how: str) -> Tensor:
-    """(T, W) tokens to (B, W), or (B, 2 W) for "meanmax"; zeros for a graph without tokens."""
+    """(T, W) tokens to (B, W), or (B, 2 W) for "meanmax"; zeros for an empty graph."""
     if how == "meanmax":
         return torch.cat([pool(x, batch, graphs, "mean"), pool(x, batch, graphs, "max")], 1)
     return scatter(x, batch, 0, graphs, reduce=how)
 
 
 def weighted_mean(x: Tensor, weight: Tensor, batch: Tensor, graphs: int) -> Tensor:
-    """(T, W) tokens to (B, W) by weights (T,) >= 0; the plain mean where they add up to 0.
+    """(T, W) tokens with weights (T,) >= 0 to (B, W); the plain mean if the weights sum to 0.
 
-    In the dtype of x, computed in that of both: times may be finer than the tokens.
+    The result has the dtype of x. The weights may have a higher precision, which the sum uses.
     """
     total = scatter(weight, batch, 0, graphs)
     weight = torch.where(total[batch] > 0, weight, 1)

@@ -1,4 +1,4 @@
-"""The selective state-space model of one or several views: Mamba's, its decay over the step.
+"""The selective state-space model of a view: Mamba's, with a state that decays over the step.
 
 Letters: E inner channels, K states, R rank of delta, W filter taps, L places.
 """
@@ -16,7 +16,7 @@ from evenfall_kernels import causal_conv1d, selective_scan
 
 
 class SelectiveState(NamedTuple):
-    """What a view must remember to go on: (1, E, W - 1) past inputs and (1, E, K) states."""
+    """The state of a view between chunks: (1, E, W - 1) past inputs and (1, E, K) states."""
 
     conv: Tensor | None
     ssm: Tensor
@@ -32,9 +32,9 @@ class SelectiveView(nn.Module):
         y_k &= C_k \cdot h_k + D \bar u_k
 
     with the step :math:`x_k`, its scale :math:`s = \mathrm{softplus}(a)` per channel and
-    :math:`A = -e^{A_{log}}`. Without a step, :math:`\Delta_k` stands in its place: plain Mamba.
+    :math:`A = -e^{A_{log}}`. Without a step, :math:`\Delta_k` replaces :math:`s\,x_k`: plain Mamba.
 
-    Source: arXiv 2411.12603; all but the decay is arXiv 2312.00752.
+    Source: arXiv 2411.12603 for the decay, arXiv 2312.00752 for the rest.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class SelectiveView(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Mamba's initialisation; memory lengths log-uniform in `length_scale`."""
+        """Mamba's initialisation; memory lengths are log-uniform in `length_scale`."""
         if self.d_conv:
             self.conv1d.reset_parameters()
         self.x_proj.reset_parameters()
@@ -78,9 +78,9 @@ class SelectiveView(nn.Module):
         step: Tensor | None,
         cu_seqlens: Tensor | None = None,
         state: SelectiveState | None = None,
-        keep: bool = False,
+        return_state: bool = False,
     ) -> Tensor | tuple[Tensor, SelectiveState]:
-        """(E, L) inputs and (L,) steps to (E, L) outputs; with `keep` also the state after them."""
+        """(E, L) inputs and (L,) steps to (E, L) outputs, and with return_state the final state."""
         past = None if state is None else state.conv
         conv_state = None
         if self.d_conv:
@@ -106,16 +106,16 @@ class SelectiveView(nn.Module):
             discretization=self.discretization,
             initial_state=None if state is None else state.ssm, cu_seqlens=cu_seqlens,
         )  # fmt: skip
-        return (out[0], SelectiveState(conv_state, last)) if keep else out[0]
+        return (out[0], SelectiveState(conv_state, last)) if return_state else out[0]
 
 
 def inverse_softplus(values: Tensor) -> Tensor:
-    """The x of softplus(x) = values > 0, exact for small and for large values."""
+    """The inverse of softplus for values > 0, accurate for small and large values."""
     return values + torch.log(-torch.expm1(-values))
 
 
 def _wide(parameter: Tensor) -> Tensor:
-    """In float32 at least: rates and skips lose too much in half precision."""
+    """The parameter in float32 or float64: half precision is too coarse for rates and skips."""
     return parameter if parameter.dtype == torch.float64 else parameter.float()
 
 

@@ -1,4 +1,4 @@
-"""Points put in order along coordinates, with the differences that a state-space model decays over.
+"""Points sorted along coordinates, with the differences over which the state decays.
 
 Letters: N points, B graphs, V views (a view is one axis in one direction).
 """
@@ -17,15 +17,15 @@ from ..graphs import Graphs, read_graphs, starts_of
 
 @dataclass(frozen=True, eq=False)
 class Serialization:
-    """V orders of the same N points, laid end to end, each graph a segment of its own.
+    """V orders of the same N points, concatenated; each graph of a view is a segment.
 
     Attributes:
         order: (V N,) the point at each place.
-        step: (V N,) the distance along the axis to the place before, 0 where a segment begins.
-        cu_seqlens: (V B + 1,) where the segments begin and end.
+        step: (V N,) the distance along the axis to the previous place, 0 at the start of a segment.
+        cu_seqlens: (V B + 1,) the start of each segment and the end of the last one.
         views: V.
-        graphs: of the points in the input order.
-        unmoved: whether the one view is the input order, so that nothing has to be moved.
+        graphs: the graphs of the points in input order.
+        unmoved: whether the only view is the input order, so that points need not be moved.
     """
 
     order: Tensor
@@ -37,25 +37,25 @@ class Serialization:
 
     @property
     def inverse(self) -> Tensor:
-        """(V, N) the place of each point in each view, among all V N places."""
+        """The place of each point in each view, (V, N), among all V N places."""
         order = self.order.view(self.views, -1)
         places = torch.arange(self.order.numel(), device=order.device).view_as(order)
         return torch.empty_like(order).scatter_(1, order, places)
 
     def arrange(self, x: Tensor) -> Tensor:
-        """(N, E) in the input order -> (V N, E) in the order of the views."""
+        """(N, E) in input order -> (V N, E) in the order of the views."""
         return x if self.unmoved else x.index_select(0, self.order)
 
     def restore(self, y: Tensor) -> Tensor:
-        """(V N, E) in the order of the views -> (N, V, E) in the input order."""
+        """(V N, E) in the order of the views -> (N, V, E) in input order."""
         if self.unmoved:
             return y[:, None]
         places = self.inverse.T
-        rows = y.contiguous()  # what comes from a scan is contiguous in time: slow to gather from
+        rows = y.contiguous()  # a scan's output is contiguous in time, which is slow to gather from
         return rows.index_select(0, places.flatten()).view(*places.shape, y.shape[1])
 
     def view(self, index: int) -> Serialization:
-        """One view alone."""
+        """The serialization of one view."""
         points = self.order.numel() // self.views
         segments = (self.cu_seqlens.numel() - 1) // self.views
         rows = slice(index * points, (index + 1) * points)
@@ -71,25 +71,26 @@ def serialize(
     bidirectional: bool = False,
     presorted: bool = False,
 ) -> Serialization:
-    """Order the points of each graph along each axis and take backward differences.
+    """Sort the points of each graph along each axis and take backward differences.
 
-    Points of equal coordinate come in the order of their other coordinates, so that the result
-    does not depend on the input order, except among points that coincide.
+    Ties are sorted by the other coordinates, so the result does not depend on the input order,
+    except among coincident points.
 
     Args:
         pos: (N, D) finite coordinates. The steps are differentiable with respect to it.
-        batch: (N,) the graph of each point, not decreasing; one graph where None.
-        axes: columns of pos; all of them where None.
-        bidirectional: also each axis backwards; the views are then x, x reversed, y, ...
-        presorted: keep the input order; no coordinate of the axes may decrease within a graph.
+        batch: (N,) the graph of each point, not decreasing; None for one graph.
+        axes: columns of pos; None for all.
+        bidirectional: also sort each axis backwards; the views are then x, x reversed, y, ...
+        presorted: keep the input order; the coordinates of the axes must not decrease within a
+            graph.
 
     Returns:
-        The orders, in views.
+        One view for each axis and direction.
 
     Raises:
-        ValueError: pos is not finite, batch is unsorted or negative, pos lacks an axis, or a
-            coordinate decreases although presorted.
-        TypeError: pos is not floating point, or batch not integer.
+        ValueError: pos is not finite, batch is unsorted or negative, pos has no such axis, or a
+            coordinate decreases with presorted=True.
+        TypeError: pos is not floating point, or batch is not integer.
     """
     check_pos(pos)
     graphs = read_graphs(pos, batch, sorted_axes=columns(axes, pos) if presorted else ())
@@ -104,54 +105,54 @@ def serialize_graphs(
     bidirectional: bool = False,
     presorted: bool = False,
 ) -> Serialization:
-    """As `serialize`, of checked positions and graphs: no value is looked at.
+    """Like `serialize`, without checks of values.
 
     Raises:
-        ValueError: pos lacks an axis.
+        ValueError: pos has no such axis.
     """
-    chosen = columns(axes, pos)
-    orders, places = [], []
-    for axis, order in zip(chosen, _orders(pos, graphs, chosen, presorted), strict=True):
+    all_axes = columns(axes, pos)
+    orders, coordinates = [], []
+    for axis, order in zip(all_axes, _orders(pos, graphs, all_axes, presorted), strict=True):
         orders.append(order)
-        places.append(pos[order, axis])
+        coordinates.append(pos[order, axis])
         if bidirectional:
             orders.append(order.flip(0))
-            places.append(-pos[orders[-1], axis])
-    along = torch.stack(places)  # (V, N)
+            coordinates.append(-pos[orders[-1], axis])
+    along = torch.stack(coordinates)  # (V, N)
     step = along.diff(dim=1, prepend=along[:, :1])
     if len(graphs) > 1:
-        step = step.masked_fill(_begins(graphs.batch, len(chosen), bidirectional), 0)
+        step = step.masked_fill(_starts_graph(graphs.batch, len(all_axes), bidirectional), 0)
     if len(orders) == 1:
         return Serialization(orders[0], step[0], graphs.ptr, 1, graphs, unmoved=presorted)
     sizes = graphs.ptr.diff()
     if bidirectional:
         sizes = torch.cat([sizes, sizes.flip(0)])
-    ends = starts_of(sizes.repeat(len(chosen)))
+    ends = starts_of(sizes.repeat(len(all_axes)))
     return Serialization(torch.cat(orders), step.flatten(), ends, len(orders), graphs)
 
 
 def columns(axes: Sequence[int] | None, pos: Tensor) -> list[int]:
-    """The axes, or all columns of pos where None.
+    """The axes as a list; None for all columns of pos.
 
     Raises:
-        ValueError: pos lacks an axis, or there is none.
+        ValueError: pos has no such axis, or axes is empty.
     """
     dimensions = pos.shape[1]
-    chosen = list(range(dimensions)) if axes is None else list(axes)
-    if not chosen or min(chosen) < 0 or max(chosen) >= dimensions:
-        raise ValueError(f"axes must name columns of pos, 0 to {dimensions - 1}, got {axes}")
-    return chosen
+    indices = list(range(dimensions)) if axes is None else list(axes)
+    if not indices or min(indices) < 0 or max(indices) >= dimensions:
+        raise ValueError(f"axes must be columns of pos, 0 to {dimensions - 1}, got {axes}")
+    return indices
 
 
 def end_to_end(serialization: Serialization, joined: bool) -> tuple[Tensor, Serialization]:
-    """The views of each graph one after the other, as one sequence in which points recur.
+    """Concatenate the views of each graph to one sequence, in which each point occurs V times.
 
     Args:
         serialization: V views of N points.
-        joined: whether a graph is one segment, or each of its views.
+        joined: True: a graph is one segment; False: each of its views is one.
 
     Returns:
-        (V N,) the point at each place, and the serialization of the points repeated so.
+        The point at each place, (V N,), and the serialization of the repeated points.
     """
     views, batch = serialization.views, serialization.graphs.batch
     graph_of = batch[serialization.order]
@@ -175,12 +176,12 @@ def end_to_end(serialization: Serialization, joined: bool) -> tuple[Tensor, Seri
 
 
 def _orders(pos: Tensor, graphs: Graphs, axes: list[int], presorted: bool) -> list[Tensor]:
-    """For each axis the points by graph, then by that axis, then by all axes."""
-    everywhere = torch.arange(pos.shape[0], device=pos.device)
+    """For each axis, the points sorted by graph, then by that axis, then by all axes."""
+    input_order = torch.arange(pos.shape[0], device=pos.device)
     if presorted:
-        return [everywhere] * len(axes)
+        return [input_order] * len(axes)
     coordinates = pos.detach()
-    base = everywhere
+    base = input_order
     for axis in reversed(range(pos.shape[1])):
         base = base[coordinates[base, axis].argsort(stable=True)]
     several, orders = len(graphs) > 1, []
@@ -190,7 +191,7 @@ def _orders(pos: Tensor, graphs: Graphs, axes: list[int], presorted: bool) -> li
     return orders
 
 
-def _begins(batch: Tensor, axes: int, bidirectional: bool) -> Tensor:
-    """(1 or V, N) whether another graph comes before the place, in the order of the views."""
+def _starts_graph(batch: Tensor, axes: int, bidirectional: bool) -> Tensor:
+    """Whether the previous place in the view is in another graph, (1 or V, N)."""
     of_views = torch.stack([batch, batch.flip(0)]).repeat(axes, 1) if bidirectional else batch[None]
     return of_views.diff(dim=1, prepend=of_views[:, :1]) != 0

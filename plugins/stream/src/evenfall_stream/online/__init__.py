@@ -1,4 +1,4 @@
-"""Classification of an event stream while it arrives."""
+"""Online classification of event streams."""
 
 from .classifier import OnlineClassifier
 

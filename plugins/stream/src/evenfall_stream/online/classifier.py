@@ -1,4 +1,4 @@
-"""OnlineClassifier: an event stream classified while it comes."""
+"""OnlineClassifier: classifies an event stream while the events arrive."""
 
 from __future__ import annotations
 
@@ -18,26 +18,24 @@ BUFFER, PIECE = 1024, 8192
 
 
 class OnlineClassifier:
-    r"""Classify an event stream as it comes, by a trained :class:`EventStreamClassifier`.
+    r"""Classify an event stream while it arrives, with a trained :class:`EventStreamClassifier`.
 
-    The state of every layer is carried from event to event, so that the memory is the same after
-    hours as after the first event, and the logits are those of `model(x, pos)` for all events so
-    far. A window of a pooling block that is not full counts as the model counts the last window of
-    a recording; the stream itself goes on as if nobody had asked.
+    The state of every layer is carried along, so memory use is constant, and the logits equal
+    those of `model(x, pos)` for all events so far. An incomplete window of a pooling block counts
+    as the last window of a recording does. Reading the logits does not change the stream.
 
-    Events are checked when they are pushed. They pass the model when there are 1024 of them, or
-    when the logits or the state are asked for, because a call costs as much as hundreds of events.
+    `push` checks the events and buffers them. The model processes them when there are 1024, or when
+    the logits or the state are read, because a call costs as much as hundreds of events.
 
     Args:
         model: in evaluation mode, forward in time, on any device.
-        wrap: the period, in milliseconds, after which the sensor's clock starts again: a time that
-            lies more than half of it before the last one belongs to the next period. None for a
-            clock that never does; times that decrease are then an error.
+        wrap: the period of the sensor's clock in milliseconds: a time more than half a period
+            before the previous one belongs to the next period. None for a clock that does not wrap
+            around; decreasing times are then an error.
 
     Raises:
         TypeError: model is not an EventStreamClassifier.
-        ValueError: a model that looks ahead or is in training mode, or a period that is not
-            positive.
+        ValueError: the model is bidirectional or in training mode, or wrap is not positive.
 
     Example::
 
@@ -55,16 +53,17 @@ class OnlineClassifier:
             for stage in model.stages
             for block in (stage.pooling, *stage.blocks)
         ):
-            raise ValueError("model must go forward along time alone, not in both directions")
+            raise ValueError("model must run forward in time, got a bidirectional model")
         if wrap is not None and not 0 < wrap < math.inf:
             raise ValueError(f"wrap must be positive and finite, or None, got {wrap}")
         self.model, self.wrap = model, wrap
         self._read = EventReader(model.sensor_size, model.polarities)
-        self._ids, self._times = np.empty(BUFFER, np.int64), np.empty(BUFFER)
+        self._ids: Ids = np.empty(BUFFER, np.int64)
+        self._times: Times = np.empty(BUFFER)
         self.reset()
 
     def reset(self) -> None:
-        """Forget all events, and take the model's weights and device as they are now.
+        """Forget all events, and use the current weights and device of the model.
 
         Raises:
             ValueError: the model is in training mode.
@@ -73,20 +72,20 @@ class OnlineClassifier:
         with torch.no_grad():
             self._table = self.model.embedding.vectors()
         self._state = zero_state(self.model)
-        self._held = 0
+        self._buffer_length = 0
 
     def push(self, x: Tensor, pos: Tensor) -> None:
-        """The next events, any number of them.
+        """Add the next events, in any number.
 
         Args:
             x: (n, 1) polarities.
-            pos: (n, 1 + k) times in milliseconds and sensor coordinates; float64 keeps the times
-                of a long stream apart where float32 does not.
+            pos: (n, 1 + k) times in milliseconds and sensor coordinates; use float64 for streams
+                whose times exceed the precision of float32.
 
         Raises:
-            ValueError: shapes that do not fit, times that are not finite or decrease, events
-                outside the sensor, a model in training mode. The stream is then as before.
-            TypeError: x or pos not floating point.
+            ValueError: shapes do not match, times are not finite or decrease, an event is outside
+                the sensor, or the model is in training mode. The stream does not change.
+            TypeError: x or pos is not floating point.
         """
         _check_mode(self.model.training)
         ids, raw = self._read(x, pos)
@@ -94,18 +93,20 @@ class OnlineClassifier:
             return
         clock, times = advance_clock(self._state.clock, raw, self.wrap)
         self._state = self._state._replace(clock=clock)
-        start, self._held = self._held, self._held + len(ids)
-        if self._held < BUFFER:
-            self._ids[start : self._held], self._times[start : self._held] = ids, times
+        start = self._buffer_length
+        end = start + len(ids)
+        if end < BUFFER:
+            self._ids[start:end], self._times[start:end] = ids, times
+            self._buffer_length = end
             return
-        self._held = 0
+        self._buffer_length = 0
         self._run(
             np.concatenate([self._ids[:start], ids]), np.concatenate([self._times[:start], times])
         )
 
     @torch.no_grad()
     def logits(self) -> Tensor:
-        """(1, classes) for all events so far; those of no evidence before the first.
+        """(1, classes) for all events so far; before the first, those of an all-zero feature.
 
         Raises:
             ValueError: the model is in training mode.
@@ -114,7 +115,7 @@ class OnlineClassifier:
         return online_flow.logits(self.model, online_flow.close(self.model, self._state).evidence)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The stream as tensors, of the same names and shapes at any time.
+        """The state of the stream as tensors, always with the same names and shapes.
 
         Raises:
             ValueError: the model is in training mode.
@@ -123,18 +124,18 @@ class OnlineClassifier:
         return pack(self._state)
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Go on where `state_dict` was taken, of this model or a copy of it.
+        """Continue from the result of `state_dict`, of this model or a copy of it.
 
         Raises:
-            ValueError: tensors missing, unknown or of another shape.
+            ValueError: a tensor is missing, unknown or of another shape.
         """
         self._state = unpack(self._state, state)
-        self._held = 0
+        self._buffer_length = 0
 
     def _drain(self) -> None:
         _check_mode(self.model.training)
-        held, self._held = self._held, 0
-        self._run(self._ids[:held], self._times[:held])
+        length, self._buffer_length = self._buffer_length, 0
+        self._run(self._ids[:length], self._times[:length])
 
     @torch.no_grad()
     def _run(self, ids: Ids, times: Times) -> None:

@@ -1,14 +1,14 @@
-"""Pushed events checked, numbered and put on one clock.
+"""Checks of the pushed events, their ids, and times without wraps of the clock.
 
-All of it in NumPy on the CPU: for the few events of a push its calls cost less than torch's, and
-times stay in float64 whatever the device of the model can do.
+In NumPy on the CPU: for the few events of a push its calls cost less than torch's, and times stay
+in float64 on devices that lack it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,17 +16,17 @@ from torch import Tensor
 
 from ..checks import check_features, check_floating
 
-Ids = NDArray[np.int64]
-Times = NDArray[np.float64]
+Ids: TypeAlias = NDArray[np.int64]
+Times: TypeAlias = NDArray[np.float64]
 
 
 class Clock(NamedTuple):
-    """Where time stands, in milliseconds; NaN before the first event.
+    """The sensor's clock, in milliseconds; NaN before the first event.
 
     Attributes:
-        raw: the last time as it came.
-        time: the same with the periods that have passed.
-        wraps: how many those are.
+        raw: the last time as the sensor sent it.
+        time: the same plus the periods that have passed.
+        wraps: the number of those periods.
     """
 
     raw: float = math.nan
@@ -35,7 +35,7 @@ class Clock(NamedTuple):
 
 
 class EventReader:
-    """Events of one sensor to the ids of `event_embedding.event_ids` and times as they came."""
+    """Converts events of one sensor to the ids of `event_embedding.event_ids` and raw times."""
 
     def __init__(self, sensor_size: Sequence[int], polarities: int) -> None:
         self.columns = 1 + len(sensor_size)
@@ -46,9 +46,9 @@ class EventReader:
         """(n, 1) polarities and (n, 1 + k) times and coordinates to (n,) ids and (n,) times.
 
         Raises:
-            ValueError: shapes that do not fit, times that are not finite, an event outside the
-                sensor or of an unknown polarity.
-            TypeError: x or pos not floating point.
+            ValueError: shapes do not match, times are not finite, or an event is outside the
+                sensor or has an invalid polarity.
+            TypeError: x or pos is not floating point.
         """
         self._check_shapes(x, pos)
         rows = pos.detach().cpu().double().numpy()
@@ -75,20 +75,20 @@ class EventReader:
         at, axis = (int(place) for place in np.argwhere(~inside)[0])
         name = "x" if axis == self.columns - 1 else f"pos column {axis + 1}"
         raise ValueError(
-            f"{name} must lie in 0 to {int(self.extents[axis]) - 1} "
-            f"({tuple(int(extent) for extent in self.extents[:-1])} sensor, "
+            f"{name} must be between 0 and {int(self.extents[axis]) - 1} "
+            f"(sensor_size {tuple(int(extent) for extent in self.extents[:-1])}, "
             f"{int(self.extents[-1])} polarities), got {values[at, axis]:g} at event {at}"
         )
 
 
 def advance_clock(clock: Clock, raw: Times, wrap: float | None) -> tuple[Clock, Times]:
-    """The clock after (n >= 1,) times, and these on a scale that never starts again.
+    """The clock after (n >= 1,) raw times, and these times without wraps of the sensor's clock.
 
     Args:
-        clock: after the events before.
-        raw: finite times as they came, in milliseconds.
-        wrap: the period of the sensor's clock: a time more than half of it before the time before
-            it begins the next period. None for a clock that has none.
+        clock: after the previous events.
+        raw: finite times as the sensor sent them, in milliseconds.
+        wrap: the period of the sensor's clock: a time more than half a period before the previous
+            one begins the next period. None for a clock that does not wrap around.
 
     Raises:
         ValueError: times decrease.
@@ -97,20 +97,20 @@ def advance_clock(clock: Clock, raw: Times, wrap: float | None) -> tuple[Clock, 
     if wrap is not None:
         periods = clock.wraps + np.cumsum(steps_after(clock.raw, raw) < -wrap / 2)
         times, wraps = raw + wrap * periods, int(periods[-1])
-    moves = steps_after(clock.time, times)
-    if moves.min() < 0:
-        at = int(np.argmax(moves < 0))
+    steps = steps_after(clock.time, times)
+    if steps.min() < 0:
+        at = int(np.argmax(steps < 0))
         hint = "; if the sensor's clock wraps around, pass its period as wrap" * (wrap is None)
         raise ValueError(
-            f"timestamps must not decrease: event {at} of the push is {-moves[at]:g} ms earlier "
+            f"timestamps must not decrease: event {at} of the push is {-steps[at]:g} ms earlier "
             f"than the previous one{hint}"
         )
     return Clock(float(raw[-1]), float(times[-1]), wraps), times
 
 
-def steps_after(before: float, times: Times) -> Times:
-    """(n >= 1,) times to the steps before each; 0 for the first ever, before which is NaN."""
+def steps_after(previous: float, times: Times) -> Times:
+    """(n >= 1,) times to the steps before them; the first is 0 if the previous time is NaN."""
     steps = np.empty_like(times)
-    steps[0] = 0 if math.isnan(before) else times[0] - before
+    steps[0] = 0 if math.isnan(previous) else times[0] - previous
     np.subtract(times[1:], times[:-1], out=steps[1:])
     return steps

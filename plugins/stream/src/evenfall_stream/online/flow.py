@@ -1,10 +1,12 @@
-"""An EventStreamClassifier in pieces: the state after the next events from the state before.
+"""An EventStreamClassifier step by step: from a state and the next events to the next state.
 
-The functions change nothing that they are given, so that a stream can be finished on the side and
-go on. Letters: n inputs of a stage, k tokens that come out, W width.
+The functions do not change their arguments, so `logits` can close a copy of the stream.
+Letters: n inputs of a stage, k output tokens, W width.
 """
 
 from __future__ import annotations
+
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -14,7 +16,7 @@ from ..models.event_classifier import EventStage, EventStreamClassifier
 from .events import Times, steps_after
 from .state import Evidence, OnlineState, StageState
 
-Tokens = tuple[Tensor, Times]
+Tokens: TypeAlias = tuple[Tensor, Times]
 
 
 def advance(
@@ -22,29 +24,29 @@ def advance(
 ) -> OnlineState:
     """The state after (n, W) embedded events at (n,) times."""
     tokens, stages = (x, times), []
-    for stage, before in zip(model.stages, state.stages, strict=True):
-        after, tokens = advance_stage(stage, before, *tokens)
-        stages.append(after)
+    for stage, old in zip(model.stages, state.stages, strict=True):
+        new, tokens = advance_stage(stage, old, *tokens)
+        stages.append(new)
     return _with_tokens(model, state, stages, tokens)
 
 
 def close(model: EventStreamClassifier, state: OnlineState) -> OnlineState:
-    """The state if the stream ended here: windows that are not full become tokens as they are.
+    """The state if the stream ended here: incomplete windows become tokens.
 
-    At most one token comes from each stage: one that the stage before gives either fills the
-    window, or is in it when it is closed.
+    Each stage outputs at most one token: a token from the previous stage either completes the
+    window or is in the incomplete window.
     """
     tokens, stages = (state.stages[0].total[:0], np.empty(0)), []
-    for stage, before in zip(model.stages, state.stages, strict=True):
-        after, tokens = advance_stage(stage, before, *tokens)
-        if after.count:
-            after, tokens = _close_window(stage, after)
-        stages.append(after)
+    for stage, old in zip(model.stages, state.stages, strict=True):
+        new, tokens = advance_stage(stage, old, *tokens)
+        if new.count:
+            new, tokens = _close_window(stage, new)
+        stages.append(new)
     return _with_tokens(model, state, stages, tokens)
 
 
 def logits(model: EventStreamClassifier, evidence: Evidence) -> Tensor:
-    """The model's head: (1, classes)."""
+    """The output of the model's head, (1, classes)."""
     if model.head == "time" and evidence.weight > 0:
         pooled = evidence.weighted / evidence.weight
     else:
@@ -55,27 +57,27 @@ def logits(model: EventStreamClassifier, evidence: Evidence) -> Tensor:
 def advance_stage(
     stage: EventStage, state: StageState, x: Tensor, times: Times
 ) -> tuple[StageState, Tokens]:
-    """The stage after (n, W) inputs at (n,) times, and the tokens that it gave."""
+    """The state after (n, W) inputs at (n,) times, and the output tokens."""
     if not len(times):
         return state, (x, times)
     block, stride, x = stage.pooling, stage.stride, x.to(state.total)
     branch, layer = block.conv.forward_chunk(
         block.norm(x), _steps(state.seen, times, x), state.pooling
     )
-    full, count = divmod(state.count + len(times), stride)
+    complete, count = divmod(state.count + len(times), stride)
     window = torch.arange(state.count, state.count + len(times), device=x.device) // stride
-    sums = torch.cat([state.total, x.new_zeros(full, x.shape[1])]).index_add_(0, window, x)
+    sums = torch.cat([state.total, x.new_zeros(complete, x.shape[1])]).index_add_(0, window, x)
     ends = slice(stride - state.count - 1, None, stride)
     state = state._replace(
         # Copies, because views would keep the whole piece in memory.
-        pooling=layer, total=sums[full:].clone(), branch=branch[-1:].clone(), count=count,
+        pooling=layer, total=sums[complete:].clone(), branch=branch[-1:].clone(), count=count,
         seen=float(times[-1]),
     )  # fmt: skip
-    return _after_pooling(stage, state, sums[:full] / stride + branch[ends], times[ends])
+    return _after_pooling(stage, state, sums[:complete] / stride + branch[ends], times[ends])
 
 
 def _close_window(stage: EventStage, state: StageState) -> tuple[StageState, Tokens]:
-    """The window as it is becomes a token at the time of its last input."""
+    """Make a token of the incomplete window, at the time of its last input."""
     token = state.total / state.count + state.branch
     return _after_pooling(stage, state, token, np.array([state.seen]))
 
@@ -90,8 +92,8 @@ def _after_pooling(
     layers = []
     if len(stage.blocks):
         step = _steps(state.time, times, x)
-        for block, before in zip(stage.blocks, state.blocks, strict=True):
-            branch, layer = block.conv.forward_chunk(block.norm(x), step, before)
+        for block, old in zip(stage.blocks, state.blocks, strict=True):
+            branch, layer = block.conv.forward_chunk(block.norm(x), step, old)
             x = block.add_mlp(x + branch)
             layers.append(layer)
     return state._replace(blocks=tuple(layers), time=float(times[-1])), (x, times)
@@ -100,20 +102,20 @@ def _after_pooling(
 def _with_tokens(
     model: EventStreamClassifier, state: OnlineState, stages: list[StageState], tokens: Tokens
 ) -> OnlineState:
-    """The new stages, and what the tokens of the last of them add to the evidence."""
+    """The state with new stages, and with the tokens of the last stage added to the evidence."""
     x, times = tokens
     evidence = state.evidence
     if len(times):
         steps = steps_after(state.stages[-1].time, times)
-        wide = model.norm(x).double()
-        weight = torch.from_numpy(steps).to(wide.device)
+        features = model.norm(x).double()
+        weight = torch.from_numpy(steps).to(features.device)
         evidence = Evidence(
-            evidence.plain + wide.sum(0), evidence.weighted + weight @ wide,
+            evidence.plain + features.sum(0), evidence.weighted + weight @ features,
             evidence.weight + float(steps.sum()), evidence.count + len(times),
         )  # fmt: skip
     return state._replace(stages=tuple(stages), evidence=evidence)
 
 
-def _steps(before: float, times: Times, like: Tensor) -> Tensor:
-    """Differences taken in float64, so that they stay exact hours into a stream."""
-    return torch.from_numpy(steps_after(before, times)).to(like)
+def _steps(previous: float, times: Times, like: Tensor) -> Tensor:
+    """The steps before the times, subtracted in float64 so that they stay exact after hours."""
+    return torch.from_numpy(steps_after(previous, times)).to(like)

@@ -1,4 +1,4 @@
-"""What a model must remember of an event stream, of fixed size, and its form as tensors."""
+"""The state of a model on an event stream, of constant size, and its conversion to tensors."""
 
 from __future__ import annotations
 
@@ -15,45 +15,45 @@ from .events import Clock
 
 
 class StageState(NamedTuple):
-    """One stage: its layers, and the window that is not full yet. W is the width before pooling.
+    """The state of a stage: its layers and the incomplete window. W is the width before pooling.
 
     Attributes:
-        pooling: of the block that pools.
-        blocks: of those after it.
-        total: (1, W) the sum of the window's inputs.
-        branch: (1, W) the layer's output at the last of them.
-        count: how many those are.
-        seen: the time of the last input, NaN before the first.
-        time: the time of the last token, NaN before the first.
+        pooling: state of the pooling block.
+        blocks: states of the other blocks.
+        total: (1, W) sum of the window's inputs.
+        branch: (1, W) the layer's output at the last input.
+        count: number of the window's inputs.
+        seen: time of the last input, NaN before the first.
+        time: time of the last token, NaN before the first.
     """
 
     pooling: SelectiveState
     blocks: tuple[SelectiveState, ...]
     total: Tensor
     branch: Tensor
-    count: int = 0
+    count: int = 0  # type: ignore[assignment]  # hides tuple.count, which nothing calls
     seen: float = math.nan
     time: float = math.nan
 
 
 class Evidence(NamedTuple):
-    """The tokens of the last stage, added up for either head, in float64.
+    """Sums over the tokens of the last stage for both heads, in float64.
 
     Attributes:
-        plain: (W,) the sum of the tokens.
-        weighted: (W,) the same, each times the step before it.
-        weight: the sum of the steps.
-        count: how many tokens.
+        plain: (W,) sum of the tokens.
+        weighted: (W,) sum of the tokens, each times the step before it.
+        weight: sum of the steps.
+        count: number of tokens.
     """
 
     plain: Tensor
     weighted: Tensor
     weight: float = 0.0
-    count: int = 0
+    count: int = 0  # type: ignore[assignment]  # hides tuple.count, which nothing calls
 
 
 class OnlineState(NamedTuple):
-    """The whole stream."""
+    """The state of the whole stream."""
 
     clock: Clock
     stages: tuple[StageState, ...]
@@ -62,20 +62,20 @@ class OnlineState(NamedTuple):
 
 def zero_state(model: EventStreamClassifier) -> OnlineState:
     """The state before the first event."""
-    nothing = model.classify.weight.new_zeros(model.classify.in_features, dtype=torch.float64)
+    zeros = model.classify.weight.new_zeros(model.classify.in_features, dtype=torch.float64)
     stages = tuple(_zero_stage(stage) for stage in model.stages)
-    return OnlineState(Clock(), stages, Evidence(nothing, nothing))
+    return OnlineState(Clock(), stages, Evidence(zeros, zeros))
 
 
 def _zero_stage(stage: EventStage) -> StageState:
     layers = [_zero_view(block.conv.views[0]) for block in (stage.pooling, *stage.blocks)]
-    nothing = stage.pooling.norm.weight.new_zeros(1, stage.pooling.conv.in_channels)
-    return StageState(layers[0], tuple(layers[1:]), nothing, nothing)
+    zeros = stage.pooling.norm.weight.new_zeros(1, stage.pooling.conv.in_channels)
+    return StageState(layers[0], tuple(layers[1:]), zeros, zeros)
 
 
 def _zero_view(view: SelectiveView) -> SelectiveState:
     like = view.x_proj.weight
-    dtype = torch.promote_types(like.dtype, torch.float32)  # that of the scan's states
+    dtype = torch.promote_types(like.dtype, torch.float32)  # the dtype of the scan's states
     return SelectiveState(
         like.new_zeros(1, view.channels, view.d_conv - 1) if view.d_conv else None,
         like.new_zeros(1, view.channels, view.d_state, dtype=dtype),
@@ -83,29 +83,29 @@ def _zero_view(view: SelectiveView) -> SelectiveState:
 
 
 def pack(state: OnlineState) -> dict[str, Tensor]:
-    """Every part by its place, such as "stages.0.pooling.ssm"; numbers as tensors of no shape."""
+    """The state by name, such as "stages.0.pooling.ssm"; numbers become scalar tensors."""
     return {name: _tensor(value) for name, value in _leaves(state, "")}
 
 
 def unpack(like: OnlineState, tensors: Mapping[str, Tensor]) -> OnlineState:
-    """The state that `pack` turned into tensors, with the devices and dtypes of another.
+    """The inverse of `pack`, with the devices and dtypes of `like`.
 
     Raises:
-        ValueError: tensors missing, unknown or of another shape.
+        ValueError: a tensor is missing, unknown or of another shape.
     """
-    wanted = {name: tuple(tensor.shape) for name, tensor in pack(like).items()}
-    if wanted.keys() != tensors.keys():
-        missing, unknown = wanted.keys() - tensors.keys(), tensors.keys() - wanted.keys()
+    shapes = {name: tuple(tensor.shape) for name, tensor in pack(like).items()}
+    if shapes.keys() != tensors.keys():
+        missing, unknown = shapes.keys() - tensors.keys(), tensors.keys() - shapes.keys()
         raise ValueError(
-            f"state must have the names that state_dict gives, but lacks {sorted(missing)} and has "
-            f"{sorted(unknown)} besides"
+            "state must have the names that state_dict returns: "
+            f"missing {sorted(missing)}, unknown {sorted(unknown)}"
         )
-    for name, shape in wanted.items():
+    for name, shape in shapes.items():
         if tuple(tensors[name].shape) != shape:
             raise ValueError(
                 f"state[{name!r}] must have shape {shape}, got {tuple(tensors[name].shape)}"
             )
-    return _filled(like, tensors, "")
+    return _from_tensors(like, tensors, "")
 
 
 def _children(value: Any, prefix: str) -> list[tuple[str, Any]]:
@@ -114,20 +114,20 @@ def _children(value: Any, prefix: str) -> list[tuple[str, Any]]:
 
 
 def _leaves(value: Any, prefix: str) -> list[tuple[str, Any]]:
-    found = []
+    leaves = []
     for name, child in _children(value, prefix):
         if isinstance(child, tuple):
-            found += _leaves(child, f"{name}.")
+            leaves += _leaves(child, f"{name}.")
         elif child is not None:
-            found.append((name, child))
-    return found
+            leaves.append((name, child))
+    return leaves
 
 
-def _filled(value: Any, tensors: Mapping[str, Tensor], prefix: str) -> Any:
+def _from_tensors(value: Any, tensors: Mapping[str, Tensor], prefix: str) -> Any:
     parts: list[Any] = []
     for name, child in _children(value, prefix):
         if isinstance(child, tuple):
-            parts.append(_filled(child, tensors, f"{name}."))
+            parts.append(_from_tensors(child, tensors, f"{name}."))
         elif isinstance(child, Tensor):
             parts.append(tensors[name].detach().to(child, copy=True))
         else:

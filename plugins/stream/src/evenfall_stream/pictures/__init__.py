@@ -1,4 +1,4 @@
-"""Pictures of an evaluation, written whole or not at all; they need the extra `pictures`."""
+"""Pictures of an evaluation, written completely or not at all. They need the extra `pictures`."""
 
 from .charts import draw_classes, draw_confusion
 from .evaluation import draw_evaluation

@@ -1,4 +1,4 @@
-"""The confusion matrix, and the accuracy of each class."""
+"""Charts of the confusion matrix and of the accuracy of each class."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 from evenfall.pictures import make_figure, palette_colour, save_figure
 
 _MOST_NUMBERS = 25
-"""Up to so many classes a cell of the matrix has room for its count."""
+"""Up to this many classes, the cells of the matrix have room for counts."""
 
 
 def draw_confusion(result: dict[str, Any], path: str | Path) -> Path:
-    """True classes as rows, predicted ones as columns, each row coloured by its shares.
+    """Draw the confusion matrix: rows are true classes, columns predicted, colours shares of a row.
 
     Args:
         result: of `evenfall_stream.training.evaluate`.
@@ -43,14 +43,14 @@ def draw_confusion(result: dict[str, Any], path: str | Path) -> Path:
 
 
 def draw_classes(result: dict[str, Any], path: str | Path) -> Path:
-    """A bar for the accuracy of each class, the best on top, and the mean of the classes.
+    """Draw a bar for the accuracy of each class, the best on top, and the mean over classes.
 
     Args:
-        result: of `evenfall_stream.training.evaluate`; classes without examples are left out.
+        result: of `evenfall_stream.training.evaluate`; classes without examples are skipped.
         path: of the picture.
     """
-    known = {n: 100 * v for n, v in result["class_accuracy"].items() if v is not None}
-    ordered = sorted(known.items(), key=lambda item: item[1])
+    percent = {n: 100 * v for n, v in result["class_accuracy"].items() if v is not None}
+    ordered = sorted(percent.items(), key=lambda item: item[1])
     figure = make_figure(6.5, min(1.2 + 0.28 * len(ordered), 20))
     axes = figure.add_subplot()
     names, values = zip(*ordered, strict=True) if ordered else ((), ())

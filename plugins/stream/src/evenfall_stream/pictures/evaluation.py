@@ -1,4 +1,4 @@
-"""The pictures of one evaluation."""
+"""The pictures of an evaluation."""
 
 from __future__ import annotations
 
@@ -24,21 +24,22 @@ def draw_evaluation(
 ) -> list[Path]:
     """Write confusion.png and classes.png, and for point clouds influence.png; return their paths.
 
-    The influence is that on the class and on the highest point of the split's first cloud.
+    influence.png shows the influence on the class and on the highest point of the split's first
+    cloud.
 
     Args:
         result: of the evaluation.
         model: the classifier.
-        recipe: where the data set is stated.
+        recipe: names the data set.
         data: folder or file of the data set.
-        split: which of its splits.
-        folder: where the pictures go.
+        split: one of its splits.
+        folder: of the pictures.
 
     Raises:
         ImportError: matplotlib is not installed.
     """
     folder = Path(folder)
-    drawn = [
+    pictures = [
         draw_confusion(result, folder / "confusion.png"),
         draw_classes(result, folder / "classes.png"),
     ]
@@ -49,8 +50,8 @@ def draw_evaluation(
         name = list(result["class_accuracy"])[int(cloud.y)]
         highest = int(cloud.pos[:, -1].argmax())
         panels = {
-            f"what moves the class {name}": (class_influence(model, cloud, int(cloud.y)), None),
-            "what moves the marked point": (point_influence(model, cloud, highest), highest),
+            f"influence on class {name}": (class_influence(model, cloud, int(cloud.y)), None),
+            "influence on the marked point": (point_influence(model, cloud, highest), highest),
         }
-        drawn.append(draw_influence(cloud.pos, panels, folder / "influence.png"))
-    return drawn
+        pictures.append(draw_influence(cloud.pos, panels, folder / "influence.png"))
+    return pictures

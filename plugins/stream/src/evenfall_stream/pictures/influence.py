@@ -1,4 +1,4 @@
-"""A cloud coloured by what influenced a class, or one of its points.
+"""A cloud coloured by the influence of each point on a class, or on another point.
 
 N points   D coordinates
 """
@@ -20,19 +20,19 @@ from ..models.classifier import StreamClassifier
 
 
 def class_influence(model: StreamClassifier, data: Data, target: int | None = None) -> Tensor:
-    r"""How much each point's position moves a logit, :math:`\lVert \partial l_c / \partial p_i
+    r"""The influence of each point's position on a logit, :math:`\lVert \partial l_c / \partial p_i
     \rVert`, (N,).
 
     Args:
-        model: left in the mode it was in; the gradient is that of evaluation mode.
+        model: the gradient is of evaluation mode; the model's own mode does not change.
         data: one cloud with pos (N, 3).
-        target: the class; the predicted one where None.
+        target: the class c; None for the predicted class.
 
     Raises:
-        ValueError: no such class.
+        ValueError: target is out of range.
     """
     if target is not None and not 0 <= target < model.num_classes:
-        raise ValueError(f"target must be a class below {model.num_classes}, got {target}")
+        raise ValueError(f"target must be between 0 and {model.num_classes - 1}, got {target}")
 
     def score(pos: Tensor) -> Tensor:
         out = model(pos, x=data.x)[0]
@@ -42,22 +42,22 @@ def class_influence(model: StreamClassifier, data: Data, target: int | None = No
 
 
 def point_influence(model: StreamClassifier, data: Data, point: int) -> Tensor:
-    r"""How much each point's position moves the feature of one of them, (N,).
+    r"""The influence of each point's position on the features of one point, (N,).
 
-    :math:`\lVert \partial \lVert f \rVert / \partial p_i \rVert` of the features f of the token
+    :math:`\lVert \partial \lVert f \rVert / \partial p_i \rVert`, with f the features of the token
     nearest to the point, after the last block.
 
     Args:
-        model: left in the mode it was in; the gradient is that of evaluation mode.
+        model: the gradient is of evaluation mode; the model's own mode does not change.
         data: one cloud with pos (N, 3).
-        point: row of pos.
+        point: index of the point.
 
     Raises:
-        ValueError: no such point.
+        ValueError: point is out of range.
     """
     count = data.pos.shape[0]
     if not 0 <= point < count:
-        raise ValueError(f"point must be a row below {count}, got {point}")
+        raise ValueError(f"point must be between 0 and {count - 1}, got {point}")
 
     def score(pos: Tensor) -> Tensor:
         tokens = model.backbone(pos, read_graphs(pos), data.x)
@@ -83,15 +83,15 @@ def _gradient_norm(
 def draw_influence(
     pos: Tensor, panels: dict[str, tuple[Tensor, int | None]], path: str | Path
 ) -> Path:
-    """The cloud once for each panel, its points coloured by the square root of their influence.
+    """Draw the cloud once per panel, with points coloured by the square root of their influence.
 
     Args:
         pos: (N, 3) positions.
-        panels: title to the influence (N,) and the chosen point, which is marked, or None.
+        panels: title to the influence (N,) and the index of the point to mark, or None.
         path: of the picture.
 
     Raises:
-        ValueError: pos is not (N, 3), or an influence not (N,).
+        ValueError: pos is not (N, 3), or an influence is not (N,).
     """
     if pos.dim() != 2 or pos.shape[1] != 3:
         raise ValueError(f"pos must have shape (points, 3), got {tuple(pos.shape)}")
@@ -103,7 +103,7 @@ def draw_influence(
                 f"influence must have shape ({len(pos)},), got {tuple(influence.shape)}"
             )
         values = influence.detach().cpu().numpy()
-        # A few points far above all others would leave the rest in one colour.
+        # Few points have most of the influence; without this the others would have one colour.
         values = np.sqrt(values)
         top = float(np.quantile(values, 0.98)) or 1.0
         axes = figure.add_subplot(
@@ -111,7 +111,7 @@ def draw_influence(
             len(panels),
             place,
             projection="3d",
-            computed_zorder=False,  # the mark stays in front
+            computed_zorder=False,  # keeps the mark in front
         )
         order = np.argsort(values)
         axes.scatter(

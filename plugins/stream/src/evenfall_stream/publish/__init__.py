@@ -1,1 +1,1 @@
-"""Checkpoint folders to publish."""
+"""Folders of checkpoints for the Hub."""

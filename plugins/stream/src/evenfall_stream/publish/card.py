@@ -20,38 +20,36 @@ def make_card(results: dict[str, Any]) -> Any:
     """The card as huggingface_hub's ModelCard, with the results as evaluation metadata."""
     name, kind = results["checkpoint"], results["kind"]
     words = {**_WORDS["any"], **_WORDS[kind], **_WORDS.get(results["dataset"], {})}
-    published = [found for found in results["evaluations"] if found["published"]]
+    published = [row for row in results["evaluations"] if row["published"]]
     own = [row for row in results["summary"] if row["model"] == published[0]["model"]]
     runs = own[0]["runs"]
     classes = results["classes"] or []
     values = {
         "name": name,
         "kind": kind,
-        "what": _wrapped(words["what"]),
+        "description": _wrap(words["description"]),
         "parameters": f"{results['parameters']:,}",
         "classes": len(classes),
         "class_list": ", ".join(classes),
         "usage": words["usage"],
         "dataset": words["dataset"],
-        "protocol": _wrapped(words["protocol"]),
-        "runs": f"{runs} runs" if runs > 1 else "one run",
-        "choosing": own[0]["split"],
-        "seed": results["seed"],
+        "protocol": _wrap(words["protocol"]),
+        "selection": _selection(runs, [row["split"] for row in own], results["seed"]),
         "summary": _summary(results["summary"]),
         "differences": _differences(results["differences"]),
-        "note": _wrapped(results["note"]),
-        "last": published[-1]["split"],
+        "note": _wrap(results["note"]),
+        "last_split": published[-1]["split"],
         "per_class": _per_class(published[-1]),
         "pictures": words["pictures"],
         "command": results["command"],
         "recipe": recipe_text(results["recipe"]),
-        "limits": _wrapped(words["limits"]),
-        "source": words["source"],
+        "limits": _wrap(words["limits"]),
+        "source": _wrap(words["source"]),
     }
     return model_card(
         _TEXT,
         values,
-        [_result(found, results["dataset"], words) for found in published],
+        [_result(row, results["dataset"], words) for row in published],
         model_name=name,
         library_name="evenfall",
         tags=["stream", "state-space-model", "torch_geometric", *words["tags"]],
@@ -59,19 +57,31 @@ def make_card(results: dict[str, Any]) -> Any:
     )
 
 
-def _wrapped(text: str) -> str:
+def _wrap(text: str) -> str:
     return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
 
 
-def _result(found: dict[str, Any], dataset: str, words: dict[str, Any]) -> dict[str, Any]:
+def _selection(runs: int, splits: list[str], seed: int) -> str:
+    """How the published run was selected, on the first of the splits."""
+    test = " The test split was read only when this folder was written." if "test" in splits else ""
+    if runs == 1:
+        return f"The published weights are from the only run, seed {seed}.{test}"
+    return _wrap(
+        f"The published weights are from the run with the best accuracy on {splits[0]} out of "
+        f"{runs} runs, seed {seed}.{test} The error is the sample standard deviation over the "
+        "seeds."
+    )
+
+
+def _result(evaluation: dict[str, Any], dataset: str, words: dict[str, Any]) -> dict[str, Any]:
     return {
         "task_type": words["task_type"],
         "task_name": words["task_name"],
         "dataset_type": dataset,
         "dataset_name": words["dataset"],
-        "dataset_split": found["split"],
+        "dataset_split": evaluation["split"],
         "metric_type": "accuracy",
-        "metric_value": round(100 * found["accuracy"], 2),
+        "metric_value": round(100 * evaluation["accuracy"], 2),
     }
 
 
@@ -86,25 +96,25 @@ def _summary(rows: list[dict[str, Any]]) -> str:
     )  # fmt: skip
 
 
-def _differences(found: dict[str, dict[str, Any]]) -> str:
-    """A line for each baseline: what its recipe has otherwise."""
+def _differences(by_baseline: dict[str, dict[str, Any]]) -> str:
+    """A line for each baseline: how its recipe differs."""
     return "\n".join(
-        f"- {name}: the same recipe but for `{json.dumps(changed)}`"
-        for name, changed in found.items()
-        if changed
+        f"- {name}: the same recipe, except `{json.dumps(difference)}`"
+        for name, difference in by_baseline.items()
+        if difference
     )
 
 
 def _score(row: dict[str, Any]) -> str:
-    spread = "" if row["deviation"] is None else f" ± {100 * row['deviation']:.2f}"
-    return f"{100 * row['accuracy']:.2f}{spread} %"
+    deviation = "" if row["deviation"] is None else f" ± {100 * row['deviation']:.2f}"
+    return f"{100 * row['accuracy']:.2f}{deviation} %"
 
 
-def _per_class(found: dict[str, Any]) -> str:
-    classes = zip(found["class_accuracy"].items(), found["confusion"], strict=True)
+def _per_class(evaluation: dict[str, Any]) -> str:
+    classes = zip(evaluation["class_accuracy"].items(), evaluation["confusion"], strict=True)
     rows = [
         (name, f"{sum(row):,}", "-" if value is None else f"{100 * value:.1f} %")
         for (name, value), row in classes
     ]
-    total = ("all", f"{found['examples']:,}", f"{100 * found['accuracy']:.2f} %")
+    total = ("all", f"{evaluation['examples']:,}", f"{100 * evaluation['accuracy']:.2f} %")
     return markdown_table(("class", "examples:", "accuracy:"), [*rows, total])

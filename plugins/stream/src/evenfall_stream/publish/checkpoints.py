@@ -1,4 +1,4 @@
-"""The published STREAM checkpoints. A folder is published as it is: its classes are installed."""
+"""The published STREAM checkpoints. The folders contain no code: users install the package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The folder to publish: weights, recipe, log, results, pictures and card."""
+"""Make a folder to publish: weights, recipe, log, results, pictures and card."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _PACKAGES = ("evenfall-stream", "evenfall-kernels", "torch", "torch-geometric")
 
 @dataclass
 class _Entry:
-    """A run that is evaluated: what it is called, its model, recipe and evaluations by split."""
+    """A run to evaluate: label, folder, model, recipe, and evaluations by split."""
 
     label: str
     folder: Path
     model: Classifier
     recipe: Recipe
-    found: dict[str, dict[str, Any]]
+    evaluations: dict[str, dict[str, Any]]
 
 
 def pack(
@@ -48,37 +48,36 @@ def pack(
     replace: bool = False,
     progress: Progress | None = None,
 ) -> Path:
-    """Evaluate runs, publish the one that is best on the first split, and write what was found.
+    """Evaluate runs and make a folder with the best one on the first split, results and a card.
 
     Args:
-        runs: folders of runs, or their best/ folders, that differ in the seed alone, and in the
-            fold that is held out.
+        runs: folders of runs, or their best/ folders; the recipes may differ only in the seed and
+            the validation fold.
         data: folder or file of the data set.
-        output: the folder to be; appears whole or not at all.
-        baselines: name to runs of another model on the same data, which are evaluated alike.
-        splits: that are evaluated; the first one chooses among the runs, the pictures are of the
-            last one.
+        output: the folder to create; appears complete or not at all.
+        baselines: name to runs of another model on the same data, for comparison.
+        splits: splits to evaluate; the first one selects the best run, the pictures show the last
+            one.
         note: a sentence for the card.
-        command: that made the folder, for the card.
-        replace: whether `output` may be replaced.
-        progress: called with (what, batches done, in all).
+        command: the command that made the folder, for the card.
+        replace: whether to replace an existing `output`.
+        progress: called with (task, batches done, total).
 
     Returns:
         `output`.
 
     Raises:
-        FileExistsError: `output` exists and may not be replaced.
-        FileNotFoundError: a run has no recipe.yaml, or no data.
+        FileExistsError: `output` exists and replace is off.
+        FileNotFoundError: a run has no recipe.yaml, or the data is missing.
         ImportError: matplotlib is not installed.
-        ValueError: no runs or splits; several runs to be chosen among on test; runs whose recipes
-            differ in more than seed and fold; a split that the data set does not have.
+        ValueError: there are no runs or splits; the first split is test with several runs; the
+            recipes differ in more than seed and fold; the data set has no such split.
     """
     if not runs or not splits:
-        raise ValueError(f"runs and splits must name at least one, got {runs} and {splits}")
+        raise ValueError(f"runs and splits must not be empty, got {runs} and {splits}")
     if len(runs) > 1 and splits[0] == "test":
         raise ValueError(
-            "splits: the first one chooses among the runs, which test must not; "
-            "name valid first, or a single run"
+            "splits: do not select a run on the test split; list 'valid' first, or pass one run"
         )
 
     def fill(folder: Path) -> dict[str, Any]:
@@ -87,14 +86,15 @@ def pack(
         _check_alike(entries)
         for number, entry in enumerate(entries, 1):
             for split in splits:
-                what = f"{split}, run {number} of {len(entries)}"
-                report = None if progress is None else partial(progress, what)
-                entry.found[split] = evaluate_recipe(
+                task = f"{split}, run {number} of {len(entries)}"
+                report = None if progress is None else partial(progress, task)
+                entry.evaluations[split] = evaluate_recipe(
                     entry.model, entry.recipe, data, split, progress=report
                 )
         own = [entry for entry in entries if entry.label == OWN]
-        best = max(own, key=lambda entry: entry.found[splits[0]]["accuracy"])
-        draw_evaluation(best.found[splits[-1]], best.model, best.recipe, data, splits[-1], folder)
+        best = max(own, key=lambda entry: entry.evaluations[splits[0]]["accuracy"])
+        last = splits[-1]
+        draw_evaluation(best.evaluations[last], best.model, best.recipe, data, last, folder)
         shutil.copyfile(best.folder / "recipe.yaml", folder / "recipe.yaml")
         log = best.folder.parent / "log.jsonl"
         if log.is_file():
@@ -114,18 +114,21 @@ def _open(label: str, run: str | Path) -> _Entry:
 
 
 def _check_alike(entries: list[_Entry]) -> None:
-    """The runs of each name differ in nothing but seed and fold."""
+    """Check that the runs of each label differ only in seed and fold."""
     first: dict[str, dict[str, Any]] = {}
     for entry in entries:
-        choices = _choices(entry.recipe)
-        same = first.setdefault(entry.label, choices)
-        changed = [name for name in choices if choices[name] != same[name]]
-        if changed:
-            raise ValueError(f"runs of {entry.label}: {entry.folder} differs in {changed}")
+        settings = _settings(entry.recipe)
+        reference = first.setdefault(entry.label, settings)
+        differences = [name for name in settings if settings[name] != reference[name]]
+        if differences:
+            raise ValueError(
+                f"runs of {entry.label} must differ only in seed and fold; the recipe of "
+                f"{entry.folder} differs in {differences}"
+            )
 
 
-def _choices(recipe: Recipe) -> dict[str, Any]:
-    """The recipe but for what runs of one model may differ in."""
+def _settings(recipe: Recipe) -> dict[str, Any]:
+    """The recipe without seed and fold."""
     options = {name: v for name, v in recipe.dataset_options.items() if name != "fold"}
     return {**asdict(recipe), "seed": None, "dataset_options": options}
 
@@ -147,10 +150,10 @@ def _results(entries: list[_Entry], best: _Entry, splits: Sequence[str]) -> dict
                 "seed": entry.recipe.seed,
                 "published": entry is best,
                 "split": split,
-                **(found if entry is best else _short(found)),
+                **(evaluation if entry is best else _short(evaluation)),
             }
             for entry in entries
-            for split, found in entry.found.items()
+            for split, evaluation in entry.evaluations.items()
         ],
         "machine": machine(next(model.parameters()).device.type),
     }
@@ -162,13 +165,13 @@ def _summary(entries: list[_Entry], splits: Sequence[str]) -> list[dict[str, Any
     for label in dict.fromkeys(entry.label for entry in entries):
         group = [entry for entry in entries if entry.label == label]
         for split in splits:
-            scores = [entry.found[split]["accuracy"] for entry in group]
+            scores = [entry.evaluations[split]["accuracy"] for entry in group]
             rows.append({
                 "model": label,
                 "split": split,
                 "runs": len(group),
                 "seeds": [entry.recipe.seed for entry in group],
-                "examples": group[0].found[split]["examples"],
+                "examples": group[0].evaluations[split]["examples"],
                 "accuracy": mean(scores),
                 "deviation": stdev(scores) if len(scores) > 1 else None,
                 "parameters": _parameters(group[0].model),
@@ -177,17 +180,17 @@ def _summary(entries: list[_Entry], splits: Sequence[str]) -> list[dict[str, Any
 
 
 def _differences(entries: list[_Entry], best: _Entry) -> dict[str, dict[str, Any]]:
-    """By baseline, what its recipe has otherwise than the published model's."""
-    own, found = _choices(best.recipe), {}
+    """How the recipe of each baseline differs from that of the published model."""
+    own, differences = _settings(best.recipe), {}
     for entry in entries:
         if entry.label != OWN:
-            theirs = _choices(entry.recipe)
-            found[entry.label] = {n: theirs[n] for n in own if theirs[n] != own[n]}
-    return found
+            other = _settings(entry.recipe)
+            differences[entry.label] = {n: other[n] for n in own if other[n] != own[n]}
+    return differences
 
 
-def _short(found: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in found.items() if key != "class_accuracy"}
+def _short(evaluation: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in evaluation.items() if key != "class_accuracy"}
 
 
 def _parameters(model: torch.nn.Module) -> int:

@@ -1,4 +1,4 @@
-"""Training and evaluation of the classifiers, on Accelerate and timm."""
+"""Training and evaluation of the classifiers, with Accelerate and timm."""
 
 from evenfall.recipes import dump_recipe
 

@@ -1,4 +1,4 @@
-"""What a recipe names, made: transforms and models."""
+"""Make the transforms and models of a recipe."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ TASKS = {"points": "StreamClassifier", "events": "EventStreamClassifier"}
 def make_transforms(steps: Sequence[str | dict[str, Any]], name: str = "augmentation") -> Compose:
     """The transforms of a list such as [RandomShift: {most: 0.1}, NormalizeSphere].
 
-    A name is looked up in evenfall_stream.transforms, then in torch_geometric.transforms.
+    The names are of evenfall_stream.transforms, or else of torch_geometric.transforms.
 
     Raises:
-        ValueError: a step of another form, an unknown transform, arguments it does not take.
+        ValueError: a step has another form, or a transform or argument is unknown.
     """
     return Compose([_transform(step, name) for step in steps])
 
@@ -39,30 +39,30 @@ def _transform(step: str | dict[str, Any], name: str) -> BaseTransform:
     if not isinstance(step, dict) or len(step) != 1:
         raise ValueError(f"{name} must list transforms as NAME or NAME: {{...}}, got {step!r}")
     ((kind, options),) = step.items()
-    known = {
-        found: getattr(module, found)
+    transforms = {
+        each: getattr(module, each)
         for module in (pyg_transforms, own_transforms)
-        for found in module.__all__
+        for each in module.__all__
     }
-    if kind not in known:
-        near = difflib.get_close_matches(str(kind), known, n=3, cutoff=0.4)
-        raise ValueError(f"{name} has the unknown transform {kind!r}; closest are {near}")
+    if kind not in transforms:
+        matches = difflib.get_close_matches(str(kind), transforms, n=3, cutoff=0.4)
+        raise ValueError(f"{name} has the unknown transform {kind!r}; closest are {matches}")
     try:
-        return known[kind](**(options or {}))
+        return transforms[kind](**(options or {}))
     except TypeError as error:
         raise ValueError(f"{name}, {kind}: {error}") from None
 
 
 def make_model(kind: str, options: dict[str, Any], classes: Sequence[str]) -> nn.Module:
-    """The model class named `kind`, for these classes.
+    """A model of the class named `kind`, for these classes.
 
     Raises:
-        ValueError: no such model, or options that it does not take.
+        ValueError: no such model, or it has no such options.
     """
     if kind not in MODELS:
         raise ValueError(f"model must be one of {sorted(MODELS)}, got {kind!r}")
     try:
         return MODELS[kind](num_classes=len(classes), class_names=list(classes), **options)
     except TypeError as error:
-        known = [p for p in inspect.signature(MODELS[kind].__init__).parameters if p != "self"]
-        raise ValueError(f"model_options: {error}; {kind} takes {known}") from None
+        names = [p for p in inspect.signature(MODELS[kind].__init__).parameters if p != "self"]
+        raise ValueError(f"model_options: {error}; the arguments of {kind} are {names}") from None

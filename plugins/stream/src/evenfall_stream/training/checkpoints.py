@@ -1,7 +1,7 @@
-"""Where a run stands: a checkpoint, written aside and then renamed.
+"""Checkpoints of a run, written to a temporary folder and then renamed.
 
-Weights are safetensors; the optimiser's tensors are read back with weights_only, so that no file of
-a run can carry code.
+Weights are safetensors. The optimiser's tensors are loaded with weights_only, so that no file of a
+run can execute code.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from evenfall.runs import Callbacks, RunFolder
 
 @dataclass
 class Position:
-    """How far a run is: epochs done, and the best validation accuracy with its epoch."""
+    """The position of a run: epochs done, and the best validation accuracy with its epoch."""
 
     epoch: int = 0
     best_accuracy: float | None = None
@@ -34,8 +34,8 @@ class Position:
 
 
 @contextmanager
-def one_error(folder: Path) -> Iterator[None]:
-    """Turn every way in which weights fail to be written into one.
+def write_errors(folder: Path) -> Iterator[None]:
+    """Turn every error of writing weights into an OSError.
 
     Raises:
         OSError: the folder cannot be written, for example on a full disk.
@@ -44,7 +44,7 @@ def one_error(folder: Path) -> Iterator[None]:
         yield
     except CallbackError:
         raise
-    # PyTorch's writer raises RuntimeError, that of safetensors its own kind.
+    # PyTorch raises RuntimeError, safetensors its own error.
     except (OSError, RuntimeError, SafetensorError) as error:
         raise OSError(f"{folder} cannot be written: {error}") from error
 
@@ -56,21 +56,21 @@ def save_checkpoint(
     states: dict[str, Any],
     callbacks: Callbacks,
 ) -> None:
-    """Write checkpoint-N, then remove the older ones.
+    """Write checkpoint-N, then remove older ones.
 
     Args:
         folder: of the run.
         position: where to continue; its epoch is N.
-        models: name to the model whose weights are kept.
+        models: name to model, for the weights.
         states: name to a state_dict of tensors and plain values.
-        callbacks: whose states are kept too.
+        callbacks: their states are saved too.
 
     Raises:
         OSError: it cannot be written, for example on a full disk.
-        CallbackError: a callback's state cannot be kept.
+        CallbackError: a callback's state cannot be saved.
     """
     target = folder.path / f"checkpoint-{position.epoch}"
-    with one_error(target), written_aside(target, replace=True) as aside:
+    with write_errors(target), written_aside(target, replace=True) as aside:
         for name, model in models.items():
             save_model(model, str(aside / f"{name}.safetensors"))
         for name, state in states.items():
@@ -83,16 +83,16 @@ def save_checkpoint(
 def load_checkpoint(
     folder: Path, models: dict[str, nn.Module], states: Sequence[str], device: torch.device
 ) -> tuple[Position, dict[str, Any]]:
-    """Load the weights into `models`; the position, and `states`, by name.
+    """Load the weights into `models`; return the position and the states by name.
 
     Raises:
-        ValueError: the folder is not a whole checkpoint.
+        ValueError: the checkpoint is incomplete or cannot be read.
     """
     try:
         position = Position(**json.loads((folder / "progress.json").read_text(encoding="utf-8")))
         for name, model in models.items():
             load_model(model, folder / f"{name}.safetensors", device=str(device))
-        found = {
+        loaded_states = {
             name: torch.load(folder / f"{name}.pt", map_location="cpu", weights_only=True)
             for name in states
         }
@@ -101,4 +101,4 @@ def load_checkpoint(
         pickle.UnpicklingError,
     ) as error:  # fmt: skip
         raise ValueError(f"checkpoint {folder} cannot be read: {error}") from error
-    return position, found
+    return position, loaded_states

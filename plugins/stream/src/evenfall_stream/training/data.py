@@ -1,4 +1,4 @@
-"""The data of a run: data sets by name, examples transformed and put into batches."""
+"""The data of a run: data sets by name, transformed examples, batches."""
 
 from __future__ import annotations
 
@@ -32,37 +32,40 @@ DATASETS = {
     "shd": _Source("tonic_split", {"name": "SHD"}),
     "ssc": _Source("tonic_split", {"name": "SSC"}),
 }
-"""Name to a callable, here of evenfall_stream.datasets, called with folder, split and options."""
+"""Name to a callable or its name in evenfall_stream.datasets; takes folder, split and options."""
 
 
 def register_dataset(name: str, make: Callable[..., Dataset]) -> None:
-    """Let the recipes of this process name a data set of your own.
+    """Register your own data set for the recipes of this process.
 
     Args:
-        name: what a recipe's `dataset` says.
-        make: called as make(folder, split=..., **dataset_options); what it returns has a length,
-            items Data(pos=(N, 3), y=(1,)), or for events Data(x=(N, 1), pos=(N, 1 + k), y=(1,)),
-            and `classes`, their names, or `num_classes`.
+        name: the value of `dataset` in a recipe.
+        make: called as make(folder, split=..., **dataset_options); returns a data set with items
+            Data(pos=(N, 3), y=(1,)), or for events Data(x=(N, 1), pos=(N, 1 + k), y=(1,)), and
+            with `classes`, the names of the classes, or `num_classes`.
 
     Raises:
         ValueError: another data set has that name.
     """
     if DATASETS.get(name, _Source(make, {})).make is not make:
-        raise ValueError(f"name {name!r} is that of another data set; known are {sorted(DATASETS)}")
+        raise ValueError(
+            f"name must be new, got {name!r}, which is another data set; "
+            f"known are {sorted(DATASETS)}"
+        )
     DATASETS[name] = _Source(make, {})
 
 
 def open_dataset(name: str, data: str | Path, split: str, **options: Any) -> Dataset:
-    """One split of a data set: of this plugin, of `register_dataset`, or that a plugin registers.
+    """One split of a data set of this plugin, of `register_dataset` or of another plugin.
 
     Raises:
-        FileNotFoundError: the data is not there.
+        FileNotFoundError: the data is missing.
         ImportError: a package that this data set needs is not installed.
-        ValueError: no data set of that name, no such split, or options it does not take.
+        ValueError: the data set, the split or an option is unknown.
     """
-    known = {*DATASETS, *registry.datasets}
-    if name not in known:
-        raise ValueError(f"dataset must be one of {sorted(known)}, got {name!r}")
+    names = {*DATASETS, *registry.datasets}
+    if name not in names:
+        raise ValueError(f"dataset must be one of {sorted(names)}, got {name!r}")
     source = DATASETS.get(name, _Source(partial(open_registered, name), {}))
     make = source.make
     if isinstance(make, str):
@@ -74,21 +77,21 @@ def open_dataset(name: str, data: str | Path, split: str, **options: Any) -> Dat
 
 
 def class_names(dataset: Any) -> list[str]:
-    """The names of the classes, or their numbers where the data set has no names."""
+    """The names of the classes, or their numbers if the data set has no names."""
     names = getattr(dataset, "classes", None)
     return [str(one) for one in (range(dataset.num_classes) if names is None else names)]
 
 
 class Examples(Dataset):
-    """A data set whose examples are read and transformed each with a seed of its own.
+    """A data set that reads and transforms each example with its own seed.
 
-    The key is an index, or (epoch, index): what is drawn depends on seed, epoch and index alone,
-    not on the worker or the rank that draws.
+    The key is an index or (epoch, index). Random numbers depend on seed, epoch and index alone, not
+    on the worker or rank.
 
     Args:
         dataset: of torch_geometric.data.Data.
         transform: applied to each example.
-        seed: of the whole run.
+        seed: of the run.
     """
 
     def __init__(
@@ -107,29 +110,34 @@ class Examples(Dataset):
 
 
 class ShuffledBatches(Sampler):
-    """Batches of keys (epoch, index), shuffled anew each epoch; every rank takes its slice of each.
+    """Batches of keys (epoch, index), shuffled each epoch; each rank gets its slice of every batch.
 
-    The last examples that fill no batch are left out, others each epoch. A data set smaller than a
-    batch is one batch.
+    An incomplete last batch is dropped; its examples differ from epoch to epoch. A data set smaller
+    than a batch is one batch.
 
     Args:
-        examples: how many there are.
-        batch_size: examples a step over all ranks, a multiple of `ranks`.
-        seed: of the whole run.
+        examples: number of examples.
+        batch_size: examples per step over all ranks, a multiple of `ranks`.
+        seed: of the run.
         rank: of this process.
-        ranks: processes that train together.
+        ranks: number of processes.
 
     Raises:
-        ValueError: batch_size is no multiple of ranks, or there are fewer examples than ranks.
+        ValueError: batch_size is not a multiple of ranks, or there are fewer examples than ranks.
     """
 
     def __init__(
         self, examples: int, batch_size: int, seed: int, rank: int = 0, ranks: int = 1
     ) -> None:
         if batch_size % ranks:
-            raise ValueError(f"batch_size ({batch_size}) must be a multiple of the {ranks} ranks")
+            raise ValueError(
+                f"batch_size must be a multiple of the {ranks} ranks, got {batch_size}"
+            )
         if examples < ranks:
-            raise ValueError(f"{examples} training examples are too few for {ranks} ranks")
+            raise ValueError(
+                f"the training split must have an example per rank, at least {ranks}, "
+                f"got {examples}"
+            )
         self.examples, self.batch_size = examples, min(batch_size, examples // ranks * ranks)
         self.seed, self.rank, self.ranks = seed, rank, ranks
         self.epoch = 0

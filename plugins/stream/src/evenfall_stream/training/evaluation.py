@@ -1,4 +1,4 @@
-"""How well a model classifies: accuracy, by class, confusion, loss and speed."""
+"""Evaluation of a classifier: accuracy, accuracy by class, confusion matrix, loss and speed."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from .recipe import Recipe
 
 
 def make_accelerator(mixed_precision: str | None = None) -> Accelerator:
-    """Accelerate on this rank's GPU, or on the CPU: no kernel serves other devices."""
+    """Accelerate on this rank's GPU, or else on the CPU: kernels support no other device."""
     on_cpu = not (torch.cuda.is_available() or torch.xpu.is_available())
     return Accelerator(mixed_precision=mixed_precision, cpu=on_cpu)
 
 
 @contextmanager
 def main_first(accelerator: Accelerator) -> Iterator[None]:
-    """The first rank of a machine passes the block before the others, also where it fails there.
+    """Let the first rank of a machine run the block before the others, also if it fails.
 
-    What it downloads or prepares, the others find.
+    The others can use what it downloads or prepares.
     """
     if not accelerator.is_local_main_process:
         accelerator.wait_for_everyone()
@@ -42,7 +42,7 @@ def main_first(accelerator: Accelerator) -> Iterator[None]:
 
 
 def open_split(recipe: Recipe, data: str | Path, split: str, accelerator: Accelerator) -> Dataset:
-    """A split of the recipe's data set, opened by one rank of a machine first."""
+    """Open a split of the recipe's data set, on the first rank of each machine first."""
     with main_first(accelerator):
         return open_dataset(recipe.dataset, data, split, **recipe.dataset_options)
 
@@ -61,29 +61,29 @@ def evaluate(
     accelerator: Accelerator | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Classify every example once, spread over the ranks where there are several.
+    """Classify every example, in parallel over the ranks.
 
     Args:
-        model: not wrapped by Accelerate; left in the mode it was in.
+        model: not wrapped by Accelerate; its mode does not change.
         dataset: of Data(pos=(N, D), y=(1,)), for events also x=(N, 1).
-        batch_size: examples a call and rank.
-        num_workers: processes that read.
+        batch_size: examples per call and rank.
+        num_workers: processes that read examples.
         transform: applied to each example, with a seed that depends on `seed` and its index.
-        votes: how often each example is transformed and classified anew; the probabilities are
-            averaged.
+        votes: number of times that each example is transformed and classified; the probabilities
+            are averaged.
         seed: of the transforms.
-        classes: names; the data set's where None.
-        accelerator: of the run; a new one where None.
-        progress: called with (batches done, in all).
+        classes: names of the classes; None for the data set's.
+        accelerator: of the run; None for a new one.
+        progress: called with (batches done, total).
 
     Returns:
         examples, accuracy, class_accuracy (name to accuracy, None without examples),
-        mean_class_accuracy, confusion (rows: the true class, columns: the predicted), loss (mean
+        mean_class_accuracy, confusion (rows: true class, columns: predicted class), loss (mean
         negative log-likelihood in nats), examples_per_second and points_per_second (of the model
         alone, on this rank).
 
     Raises:
-        ValueError: no examples, or other classes than the model's.
+        ValueError: there are no examples, or the number of classes differs from the model's.
     """
     if not len(dataset):
         raise ValueError("dataset has no examples")
@@ -91,36 +91,36 @@ def evaluate(
     names = list(classes) if classes is not None else class_names(dataset)
     was_training = model.training
     model.to(accelerator.device).eval()
-    clock, total = _Clock(accelerator.device), 0
+    timer, total = _Timer(accelerator.device), 0
     probabilities, labels = torch.zeros(0), torch.zeros(0, dtype=torch.long)
     for vote in range(votes):
         examples = Examples(dataset, transform, seed + vote)
         loader = accelerator.prepare(
             DataLoader(examples, batch_size=batch_size, num_workers=num_workers)
         )
-        found = []
+        batches = []
         for done, data in enumerate(loader, 1):
             data = data.to(accelerator.device)
-            with accelerator.autocast(), clock.measure(data):
+            with accelerator.autocast(), timer.measure(data):
                 out = logits(model, data)
             if out.shape[1] != len(names):
                 raise ValueError(
-                    f"model tells {out.shape[1]} classes apart, the data set has {len(names)}"
+                    f"the model has {out.shape[1]} classes, but the dataset has {len(names)}"
                 )
-            chances, y = accelerator.gather_for_metrics((out.double().softmax(-1), data.y))
-            found.append((chances.cpu(), y.cpu()))
+            softmax, y = accelerator.gather_for_metrics((out.double().softmax(-1), data.y))
+            batches.append((softmax.cpu(), y.cpu()))
             if progress is not None:
                 progress(vote * len(loader) + done, votes * len(loader))
-        chances = torch.cat([one for one, _ in found])
-        probabilities = chances if vote == 0 else probabilities + chances
-        labels = torch.cat([y for _, y in found])
+        softmax = torch.cat([one for one, _ in batches])
+        probabilities = softmax if vote == 0 else probabilities + softmax
+        labels = torch.cat([y for _, y in batches])
         total = len(labels)
     model.train(was_training)
     return {
         "examples": total,
         **_scores(probabilities / votes, labels, names),
-        "examples_per_second": clock.examples / clock.seconds,
-        "points_per_second": clock.points / clock.seconds,
+        "examples_per_second": timer.examples / timer.seconds,
+        "points_per_second": timer.points / timer.seconds,
     }
 
 
@@ -133,31 +133,34 @@ def evaluate_recipe(
     accelerator: Accelerator | None = None,
     **options: Any,
 ) -> dict[str, Any]:
-    """As evaluate, on a split of the recipe's data set, with its preparation and votes.
+    """Like `evaluate`, on a split of the recipe's data set, with its preparation and votes.
 
     Args:
         model: a classifier of the recipe's classes.
-        recipe: where the data set is stated.
+        recipe: names the data set.
         data: folder or file of the data set.
-        split: which of its splits.
-        accelerator: of the run; a new one where None.
+        split: one of its splits.
+        accelerator: of the run; None for a new one.
         **options: batch_size, num_workers, progress.
 
     Raises:
-        ValueError: the model has other classes than the data set.
+        ValueError: the model's classes differ from the data set's.
     """
     accelerator = accelerator or make_accelerator()
     dataset = open_split(recipe, data, split, accelerator)
-    given, known = class_names(dataset), getattr(model, "class_names", None)
-    if known is not None and known != given:
-        raise ValueError(f"model knows the classes {known}, {recipe.dataset} has {given}")
+    classes, model_classes = class_names(dataset), getattr(model, "class_names", None)
+    if model_classes is not None and model_classes != classes:
+        raise ValueError(
+            f"the model's classes {model_classes} differ from the dataset's {classes} "
+            f"({recipe.dataset})"
+        )
     return evaluate(
         model,
         dataset,
         transform=recipe.at_evaluation(),
         votes=recipe.votes,
         seed=recipe.seed,
-        classes=given,
+        classes=classes,
         accelerator=accelerator,
         **options,
     )
@@ -182,25 +185,25 @@ def _scores(probabilities: Tensor, labels: Tensor, names: list[str]) -> dict[str
     }
 
 
-class _Clock:
-    """Seconds that the model took, and what it read in them."""
+class _Timer:
+    """Measures the model's time, and counts the examples and points of that time."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.seconds, self.examples, self.points = 0.0, 0, 0
 
-    def measure(self, data: Data) -> _Clock:
+    def measure(self, data: Data) -> _Timer:
         self.examples += data.num_graphs
         self.points += data.num_nodes
         return self
 
     def __enter__(self) -> None:
         self._wait()
-        self.begun = time.perf_counter()
+        self.start = time.perf_counter()
 
     def __exit__(self, *error: object) -> None:
         self._wait()
-        self.seconds += time.perf_counter() - self.begun
+        self.seconds += time.perf_counter() - self.start
 
     def _wait(self) -> None:
         if self.device.type == "cuda":

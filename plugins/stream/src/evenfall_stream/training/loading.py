@@ -1,4 +1,4 @@
-"""The recipe that travels with a trained model."""
+"""The recipe of a trained model."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from .recipe import Recipe, load_recipe
 
 
 def checkpoint_recipe(checkpoint: str | Path) -> Recipe:
-    """The recipe that a checkpoint was trained by, which states its data set.
+    """The recipe with which a checkpoint was trained.
 
     Args:
         checkpoint: a folder, or a model on the Hub.
 
     Raises:
         FileNotFoundError: the checkpoint has no recipe.yaml.
-        ValueError: recipe.yaml is no recipe.
+        ValueError: recipe.yaml is not a recipe.
     """
     return load_recipe(find_file(checkpoint, "recipe.yaml"))

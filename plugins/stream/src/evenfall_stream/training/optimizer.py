@@ -1,4 +1,4 @@
-"""timm's optimiser and schedule, as a recipe asks for them."""
+"""The optimiser and the learning rate schedule of a recipe, from timm."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from .recipe import Recipe
 
 
 def make_optimizer(recipe: Recipe, model: nn.Module) -> Optimizer:
-    """The optimiser; weight decay spares vectors and what a module's no_weight_decay() names.
+    """The optimiser, without weight decay for vectors and names in a module's no_weight_decay().
 
     Raises:
-        ValueError: timm knows no optimiser of that name, or it does not take the options.
+        ValueError: timm has no optimiser of that name, or it does not take the options.
     """
     groups = param_groups_weight_decay(
-        model, recipe.weight_decay, no_weight_decay_list=undecayed(model)
+        model, recipe.weight_decay, no_weight_decay_list=no_decay_names(model)
     )
     try:
         return create_optimizer_v2(
@@ -27,8 +27,8 @@ def make_optimizer(recipe: Recipe, model: nn.Module) -> Optimizer:
         raise ValueError(f"optimizer {recipe.optimizer!r}: {error}") from error
 
 
-def undecayed(model: nn.Module) -> set[str]:
-    """Full names of the parameters that any module excludes from weight decay."""
+def no_decay_names(model: nn.Module) -> set[str]:
+    """Full names of the parameters that the modules exclude from weight decay."""
     return {
         f"{prefix}.{name}" if prefix else name
         for prefix, module in model.named_modules()
@@ -38,17 +38,17 @@ def undecayed(model: nn.Module) -> set[str]:
 
 
 def make_schedule(recipe: Recipe, optimizer: Optimizer, steps: int) -> CosineLRScheduler:
-    """Linear warm-up, then a cosine, by step; it keeps no state, so none has to be saved.
+    """Linear warm-up, then a cosine, updated each step; it has no state to save.
 
     Args:
-        recipe: warm-up, cosine and epochs.
-        optimizer: whose learning rate is set.
-        steps: of an epoch.
+        recipe: the warm-up, cosine and epochs.
+        optimizer: the optimiser whose learning rate is scheduled.
+        steps: steps per epoch.
     """
     warmup = recipe.warmup_epochs * steps
     return CosineLRScheduler(
         optimizer,
-        t_initial=max(recipe.epochs * steps - warmup, 2),  # timm has no cosine of one step
+        t_initial=max(recipe.epochs * steps - warmup, 2),  # timm's cosine needs two steps
         lr_min=recipe.min_learning_rate,
         warmup_t=warmup,
         warmup_lr_init=recipe.warmup_learning_rate,

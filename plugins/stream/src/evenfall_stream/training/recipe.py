@@ -1,4 +1,4 @@
-"""A training recipe: every choice of a run in one YAML file."""
+"""A training recipe: all settings of a run in one YAML file."""
 
 from __future__ import annotations
 
@@ -20,36 +20,37 @@ PRECISIONS = ("no", "bf16", "fp16")
 
 @dataclass(frozen=True)
 class Recipe:
-    """What `evenfall stream train` needs to know.
+    """The settings of `evenfall stream train`.
 
     Attributes:
         task: "points" or "events".
-        dataset: name of a data set, as `evenfall datasets` lists them.
-        dataset_options: its further keyword arguments.
-        train_split: the split that is trained on.
-        valid_split: the split that chooses the best epoch; with None the last epoch is kept.
-        model: class name of the model; that of the task where None.
-        model_options: its keyword arguments; classes are filled in from the data.
-        preparation: transforms of every example, at training and evaluation.
+        dataset: name of a data set; `evenfall datasets` lists them.
+        dataset_options: its other keyword arguments.
+        train_split: the training split.
+        valid_split: the split that selects the best epoch; None to use the last epoch.
+        model: class name of the model; None for the class of the task.
+        model_options: its keyword arguments; the classes come from the data.
+        preparation: transforms of every example, in training and evaluation.
         augmentation: transforms of training examples, after the preparation.
-        cut_mix: chance that a training recording is mixed from two, see CutMix; before the
-            transforms, for events only.
-        votes: augmented copies of an example whose probabilities are averaged at evaluation; 1
+        cut_mix: probability that a training recording is mixed from two, see CutMix; applied
+            before the transforms, for events only.
+        votes: augmented copies of an example whose probabilities are averaged in evaluation; 1
             evaluates the example itself.
         epochs: passes over the training split.
-        batch_size: examples a step, over all ranks.
-        optimizer: name that timm's create_optimizer_v2 knows.
-        optimizer_options: its further keyword arguments.
-        learning_rate: at the top of the schedule.
-        weight_decay: of parameters with two or more dimensions that set no time scale.
-        warmup_epochs: linear rise from warmup_learning_rate.
-        warmup_learning_rate: where that rise begins.
-        min_learning_rate: where the cosine ends.
+        batch_size: examples per step, over all ranks.
+        optimizer: name in timm's create_optimizer_v2.
+        optimizer_options: its other keyword arguments.
+        learning_rate: the maximum of the schedule.
+        weight_decay: of parameters with two or more dimensions, except time scales.
+        warmup_epochs: epochs of linear rise from warmup_learning_rate.
+        warmup_learning_rate: start of the warm-up.
+        min_learning_rate: end of the cosine.
         max_grad_norm: gradient clipping; None for none.
         label_smoothing: of the training loss.
-        ema_decay: of the average of the weights that is evaluated and kept; None for none.
+        ema_decay: decay of the average of the weights, which is then evaluated and saved; None
+            for no average.
         mixed_precision: "no", "bf16" or "fp16".
-        callbacks: what else runs inside the loop, see evenfall.runs.Callback.
+        callbacks: code that runs in the training loop, see evenfall.runs.Callback.
         seed: of initialisation, shuffling, augmentation and dropout.
     """
 
@@ -88,15 +89,15 @@ class Recipe:
         if self.model not in MODELS:
             raise ValueError(f"model must be one of {sorted(MODELS)}, got {self.model!r}")
         for name in ("dataset_options", "model_options", "optimizer_options"):
-            _kind(name, getattr(self, name), dict, "a mapping")
+            _check_type(name, getattr(self, name), dict, "a mapping")
         for name in ("preparation", "augmentation"):
-            _kind(name, getattr(self, name), list, "a list")
+            _check_type(name, getattr(self, name), list, "a list")
         for name in ("dataset", "train_split", "optimizer"):
-            _kind(name, getattr(self, name), str, "a name")
+            _check_type(name, getattr(self, name), str, "a string")
         for name in ("epochs", "batch_size", "votes"):
-            _whole(name, getattr(self, name), 1)
+            _check_integer(name, getattr(self, name), 1)
         for name in ("seed", "warmup_epochs"):
-            _whole(name, getattr(self, name), 0)
+            _check_integer(name, getattr(self, name), 0)
         for name in ("weight_decay", "warmup_learning_rate", "min_learning_rate"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
@@ -112,7 +113,7 @@ class Recipe:
             raise ValueError(
                 f"mixed_precision must be one of {PRECISIONS}, got {self.mixed_precision!r}"
             )
-        if not 0 <= self.cut_mix <= 1 or self.cut_mix and self.task != "events":
+        if not 0 <= self.cut_mix <= 1 or (self.cut_mix and self.task != "events"):
             raise ValueError(f"cut_mix must be in [0, 1], and 0 for points, got {self.cut_mix}")
         check_callbacks(self.callbacks)
         self.at_training()
@@ -127,41 +128,42 @@ class Recipe:
         return Compose(steps)
 
     def at_evaluation(self) -> Compose:
-        """The transforms of an example that is evaluated: augmented too where copies vote."""
+        """The transforms of an example in evaluation, with augmentation if there are votes."""
         if self.votes > 1:
             return self.at_training()
         return make_transforms(self.preparation, "preparation")
 
 
-def _kind(name: str, value: Any, kind: type, want: str) -> None:
+def _check_type(name: str, value: Any, kind: type, description: str) -> None:
     if not isinstance(value, kind):
-        raise ValueError(f"{name} must be {want}, got {value!r}")
+        raise ValueError(f"{name} must be {description}, got {value!r}")
 
 
-def _whole(name: str, value: Any, least: int) -> None:
+def _check_integer(name: str, value: Any, least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+        raise ValueError(f"{name} must be an integer and at least {least}, got {value!r}")
 
 
 def load_recipe(source: str | Path) -> Recipe:
-    """Read a recipe from a file, or one that ships with the package by its name alone.
+    """Read a recipe from a file, or a bundled recipe by name.
 
     Raises:
-        FileNotFoundError: neither a file nor the name of a recipe of the package.
-        ValueError: not YAML, an unknown key (the known ones are named), or a value out of range.
+        FileNotFoundError: there is no such file and no such bundled recipe.
+        ValueError: the file is not YAML, a key is unknown (the message lists the known keys), or a
+            value is out of range.
     """
     path = Path(source)
     if path.exists():
         return read_recipe(path, Recipe)
-    shipped = shipped_recipes()
-    if str(source) not in shipped:
+    bundled = shipped_recipes()
+    if str(source) not in bundled:
         raise FileNotFoundError(
-            f"recipe {source} is no file, and the package has only {sorted(shipped)}"
+            f"recipe {source} not found; bundled recipes: {', '.join(sorted(bundled))}"
         )
-    return read_recipe(shipped[str(source)], Recipe)
+    return read_recipe(bundled[str(source)], Recipe)
 
 
 def shipped_recipes() -> dict[str, Path]:
-    """The recipes that ship with the package: name and file."""
+    """The bundled recipes: name to file."""
     folder = Path(str(files("evenfall_stream"))) / "configs"
     return {file.stem: file for file in sorted(folder.glob("*.yaml"))}

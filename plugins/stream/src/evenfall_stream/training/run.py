@@ -1,4 +1,4 @@
-"""One training run: data, model, epochs, the best model kept, a checkpoint after each epoch."""
+"""A training run: data, model, epochs, the best model, a checkpoint after each epoch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ..datasets import CutMix
 from ..models.prediction import logits
 from ..seeds import derived_seed
 from .build import make_model
-from .checkpoints import Position, load_checkpoint, one_error, save_checkpoint
+from .checkpoints import Position, load_checkpoint, save_checkpoint, write_errors
 from .data import Examples, ShuffledBatches, class_names
 from .evaluation import evaluate, make_accelerator, open_split
 from .optimizer import make_optimizer, make_schedule
@@ -40,32 +40,32 @@ def train(
     num_workers: int = 0,
     progress: Progress | None = None,
 ) -> Path:
-    """Train a classifier; keep the one with the best validation accuracy, or else the last one.
+    """Train a classifier; save the epoch with the best validation accuracy, or else the last one.
 
-    The folder of the run holds recipe.yaml, log.jsonl (a line an epoch), best/ and one
-    checkpoint-N. All that is random in an epoch follows from the seed and the epoch, so an
-    interrupted run continues as if it had not stopped; a higher `epochs` extends it. Under torchrun
-    every rank takes its slice of each batch.
+    The folder of the run contains recipe.yaml, log.jsonl (a line per epoch), best/ and one
+    checkpoint-N. Random numbers depend on the seed and the epoch alone, so a resumed run gives the
+    same result as an uninterrupted one; a higher `epochs` extends it. Under torchrun each rank
+    processes its slice of every batch.
 
     Args:
-        recipe: the choices of the run.
+        recipe: the settings of the run.
         data: folder or file of the data set.
         output: folder of the run.
-        resume: continue after the last epoch in `output`; begin there when it has no run.
-        num_workers: processes that read and transform.
-        progress: called with (what, steps done, steps in all).
+        resume: continue after the last epoch in `output`, or start if it has no run.
+        num_workers: processes that read and transform examples.
+        progress: called with (task, steps done, total).
 
     Returns:
         The folder of the best model, for `from_pretrained`.
 
     Raises:
-        FileExistsError: `output` contains a run and resume is off, or is a file.
+        FileExistsError: `output` already contains a run and resume is off, or is a file.
         BlockingIOError: another process writes to `output`.
-        ValueError: the run in `output` has another recipe or a checkpoint that cannot be read, or
-            the data does not fit the recipe.
-        FloatingPointError: the loss is no longer finite.
-        CallbackError: a callback raises, or no epoch counts as best to all of them.
-        UnknownNameError, ReferenceImportError: a callback that cannot be found.
+        ValueError: the run in `output` has another recipe or a corrupt checkpoint, or the data
+            does not match the recipe.
+        FloatingPointError: the loss is not finite.
+        CallbackError: a callback raises, or no epoch counts as best for all callbacks.
+        UnknownNameError, ReferenceImportError: a callback cannot be found.
     """
     callbacks = make_callbacks(recipe.callbacks)
     accelerator = make_accelerator(recipe.mixed_precision)
@@ -77,14 +77,14 @@ def train(
             run.epoch()
     if run.position.best_epoch is None:
         raise CallbackError(
-            f"output {output} has no best model: in no epoch did counts_as_best of all callbacks "
-            f"agree, in the last one not that of {callbacks.objections()}"
+            f"output {output} has no best model: counts_as_best of a callback was False in every "
+            f"epoch; in the last one for {callbacks.objections()}"
         )
     return folder.best
 
 
 class _Run:
-    """The moving parts of a run and one method for each thing that happens to them."""
+    """The state of a run, and the steps of its epochs."""
 
     def __init__(
         self,
@@ -134,7 +134,7 @@ class _Run:
             len(examples), self.recipe.batch_size, self.recipe.seed,
             self.accelerator.process_index, self.accelerator.num_processes,
         )  # fmt: skip
-        # A forked worker inherits locks of the kernels' threads, which it could wait for for ever.
+        # A forked worker inherits locks of the kernels' threads and could deadlock.
         workers = {"multiprocessing_context": "spawn", "persistent_workers": True}
         self.loader = DataLoader(
             examples,
@@ -145,24 +145,24 @@ class _Run:
         )
 
     @property
-    def kept(self) -> nn.Module:
-        """The model that is evaluated and published: the average of the weights, where kept."""
+    def evaluated_model(self) -> nn.Module:
+        """The model to evaluate and save: the average of the weights, if there is one."""
         return self.bare if self.average is None else self.average.module
 
     def epoch(self) -> None:
-        """Train one epoch, validate, keep the model when it is the best, write all that down."""
-        begun = time.perf_counter()
+        """Train one epoch, validate, write the log and a checkpoint, and save a new best model."""
+        start = time.perf_counter()
         number = self.position.epoch
         torch.manual_seed(derived_seed(self.recipe.seed, number, self.accelerator.process_index, 1))
         line: dict[str, Any] = {"epoch": number + 1, **self._train_epoch(number)}
         accuracy = None
         if self.valid is not None:
-            found = self._validate()
-            accuracy = found["accuracy"]
-            line |= {"valid_accuracy": accuracy, "valid_loss": found["loss"]}
-            metrics = {"loss": found["loss"], "accuracy": accuracy}
+            scores = self._validate()
+            accuracy = scores["accuracy"]
+            line |= {"valid_accuracy": accuracy, "valid_loss": scores["loss"]}
+            metrics = {"loss": scores["loss"], "accuracy": accuracy}
             self.callbacks.on_evaluate(self._context(number, len(self.sampler), metrics))
-        line["seconds"] = round(time.perf_counter() - begun, 2)
+        line["seconds"] = round(time.perf_counter() - start, 2)
         logger.info("  ".join(f"{name} {_short(value)}" for name, value in line.items()))
         self.position.epoch = number + 1
         best = self.position.best_accuracy
@@ -178,33 +178,34 @@ class _Run:
         self.model.train()
         self.sampler.epoch = number
         steps, device = len(self.sampler), self.accelerator.device
-        seen, loss_sum, correct = 0, torch.zeros((), device=device), torch.zeros((), device=device)
+        count, loss_sum, correct = 0, torch.zeros((), device=device), torch.zeros((), device=device)
         for step, data in enumerate(self.loader):
             data = data.to(device)
             self.schedule.step_update(number * steps + step)
             out = logits(self.model, data).float()
             loss = F.cross_entropy(out, data.y, label_smoothing=self.recipe.label_smoothing)
             self._descend(loss, number * steps + step)
-            seen += len(data.y)
+            count += len(data.y)
             loss_sum += loss.detach() * len(data.y)
             correct += (out.detach().argmax(1) == _label(data.y)).sum()
             self.callbacks.on_step_end(self._context(number, step + 1))
             if self.report is not None:
                 self.report(f"epoch {number + 1} of {self.recipe.epochs}", step + 1, steps)
         self.callbacks.on_epoch_end(self._context(number, steps))
-        totals = torch.stack([loss_sum, correct, torch.full_like(correct, seen)])
-        mean_loss, accuracy = self._shares(self.accelerator.reduce(totals, "sum"))
+        totals = torch.stack([loss_sum, correct, torch.full_like(correct, count)])
+        mean_loss, accuracy = self._means(self.accelerator.reduce(totals, "sum"))
         if not torch.isfinite(torch.tensor(mean_loss)):
             raise FloatingPointError(
-                f"loss is {mean_loss} in epoch {number + 1}; the learning rate may be too high"
+                f"loss must be finite, got {mean_loss} in epoch {number + 1}; "
+                "try a lower learning_rate"
             )
         rate = max(group["lr"] for group in self.optimizer.param_groups)
         return {"loss": mean_loss, "accuracy": accuracy, "learning_rate": rate}
 
     @staticmethod
-    def _shares(totals: torch.Tensor) -> tuple[float, float]:
-        loss, correct, seen = totals.tolist()
-        return loss / seen, correct / seen
+    def _means(totals: torch.Tensor) -> tuple[float, float]:
+        loss, correct, count = totals.tolist()
+        return loss / count, correct / count
 
     def _descend(self, loss: torch.Tensor, step: int) -> None:
         self.accelerator.backward(loss)
@@ -217,7 +218,7 @@ class _Run:
 
     def _validate(self) -> dict[str, Any]:
         return evaluate(
-            self.kept,
+            self.evaluated_model,
             self.valid,
             batch_size=self.recipe.batch_size,
             transform=self.recipe.at_evaluation(),
@@ -230,7 +231,7 @@ class _Run:
     def _context(
         self, number: int, steps_done: int, metrics: dict[str, float] | None = None
     ) -> TrainingContext:
-        """What callbacks see when `number` epochs and then `steps_done` steps are done."""
+        """The context for callbacks after `number` epochs and `steps_done` steps."""
         steps = len(self.sampler)
         return TrainingContext(
             model=self.bare,
@@ -246,13 +247,13 @@ class _Run:
     def _save(self, line: dict[str, Any], better: bool) -> None:
         self.folder.log(line)
         if better:
-            with one_error(self.folder.best), self.folder.new_best() as folder:
-                self.kept.save_pretrained(folder)
+            with write_errors(self.folder.best), self.folder.new_best() as folder:
+                self.evaluated_model.save_pretrained(folder)
         states = {name: part.state_dict() for name, part in self._stateful().items()}
         save_checkpoint(self.folder, self.position, self._models(), states, self.callbacks)
 
     def _stateful(self) -> dict[str, Any]:
-        """What beside the models has a state that is kept."""
+        """The parts besides the models whose state is saved."""
         scaler = self.accelerator.scaler
         return {"optimizer": self.optimizer, **({} if scaler is None else {"scaler": scaler})}
 
@@ -261,7 +262,7 @@ class _Run:
         return models if self.average is None else {**models, "average": self.average.module}
 
     def restore(self) -> None:
-        """Continue from the last checkpoint, where there is one."""
+        """Load the last checkpoint, if there is one."""
         last = self.folder.last_checkpoint()
         if last is not None:
             parts = self._stateful()
@@ -271,12 +272,12 @@ class _Run:
             for name, part in parts.items():
                 part.load_state_dict(states[name])
             self.callbacks.load(last)
-            logger.info("continues after epoch %d", self.position.epoch)
+            logger.info("continuing after epoch %d", self.position.epoch)
         self.folder.cut_log("epoch", self.position.epoch)
 
 
 def _label(y: torch.Tensor) -> torch.Tensor:
-    """(B,) classes, of mixed examples those with the greatest share."""
+    """(B,) classes; for mixed examples the class with the largest weight."""
     return y.argmax(1) if y.dim() == 2 else y
 
 

@@ -1,4 +1,4 @@
-"""The registered trainer "stream": an `evenfall.trainers.Trainer`, as a module."""
+"""The trainer "stream": a module with the functions of an `evenfall.trainers.Trainer`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Recipe", "evaluate", "load_recipe", "train"]
 
 
 def evaluate(folder: str | Path, data: str | Path, split: str) -> dict[str, Any]:
-    """Accuracy, confusion and loss on a split of the data set that the model was trained on.
+    """Accuracy, confusion matrix and loss on a split of the model's data set.
 
     Args:
         folder: a classifier with its recipe, such as a run's best/.
@@ -23,8 +23,8 @@ def evaluate(folder: str | Path, data: str | Path, split: str) -> dict[str, Any]
         split: one of the data set's splits.
 
     Raises:
-        FileNotFoundError: no model, recipe or data.
-        ValueError: no such split, or the model has other classes than the data set.
+        FileNotFoundError: the model, the recipe or the data is missing.
+        ValueError: no such split, or the model's classes differ from the data set's.
     """
     recipe = checkpoint_recipe(folder)
     options = {"batch_size": recipe.batch_size}

@@ -1,4 +1,4 @@
-"""Transforms for torch_geometric pipelines: of point clouds, and of event streams."""
+"""Transforms of point clouds and event streams, for torch_geometric pipelines."""
 
 from .add_noise_events import AddNoiseEvents
 from .coordinate_differences import CoordinateDifferences

@@ -1,4 +1,4 @@
-"""The step from each point to the one before it."""
+"""The distance of each point to the previous one along an axis."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class CoordinateDifferences(BaseTransform):
 
     .. math:: \Delta_0 = 0, \qquad \Delta_i = x_{i,a} - x_{i-1,a} \ge 0
 
-    in each graph, in the unit of pos. Takes Data with pos (N, D) whose points are in the order of
-    the coordinate (see `OrderByCoordinate`); returns it with `attr`, (N,), in the type of pos.
+    in each graph, in the unit of pos. Takes Data with pos (N, D), sorted by the coordinate (see
+    `OrderByCoordinate`); returns it with `attr`, (N,), in the dtype of pos.
 
     Args:
         axis: the column of pos; for events, 0 is time.
@@ -26,7 +26,7 @@ class CoordinateDifferences(BaseTransform):
     Raises:
         IndexError: pos has no such column.
         TypeError: pos is not floating point.
-        ValueError: the data has no finite pos; the coordinate decreases.
+        ValueError: pos is missing or not finite, or the coordinate decreases.
     """
 
     def __init__(self, axis: int = 0, attr: str = "step") -> None:
@@ -34,7 +34,7 @@ class CoordinateDifferences(BaseTransform):
         self.attr = attr
 
     def forward(self, data: Data) -> Data:
-        """Data with the steps."""
+        """The data with the steps."""
         values = coordinate(data, self.axis, type(self).__name__)
         graphs = graphs_of(data)
         steps = torch.zeros_like(values)
@@ -42,8 +42,9 @@ class CoordinateDifferences(BaseTransform):
         if (falls := steps < 0).any():
             at = int(falls.nonzero()[0])
             raise ValueError(
-                f"{type(self).__name__} needs points ordered by axis {self.axis}, got "
-                f"{float(values[at])} after {float(values[at - 1])} at point {at}"
+                f"{type(self).__name__} needs points sorted by axis {self.axis}, got "
+                f"{float(values[at])} after {float(values[at - 1])} at point {at}; apply "
+                "OrderByCoordinate first"
             )
         data[self.attr] = steps
         return data

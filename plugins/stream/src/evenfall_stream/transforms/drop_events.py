@@ -1,4 +1,4 @@
-"""Events left out one by one."""
+"""Dropping single events."""
 
 from __future__ import annotations
 
@@ -7,38 +7,38 @@ from torch_geometric.data import Data
 from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
 
-from .events import checked_chance, events_of, select_events, uniform
+from .events import check_probability, events_of, select_events, uniform
 
 
 @functional_transform("drop_events")
 class DropEvents(BaseTransform):
-    r"""Leave out each event with the same chance, independently.
+    r"""Drop each event independently with the same probability.
 
-    .. math:: \Pr(\text{event dropped}) = q, \qquad q \sim U(p_0, p_1) \text{ once a recording}
+    .. math:: \Pr(\text{event dropped}) = q, \qquad q \sim U(p_0, p_1) \text{ per recording}
 
     Takes and returns events, Data(x, pos); draws from torch's generator.
 
     Args:
-        p: the chance, or the range (p_0, p_1) that it is drawn from for each recording.
+        p: the probability, or the range (p_0, p_1) from which it is drawn for each recording.
 
     Raises:
-        TypeError: the data is a Batch already, or its pos not floating point.
-        ValueError: p outside 0 to 1, or a range that falls; the data has no finite pos.
+        TypeError: the data is a Batch, or pos is not floating point.
+        ValueError: p is not between 0 and 1, or p_0 > p_1; pos is missing or not finite.
 
     Source: Event-SSM, https://arxiv.org/abs/2404.18508.
     """
 
     def __init__(self, p: float | tuple[float, float] = 0.1) -> None:
         low, high = (p, p) if isinstance(p, (int, float)) else p
-        if checked_chance(low) > checked_chance(high):
-            raise ValueError(f"p must be a chance or a rising range, got {p}")
+        if check_probability(low) > check_probability(high):
+            raise ValueError(f"p must be a probability or a range (low, high), got {p}")
         self.low, self.high = low, high
 
     def forward(self, data: Data) -> Data:
-        """Data with the events that stay."""
+        """The data with the remaining events."""
         pos = events_of(data, type(self).__name__)
-        dropped = uniform(self.low, self.high)
-        return select_events(data, torch.rand(len(pos), device=pos.device) >= dropped)
+        probability = uniform(self.low, self.high)
+        return select_events(data, torch.rand(len(pos), device=pos.device) >= probability)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(p=({self.low}, {self.high}))"

@@ -1,4 +1,4 @@
-"""A run of so many events."""
+"""A slice of a recording, by number of events."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from .events import events_of, select_events, start_at_zero
 
 @functional_transform("event_slice")
 class EventSlice(BaseTransform):
-    r"""Keep `count` neighbouring events, and let time start at the first of them.
+    r"""Keep `count` consecutive events, and shift time so that the first of them is at 0.
 
-    A recording of no more events is kept whole. Takes and returns events, Data(x, pos); draws from
+    A recording with fewer events keeps them all. Takes and returns events, Data(x, pos); draws from
     torch's generator.
 
     Args:
-        count: events to keep, at least 1.
-        random: start anywhere that `count` events follow; otherwise at the first event.
+        count: number of events to keep, at least 1.
+        random: start at a random event; False: at the first.
 
     Raises:
-        TypeError: the data is a Batch already, or its pos not floating point.
-        ValueError: count < 1; the data has no finite pos.
+        TypeError: the data is a Batch, or pos is not floating point.
+        ValueError: count < 1; pos is missing or not finite.
 
     Source: Event-SSM, https://arxiv.org/abs/2404.18508, which trains on slices of 65,536 events
     and tests on whole recordings.
@@ -35,11 +35,11 @@ class EventSlice(BaseTransform):
         self.count, self.random = int(count), random
 
     def forward(self, data: Data) -> Data:
-        """Data with the events that are kept."""
+        """The data with the events of the slice."""
         spare = len(events_of(data, type(self).__name__)) - self.count
         start = int(torch.randint(spare + 1, ())) if self.random and spare > 0 else 0
-        kept = torch.arange(start, min(start + self.count, spare + self.count))
-        return start_at_zero(select_events(data, kept.to(data.pos.device)))
+        indices = torch.arange(start, min(start + self.count, spare + self.count))
+        return start_at_zero(select_events(data, indices.to(data.pos.device)))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.count}, random={self.random})"

@@ -1,4 +1,4 @@
-"""What the transforms of events share: which events stay, in which order, and where on the sensor.
+"""What the transforms of events share: selection, order and sensor coordinates of events.
 
 Events are Data(x=(N, 1), pos=(N, 1 + k)): pos[:, 0] is time, pos[:, 1:] are the k sensor
 coordinates. N events.
@@ -19,38 +19,39 @@ def events_of(data: Data, transform: str, dimensions: int | None = None) -> Tens
     """data.pos of one recording, (N, 1 + k).
 
     Raises:
-        TypeError: a collated Batch, or pos not floating point.
-        ValueError: no pos, not `dimensions` sensor coordinates beside the time, or not finite.
+        TypeError: the data is a Batch, or pos is not floating point.
+        ValueError: pos is missing, not finite, or does not have time and `dimensions` sensor
+            coordinates.
     """
     refuse_batch(data, transform)
     pos = positions(data, transform)
     if pos.shape[1] < 1 or dimensions not in (None, pos.shape[1] - 1):
         raise ValueError(
-            f"{transform} needs data.pos of time and {dimensions} sensor coordinates, "
+            f"{transform} needs data.pos with time and {dimensions} sensor coordinates, "
             f"got shape {tuple(pos.shape)}"
         )
     return pos
 
 
 def select_events(data: Data, index: Tensor) -> Data:
-    """The events that `index`, numbers or a mask, names, as torch_geometric's subgraph.
+    """Select events by indices or a mask, like torch_geometric's subgraph.
 
-    Every attribute with a row an event follows, and edges are renumbered; the class y of a single
-    event stays.
+    Selects the rows of every attribute per event and renumbers edges. The class y stays, also for
+    a recording of one event.
     """
-    chosen = data.subgraph(index)
+    selection = data.subgraph(index)
     if data.pos.shape[0] == 1 and "y" in data:
-        chosen.y = data.y
-    return chosen
+        selection.y = data.y
+    return selection
 
 
 def order_by_time(data: Data) -> Data:
-    """The events by rising time; equal times keep their order."""
+    """Sort the events by time; events of equal time keep their order."""
     return select_events(data, data.pos[:, 0].argsort(stable=True))
 
 
 def start_at_zero(data: Data) -> Data:
-    """The same events, the first of them at time 0."""
+    """Shift time so that the first event is at 0."""
     pos = data.pos.clone()
     pos[:, 0] -= pos[:1, 0].clone()
     data.pos = pos
@@ -58,10 +59,10 @@ def start_at_zero(data: Data) -> Data:
 
 
 def snap_to_pixels(data: Data, moved: Tensor, sensor_size: Sequence[int], outside: str) -> Data:
-    """The events at the pixels nearest to `moved`, (N, k); none is left outside the sensor.
+    """Move the events to the pixels nearest to the coordinates `moved`, (N, k).
 
-    `outside` says what becomes of those that leave it: "drop" drops them, "roll" lets them come
-    in again from the other side.
+    `outside` is for events that leave the sensor: "drop" drops them, "roll" wraps their coordinates
+    around.
     """
     extent = moved.new_tensor(sensor_size)
     pixels = moved.round()
@@ -74,46 +75,46 @@ def snap_to_pixels(data: Data, moved: Tensor, sensor_size: Sequence[int], outsid
     return data if bool(inside.all()) else select_events(data, inside)
 
 
-def checked_sensor(sensor_size: Sequence[int], dimensions: int | None = None) -> tuple[int, ...]:
-    """sensor_size as a tuple of positive numbers, `dimensions` of them.
+def check_sensor_size(sensor_size: Sequence[int], dimensions: int | None = None) -> tuple[int, ...]:
+    """Return sensor_size as a tuple.
 
     Raises:
-        ValueError: it is not.
+        ValueError: a number is not positive, or there are not `dimensions` of them.
     """
     size = tuple(int(extent) for extent in sensor_size)
     if not size or min(size) < 1 or dimensions not in (None, len(size)):
-        wanted = "positive" if dimensions is None else f"{dimensions} positive"
-        raise ValueError(f"sensor_size must hold {wanted} numbers of pixels, got {sensor_size}")
+        numbers = "positive numbers" if dimensions is None else f"{dimensions} positive numbers"
+        raise ValueError(f"sensor_size must have {numbers} of pixels, got {sensor_size}")
     return size
 
 
-def checked_outside(outside: str) -> str:
-    """One of "drop" and "roll".
+def check_outside(outside: str) -> str:
+    """Return outside.
 
     Raises:
-        ValueError: it is not.
+        ValueError: it is neither "drop" nor "roll".
     """
     if outside not in ("drop", "roll"):
         raise ValueError(f"outside must be 'drop' or 'roll', got {outside!r}")
     return outside
 
 
-def checked_chance(p: float, name: str = "p") -> float:
-    """A number from 0 to 1.
+def check_probability(p: float, name: str = "p") -> float:
+    """Return p.
 
     Raises:
-        ValueError: it is not.
+        ValueError: it is not between 0 and 1.
     """
     if not 0 <= p <= 1:
-        raise ValueError(f"{name} must lie in 0 to 1, got {p}")
+        raise ValueError(f"{name} must be between 0 and 1, got {p}")
     return p
 
 
-def chance(p: float) -> bool:
+def bernoulli(p: float) -> bool:
     """True with probability p, from torch's generator."""
     return float(torch.rand(())) < p
 
 
 def uniform(low: float, high: float) -> float:
-    """A number between low and high, from torch's generator."""
+    """A random number between low and high, from torch's generator."""
     return low + (high - low) * float(torch.rand((), dtype=torch.float64))

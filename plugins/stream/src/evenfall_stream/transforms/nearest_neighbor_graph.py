@@ -18,18 +18,18 @@ class NearestNeighborGraph(BaseTransform):
 
     .. math:: \{ (j, i) : x_j \text{ is among the } k \text{ nearest to } x_i \}
 
-    torch_geometric's `KNNGraph`, which needs pyg-lib, by `evenfall_stream.neighbors.knn`. Row 0
-    holds sources (neighbours, nearest first), row 1 targets (in order). A graph of fewer points
-    gives all of them. `edge_attr` is dropped, since it belonged to other edges. Takes and returns
-    Data with pos (N, D); where it has `batch`, graphs stay apart.
+    Like torch_geometric's `KNNGraph`, which needs pyg-lib; uses `evenfall_stream.neighbors.knn`.
+    Row 0 has the sources (neighbours, nearest first), row 1 the targets (in order). A point has
+    fewer neighbours if its graph is too small. Removes `edge_attr`, which belongs to the old
+    edges. Takes and returns Data with pos (N, D); with `batch`, edges stay within a graph.
 
     Args:
         k: neighbours of each point, at least 1.
-        loop: count each point among its own neighbours.
+        loop: whether a point is one of its own neighbours.
 
     Raises:
         TypeError: pos is not floating point.
-        ValueError: k < 1; the data has no finite pos.
+        ValueError: k < 1; pos is missing or not finite.
     """
 
     def __init__(self, k: int = 6, loop: bool = False) -> None:
@@ -39,10 +39,10 @@ class NearestNeighborGraph(BaseTransform):
         self.loop = loop
 
     def forward(self, data: Data) -> Data:
-        """Data with the edges."""
+        """The data with the edges."""
         pos, batch = positions(data, type(self).__name__), data.get("batch")
-        found = knn(pos, pos, self.k if self.loop else self.k + 1, batch, batch)
-        data.edge_index = (found if self.loop else _without_loops(found, len(pos))).flip(0)
+        edges = knn(pos, pos, self.k if self.loop else self.k + 1, batch, batch)
+        data.edge_index = (edges if self.loop else _without_loops(edges, len(pos))).flip(0)
         data.edge_attr = None
         return data
 
@@ -50,15 +50,15 @@ class NearestNeighborGraph(BaseTransform):
         return f"{type(self).__name__}(k={self.k}, loop={self.loop})"
 
 
-def _without_loops(found: Tensor, nodes: int) -> Tensor:
-    """`found` (2, E) less each point itself, or less its farthest neighbour.
+def _without_loops(edges: Tensor, nodes: int) -> Tensor:
+    """(2, E) edges without the loop of each point, or else without its farthest neighbour.
 
-    A point misses itself among its neighbours where more than k others lie at the same place.
+    A point is not among its own neighbours if more than k others coincide with it.
     """
-    row, column = found
+    row, column = edges
     own = row == column
     has_own = torch.zeros(nodes, dtype=torch.bool, device=row.device)
     has_own[row[own]] = True
     last = torch.ones_like(own)
     last[:-1] = row[1:] != row[:-1]
-    return found[:, ~(own | (last & ~has_own[row]))]
+    return edges[:, ~(own | (last & ~has_own[row]))]

@@ -1,4 +1,4 @@
-"""Clouds centred and scaled to the unit sphere."""
+"""Centring a cloud and scaling it to the unit sphere."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from .reading import positions, refuse_batch
 
 
 def unit_sphere(pos: Tensor) -> Tensor:
-    """Clouds (..., P, D) with centroid 0 and farthest point at distance 1.
+    """Clouds (..., P, D) with centroid 0 and the farthest point at distance 1.
 
-    A cloud whose points all lie at one place becomes zeros; an empty one stays empty.
+    A cloud of coincident points becomes zeros; an empty one stays empty.
     """
     if not pos.numel():
         return pos
-    # Counted from a point of the cloud, coincident points stay exactly so, and far clouds exact.
+    # Relative to one of its points, a far cloud keeps its precision, and equal points stay equal.
     shifted = pos - pos[..., :1, :]
     centred = shifted - shifted.mean(-2, keepdim=True)
     radius = centred.square().sum(-1, keepdim=True).amax(-2, keepdim=True).sqrt()
@@ -31,15 +31,15 @@ class NormalizeSphere(BaseTransform):
     .. math:: x_i \leftarrow \frac{x_i - \bar x}{\max_j \lVert x_j - \bar x \rVert}
 
     torch_geometric's `NormalizeScale` fits a cloud into the box (-1, 1) instead. Takes and returns
-    Data with pos (N, D); a cloud whose points all lie at one place becomes zeros.
+    Data with pos (N, D); a cloud of coincident points becomes zeros.
 
     Raises:
-        TypeError: the data is a Batch already, or its pos not floating point.
-        ValueError: the data has no finite pos.
+        TypeError: the data is a Batch, or pos is not floating point.
+        ValueError: pos is missing or not finite.
     """
 
     def forward(self, data: Data) -> Data:
-        """Data with the new pos."""
+        """The data with the new pos."""
         refuse_batch(data, type(self).__name__)
         data.pos = unit_sphere(positions(data, type(self).__name__))
         return data

@@ -1,4 +1,4 @@
-"""Points put in the order of a coordinate."""
+"""Sorting points by a coordinate."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from .reading import coordinate, graph_attributes, graphs_of
 
 @functional_transform("order_by_coordinate")
 class OrderByCoordinate(BaseTransform):
-    r"""Put the points of each graph in the order of one coordinate.
+    r"""Sort the points of each graph by one coordinate.
 
     .. math:: \pi = \operatorname{argsort}_i \; x_{i,a}, \qquad v_i \leftarrow v_{\pi(i)}
 
-    for every attribute of the nodes; edges are renumbered. Equal coordinates keep their order.
-    Takes and returns Data with pos (N, D); where it has `batch`, graphs stay apart.
+    for every node attribute; edges are renumbered. Points with equal coordinates keep their order.
+    Takes and returns Data with pos (N, D), with or without `batch`.
 
     Args:
         axis: the column of pos; for events, 0 is time.
@@ -24,19 +24,19 @@ class OrderByCoordinate(BaseTransform):
     Raises:
         IndexError: pos has no such column.
         TypeError: pos is not floating point.
-        ValueError: the data has no finite pos.
+        ValueError: pos is missing or not finite.
     """
 
     def __init__(self, axis: int = 0) -> None:
         self.axis = axis
 
     def forward(self, data: Data) -> Data:
-        """Data with its points in the new order."""
+        """The data with sorted points."""
         order = coordinate(data, self.axis, type(self).__name__).argsort(stable=True)
         order = order[graphs_of(data)[order].argsort(stable=True)]
-        kept = {name: data[name] for name in graph_attributes(data)}
+        of_graphs = {name: data[name] for name in graph_attributes(data)}
         data = data.subgraph(order)
-        for name, value in kept.items():
+        for name, value in of_graphs.items():
             data[name] = value
         return data
 

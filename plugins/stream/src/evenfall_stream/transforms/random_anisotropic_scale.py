@@ -1,4 +1,4 @@
-"""A random factor for each axis."""
+"""Random scaling of each axis."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from .reading import positions
 
 @functional_transform("random_anisotropic_scale")
 class RandomAnisotropicScale(BaseTransform):
-    r"""Scale each axis of a cloud by a factor of its own.
+    r"""Scale each axis of a cloud by its own random factor.
 
     .. math:: x_{i,a} \leftarrow s_a x_{i,a}, \qquad s_a \sim U(\mathrm{low}, \mathrm{high})
 
-    torch_geometric's `RandomScale` scales all axes alike. Takes and returns Data with pos (N, D);
-    draws from torch's generator.
+    torch_geometric's `RandomScale` scales all axes by one factor. Takes and returns Data with pos
+    (N, D); draws from torch's generator.
 
     Args:
         low: the smallest factor, above 0.
-        high: the largest one.
+        high: the largest factor.
 
     Raises:
         TypeError: pos is not floating point.
-        ValueError: not 0 < low <= high; the data has no finite pos.
+        ValueError: not 0 < low <= high; pos is missing or not finite.
 
     Source: the augmentation of PointMamba, https://arxiv.org/abs/2402.10739.
     """
@@ -36,7 +36,7 @@ class RandomAnisotropicScale(BaseTransform):
         self.high = high
 
     def forward(self, data: Data) -> Data:
-        """Data with the new pos."""
+        """The data with the new pos."""
         pos = positions(data, type(self).__name__)
         data.pos = pos * pos.new_empty(pos.shape[1]).uniform_(self.low, self.high)
         return data

@@ -1,4 +1,4 @@
-"""A recording turned."""
+"""Random rotation of a recording."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from torch_geometric.data import Data
 from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
 
-from .events import checked_outside, checked_sensor, events_of, snap_to_pixels, uniform
+from .events import check_outside, check_sensor_size, events_of, snap_to_pixels, uniform
 
 
 @functional_transform("random_event_rotate")
 class RandomEventRotate(BaseTransform):
-    r"""Turn a recording about the middle of the sensor, to the nearest pixels.
+    r"""Rotate a recording about the centre of the sensor and round to the nearest pixels.
 
     .. math:: c_i \leftarrow \mathrm{round}(m + R(\alpha)(c_i - m)), \qquad
         \alpha \sim U(-\mathrm{degrees}, \mathrm{degrees}), \quad m = (S - 1) / 2
@@ -24,12 +24,12 @@ class RandomEventRotate(BaseTransform):
     Args:
         degrees: the largest angle, not negative.
         sensor_size: S, (width, height) in pixels.
-        outside: "drop" events that leave the sensor, or "roll" them in at the other side.
+        outside: "drop" events that leave the sensor, or "roll": wrap their coordinates around.
 
     Raises:
-        TypeError: the data is a Batch already, or its pos not floating point.
-        ValueError: an argument out of its range; the data has no finite pos of
-            two sensor coordinates.
+        TypeError: the data is a Batch, or pos is not floating point.
+        ValueError: an argument is out of range; pos is missing, not finite or does not have two
+            sensor coordinates.
 
     Source: Event-SSM, https://arxiv.org/abs/2404.18508.
     """
@@ -38,11 +38,11 @@ class RandomEventRotate(BaseTransform):
         if not degrees >= 0:
             raise ValueError(f"degrees must not be negative, got {degrees}")
         self.degrees = degrees
-        self.sensor_size = checked_sensor(sensor_size, 2)
-        self.outside = checked_outside(outside)
+        self.sensor_size = check_sensor_size(sensor_size, 2)
+        self.outside = check_outside(outside)
 
     def forward(self, data: Data) -> Data:
-        """Data with the events where they have turned to."""
+        """The data with the rotated events."""
         place = events_of(data, type(self).__name__, 2)[:, 1:]
         angle = math.radians(uniform(-self.degrees, self.degrees))
         cos, sin = math.cos(angle), math.sin(angle)

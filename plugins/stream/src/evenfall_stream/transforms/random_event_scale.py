@@ -1,4 +1,4 @@
-"""A recording made larger or smaller."""
+"""Random scaling of a recording."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from torch_geometric.data import Data
 from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
 
-from .events import checked_outside, checked_sensor, events_of, snap_to_pixels, uniform
+from .events import check_outside, check_sensor_size, events_of, snap_to_pixels, uniform
 
 
 @functional_transform("random_event_scale")
 class RandomEventScale(BaseTransform):
-    r"""Scale a recording about the middle of the sensor, to the nearest pixels; times stay.
+    r"""Scale a recording about the centre of the sensor and round to the nearest pixels.
 
     .. math:: c_i \leftarrow \mathrm{round}(m + s (c_i - m)), \qquad
         s \sim U(\mathrm{low}, \mathrm{high}), \quad m = (S - 1) / 2
 
-    Takes and returns events, Data(x, pos); draws from torch's generator.
+    Times stay. Takes and returns events, Data(x, pos); draws from torch's generator.
 
     Args:
         low: the smallest factor, above 0.
-        high: the largest one.
+        high: the largest factor.
         sensor_size: S, (width, height) in pixels, or (channels,).
-        outside: "drop" events that leave the sensor, or "roll" them in at the other side.
+        outside: "drop" events that leave the sensor, or "roll": wrap their coordinates around.
 
     Raises:
-        TypeError: the data is a Batch already, or its pos not floating point.
-        ValueError: an argument out of its range; the data has no finite pos of
-            that many coordinates.
+        TypeError: the data is a Batch, or pos is not floating point.
+        ValueError: an argument is out of range; pos is missing, not finite or has another number of
+            coordinates.
 
     Source: Event-SSM, https://arxiv.org/abs/2404.18508.
     """
@@ -40,11 +40,11 @@ class RandomEventScale(BaseTransform):
         if not 0 < low <= high:
             raise ValueError(f"factors must be 0 < low <= high, got low {low}, high {high}")
         self.low, self.high = low, high
-        self.sensor_size = checked_sensor(sensor_size)
-        self.outside = checked_outside(outside)
+        self.sensor_size = check_sensor_size(sensor_size)
+        self.outside = check_outside(outside)
 
     def forward(self, data: Data) -> Data:
-        """Data with the events where they have moved to."""
+        """The data with the scaled events."""
         place = events_of(data, type(self).__name__, len(self.sensor_size))[:, 1:]
         middle = (place.new_tensor(self.sensor_size) - 1) / 2
         moved = middle + uniform(self.low, self.high) * (place - middle)

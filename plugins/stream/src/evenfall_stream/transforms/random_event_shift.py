@@ -1,4 +1,4 @@
-"""A recording moved over the sensor."""
+"""Random shift of a recording."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from torch_geometric.data import Data
 from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
 
-from .events import checked_outside, checked_sensor, events_of, snap_to_pixels
+from .events import check_outside, check_sensor_size, events_of, snap_to_pixels
 
 
 @functional_transform("random_event_shift")
 class RandomEventShift(BaseTransform):
-    r"""Move all events of a recording alike, by whole pixels.
+    r"""Shift all events of a recording by the same whole number of pixels.
 
     .. math:: c_{i,a} \leftarrow c_{i,a} + t_a, \qquad
         t_a \in \{-\mathrm{pixels}, \dots, \mathrm{pixels}\} \text{ uniformly}
@@ -24,25 +24,25 @@ class RandomEventShift(BaseTransform):
     Args:
         pixels: the largest shift, not negative.
         sensor_size: (width, height) in pixels, or (channels,).
-        outside: "drop" events that leave the sensor, or "roll" them in at the other side.
+        outside: "drop" events that leave the sensor, or "roll": wrap their coordinates around.
 
     Raises:
-        TypeError: the data is a Batch already, or its pos not floating point.
-        ValueError: an argument out of its range; the data has no finite pos of
-            that many coordinates.
+        TypeError: the data is a Batch, or pos is not floating point.
+        ValueError: an argument is out of range; pos is missing, not finite or has another number of
+            coordinates.
 
-    Source: Event-SSM, https://arxiv.org/abs/2404.18508, which rolls.
+    Source: Event-SSM, https://arxiv.org/abs/2404.18508, which uses "roll".
     """
 
     def __init__(self, pixels: int, sensor_size: Sequence[int], outside: str = "drop") -> None:
         if not pixels >= 0:
             raise ValueError(f"pixels must not be negative, got {pixels}")
         self.pixels = int(pixels)
-        self.sensor_size = checked_sensor(sensor_size)
-        self.outside = checked_outside(outside)
+        self.sensor_size = check_sensor_size(sensor_size)
+        self.outside = check_outside(outside)
 
     def forward(self, data: Data) -> Data:
-        """Data with the events where they have moved to."""
+        """The data with the shifted events."""
         place = events_of(data, type(self).__name__, len(self.sensor_size))[:, 1:]
         shift = torch.randint(-self.pixels, self.pixels + 1, (place.shape[1],)).to(place)
         return snap_to_pixels(data, place + shift, self.sensor_size, self.outside)

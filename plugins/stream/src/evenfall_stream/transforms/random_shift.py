@@ -1,4 +1,4 @@
-"""A random translation of the whole cloud."""
+"""Random translation of a cloud."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .reading import positions
 
 @functional_transform("random_shift")
 class RandomShift(BaseTransform):
-    r"""Shift a cloud as a whole, along each axis by an amount of its own.
+    r"""Shift the whole cloud along each axis by its own random amount.
 
     .. math:: x_{i,a} \leftarrow x_{i,a} + t_a, \qquad t_a \sim U(-\mathrm{most}, \mathrm{most})
 
-    torch_geometric's `RandomJitter` shifts each point on its own. Takes and returns Data with pos
+    torch_geometric's `RandomJitter` shifts each point separately. Takes and returns Data with pos
     (N, D); draws from torch's generator.
 
     Args:
@@ -23,7 +23,7 @@ class RandomShift(BaseTransform):
 
     Raises:
         TypeError: pos is not floating point.
-        ValueError: most is negative; the data has no finite pos.
+        ValueError: most is negative; pos is missing or not finite.
 
     Source: the augmentation of PointMamba, https://arxiv.org/abs/2402.10739.
     """
@@ -34,7 +34,7 @@ class RandomShift(BaseTransform):
         self.most = most
 
     def forward(self, data: Data) -> Data:
-        """Data with the new pos."""
+        """The data with the new pos."""
         pos = positions(data, type(self).__name__)
         data.pos = pos + pos.new_empty(pos.shape[1]).uniform_(-self.most, self.most)
         return data

@@ -1,4 +1,4 @@
-"""What the transforms read from Data, and refuse."""
+"""How the transforms read Data, and the checks of it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def positions(data: Data, transform: str) -> Tensor:
 
     Raises:
         TypeError: it is not floating point.
-        ValueError: there is none, it has another number of dimensions, or it is not finite.
+        ValueError: it is missing, does not have two dimensions, or is not finite.
     """
     pos = data.get("pos")
     if not isinstance(pos, Tensor) or pos.dim() != 2:
@@ -36,7 +36,9 @@ def coordinate(data: Data, axis: int, transform: str) -> Tensor:
     """
     pos = positions(data, transform)
     if not -pos.shape[1] <= axis < pos.shape[1]:
-        raise IndexError(f"{transform}: axis must be below {pos.shape[1]}, got {axis}")
+        raise IndexError(
+            f"{transform}: axis must be a column of pos, below {pos.shape[1]}, got {axis}"
+        )
     return pos[:, axis]
 
 
@@ -49,9 +51,9 @@ def graphs_of(data: Data) -> Tensor:
 
 
 def graph_attributes(data: Data) -> list[str]:
-    """What a collated Batch holds for its graphs and not for its points.
+    """The attributes of a Batch that belong to graphs, not to points.
 
-    torch_geometric goes by length, and takes one for the other where there are as many graphs.
+    torch_geometric goes by length and confuses the two if there are as many graphs as points.
     """
     if not isinstance(data, Batch):
         return []
@@ -65,10 +67,13 @@ def graph_attributes(data: Data) -> list[str]:
 
 
 def refuse_batch(data: Data, transform: str) -> None:
-    """A collated Batch knows the sizes of its graphs, which choosing points would make wrong.
+    """Refuse a Batch: selecting points would invalidate the sizes of its graphs.
 
     Raises:
         TypeError: the data is a Batch.
     """
     if isinstance(data, Batch):
-        raise TypeError(f"{transform} works on Data, before batching, got {type(data).__name__}")
+        raise TypeError(
+            f"{transform} needs Data of one graph, got {type(data).__name__}; apply it before "
+            "batching"
+        )

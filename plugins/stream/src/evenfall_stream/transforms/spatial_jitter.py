@@ -1,4 +1,4 @@
-"""Pixels moved one by one."""
+"""Random movement of each event on the sensor."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from torch_geometric.data import Data
 from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
 
-from .events import checked_outside, checked_sensor, events_of, snap_to_pixels
+from .events import check_outside, check_sensor_size, events_of, snap_to_pixels
 
 
 @functional_transform("spatial_jitter")
 class SpatialJitter(BaseTransform):
-    r"""Move each event on the sensor by an amount of its own.
+    r"""Move each event on the sensor by its own random amount.
 
     .. math:: c_i \leftarrow \mathrm{round}(c_i + \epsilon_i), \qquad
         \epsilon_{i,a} \sim \mathcal{N}(0, \mathrm{std}^2)
@@ -23,14 +23,14 @@ class SpatialJitter(BaseTransform):
     torch's generator.
 
     Args:
-        std: of the movement in pixels, not negative.
+        std: standard deviation of the movement in pixels, not negative.
         sensor_size: (width, height) in pixels, or (channels,).
-        outside: "drop" events that leave the sensor, or "roll" them in at the other side.
+        outside: "drop" events that leave the sensor, or "roll": wrap their coordinates around.
 
     Raises:
-        TypeError: the data is a Batch already, or its pos not floating point.
-        ValueError: an argument out of its range; the data has no finite pos of
-            that many coordinates.
+        TypeError: the data is a Batch, or pos is not floating point.
+        ValueError: an argument is out of range; pos is missing, not finite or has another number of
+            coordinates.
 
     Source: Event-SSM, https://arxiv.org/abs/2404.18508.
     """
@@ -39,11 +39,11 @@ class SpatialJitter(BaseTransform):
         if not std >= 0:
             raise ValueError(f"std must not be negative, got {std}")
         self.std = std
-        self.sensor_size = checked_sensor(sensor_size)
-        self.outside = checked_outside(outside)
+        self.sensor_size = check_sensor_size(sensor_size)
+        self.outside = check_outside(outside)
 
     def forward(self, data: Data) -> Data:
-        """Data with the events where they have moved to."""
+        """The data with the moved events."""
         place = events_of(data, type(self).__name__, len(self.sensor_size))[:, 1:]
         moved = place + self.std * torch.randn_like(place)
         return snap_to_pixels(data, moved, self.sensor_size, self.outside)

@@ -1,4 +1,4 @@
-"""Times moved one by one."""
+"""Random change of the time of each event."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .events import events_of, order_by_time
 
 @functional_transform("time_jitter")
 class TimeJitter(BaseTransform):
-    r"""Move each event in time by an amount of its own, then put the events in order again.
+    r"""Change the time of each event by its own random amount, then sort the events by time.
 
     .. math:: t_i \leftarrow \max(0, t_i + \epsilon_i), \qquad
         \epsilon_i \sim \mathcal{N}(0, \mathrm{std}^2)
@@ -20,11 +20,11 @@ class TimeJitter(BaseTransform):
     Takes and returns events, Data(x, pos); draws from torch's generator.
 
     Args:
-        std: of the movement in the unit of the times, milliseconds; not negative.
+        std: standard deviation of the change in milliseconds, not negative.
 
     Raises:
-        TypeError: the data is a Batch already, or its pos not floating point.
-        ValueError: std is negative; the data has no finite pos.
+        TypeError: the data is a Batch, or pos is not floating point.
+        ValueError: std is negative; pos is missing or not finite.
 
     Source: Event-SSM, https://arxiv.org/abs/2404.18508.
     """
@@ -35,7 +35,7 @@ class TimeJitter(BaseTransform):
         self.std = std
 
     def forward(self, data: Data) -> Data:
-        """Data with the new times, not decreasing."""
+        """The data with the new times, sorted."""
         pos = events_of(data, type(self).__name__).clone()
         pos[:, 0] = (pos[:, 0] + self.std * torch.randn_like(pos[:, 0])).clamp(min=0)
         data.pos = pos

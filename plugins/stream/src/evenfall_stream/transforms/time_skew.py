@@ -1,4 +1,4 @@
-"""Time stretched or shrunk."""
+"""Random scaling of time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .events import events_of, uniform
 
 @functional_transform("time_skew")
 class TimeSkew(BaseTransform):
-    r"""Multiply all times of a recording by one factor.
+    r"""Multiply all times of a recording by one random factor.
 
     .. math:: t_i \leftarrow f t_i, \qquad f \sim U(\mathrm{low}, \mathrm{high})
 
@@ -19,11 +19,11 @@ class TimeSkew(BaseTransform):
 
     Args:
         low: the smallest factor, above 0.
-        high: the largest one.
+        high: the largest factor.
 
     Raises:
-        TypeError: the data is a Batch already, or its pos not floating point.
-        ValueError: not 0 < low <= high; the data has no finite pos.
+        TypeError: the data is a Batch, or pos is not floating point.
+        ValueError: not 0 < low <= high; pos is missing or not finite.
 
     Source: Event-SSM, https://arxiv.org/abs/2404.18508.
     """
@@ -34,7 +34,7 @@ class TimeSkew(BaseTransform):
         self.low, self.high = low, high
 
     def forward(self, data: Data) -> Data:
-        """Data with the new times."""
+        """The data with the new times."""
         pos = events_of(data, type(self).__name__).clone()
         pos[:, 0] *= uniform(self.low, self.high)
         data.pos = pos

@@ -1,4 +1,4 @@
-"""A stretch of time."""
+"""A slice of a recording, by time."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from .events import events_of, select_events, start_at_zero, uniform
 
 @functional_transform("time_window")
 class TimeWindow(BaseTransform):
-    r"""Keep the events of one stretch of time, and let time start at the first of them.
+    r"""Keep the events of a time window, and shift time so that the first of them is at 0.
 
     .. math:: a \le t_i \le a + \mathrm{length}, \qquad
         a \sim U(t_{\mathrm{first}}, \max(t_{\mathrm{first}}, t_{\mathrm{last}} - \mathrm{length}))
 
-    Takes and returns events, Data(x, pos), in the order of time; draws from torch's generator.
+    Takes and returns events, Data(x, pos), sorted by time; draws from torch's generator.
 
     Args:
-        length: of the stretch in the unit of the times, milliseconds; above 0.
-        random: as above; otherwise a is the time of the first event.
+        length: of the window in milliseconds, above 0.
+        random: whether a is random as above; False: a is the time of the first event.
 
     Raises:
-        TypeError: the data is a Batch already, or its pos not floating point.
-        ValueError: length <= 0; the data has no finite pos.
+        TypeError: the data is a Batch, or pos is not floating point.
+        ValueError: length <= 0; pos is missing or not finite.
     """
 
     def __init__(self, length: float, random: bool = True) -> None:
@@ -33,7 +33,7 @@ class TimeWindow(BaseTransform):
         self.length, self.random = length, random
 
     def forward(self, data: Data) -> Data:
-        """Data with the events of the stretch."""
+        """The data with the events of the window."""
         time = events_of(data, type(self).__name__)[:, 0]
         if not len(time):
             return data

@@ -1,4 +1,4 @@
-"""AEDAT 2.0: every camera's layout, what is no pixel's event, and files that are refused."""
+"""AEDAT 2.0: the layout of every camera, records that are not pixel events, invalid files."""
 
 from __future__ import annotations
 
@@ -74,9 +74,9 @@ def test_a_davis_file_gives_its_pixels_events_alone(name: str, kind: str) -> Non
         max_size=20,
     ),
 )  # fmt: skip
-def test_davis_round_trip(kind: str, drawn: list[tuple[int, float, float, int]]) -> None:
+def test_davis_round_trip(kind: str, samples: list[tuple[int, float, float, int]]) -> None:
     width, height = SIZES[kind]
-    rows = [(t, int(x * width), int(y * height), p) for t, x, y, p in sorted(drawn)]
+    rows = [(t, int(x * width), int(y * height), p) for t, x, y, p in sorted(samples)]
     body = words(*((davis(x, y, p, width), t) for t, x, y, p in rows))
     name = "DAVIS240C" if kind == "DAVIS240" else "Davis346B"
     read = read_aedat2(MAGIC + chip(name) + END + body)
@@ -116,10 +116,10 @@ def test_headers_as_jaer_writes_them() -> None:
 
 def test_a_dvs128_is_named_or_known_by_its_addresses() -> None:
     body = words((3 << 8 | 5 << 1 | 1, 100), (1 << 15, 101), (1 << 31, 102), (127 << 8, 103))
-    want = [[100, 103], [122, 127], [3, 127], [0, 1]]
+    expected = [[100, 103], [122, 127], [3, 127], [0, 1]]
     for header in (DVS128, chip("Tmpdiff128"), b""):
-        assert columns(read_aedat2(MAGIC + header + END + body)) == want
-    assert columns(read_aedat2(MAGIC + chip("Mine") + body, chip="DVS128")) == want
+        assert columns(read_aedat2(MAGIC + header + END + body)) == expected
+    assert columns(read_aedat2(MAGIC + chip("Mine") + body, chip="DVS128")) == expected
 
 
 @pytest.mark.parametrize("address", [davis(120, 90, 1, 240), 1 << 31 | 9 << 22 | 500])
@@ -128,7 +128,7 @@ def test_addresses_of_another_camera_are_refused(tmp_path: Path, address: int) -
     file = tmp_path / "a.aedat"
     file.write_bytes(MAGIC + END + body)
     with pytest.raises(
-        ValueError, match=f"a.aedat has no AEChip .*event 1 .*{address:#010x}.*chip="
+        ValueError, match=f"a.aedat has no AEChip .*event 1 .*{address:#010x}.*pass chip"
     ):
         read_aedat2(file)
 
@@ -143,7 +143,10 @@ def test_addresses_of_another_camera_are_refused(tmp_path: Path, address: int) -
     ],
 )
 def test_a_file_that_belies_its_camera_is_refused(name: str, address: int) -> None:
-    with pytest.raises(ValueError, match=f"is not a recording of a D.*{address:#010x}, at 7 us"):
+    with pytest.raises(
+        ValueError,
+        match=f"is not a recording of a D.* the event at 7 us has the address {address:#010x}",
+    ):
         read_aedat2(MAGIC + chip(name) + END + words((address, 7)))
 
 
@@ -151,15 +154,15 @@ def test_a_file_that_belies_its_camera_is_refused(name: str, address: int) -> No
     "name", ["eu.seebetter.ini.chips.davis.Davis640", "DAVI346", "Davis346redColor", "Das1"]
 )
 def test_an_unknown_camera_is_refused_by_name(name: str) -> None:
-    with pytest.raises(ValueError, match=f"AEChip of the bytes must be one of dvs128, .* {name!r}"):
+    with pytest.raises(ValueError, match=f"AEChip of source must be one of dvs128, .* {name!r}"):
         read_aedat2(MAGIC + chip(name) + END + words((0, 1)))
     with pytest.raises(ValueError, match=f"chip must be one of dvs128, .*, got {name!r}"):
         read_aedat2(MAGIC + END, chip=name)
 
 
 def test_two_cameras_and_cut_headers_are_refused() -> None:
-    with pytest.raises(ValueError, match="must name one AEChip, got DAVIS240C, DVS128"):
+    with pytest.raises(ValueError, match="must have one AEChip, got DAVIS240C, DVS128"):
         read_aedat2(MAGIC + chip("DVS128") + chip("DAVIS240C") + END)
     for cut in (b"#!AER-DAT2.0", MAGIC + b"# AEChip: DAVIS240C", MAGIC + b"#1234567"):
-        with pytest.raises(ValueError, match="ends within its header"):
+        with pytest.raises(ValueError, match="ends in its header"):
             read_aedat2(cut)

@@ -1,4 +1,4 @@
-"""Readers of event recordings, and what they return. They need NumPy alone."""
+"""Readers of event recordings. They need only NumPy."""
 
 from __future__ import annotations
 

@@ -1,20 +1,20 @@
-"""Cameras whose AEDAT 2.0 addresses are known, and how each lays out an address.
+"""The supported cameras, and the layout of their AEDAT 2.0 addresses.
 
 DVS128:
-    bits 31, 15   set where the record is no pixel's event, but a signal from outside
+    bits 31, 15   set if the record is an external signal, not a pixel event
     bits 14-8     y, 0 in the row that jAER draws lowest
     bits 7-1      127 - x, since the chip counts its columns from the right
-    bit 0         1 where the pixel got darker (OFF), 0 where it got brighter (ON)
+    bit 0         1 if the pixel got darker (OFF), 0 if it got brighter (ON)
 
-A program that takes bit 0 for the polarity, as some do, calls ON what is OFF here.
+Some programs take bit 0 as the polarity, so their ON is OFF here.
 
 DAVIS240 (240 x 180) and DAVIS346 (346 x 260):
-    bit 31        set where the record is a sample of a frame or of the inertial unit
+    bit 31        set if the record is a sample of a frame or of the inertial unit
     bits 30-22    y, 0 in the row that jAER draws lowest
     bits 21-12    width - 1 - x, since the chip counts its columns from the right
-    bit 11        1 where the pixel got brighter (ON), 0 where it got darker (OFF)
-    bit 10        set where the record is a signal from outside
-    bits 9-0      not used by pixels' events
+    bit 11        1 if the pixel got brighter (ON), 0 if it got darker (OFF)
+    bit 10        set if the record is an external signal
+    bits 9-0      not used by pixel events
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ DVS128_SIZE = (128, 128)
 
 
 class Chip(NamedTuple):
-    """One camera.
+    """A camera.
 
     Attributes:
-        name: what messages call it.
+        name: for messages.
         size: (width, height) in pixels.
-        other: bits that are set where a record is no pixel's event.
-        unused: bits that no record has.
-        decode: (N,) addresses of pixels' events to x, y and p.
+        other: bits that are set if a record is not a pixel event.
+        unused: bits that are never set.
+        decode: (N,) addresses of pixel events to x, y and p.
     """
 
     name: str
@@ -49,15 +49,15 @@ class Chip(NamedTuple):
 
 
 def find_chip(name: str, what: str) -> Chip:
-    """The camera of a class of jAER, with or without its package.
+    """The camera of a jAER class, with or without its package.
 
     Raises:
-        ValueError: it is not among `CHIPS`.
+        ValueError: it is not in `CHIPS`.
     """
     chip = CHIPS.get(name.rpartition(".")[2].lower())
     if chip is None:
-        near = difflib.get_close_matches(name.rpartition(".")[2].lower(), CHIPS, n=3)
-        hint = f"; closest are {', '.join(near)}" if near else ""
+        matches = difflib.get_close_matches(name.rpartition(".")[2].lower(), CHIPS, n=3)
+        hint = f"; closest are {', '.join(matches)}" if matches else ""
         raise ValueError(f"{what} must be one of {', '.join(CHIPS)}, got {name!r}{hint}")
     return chip
 
@@ -89,4 +89,4 @@ CHIPS = {
     "davis346mini": _DAVIS346,
     "davis346red": _DAVIS346,
 }
-"""Class of jAER, in lower case and without its package, to camera."""
+"""jAER class, in lower case and without its package, to camera."""

@@ -1,4 +1,4 @@
-"""A file is read by the reader of its suffix, and every way to fail names the file."""
+"""Read a file with the reader for its suffix; every error names the file."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from pathlib import Path
 from typing import TypeVar
 from zipfile import BadZipFile
 
-Found = TypeVar("Found")
+Contents = TypeVar("Contents")
 
 
-def read_file(path: Path, readers: Mapping[str, Callable[[Path], Found]], what: str) -> Found:
-    """What the reader of the file's suffix returns.
+def read_file(path: Path, readers: Mapping[str, Callable[[Path], Contents]], what: str) -> Contents:
+    """The result of the reader for the file's suffix.
 
     Args:
         path: the file.
         readers: suffix, such as ".npz", to reader.
-        what: the file should be, such as "a cloud"; for messages.
+        what: what the file should be, such as "a cloud"; for messages.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: no reader of that suffix, or the reader cannot read the file.
+        ValueError: there is no reader for that suffix, or it cannot read the file.
     """
     reader = readers.get(path.suffix.lower())
     if reader is None:
-        raise ValueError(f"{path} must be {what} in one of {sorted(readers)}")
+        raise ValueError(f"{path} must be {what} with a suffix in {sorted(readers)}")
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {path}")
     try:

@@ -1,4 +1,4 @@
-"""Files that a user may ask about: clouds and meshes, recordings of events."""
+"""Files for `predict`: clouds, meshes and event recordings."""
 
 from __future__ import annotations
 
@@ -18,29 +18,28 @@ from .recording_files import read_recording
 
 
 def read_cloud(path: str | Path, points: int = 1024, seed: int = 0) -> Data:
-    """Points as Data(pos=(N, 3) float32), centred and scaled to the unit sphere.
+    """Read points as Data(pos=(N, 3) float32), centred and scaled to the unit sphere.
 
-    Of a mesh, `points` points of the surface are drawn; a cloud is taken as it is. All is done in
+    From a mesh, `points` points are sampled on the surface; a cloud keeps its points. Computes in
     float64, so that a cloud far from the origin, as in map coordinates, keeps its shape.
 
     Args:
         path: .off or .ply (mesh or cloud); .npy, .npz (its array `pos` or `points`, or the only
-            one), .xyz, .txt or .csv: a row of numbers a point, of which the first three columns
-            count.
-        points: drawn from a mesh.
-        seed: of the drawing.
+            one), .xyz, .txt or .csv: one row per point, columns after the third are ignored.
+        points: number of points to sample from a mesh.
+        seed: of the sampling.
 
     Raises:
         FileNotFoundError: no such file.
-        ImportError: a .ply file without plyfile.
-        ValueError: another kind of file, one that cannot be read, or no finite points in it.
+        ImportError: plyfile is not installed, for a .ply file.
+        ValueError: the suffix is unknown, the file cannot be read, or its points are not finite.
     """
     path = Path(path)
     data = read_file(path, _CLOUDS, "a cloud")
     if data.pos.shape[0] == 0 or data.pos.dim() != 2 or data.pos.shape[1] != 3:
-        raise ValueError(f"{path} must hold points of 3 coordinates, got {tuple(data.pos.shape)}")
+        raise ValueError(f"{path} must have points (N, 3), got shape {tuple(data.pos.shape)}")
     if not torch.isfinite(data.pos).all():
-        raise ValueError(f"{path} holds points that are not finite")
+        raise ValueError(f"{path} must have finite points, got NaN or infinity")
     if data.face is not None and data.face.numel():
         _check_surface(path, data)
         with seeded(seed):
@@ -49,24 +48,24 @@ def read_cloud(path: str | Path, points: int = 1024, seed: int = 0) -> Data:
 
 
 def read_events(path: str | Path, sensor_size: tuple[int, ...]) -> Data:
-    """Events as Data(x=(N, 1), pos=(N, 1 + k)), time in milliseconds.
+    """Read events as Data(x=(N, 1), pos=(N, 1 + k)), time in milliseconds.
 
-    As `read_recording`, which states the arguments and errors, and `Recording.to_data`.
+    See `read_recording` for arguments and errors.
     """
     return read_recording(path, sensor_size).to_data()
 
 
 def _check_surface(path: Path, data: Data) -> None:
-    """Points can be drawn from the triangles of a mesh.
+    """Check that points can be sampled from the triangles.
 
     Raises:
-        ValueError: a triangle of other vertices than the mesh has, or no area.
+        ValueError: a triangle refers to a missing vertex, or the area is 0.
     """
     if not 0 <= int(data.face.min()) <= int(data.face.max()) < len(data.pos):
-        raise ValueError(f"{path} has faces of vertices that it does not have")
+        raise ValueError(f"{path} has a face that refers to a missing vertex")
     a, b, c = data.pos[data.face].double()
     if not float(torch.linalg.cross(b - a, c - a).norm(dim=1).sum()) > 0:
-        raise ValueError(f"{path} is a mesh whose faces have no area")
+        raise ValueError(f"{path} has no faces with an area")
 
 
 def _ply(path: Path) -> Data:
@@ -74,16 +73,16 @@ def _ply(path: Path) -> Data:
     from plyfile import PlyData, PlyParseError
 
     try:
-        found = PlyData.read(str(path))
+        elements = PlyData.read(str(path))
     except PlyParseError as error:
         raise ValueError(str(error)) from error
-    vertex = found["vertex"]
+    vertex = elements["vertex"]
     data = _cloud(np.stack([vertex[axis] for axis in "xyz"], 1))
-    if "face" in found and found["face"].count:
-        faces = found["face"]
+    if "face" in elements and elements["face"].count:
+        faces = elements["face"]
         names = [one.name for one in faces.properties if one.name in _CORNERS]
         if len(names) != 1:
-            raise ValueError(f"want faces with one of the lists {' and '.join(_CORNERS)}")
+            raise ValueError(f"faces must have one of the lists {' and '.join(_CORNERS)}")
         data.face = triangles([face.tolist() for face in faces[names[0]]])
     return data
 
@@ -92,7 +91,9 @@ def _npz(path: Path) -> Data:
     with np.load(path, allow_pickle=False) as arrays:
         names = [name for name in ("pos", "points") if name in arrays] or arrays.files
         if len(names) != 1:
-            raise ValueError(f"want an array pos, points or a single one, got {arrays.files}")
+            raise ValueError(
+                f"it must have an array pos or points, or a single one, got {arrays.files}"
+            )
         return _cloud(arrays[names[0]])
 
 
@@ -109,14 +110,14 @@ def _text(path: Path) -> Data:
 
 def _cloud(points: np.ndarray) -> Data:
     if points.ndim != 2 or points.shape[1] < 3:
-        raise ValueError(f"want an array of shape (points, 3 or more), got {points.shape}")
+        raise ValueError(f"points must have shape (N, 3 or more), got {points.shape}")
     if points.dtype.kind not in "fiu":
-        raise ValueError(f"want an array of real numbers, got {points.dtype}")
+        raise ValueError(f"points must be real numbers, got {points.dtype}")
     return Data(pos=torch.from_numpy(np.array(points[:, :3], np.float64)))
 
 
 _CORNERS = ("vertex_indices", "vertex_index")
-"""The two names that programs write for the list of a face's corners."""
+"""The two names in use for the list of a face's corners."""
 _CLOUDS = {
     ".off": read_off, ".ply": _ply, ".npz": _npz, ".npy": _npy, ".xyz": _text, ".txt": _text,
     ".csv": _text,

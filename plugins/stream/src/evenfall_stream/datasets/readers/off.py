@@ -1,4 +1,4 @@
-"""Meshes in the Object File Format: the header, the counts, a vertex a line, a face a line."""
+"""Meshes in the Object File Format: header, counts, a line per vertex, a line per face."""
 
 from __future__ import annotations
 
@@ -12,36 +12,37 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 _HEADER = re.compile(r"(?:ST)?C?N?OFF\s*")
-"""Texture, colour and normal of a vertex follow its three coordinates."""
+"""In these variants texture, colour and normal of a vertex follow its three coordinates."""
 
 
 def read_off(path: str | Path) -> Data:
-    """Data(pos=(N, 3) float64, face=(3, F)), polygons cut into triangles.
+    """Read Data(pos=(N, 3) float64, face=(3, F)); polygons become triangles.
 
-    Comments, empty lines and what follows coordinates and corners, such as colours, are passed
-    over; the counts may stand right behind the header, as in some files of ModelNet. Faces of
-    fewer than three corners have no surface and are left out.
+    Ignores comments, empty lines, and values after coordinates and corners, such as colours. The
+    counts may follow the header directly, as in some ModelNet files. Faces with fewer than three
+    corners are skipped.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: another header, fewer lines than the counts say, something that is no number,
-            or a face with a corner that is no vertex.
+        ValueError: the header is unknown, lines are missing, a value is not a number, or a face
+            refers to a missing vertex.
 
-    torch_geometric's reader loses the last face of a file that ends without a line break, reads
-    what is left of a file that was cut off, and knows neither comments, colours nor polygons.
+    torch_geometric's reader loses the last face of a file without a final line break, accepts
+    truncated files, and does not support comments, colours or polygons.
     """
     text = Path(path).read_text(encoding="utf-8")
     header = _HEADER.match(text)
     if header is None or text[header.end() :].startswith("BINARY"):
-        raise ValueError(f"want the header OFF, COFF, NOFF or STOFF, got {text[:12]!r}")
+        raise ValueError(f"the header must be OFF, COFF, NOFF or STOFF, got {text[:12]!r}")
     lines = (line.partition("#")[0].split() for line in text[header.end() :].splitlines())
     counts, *rows = [row for row in lines if row] or [[]]
     if len(counts) < 2:
-        raise ValueError(f"want the numbers of vertices and faces after the header, got {counts}")
+        raise ValueError(f"the numbers of vertices and faces must follow the header, got {counts}")
     vertices, faces = int(counts[0]), int(counts[1])
     if min(vertices, faces) < 0 or len(rows) < vertices + faces:
         raise ValueError(
-            f"want {vertices} vertices and {faces} faces, a line each, got {len(rows)} lines"
+            f"there must be {vertices} vertices and {faces} faces, one per line, "
+            f"got {len(rows)} lines"
         )
     pos = np.array([_coordinates(row) for row in rows[:vertices]], np.float64).reshape(-1, 3)
     corners = [_corners(row, vertices) for row in rows[vertices : vertices + faces]]
@@ -49,7 +50,7 @@ def read_off(path: str | Path) -> Data:
 
 
 def triangles(polygons: Iterable[Sequence[int]]) -> Tensor:
-    """(3, F): a polygon of k corners as k - 2 triangles that share its first one."""
+    """Polygons as triangles (3, F): k corners give k - 2 triangles that share the first corner."""
     fans = [
         (polygon[0], polygon[at], polygon[at + 1])
         for polygon in polygons
@@ -60,16 +61,18 @@ def triangles(polygons: Iterable[Sequence[int]]) -> Tensor:
 
 def _coordinates(row: list[str]) -> list[float]:
     if len(row) < 3:
-        raise ValueError(f"want three coordinates of a vertex, got {' '.join(row)!r}")
+        raise ValueError(f"a vertex must have three coordinates, got {' '.join(row)!r}")
     return [float(word) for word in row[:3]]
 
 
 def _corners(row: list[str], vertices: int) -> list[int]:
     count = int(row[0])
     corners = [int(word) for word in row[1 : 1 + count]]
-    if len(corners) < count or corners and not 0 <= min(corners) <= max(corners) < vertices:
+    if len(corners) < count:
+        raise ValueError(f"a face must have as many corners as it says, got {' '.join(row)!r}")
+    if corners and not 0 <= min(corners) <= max(corners) < vertices:
         raise ValueError(
-            f"want a face's number of corners, then as many of 0 to {vertices - 1}, "
+            f"a face refers to a missing vertex: corners must be between 0 and {vertices - 1}, "
             f"got {' '.join(row)!r}"
         )
     return corners

@@ -1,4 +1,4 @@
-"""Files of event recordings, by their suffix. Needs NumPy alone."""
+"""Read files of event recordings by suffix. Needs only NumPy."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from .recording import Recording, check_recording
 
 
 def read_recording(path: str | Path, sensor_size: tuple[int, ...]) -> Recording:
-    """The events of a file, checked; see `check_recording`.
+    """Read and check the events of a file; see `check_recording`.
 
     Args:
-        path: .bin or .bs2 as N-MNIST's, .aedat of version 2, or .npz with integer arrays t
-            (microseconds), x, y (absent for audio) and p (0 or 1).
+        path: .bin or .bs2 as in N-MNIST, .aedat of version 2, or .npz with integer arrays t
+            (microseconds), x, y (not for audio) and p (0 or 1).
         sensor_size: (width, height) in pixels, or (channels,).
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: another kind of file, one that cannot be read, times that run backwards, or
-            events outside the sensor.
+        ValueError: the suffix is unknown, the file cannot be read, times decrease, or an event is
+            outside the sensor.
     """
     path = Path(path)
     recording, wrap = read_file(path, _READERS, "a recording")
@@ -35,9 +35,9 @@ def read_recording(path: str | Path, sensor_size: tuple[int, ...]) -> Recording:
 
 def _nmnist(path: Path) -> tuple[Recording, int | None]:
     recording = read_nmnist(path)
-    # Markers of overflow carry the times past the period: then the clock has been followed.
-    past = bool((recording.t >= NMNIST_CLOCK).any())
-    return recording, None if past else NMNIST_CLOCK
+    # Overflow records have already unwrapped times that exceed the period.
+    unwrapped = bool((recording.t >= NMNIST_CLOCK).any())
+    return recording, None if unwrapped else NMNIST_CLOCK
 
 
 def _aedat2(path: Path) -> tuple[Recording, int | None]:
@@ -46,8 +46,7 @@ def _aedat2(path: Path) -> tuple[Recording, int | None]:
 
 def _npz(path: Path) -> tuple[Recording, int | None]:
     with np.load(path, allow_pickle=False) as arrays:
-        y = arrays["y"] if "y" in arrays else None
-        return Recording(arrays["t"], arrays["x"], y, arrays["p"]), None
+        return Recording(arrays["t"], arrays["x"], arrays.get("y"), arrays["p"]), None
 
 
 _READERS = {".aedat": _aedat2, ".bin": _nmnist, ".bs2": _nmnist, ".npz": _npz}
