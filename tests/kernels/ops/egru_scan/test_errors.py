@@ -67,6 +67,7 @@ def test_devices(make_inputs: Make) -> None:
         ([1, 7], "must start at 0"),
         ([0, 6], "end at 7"),
         ([0, 5, 3, 7], "not decrease"),
+        ([*range(21)], r"got \[0, 1, 2\] \.\.\. \[18, 19, 20\]$"),
         ([[0, 7]], "1-D integer"),
         ([0.0, 7.0], "1-D integer"),
     ],

@@ -34,8 +34,8 @@ def new_nan(tensor: Tensor, *shape: int, **options: Any) -> Tensor:
     return empty.fill_(float("nan")) if empty.is_floating_point() else empty
 
 
-def largest(got: Tensor, wanted: Tensor) -> float:
-    difference = (got.double() - wanted.double()).abs()
+def largest(got: Tensor, want: Tensor) -> float:
+    difference = (got.double() - want.double()).abs()
     worst = float(difference.max()) if difference.numel() else 0.0
     return worst if worst == worst else float("inf")
 
@@ -45,10 +45,10 @@ def dense_error(events: Tensor, weight: Tensor, dtype: torch.dtype) -> float:
         quantize_rows(weight) if dtype == torch.int8 else (weight.to(dtype, copy=True), None)
     )
     exact = stored.double() if scale is None else stored.double() * scale.double()[:, None]
-    wanted = events.double() @ exact
+    want = events.double() @ exact
     if dtype != torch.int8:
         stored[(events == 0).all(dim=0)] = float("nan")
-    return largest(triton.forward(events, stored, scale), wanted)
+    return largest(triton.forward(events, stored, scale), want)
 
 
 def rows_error(events: Tensor, weight: Tensor, dtype: torch.dtype, index: torch.dtype) -> float:

@@ -44,8 +44,8 @@ def test_every_gradient(backend: str, n_units: int, n_out: int, lead: tuple[int,
     bias = torch.randn(n_out, requires_grad=True)
     inputs = events, weight, scale, bias
     got = gradients(event_matmul(events, weight, scale=scale, bias=bias), *inputs)
-    for actual, wanted in zip(got, float64_gradients(*inputs), strict=True):
-        torch.testing.assert_close(actual.double(), wanted, rtol=1e-5, atol=2e-4)
+    for actual, want in zip(got, float64_gradients(*inputs), strict=True):
+        torch.testing.assert_close(actual.double(), want, rtol=1e-5, atol=2e-4)
 
 
 def test_a_silent_unit_has_the_derivative_of_its_row(backend: str) -> None:
@@ -62,8 +62,8 @@ def test_low_precision_gradients_keep_their_dtype(backend: str, dtype: torch.dty
     got = gradients(event_matmul(events, weight), events, weight)
     wide = [tensor.detach().double().requires_grad_() for tensor in (events, weight)]
     upstream = torch.linspace(-1, 2, 3 * 65, dtype=dtype).reshape(3, 65).double()
-    wanted = torch.autograd.grad(wide[0] @ wide[1], wide, upstream)
-    for actual, exact in zip(got, wanted, strict=True):
+    want = torch.autograd.grad(wide[0] @ wide[1], wide, upstream)
+    for actual, exact in zip(got, want, strict=True):
         assert actual.dtype == dtype
         torch.testing.assert_close(actual.double(), exact, rtol=1e-2, atol=1e-1)
 
@@ -84,8 +84,8 @@ def test_int8_weights_pass_gradients_to_events(backend: str) -> None:
     events = make_events(3, 63).requires_grad_()
     (got,) = gradients(event_matmul(events, weight, scale=scale), events)
     upstream = torch.linspace(-1, 2, 300).reshape(3, 100)
-    wanted = upstream @ (weight * scale[:, None]).t()
-    torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-4)
+    want = upstream @ (weight * scale[:, None]).t()
+    torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize("scaled", [False, True])

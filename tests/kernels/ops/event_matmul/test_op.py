@@ -62,10 +62,10 @@ def test_compiles_without_a_graph_break(dynamic: bool) -> None:
     bias = torch.randn(65, requires_grad=True)
     for lead in ((3,), (2, 5), ()):
         events = make_events(*lead, 63).requires_grad_()
-        got, wanted = compiled(events, weight, bias=bias), event_matmul(events, weight, bias=bias)
-        torch.testing.assert_close(got, wanted)
+        got, want = compiled(events, weight, bias=bias), event_matmul(events, weight, bias=bias)
+        torch.testing.assert_close(got, want)
         inputs = events, weight, bias
-        pairs = (torch.autograd.grad(out.square().sum(), inputs) for out in (got, wanted))
+        pairs = (torch.autograd.grad(out.square().sum(), inputs) for out in (got, want))
         for actual, exact in zip(*pairs, strict=True):
             torch.testing.assert_close(actual, exact, rtol=1e-4, atol=1e-4)
 
@@ -77,9 +77,9 @@ def test_compiles_with_compressed_rows(dtype: torch.dtype) -> None:
         lambda events: event_matmul(events, rows), backend="aot_eager", fullgraph=True
     )
     events = make_events(3, 63).requires_grad_()
-    got, wanted = compiled(events), event_matmul(events, rows)
-    torch.testing.assert_close(got, wanted)
-    (actual,), (exact,) = (torch.autograd.grad(out.sum(), events) for out in (got, wanted))
+    got, want = compiled(events), event_matmul(events, rows)
+    torch.testing.assert_close(got, want)
+    (actual,), (exact,) = (torch.autograd.grad(out.sum(), events) for out in (got, want))
     torch.testing.assert_close(actual, exact)
 
 

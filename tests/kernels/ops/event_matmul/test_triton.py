@@ -51,5 +51,5 @@ def test_on_a_gpu(compress: bool) -> None:
     events = (torch.randn(3, 2047) * (torch.rand(3, 2047) < 0.1)).cuda()
     dense = (torch.randn(2047, 100) * (torch.rand(2047, 100) < 0.2)).cuda()
     out = event_matmul(events, compress_rows(dense) if compress else dense)
-    wanted = (events.double() @ dense.double()).float()
-    torch.testing.assert_close(out, wanted, rtol=1e-4, atol=1e-4)
+    want = (events.double() @ dense.double()).float()
+    torch.testing.assert_close(out, want, rtol=1e-4, atol=1e-4)
