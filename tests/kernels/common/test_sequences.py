@@ -1,4 +1,4 @@
-"""The bounds of packed sequences are read once a call, and wrong ones never reach a loop."""
+"""The bounds of packed sequences are read once per call, and wrong ones never reach a loop."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def test_bounds_are_read_once(
 @pytest.mark.parametrize("call", [_convolve, _scan])
 @pytest.mark.parametrize("backend", ["cpu", "reference", "triton"])
 @pytest.mark.parametrize("bounds", [[1, LENGTH], [0, 8, 5, LENGTH], [0, LENGTH + 1]])
-def test_wrong_bounds_are_refused(
+def test_wrong_bounds_raise_an_error(
     call: Callable[[Tensor], Tensor],
     backend: str,
     bounds: list[int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    if backend == "triton":  # it does not serve the CPU: stop at the check, before it runs
+    if backend == "triton":  # it does not support the CPU: stop at the check, before it runs
         operation = {_convolve: "causal_conv1d", _scan: "selective_scan"}[call]
         monkeypatch.setattr(f"evenfall_kernels.ops.{operation}.choose", _choose_triton)
         backend = "reference"
