@@ -55,6 +55,7 @@ def test_types(x: Any, weight: Any, options: Any, message: str) -> None:
         (X, WEIGHT, ends(1, 8), r"start at 0.*got \[1, 8\]"),
         (X, WEIGHT, ends(0, 7), r"end at the length 8, got \[0, 7\]"),
         (X, WEIGHT, ends(0, 5, 4, 8), "not decrease"),
+        (X, WEIGHT, {"initial_state": torch.ones(1, 3, 3), **ends(0, 5, 4, 8)}, "not decrease"),
         (X, WEIGHT, ends(*range(21)), r"got \[0, 1, 2\] \.\.\. \[18, 19, 20\]$"),
         (X, WEIGHT, {"cu_seqlens": torch.zeros(2, dtype=int, device="meta")}, "cu_seqlens is on m"),
     ],

@@ -62,6 +62,7 @@ def causal_conv1d(
     sequences = x.shape[0] if cu_seqlens is None else cu_seqlens.numel() - 1
     shape = (sequences, x.shape[1], weight.shape[1] - 1)
     if initial_state is not None and tuple(initial_state.shape) != shape:
+        check_sequence_ends(cu_seqlens, x.shape[2])  # wrong cu_seqlens can be the cause
         raise ValueError(f"initial_state must have shape {shape}, got {tuple(initial_state.shape)}")
     arguments = x, weight, bias, initial_state, cu_seqlens, activation == "silu"
     choice = choose("causal_conv1d", [a for a in arguments if isinstance(a, Tensor)])

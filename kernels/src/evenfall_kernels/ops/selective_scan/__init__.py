@@ -116,6 +116,8 @@ def selective_scan(
         initial_state = u.new_zeros(sequences, channels, states, dtype=state_dtype)
     else:
         shape = (sequences, channels, states)
+        if tuple(initial_state.shape) != shape:  # wrong cu_seqlens can be the cause: report them
+            check_sequence_ends(cu_seqlens, u.shape[2])
         check_shape("initial_state", initial_state, shape, "sequences, channels, states")
 
     if step_scale is None:
