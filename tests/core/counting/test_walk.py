@@ -55,6 +55,59 @@ def test_tied_weights_are_listed_at_each_use() -> None:
     assert found[0].weight is found[2].weight
 
 
+class TiedHead(nn.Module):
+    """A head that is tied to an embedding by hand, below a layer that is used twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(7, 4)
+        self.body = nn.Linear(4, 4)
+
+    def forward(self, ids: Any) -> Any:
+        return self.multiply(self.body(self.embed(ids)))
+
+    def multiply(self, x: Any) -> Any:
+        return x @ self.embed.weight.T
+
+
+class TiedByEinsum(TiedHead):
+    def multiply(self, x: Any) -> Any:
+        return torch.einsum("...i,oi->...o", x, self.embed.weight)
+
+
+class UsesBodyTwice(TiedHead):
+    def multiply(self, x: Any) -> Any:
+        return linear(x, weight=self.body.weight)
+
+
+@pytest.mark.parametrize("kind", [TiedHead, TiedByEinsum, UsesBodyTwice])
+def test_product_with_the_weight_of_a_submodule_is_told(kind: type[nn.Module]) -> None:
+    model = nn.Sequential(kind())
+    count = count_operations(model, torch.tensor([[1, 2, 3]]))
+    assert count.unknown == {"0": f"{__name__}.{kind.__name__}"}
+    assert (count.total.dense_macs, count.not_called) == (3 * 16, ())
+    assert not any(one._forward_pre_hooks or one._forward_hooks for one in model.modules())
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
+def test_lazy_and_scripted_modules_can_be_called() -> None:
+    assert count_operations(nn.LazyLinear(4), torch.ones(2, 3)).total.dense_macs == 24
+    scripted = torch.jit.trace(nn.Sequential(nn.Linear(3, 4)), torch.ones(2, 3))
+    assert list(count_operations(scripted, torch.ones(2, 3)).unknown) == ["0"]
+    scripted = torch.jit.script(nn.Sequential(nn.Linear(3, 4)))
+    assert list(count_operations(scripted, torch.ones(2, 3)).unknown) == ["0"]
+
+
+def test_encoder_counts_padded_sequences() -> None:
+    """torch would make nested tensors of them, which counters cannot read."""
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    encoder = nn.TransformerEncoder(layer, 2).eval()
+    mask = torch.tensor([[False] * 5, [False] * 3 + [True] * 2])
+    count = count_operations(encoder, torch.randn(2, 5, 8), src_key_padding_mask=mask)
+    assert count.total.dense_macs == 2 * 10 * (4 * 64 + 2 * 128)
+    assert (count.unknown, count.not_called) == ({}, ())
+
+
 def test_module_that_is_called_twice_counts_twice() -> None:
     layer = nn.Linear(4, 4)
     count = count_operations(nn.Sequential(layer, layer), torch.ones(1, 4))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .lookup import CounterTable, class_of, without_wrappers
+from .outside import watch_products
 from .statements import Counter, Matrix, Operations
 
 _CONTAINERS = ("Sequential", "ModuleList", "ModuleDict")
@@ -22,7 +23,8 @@ class OperationCount:
     Attributes:
         total: the sum over the modules.
         modules: name of a module -> its operations; "" is the model itself.
-        unknown: name -> class of each module that may multiply weights and has no counter.
+        unknown: name -> class of each module that may multiply weights and has no counter, and of
+            each that multiplies a submodule's weight itself, as a head tied to an embedding does.
         not_called: names of modules with matrices that were not called. Their weights may have been
             used in another way; the total does not include them.
     """
@@ -73,14 +75,18 @@ def count_operations(model: Any, *args: Any, **kwargs: Any) -> OperationCount:
     import torch
 
     model = without_wrappers(model)
-    known, unknown = _parts(model)
+    known, others = _parts(model)
+    counted = [module for module, _ in known.values()]
+    unknown = {name: _class_name(module) for name, (module, may) in others.items() if may}
+    multiplying: list[str] = []
     counts: dict[str, Operations] = {}
     hooks = []
     try:
         for name, (module, counter) in known.items():
             hook = _hook(name, counter, counts)
             hooks.append(module.register_forward_hook(hook, with_kwargs=True))
-        with torch.no_grad(), _eager():
+        bare = {name: module for name, (module, _) in others.items()}
+        with torch.no_grad(), _eager(), watch_products(counted, bare, multiplying):
             model(*args, **kwargs)
     finally:
         for handle in hooks:
@@ -90,6 +96,7 @@ def count_operations(model: Any, *args: Any, **kwargs: Any) -> OperationCount:
         for name, (module, counter) in known.items()
         if name not in counts and counter.matrices(module)
     )
+    unknown |= {name: _class_name(others[name][0]) for name in multiplying}
     return OperationCount(sum(counts.values(), Operations()), counts, unknown, not_called)
 
 
@@ -114,33 +121,33 @@ def list_matrices(model: Any) -> list[PlacedMatrix]:
     return matrices
 
 
-def _parts(model: Any) -> tuple[dict[str, tuple[Any, Counter]], dict[str, str]]:
-    """By name: the modules that have a counter, and the classes of those that have none."""
+def _parts(
+    model: Any,
+) -> tuple[dict[str, tuple[Any, Counter]], dict[str, tuple[Any, bool]]]:
+    """By name: the modules that have a counter; and those that have none, and whether they may
+    multiply weights of their own."""
     table = CounterTable()
     known: dict[str, tuple[Any, Counter]] = {}
-    unknown: dict[str, str] = {}
+    others: dict[str, tuple[Any, bool]] = {}
     for name, module, counter in _visit("", model, table, set()):
         if counter is not None:
             known[name] = (module, counter)
         else:
-            kind = class_of(module)
-            unknown[name] = f"{kind.__module__}.{kind.__qualname__}"
-    return known, unknown
+            others[name] = (module, _may_multiply(module))
+    return known, others
 
 
 def _visit(
     name: str, module: Any, table: CounterTable, seen: set[int]
 ) -> Iterator[tuple[str, Any, Counter | None]]:
-    """Each module that has a counter, and each that has none and may multiply weights."""
+    """Each module with its counter, if it has one, without the modules inside counted ones."""
     module = without_wrappers(module)
     if id(module) in seen:
         return
     seen.add(id(module))
     counter = table.find(module)
-    children = [] if counter is not None else _children(module)
-    if counter is not None or _may_multiply(module, children):
-        yield name, module, counter
-    for child_name, child in children:
+    yield name, module, counter
+    for child_name, child in [] if counter is not None else _children(module):
         yield from _visit(f"{name}.{child_name}" if name else child_name, child, table, seen)
 
 
@@ -154,11 +161,16 @@ def _children(module: Any) -> list[tuple[str, Any]]:
     ]
 
 
-def _may_multiply(module: Any, children: list[tuple[str, Any]]) -> bool:
+def _class_name(module: Any) -> str:
+    kind = class_of(module)
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _may_multiply(module: Any) -> bool:
     """Whether a module may do more than call its submodules: it has tensors, or no submodules."""
     import torch
 
-    if not children:
+    if not _children(module):
         return type(module) not in [getattr(torch.nn, name) for name in _CONTAINERS]
     own = (*module.parameters(recurse=False), *module.buffers(recurse=False))
     return bool(own) or class_of(module) is not type(module)
