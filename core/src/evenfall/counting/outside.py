@@ -7,11 +7,35 @@ from contextlib import contextmanager
 from typing import Any
 
 _PRODUCTS = frozenset(
-    """
-    linear matmul __matmul__ __rmatmul__ mm bmm mv dot vdot inner einsum tensordot multi_dot
-    chain_matmul addmm addbmm addmv baddbmm bilinear embedding_bag
-    conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d convolution
-    """.split()
+    [
+        "linear",
+        "matmul",
+        "__matmul__",
+        "__rmatmul__",
+        "mm",
+        "bmm",
+        "mv",
+        "dot",
+        "vdot",
+        "inner",
+        "einsum",
+        "tensordot",
+        "multi_dot",
+        "chain_matmul",
+        "addmm",
+        "addbmm",
+        "addmv",
+        "baddbmm",
+        "bilinear",
+        "embedding_bag",
+        "conv1d",
+        "conv2d",
+        "conv3d",
+        "conv_transpose1d",
+        "conv_transpose2d",
+        "conv_transpose3d",
+        "convolution",
+    ]
 )
 """Names of torch's functions that multiply matrices."""
 
