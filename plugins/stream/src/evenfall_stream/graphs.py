@@ -86,7 +86,7 @@ def read_graphs(
     all_checks = [finite(pos, names[0])]
     if batch is not None:
         batch = _integers(batch, pos, names)
-        all_checks.append(_sorted(batch, names[1]))
+        all_checks.append(_check_sorted(batch, names[1]))
     all_checks += [not_decreasing(pos, axis, batch) for axis in sorted_axes]
     all_checks += checks
     if batch is None:
@@ -137,7 +137,7 @@ def _integers(batch: Tensor, pos: Tensor, names: tuple[str, str]) -> Tensor:
     return batch.long().contiguous()
 
 
-def _sorted(batch: Tensor, name: str) -> Check:
+def _check_sorted(batch: Tensor, name: str) -> Check:
     rises = batch[1:] >= batch[:-1]
 
     def error() -> Exception:

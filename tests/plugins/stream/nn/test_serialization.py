@@ -56,7 +56,7 @@ def test_the_order_given_matters_only_where_points_coincide() -> None:
 def test_presorted_points_stay() -> None:
     time = torch.tensor([[0.0], [2.0], [2.0], [1.0]])
     order = serialize(time, torch.tensor([0, 0, 0, 1]), presorted=True)
-    assert order.unmoved
+    assert order.is_input_order
     assert order.step.tolist() == [0, 2, 0, 0]
     x = torch.rand(4, 2)
     assert order.arrange(x) is x
@@ -71,7 +71,7 @@ def test_end_to_end(joined: bool, ends: list[int] | None) -> None:
     assert rows.tolist() == [2, 1, 0, 0, 2, 1, 4, 3, 4, 3]
     assert sequence.step.tolist() == [0, 0, 1, 0, 1, 1, 0, 1, 0, 0]
     assert sequence.cu_seqlens.tolist() == (ends or [0, 3, 6, 6, 6, 8, 10])
-    assert sequence.unmoved
+    assert sequence.is_input_order
 
 
 def test_steps_have_gradients() -> None:

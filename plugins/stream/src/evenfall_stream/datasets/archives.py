@@ -29,9 +29,9 @@ def read_files(path: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[PurePosi
     elif not path.exists():
         raise FileNotFoundError(f"no such file or folder: {path}")
     elif zipfile.is_zipfile(path):
-        yield from _guarded(path, _zip(path, suffixes))
+        yield from _translate_errors(path, _zip(path, suffixes))
     else:
-        yield from _guarded(path, _tar(path, suffixes))
+        yield from _translate_errors(path, _tar(path, suffixes))
 
 
 def _folder(path: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[PurePosixPath, bytes]]:
@@ -44,7 +44,7 @@ def _tar(path: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[PurePosixPath,
     with tarfile.open(path, "r:*") as archive:
         for member in archive:
             if member.isfile() and member.name.endswith(suffixes):
-                name = _checked(path, member.name, member.size)
+                name = _check_member(path, member.name, member.size)
                 if (file := archive.extractfile(member)) is not None:
                     yield name, file.read()
 
@@ -53,11 +53,11 @@ def _zip(path: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[PurePosixPath,
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
             if not member.is_dir() and member.filename.endswith(suffixes):
-                name = _checked(path, member.filename, member.file_size)
+                name = _check_member(path, member.filename, member.file_size)
                 yield name, archive.read(member)
 
 
-def _checked(path: Path, name: str, size: int) -> PurePosixPath:
+def _check_member(path: Path, name: str, size: int) -> PurePosixPath:
     pure = PurePosixPath(name)
     if pure.is_absolute() or ".." in pure.parts:
         raise ValueError(f"{path} has a file name that leaves the archive: {name!r}")
@@ -66,7 +66,7 @@ def _checked(path: Path, name: str, size: int) -> PurePosixPath:
     return pure
 
 
-def _guarded(
+def _translate_errors(
     path: Path, files: Iterator[tuple[PurePosixPath, bytes]]
 ) -> Iterator[tuple[PurePosixPath, bytes]]:
     """The same files; every error of a corrupt archive becomes a ValueError."""

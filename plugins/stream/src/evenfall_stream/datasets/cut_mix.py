@@ -71,9 +71,9 @@ class CutMix(Dataset):
         if not bernoulli(self.p):
             return Data(x=item.x, pos=item.pos, y=self._soft(item))
         other = self.dataset[int(torch.randint(len(self.dataset), ()))]
-        return self._mixed(item, other)
+        return self._mix(item, other)
 
-    def _mixed(self, item: Data, other: Data) -> Data:
+    def _mix(self, item: Data, other: Data) -> Data:
         events_of(other, type(self).__name__, item.pos.shape[1] - 1)
         duration = float(item.pos[-1, 0] - item.pos[0, 0]) if len(item.pos) else 0.0
         length = uniform(0, 1) * duration

@@ -111,7 +111,9 @@ def _read(path: Path, part: str) -> list[_Sample]:
         if name in files:
             raise ValueError(f"{path} contains {name} twice")
         files[name] = raw
-    samples = _listed(path, files, _LISTS[part]) or _published(files, part.capitalize())
+    samples = _subset_samples(path, files, _LISTS[part]) or _published_samples(
+        files, part.capitalize()
+    )
     if not samples:
         raise FileNotFoundError(f"{path} contains no {part} recordings of N-MNIST")
     return sorted(samples)
@@ -127,7 +129,7 @@ def _files(path: Path, folder: str) -> Iterator[tuple[PurePosixPath, bytes]]:
     return read_files(path, (".bs2", ".bin", ".txt"))
 
 
-def _listed(path: Path, files: Mapping[PurePosixPath, bytes], title: str) -> list[_Sample]:
+def _subset_samples(path: Path, files: Mapping[PurePosixPath, bytes], title: str) -> list[_Sample]:
     """SLAYER's subset: a list of numbers and classes, and the recordings next to it."""
     samples = []
     for name in files:
@@ -148,7 +150,7 @@ def _listed(path: Path, files: Mapping[PurePosixPath, bytes], title: str) -> lis
     return samples
 
 
-def _published(files: Mapping[PurePosixPath, bytes], folder: str) -> list[_Sample]:
+def _published_samples(files: Mapping[PurePosixPath, bytes], folder: str) -> list[_Sample]:
     """The published layout: .../<folder>/<class>/<id>.bin."""
     samples = []
     for name, raw in files.items():

@@ -272,7 +272,7 @@ def load_weights(
     try:
         state = load_file(file)
         if ignore_mismatched_sizes:
-            _keep_mismatched(model, state, file)
+            _replace_mismatches(model, state, file)
         model.load_state_dict(state, assign=True)
     except (SafetensorError, OSError) as error:
         raise ValueError(f"weights {file} cannot be read: {error}") from error
@@ -284,7 +284,7 @@ def load_weights(
         model.to(dtypes.pop())  # buffers that are not in the file
 
 
-def _keep_mismatched(model: torch.nn.Module, state: dict[str, Tensor], file: Path) -> None:
+def _replace_mismatches(model: torch.nn.Module, state: dict[str, Tensor], file: Path) -> None:
     """Replace weights of another shape by the model's own."""
     own = model.state_dict()
     names = [name for name in state if name in own and state[name].shape != own[name].shape]

@@ -43,7 +43,7 @@ def _by_all_distances(x: Tensor, y: Tensor, count: int) -> Tensor:
     x, y = _wide(x), _wide(y)
     indices = torch.empty(*y.shape[:2], count, dtype=torch.int64, device=x.device)
     for graphs, rows in _chunks(x, y):
-        distance = _squared(y[graphs, rows, None], x[graphs, None])
+        distance = _squared_distance(y[graphs, rows, None], x[graphs, None])
         indices[graphs, rows] = _smallest(distance, count)
     return indices
 
@@ -60,7 +60,7 @@ def _chunks(x: Tensor, y: Tensor) -> Iterator[tuple[slice, slice]]:
 def _smallest(distance: Tensor, count: int) -> Tensor:
     """Indices (..., count) of the smallest of (..., N), sorted by (distance, index)."""
     value, index = distance.topk(count, largest=False, sorted=False)
-    index = _ordered(value, index)
+    index = _sort_neighbors(value, index)
     last = value.amax(-1, keepdim=True)
     # topk picks arbitrarily among points that tie for the last place: sort those rows fully.
     if (ties := (distance <= last).sum(-1) > count).any():
@@ -68,7 +68,7 @@ def _smallest(distance: Tensor, count: int) -> Tensor:
     return index
 
 
-def _ordered(distance: Tensor, index: Tensor) -> Tensor:
+def _sort_neighbors(distance: Tensor, index: Tensor) -> Tensor:
     """`index` sorted by (distance, index) along the last dimension."""
     index, by_index = index.sort(-1)
     return index.gather(-1, distance.gather(-1, by_index).sort(dim=-1, stable=True).indices)
@@ -81,8 +81,8 @@ def _by_tree(x: Tensor, y: Tensor, count: int) -> Tensor:
     x, y = _wide(x), _wide(y)
     tree = cKDTree(x.numpy(), balanced_tree=False, compact_nodes=False)
     neighbors = torch.from_numpy(tree.query(y.numpy(), count + 1)[1]).long()
-    distance = _squared(y[:, None], x[neighbors])
-    index = _ordered(distance[:, :-1], neighbors[:, :-1])
+    distance = _squared_distance(y[:, None], x[neighbors])
+    index = _sort_neighbors(distance[:, :-1], neighbors[:, :-1])
     # Up to rounding, neighbour K + 1 may be as near as neighbour K: compare all distances then.
     last = distance[:, :-1].amax(-1)
     if (ties := distance[:, -1] <= last * (1 + 1e-12)).any():
@@ -90,7 +90,7 @@ def _by_tree(x: Tensor, y: Tensor, count: int) -> Tensor:
     return index
 
 
-def _squared(a: Tensor, b: Tensor) -> Tensor:
+def _squared_distance(a: Tensor, b: Tensor) -> Tensor:
     """|a - b|^2 over the last dimension, one coordinate at a time: exact, unlike torch.cdist's
     matrix product, and without a tensor of all differences."""
     total = (a[..., 0] - b[..., 0]).square_()

@@ -204,7 +204,7 @@ class StreamConv(nn.Module):
         self._check_serialization(serialization, x.shape[0])
         u, z = in_proj(x).chunk(2, dim=1)
         y = serialization.restore(self._scan(u, serialization))
-        return self._gated(self._merge_views(y), z)
+        return self._project_out(self._merge_views(y), z)
 
     def forward_chunk(
         self, x: Tensor, step: Tensor, state: SelectiveState | None = None
@@ -230,7 +230,7 @@ class StreamConv(nn.Module):
             )
         u, z = self.in_proj(x).chunk(2, dim=1)
         y, final_state = self.views[0](u.T, self._steps(step), None, state, return_state=True)
-        return self._gated(self._merge_views(y.T[:, None]), z), final_state
+        return self._project_out(self._merge_views(y.T[:, None]), z), final_state
 
     def _serialize(self, pos: Tensor, batch: Tensor | None) -> Serialization:
         if self.all_axes and pos.shape[1] != self.dimensions:
@@ -279,7 +279,7 @@ class StreamConv(nn.Module):
             return y
         return y.mean(1, keepdim=True) if self.combine == "mean" else y.sum(1, keepdim=True)
 
-    def _gated(self, y: Tensor, z: Tensor) -> Tensor:
+    def _project_out(self, y: Tensor, z: Tensor) -> Tensor:
         """(N, 1 or V, E) and the gate (N, E) -> (N, out_channels)."""
         return self.out_proj((y * F.silu(z).to(y.dtype)[:, None]).flatten(1))
 

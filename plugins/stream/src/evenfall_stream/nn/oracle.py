@@ -62,7 +62,7 @@ def all_pairs(conv: StreamConv, x: Tensor, pos: Tensor, batch: Tensor | None = N
         parts.append(torch.stack(views, 1))
     place = torch.cat(rows).argsort()
     y = torch.cat([u[:0, None].expand(0, _views(conv), -1), *parts])[place]
-    return conv.out_proj((_combined(conv, y) * F.silu(z)[:, None]).flatten(1))
+    return conv.out_proj((_combine(conv, y) * F.silu(z)[:, None]).flatten(1))
 
 
 @torch.no_grad()
@@ -110,7 +110,7 @@ def pair_terms(
         rank = torch.empty_like(order)
         rank[order] = torch.arange(len(order), device=order.device)
         coordinate = {"coordinate": sign * pos[:, axis], "uniform": rank, "learned": None}
-        inputs = _convolved(view, u, order, rank)
+        inputs = _convolve(view, u, order, rank)
         kernel = _kernel(view, inputs, coordinate[conv.step], order, rank, target)
         if skip:
             kernel = kernel + torch.eye(len(u), device=u.device)[..., None] * view.D
@@ -154,7 +154,7 @@ def _weight(view: SelectiveView, delta: Tensor, A: Tensor) -> Tensor:
     return torch.expm1(duration[..., None] * A).div(A).expand(*delta.shape, -1)
 
 
-def _convolved(view: SelectiveView, u: Tensor, order: Tensor, rank: Tensor) -> Tensor:
+def _convolve(view: SelectiveView, u: Tensor, order: Tensor, rank: Tensor) -> Tensor:
     """silu of the causal convolution along `order`, (N, E) in input order."""
     if not view.d_conv:
         return F.silu(u)
@@ -181,7 +181,7 @@ def _views(conv: StreamConv) -> int:
     return len(_directions(conv))
 
 
-def _combined(conv: StreamConv, y: Tensor) -> Tensor:
+def _combine(conv: StreamConv, y: Tensor) -> Tensor:
     """(N, V, E) -> (N, 1 or V, E)."""
     if conv.combine == "concat":
         return y

@@ -25,7 +25,7 @@ class Serialization:
         cu_seqlens: (V B + 1,) the start of each segment and the end of the last one.
         views: V.
         graphs: the graphs of the points in input order.
-        unmoved: whether the only view is the input order, so that points need not be moved.
+        is_input_order: whether the only view is the input order, so that points need not be moved.
     """
 
     order: Tensor
@@ -33,7 +33,7 @@ class Serialization:
     cu_seqlens: Tensor
     views: int
     graphs: Graphs
-    unmoved: bool = False
+    is_input_order: bool = False
 
     @property
     def inverse(self) -> Tensor:
@@ -44,11 +44,11 @@ class Serialization:
 
     def arrange(self, x: Tensor) -> Tensor:
         """(N, E) in input order -> (V N, E) in the order of the views."""
-        return x if self.unmoved else x.index_select(0, self.order)
+        return x if self.is_input_order else x.index_select(0, self.order)
 
     def restore(self, y: Tensor) -> Tensor:
         """(V N, E) in the order of the views -> (N, V, E) in input order."""
-        if self.unmoved:
+        if self.is_input_order:
             return y[:, None]
         places = self.inverse.T
         rows = y.contiguous()  # a scan's output is contiguous in time, which is slow to gather from
@@ -60,7 +60,9 @@ class Serialization:
         segments = (self.cu_seqlens.numel() - 1) // self.views
         rows = slice(index * points, (index + 1) * points)
         ends = self.cu_seqlens[index * segments : (index + 1) * segments + 1] - index * points
-        return Serialization(self.order[rows], self.step[rows], ends, 1, self.graphs, self.unmoved)
+        return Serialization(
+            self.order[rows], self.step[rows], ends, 1, self.graphs, self.is_input_order
+        )
 
 
 def serialize(
@@ -123,7 +125,7 @@ def serialize_graphs(
     if len(graphs) > 1:
         step = step.masked_fill(_starts_graph(graphs.batch, len(all_axes), bidirectional), 0)
     if len(orders) == 1:
-        return Serialization(orders[0], step[0], graphs.ptr, 1, graphs, unmoved=presorted)
+        return Serialization(orders[0], step[0], graphs.ptr, 1, graphs, is_input_order=presorted)
     sizes = graphs.ptr.diff()
     if bidirectional:
         sizes = torch.cat([sizes, sizes.flip(0)])
@@ -170,7 +172,7 @@ def end_to_end(serialization: Serialization, joined: bool) -> tuple[Tensor, Seri
         segments,
         1,
         graphs,
-        unmoved=True,
+        is_input_order=True,
     )
     return rows, sequence
 

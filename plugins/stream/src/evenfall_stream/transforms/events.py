@@ -58,14 +58,14 @@ def start_at_zero(data: Data) -> Data:
     return data
 
 
-def snap_to_pixels(data: Data, moved: Tensor, sensor_size: Sequence[int], outside: str) -> Data:
-    """Move the events to the pixels nearest to the coordinates `moved`, (N, k).
+def snap_to_pixels(data: Data, target: Tensor, sensor_size: Sequence[int], outside: str) -> Data:
+    """Move the events to the pixels nearest to the coordinates `target`, (N, k).
 
     `outside` is for events that leave the sensor: "drop" drops them, "roll" wraps their coordinates
     around.
     """
-    extent = moved.new_tensor(sensor_size)
-    pixels = moved.round()
+    extent = target.new_tensor(sensor_size)
+    pixels = target.round()
     if outside == "roll":
         pixels = pixels.remainder(extent)
     data.pos = torch.cat([data.pos[:, :1], pixels], 1)

@@ -47,8 +47,8 @@ class RandomEventRotate(BaseTransform):
         angle = math.radians(uniform(-self.degrees, self.degrees))
         cos, sin = math.cos(angle), math.sin(angle)
         middle = (place.new_tensor(self.sensor_size) - 1) / 2
-        moved = middle + (place - middle) @ place.new_tensor([[cos, sin], [-sin, cos]])
-        return snap_to_pixels(data, moved, self.sensor_size, self.outside)
+        target = middle + (place - middle) @ place.new_tensor([[cos, sin], [-sin, cos]])
+        return snap_to_pixels(data, target, self.sensor_size, self.outside)
 
     def __repr__(self) -> str:
         return (

@@ -47,8 +47,8 @@ class RandomEventScale(BaseTransform):
         """The data with the scaled events."""
         place = events_of(data, type(self).__name__, len(self.sensor_size))[:, 1:]
         middle = (place.new_tensor(self.sensor_size) - 1) / 2
-        moved = middle + uniform(self.low, self.high) * (place - middle)
-        return snap_to_pixels(data, moved, self.sensor_size, self.outside)
+        target = middle + uniform(self.low, self.high) * (place - middle)
+        return snap_to_pixels(data, target, self.sensor_size, self.outside)
 
     def __repr__(self) -> str:
         return (

@@ -45,8 +45,8 @@ class SpatialJitter(BaseTransform):
     def forward(self, data: Data) -> Data:
         """The data with the moved events."""
         place = events_of(data, type(self).__name__, len(self.sensor_size))[:, 1:]
-        moved = place + self.std * torch.randn_like(place)
-        return snap_to_pixels(data, moved, self.sensor_size, self.outside)
+        target = place + self.std * torch.randn_like(place)
+        return snap_to_pixels(data, target, self.sensor_size, self.outside)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.std}, {self.sensor_size}, outside={self.outside!r})"
