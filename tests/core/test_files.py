@@ -48,6 +48,27 @@ def test_a_failure_changes_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "old").read_text() == "1"
 
 
+def test_a_replacement_that_fails_at_the_end_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_text(tmp_path / "run" / "old", "1")
+    rename = Path.rename
+
+    def refuse(source: Path, target: Path) -> Path:
+        if (source / "new").exists():
+            raise OSError("disk")
+        return rename(source, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with (
+        pytest.raises(OSError, match="disk"),
+        written_aside(tmp_path / "run", replace=True) as aside,
+    ):
+        (aside / "new").write_text("2")
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
+    assert (tmp_path / "run" / "old").read_text() == "1"
+
+
 def test_a_file_keeps_its_suffix_while_it_is_written(tmp_path: Path) -> None:
     with file_aside(tmp_path / "picture.png") as aside:
         assert aside.suffix == ".png"

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_ASIDE = re.compile(r"\.(?P<name>.+)-[a-z0-9_]{8}(?P<old>-old)?")
+"""The names that written_aside gives."""
 
 
 @contextmanager
@@ -26,18 +30,38 @@ def written_aside(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
         raise FileExistsError(f"output {path} already exists; choose another folder")
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    old = aside.with_name(aside.name + "-old")
     try:
         yield aside
         aside.chmod(0o755)
         for file in aside.iterdir():
             file.chmod(0o644)
-        old = aside.with_name(aside.name + "-old")
         if path.exists():
             path.rename(old)
         aside.rename(path)
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+        if old.exists() and not path.exists():
+            old.rename(path)
+
+
+def recover(folder: Path, names: re.Pattern[str]) -> None:
+    """Undo what killed processes left of written_aside: a folder that was to be replaced comes
+    back, and what was not complete is removed. Nobody may write to `folder` at the same time.
+
+    Args:
+        folder: the parent of what was written.
+        names: the names of what was written; others are not touched.
+    """
+    for aside in [path for path in folder.iterdir() if path.is_dir()]:
+        match = _ASIDE.fullmatch(aside.name)
+        if match is None or names.fullmatch(match["name"]) is None:
+            continue
+        if match["old"] and not (folder / match["name"]).exists():
+            aside.rename(folder / match["name"])
+        else:
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 def write_text(path: str | Path, text: str) -> Path:

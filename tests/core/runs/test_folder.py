@@ -103,6 +103,33 @@ def test_a_best_model_alone_is_a_run(tmp_path: Path) -> None:
         begin(tmp_path)
 
 
+REPLACES = """
+import os, sys
+from pathlib import Path
+from evenfall.files import written_aside
+rename = Path.rename
+def die(source, target):
+    if source.name != "best":
+        os.kill(os.getpid(), 9)
+    return rename(source, target)
+Path.rename = die
+with written_aside(Path(sys.argv[1], "best"), replace=True) as folder:
+    (folder / "weights").write_text("new")
+"""
+
+
+def test_the_best_model_survives_a_killed_replacement(tmp_path: Path) -> None:
+    run = begin(tmp_path)
+    mine = tmp_path / ".notes-abcdefgh"
+    mine.mkdir()
+    ended = subprocess.run([sys.executable, "-c", REPLACES, str(tmp_path)], check=False)
+    assert ended.returncode == -9
+    assert not run.best.exists()
+    with run.open(resume=True):
+        assert (run.best / "weights").read_text() == "w"
+    assert [p for p in tmp_path.iterdir() if p.name.startswith(".")] == [mine]
+
+
 def test_later_and_incomplete_log_lines_are_removed(tmp_path: Path) -> None:
     run = RunFolder(tmp_path, Recipe())
     run.log_file.write_text('{"step": 1}\n{"step": 2, "a": 1}\n{"step": 2}\n{"step": 3}\n{"ste')

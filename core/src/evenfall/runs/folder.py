@@ -19,7 +19,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from evenfall.files import write_text, written_aside
+from evenfall.files import recover, write_text, written_aside
 from evenfall.recipes import changed_keys, dump_recipe, read_recipe
 
 from .lock import lock_folder
@@ -27,6 +27,7 @@ from .lock import lock_folder
 logger = logging.getLogger(__name__)
 
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
+_FOLDERS = re.compile(r"best|checkpoint-\d+")
 
 
 class RunFolder:
@@ -70,6 +71,8 @@ class RunFolder:
         if self.path.exists() and not self.path.is_dir():
             raise FileExistsError(f"output {self.path} must be a folder, but is a file")
         with lock_folder(self.path) if self.first_rank else nullcontext():
+            if self.first_rank:
+                recover(self.path, _FOLDERS)
             exists = self.has_run()
             if exists:
                 self._check(resume)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -181,6 +182,12 @@ def test_without_validation_the_last_epoch_is_kept(tmp_path: Path) -> None:
     assert "valid_accuracy" not in log(tmp_path / "run")[0]
     last = weights(tmp_path / "run" / "checkpoint-2")
     assert all(torch.equal(value, last[name]) for name, value in weights(best).items())
+
+
+def test_a_best_model_that_was_removed_is_told(tmp_path: Path) -> None:
+    shutil.rmtree(train(recipe(epochs=1), tmp_path, tmp_path / "run"))
+    with pytest.raises(FileNotFoundError, match="run has lost best/, the model of the finished"):
+        train(recipe(epochs=1), tmp_path, tmp_path / "run", resume=True)
 
 
 def test_examples_do_not_depend_on_who_reads_them(tmp_path: Path, shapes: type[Any]) -> None:

@@ -63,6 +63,7 @@ def train(
         BlockingIOError: another process writes to `output`.
         ValueError: the run in `output` has another recipe or a corrupt checkpoint, or the data
             does not match the recipe.
+        FileNotFoundError: best/ was removed, and no later epoch was better.
         FloatingPointError: the loss is not finite.
         CallbackError: a callback raises, or no epoch counts as best for all callbacks.
         UnknownNameError, ReferenceImportError: a callback cannot be found.
@@ -80,6 +81,8 @@ def train(
             f"output {output} has no best model: counts_as_best of a callback was False in every "
             f"epoch; in the last one for {callbacks.objections()}"
         )
+    if not folder.best.is_dir():
+        raise FileNotFoundError(f"output {output} has lost best/, the model of the finished run")
     return folder.best
 
 
