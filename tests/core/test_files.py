@@ -17,6 +17,15 @@ def test_a_folder_appears_when_the_block_ends(tmp_path: Path) -> None:
     assert (tmp_path / "deep" / "run" / "a").read_text() == "1"
 
 
+def test_others_may_read_a_folder_and_enter_its_subfolders(tmp_path: Path) -> None:
+    with written_aside(tmp_path / "run") as aside:
+        write_text(aside / "deep" / "deeper" / "a", "1")
+        (aside / "deep").chmod(0o700)
+    modes = {p.name: p.stat().st_mode & 0o777 for p in (tmp_path / "run").rglob("*")}
+    assert modes == {"deep": 0o755, "deeper": 0o755, "a": 0o644}
+    assert (tmp_path / "run").stat().st_mode & 0o777 == 0o755
+
+
 def test_an_existing_folder_is_replaced_only_when_asked(tmp_path: Path) -> None:
     write_text(tmp_path / "run" / "old", "1")
     with pytest.raises(FileExistsError, match="run already exists"):

@@ -33,9 +33,8 @@ def written_aside(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
     old = aside.with_name(aside.name + "-old")
     try:
         yield aside
-        aside.chmod(0o755)
-        for file in aside.iterdir():
-            file.chmod(0o644)
+        for entry in (aside, *aside.rglob("*")):
+            entry.chmod(0o755 if entry.is_dir() else 0o644)
         if path.exists():
             path.rename(old)
         aside.rename(path)
