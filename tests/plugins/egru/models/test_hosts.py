@@ -226,6 +226,23 @@ def test_peft(make_egru: Callable[..., Any]) -> None:
         model(torch.tensor([[1]]), attention_maks=1)
 
 
+@torch.no_grad()
+def test_peft_merges_an_adapter_of_the_decoder(make_egru: Callable[..., Any]) -> None:
+    """peft adds to `weight.data`, which has no version; the decoder's copy is renewed."""
+    peft = pytest.importorskip("peft")
+    torch.manual_seed(0)
+    config = peft.LoraConfig(r=2, init_lora_weights=False, target_modules=["lm_head"])
+    model = peft.get_peft_model(make_egru(tie_word_embeddings=False), config).eval()
+    token = torch.tensor([[1]])
+    want, plain = model(token).logits, model.base_model.model(torch.tensor([[1, 1, 1]])).logits
+    model.merge_adapter()
+    torch.testing.assert_close(model(token).logits, want)
+    torch.testing.assert_close(want, plain[:, :1])
+    model.unmerge_adapter()
+    torch.testing.assert_close(model(token).logits, want)
+    torch.testing.assert_close(model.merge_and_unload()(token).logits, want)
+
+
 def test_trl(make_egru: Callable[..., Any], tokenizer: Any, tmp_path: Path) -> None:
     """SFTTrainer gives the same weights with and without padding."""
     trl = pytest.importorskip("trl")

@@ -142,6 +142,13 @@ def test_a_cut_off_file_is_named(saved: Path, share: float) -> None:
         EgruForCausalLM.from_pretrained(saved)
 
 
+def test_the_path_can_be_passed_by_the_name_that_transformers_gives_it(saved: Path) -> None:
+    by_name = EgruForCausalLM.from_pretrained(pretrained_model_name_or_path=saved)
+    assert torch.equal(
+        by_name.lm_head.weight, EgruForCausalLM.from_pretrained(saved).lm_head.weight
+    )
+
+
 def test_a_checkpoint_of_another_vocabulary_is_refused(saved: Path) -> None:
     config = saved / "config.json"
     config.write_text(config.read_text().replace('"vocab_size": 41', '"vocab_size": 40'))

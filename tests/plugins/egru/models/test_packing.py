@@ -211,6 +211,27 @@ def test_impossible_packing_is_refused(
         make_egru(model)(IDS, **inputs)
 
 
+@pytest.mark.parametrize("name", ["position_ids", "cu_seq_lens_q", "cu_seq_lens_k", "seq_idx"])
+def test_packing_arguments_must_be_tensors(make_egru: Callable[..., Any], name: str) -> None:
+    inputs = {"cu_seq_lens_q": torch.tensor(ENDS), name: ENDS}
+    with pytest.raises(TypeError, match=f"{name} must be a Tensor, got list"):
+        make_egru()(IDS, **inputs)
+
+
+@pytest.mark.parametrize("model", [EgruForCausalLM, EgruModel, EgruForSequenceClassification])
+def test_a_mask_of_text_numbers_is_refused(make_egru: Callable[..., Any], model: type) -> None:
+    """As some packers write it; read as a plain mask, the texts would leak into one another."""
+    mask = torch.tensor([[1] * 5 + [2] * 13])
+    words = "attention_mask must contain 0 .padding. and 1 only, got 2; .* position_ids"
+    with pytest.raises(ValueError, match=words):
+        make_egru(model)(IDS, attention_mask=mask)
+    with pytest.raises(ValueError, match="1 only, got -1"):
+        make_egru(model)(IDS, attention_mask=-torch.ones_like(IDS))
+    egru = make_egru(model)
+    for ones in (torch.ones_like(IDS).bool(), torch.ones_like(IDS).float()):
+        assert torch.equal(egru(IDS, attention_mask=ones)[0], egru(IDS)[0])
+
+
 @pytest.mark.parametrize(
     "inputs",
     [

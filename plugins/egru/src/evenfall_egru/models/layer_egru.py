@@ -5,6 +5,7 @@ Dimensions: B batch, T time, H units of a layer, E embedding, V vocabulary.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -13,6 +14,8 @@ from torch import nn
 
 from .configuration_egru import EgruConfig
 from .scan_egru import egru_scan, event_linear, skips_silent
+
+_INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # NumPy has no bfloat16
 
 
 def locked_dropout(x: torch.Tensor, rate: float, cu_seqlens: torch.Tensor | None) -> torch.Tensor:
@@ -82,7 +85,7 @@ class EgruLayer(nn.Module):
 class EgruDecoder(nn.Linear):
     """The output layer. Without gradient it reads only the weights of units that fired."""
 
-    _copy: Any = None  # the weight, its address, its version, and the copy of by_unit
+    _copy: Any = None  # the weight, its address, version and samples, and the copy of by_unit
 
     def forward(self, y: torch.Tensor, event_driven: bool = False) -> torch.Tensor:
         """y (..., E) -> (..., V)."""
@@ -93,19 +96,37 @@ class EgruDecoder(nn.Linear):
     def by_unit(self) -> torch.Tensor:
         """A copy of the weight with one contiguous row per unit, (E, V), renewed when it changes.
 
-        A change through `weight.data` in evaluation mode is not noticed until `train()` or
-        `eval()` is called.
+        PyTorch does not count a change through `weight.data`, as peft makes when it merges an
+        adapter. Samples of the diagonal reveal it. If they do not change, it is not noticed until
+        `train()` or `eval()` is called.
         """
         weight = self.weight
-        key = (weight, weight.data_ptr(), 0 if weight.is_inference() else weight._version)
+        version = 0 if weight.is_inference() else weight._version
         copy = self._copy
-        if copy is None or copy[0] is not weight or copy[1:3] != key[1:]:
-            self._copy = copy = (*key, weight.detach().t().contiguous())
+        if (
+            copy is None
+            or copy[0] is not weight
+            or copy[1] != weight.data_ptr()
+            or copy[2] != version
+            or copy[3].tobytes() != copy[4]
+        ):
+            samples = _samples(weight.detach())
+            by_unit = weight.detach().t().contiguous()
+            self._copy = copy = (
+                weight, weight.data_ptr(), version, samples, samples.tobytes(), by_unit,
+            )  # fmt: skip
         return copy[-1]
 
     def train(self, mode: bool = True) -> EgruDecoder:
         self._copy = None
         return super().train(mode)
+
+
+def _samples(weight: torch.Tensor) -> Any:
+    """A view of at most 32 elements of the diagonal, as a NumPy array: it is read in 1 us."""
+    diagonal = weight.diagonal()
+    samples = diagonal[:: max(1, math.ceil(len(diagonal) / 32))]
+    return samples.view(_INTEGERS[samples.element_size()]).numpy()
 
 
 __all__ = ["EgruDecoder", "EgruLayer", "locked_dropout"]

@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from .padding_egru import real_tokens
 from .recording_egru import is_recorded
 
+_TENSORS = ("position_ids", "cu_seq_lens_q", "cu_seq_lens_k", "seq_idx")
+
 
 def packed_texts(
     batch: int,
@@ -45,6 +47,7 @@ def packed_texts(
         seq_idx: (1, T), a different number for each text.
 
     Raises:
+        TypeError: one of the arguments that have a shape is not a tensor.
         ValueError: the arguments contradict each other, or packing is not possible.
     """
     arguments = {
@@ -60,6 +63,9 @@ def packed_texts(
             f"{names[0]} must be None under torch.jit.trace, torch.export and ONNX export: the "
             "graph would keep the text boundaries of the recorded call"
         )
+    for name, value in arguments.items():
+        if value is not None and name in _TENSORS and not isinstance(value, torch.Tensor):
+            raise TypeError(f"{name} must be a Tensor, got {type(value).__name__}")
     ends_by_name: dict[str, list[int]] = {}
     if cu_seq_lens_q is not None:
         ends_by_name["cu_seq_lens_q"] = _ends_of_lengths(

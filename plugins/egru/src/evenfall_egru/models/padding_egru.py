@@ -78,20 +78,31 @@ def layout_of(
     """Choose how the layers get their input.
 
     Args:
-        attention_mask: (B, T or more), of which the last T columns are used; 0 marks padding.
+        attention_mask: (B, T or more), of which the last T columns are used; 0 marks padding, 1 a
+            real token.
         batch: B.
         steps: T.
         texts: the ends of packed texts, or None; they exclude padding.
 
     Raises:
-        ValueError: a mask of another shape.
+        ValueError: a mask of another shape, or values other than 0 and 1, such as the numbers of
+            packed texts (not checked in a recorded graph).
     """
     if attention_mask is None or texts is not None:
         return Whole(texts)
     real = real_tokens(attention_mask, batch, steps)
     if is_recorded():
         return RealFirst(real)
-    return Whole() if bool(real.all()) else EndToEnd(real)
+    one = attention_mask[:, attention_mask.shape[1] - steps :] == 1
+    if bool(one.all()):
+        return Whole()
+    if not torch.equal(real, one):
+        value = attention_mask[:, attention_mask.shape[1] - steps :][real != one][0].item()
+        raise ValueError(
+            f"attention_mask must contain 0 (padding) and 1 only, got {value}; mark packed texts "
+            "with position_ids or cu_seq_lens_q"
+        )
+    return EndToEnd(real)
 
 
 def real_tokens(attention_mask: torch.Tensor, batch: int, steps: int) -> torch.Tensor:

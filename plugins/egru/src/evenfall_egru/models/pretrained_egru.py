@@ -77,7 +77,7 @@ class EgruPreTrainedModel(PreTrainedModel):
     @classmethod
     def from_pretrained(
         cls,
-        name: Any,
+        pretrained_model_name_or_path: Any,
         *args: Any,
         ignore_mismatched_sizes: bool = False,
         output_loading_info: bool = False,
@@ -89,6 +89,7 @@ class EgruPreTrainedModel(PreTrainedModel):
             ValueError: the weights cannot be read, their shapes differ from the configuration, or
                 they contain NaN or infinity.
         """
+        name = pretrained_model_name_or_path
         options = {"ignore_mismatched_sizes": True, "output_loading_info": True}
         try:
             model, info = super().from_pretrained(name, *args, **options, **kwargs)
