@@ -12,6 +12,7 @@ from evenfall.files import file_aside, write_text, written_aside
 def test_a_folder_appears_when_the_block_ends(tmp_path: Path) -> None:
     with written_aside(tmp_path / "deep" / "run") as aside:
         (aside / "a").write_text("1")
+        assert aside.name == "run"  # writers that use the name write the right one
         assert not (tmp_path / "deep" / "run").exists()
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["run"]
     assert (tmp_path / "deep" / "run" / "a").read_text() == "1"

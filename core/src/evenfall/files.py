@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_ASIDE = re.compile(r"\.(?P<name>.+)-[a-z0-9_]{8}(?P<old>-old)?")
-"""The names that written_aside gives."""
+_PLACE = re.compile(r"\.(?P<name>.+)-[a-z0-9_]{8}")
+"""Where written_aside writes `name`, and puts the folder that is replaced, `name-old`."""
 
 
 @contextmanager
 def written_aside(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; it becomes `path` if the block raises no error.
+    """Yield a temporary folder of the same name; it becomes `path` if the block raises no error.
 
     Args:
         path: the folder to write.
@@ -29,8 +29,9 @@ def written_aside(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
     if path.exists() and not replace:
         raise FileExistsError(f"output {path} already exists; choose another folder")
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    old = aside.with_name(aside.name + "-old")
+    place = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    aside, old = place / path.name, place / f"{path.name}-old"
+    aside.mkdir()
     try:
         yield aside
         for entry in (aside, *aside.rglob("*")):
@@ -38,11 +39,10 @@ def written_aside(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
         if path.exists():
             path.rename(old)
         aside.rename(path)
-        shutil.rmtree(old, ignore_errors=True)
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
         if old.exists() and not path.exists():
             old.rename(path)
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def recover(folder: Path, names: re.Pattern[str]) -> None:
@@ -53,14 +53,14 @@ def recover(folder: Path, names: re.Pattern[str]) -> None:
         folder: the parent of what was written.
         names: the names of what was written; others are not touched.
     """
-    for aside in [path for path in folder.iterdir() if path.is_dir()]:
-        match = _ASIDE.fullmatch(aside.name)
+    for place in list(folder.iterdir()):
+        match = _PLACE.fullmatch(place.name)
         if match is None or names.fullmatch(match["name"]) is None:
             continue
-        if match["old"] and not (folder / match["name"]).exists():
-            aside.rename(folder / match["name"])
-        else:
-            shutil.rmtree(aside, ignore_errors=True)
+        path, old = folder / match["name"], place / f"{match['name']}-old"
+        if old.exists() and not path.exists():
+            old.rename(path)
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def write_text(path: str | Path, text: str) -> Path:

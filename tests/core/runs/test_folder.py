@@ -109,7 +109,7 @@ from pathlib import Path
 from evenfall.files import written_aside
 rename = Path.rename
 def die(source, target):
-    if source.name != "best":
+    if source.parent.name.startswith("."):
         os.kill(os.getpid(), 9)
     return rename(source, target)
 Path.rename = die

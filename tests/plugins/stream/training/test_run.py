@@ -184,6 +184,11 @@ def test_without_validation_the_last_epoch_is_kept(tmp_path: Path) -> None:
     assert all(torch.equal(value, last[name]) for name, value in weights(best).items())
 
 
+def test_the_card_of_the_best_model_names_its_folder(tmp_path: Path) -> None:
+    best = train(recipe(epochs=1), tmp_path, tmp_path / "run")
+    assert 'from_pretrained("best")' in (best / "README.md").read_text()
+
+
 def test_a_best_model_that_was_removed_is_told(tmp_path: Path) -> None:
     shutil.rmtree(train(recipe(epochs=1), tmp_path, tmp_path / "run"))
     with pytest.raises(FileNotFoundError, match="run has lost best/, the model of the finished"):
