@@ -155,6 +155,11 @@ def test_plugins_table_lists_broken_plugins_and_exits_with_0(full) -> None:
     assert "bad broken: ValueError: no [numba] here (EVENFALL_BLOCK=bad turns it off)" in text
 
 
+def test_brackets_in_a_name_are_no_markup(full, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVENFALL_PLUGINS", "full,[/x]")
+    assert "[/x] broken: EVENFALL_PLUGINS lists '[/x]'" in run("plugins").output
+
+
 def test_plugins_json(full) -> None:
     (found,) = json.loads(run("plugins", "--json").output)
     assert found["provides"]["models"] == ["a-model"]

@@ -75,6 +75,7 @@ def test_a_folder_of_ones_own_is_published_as_its_kind_is(tiny: Path) -> None:
     names = sorted(path.name for path in (tiny / "out" / "mine").iterdir())
     assert names == ["code.py", "config.json", "model.safetensors"]
     assert "exists" in run("publish", "mine", "out/mine", code=1)
+    assert run("publish", "mine", "[a] [/b]") == "ready to upload: [a] [/b]"
     words = run("publish", "mine", "other", "--folder", "cards/tiny-words", code=1)
     assert "--folder is for registered checkpoints, and mine is a folder" in words
     assert not (tiny / "other").exists()

@@ -8,6 +8,7 @@ from typing import Any
 from zipfile import BadZipFile
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from evenfall.cli import tools
@@ -140,6 +141,16 @@ def test_tables(capsys: pytest.CaptureFixture[str]) -> None:
     assert ["Figures"] in lines
     assert ["class", "examples"] in lines
     assert ["ball", "7"] in lines
+
+
+def test_brackets_in_tables_and_messages_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    show_facts("of [a]", [("[b]", "[/c]")])
+    show_rows(["[d]"], [["[/e]"]])
+    with pytest.raises(typer.Exit), clear_errors():
+        raise ValueError("got [/f]")
+    seen = capsys.readouterr()
+    assert all(f"[{word}]" in seen.out for word in ("a", "b", "/c", "d", "/e"))
+    assert seen.err == "Error: got [/f]\n"
 
 
 def test_a_new_bar_removes_full_ones(monkeypatch: pytest.MonkeyPatch) -> None:

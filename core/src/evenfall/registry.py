@@ -2,8 +2,8 @@
 
     >>> from evenfall import registry
     >>> registry.models.names()
-    ['egru']
-    >>> registry.models.get("egru")
+    ['EgruForCausalLM', 'EgruForSequenceClassification', 'EgruModel']
+    >>> registry.models.get("EgruForCausalLM")
     <class 'evenfall_egru.models.modeling_egru.EgruForCausalLM'>
 
 Reading a registry loads the plugins first, once.

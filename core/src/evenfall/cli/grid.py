@@ -36,7 +36,7 @@ def run(
     with training_output("run the command again to continue") as report:
         table = run_grid(file, data, output, _trainer(trainer), progress=report)
     if is_first_rank():
-        console.print(grid_table(table), markup=False, soft_wrap=True)
+        console.print(grid_table(table), soft_wrap=True)
     if any(cell["failures"] for cell in table["cells"]):
         raise typer.Exit(1)
 

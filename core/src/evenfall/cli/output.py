@@ -35,7 +35,11 @@ def show_plugins(rows: Sequence[PluginStatus]) -> None:
         _say("No plugin is installed. From a checkout: pip install ./core ./kernels ./plugins/egru")
         return
     cells = [
-        (row.name, row.distribution, row.version, _coloured(row.status), _provided(row.provides))
+        (
+            *(escape(text) for text in (row.name, row.distribution, row.version)),
+            _coloured(row.status),
+            _provided(row.provides),
+        )
         for row in rows
     ]
     _table(("plugin", "distribution", "version", "status", "provides"), cells)

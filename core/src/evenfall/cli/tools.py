@@ -25,8 +25,9 @@ from evenfall.cli.group import GROUP_SETTINGS
 from evenfall.errors import EvenfallError
 from evenfall.runs import Progress, is_first_rank
 
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+# Paths and names can contain brackets, which are not markup.
+console = Console(highlight=False, markup=False)
+errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
 def make_group(name: str, summary: str, *commands: Callable[..., None]) -> typer.Typer:
@@ -57,7 +58,7 @@ def clear_errors() -> Iterator[None]:
 
 
 def _fail(message: str) -> NoReturn:
-    errors.print(f"Error: {' '.join(message.split())}", markup=False)
+    errors.print(f"Error: {' '.join(message.split())}")
     raise typer.Exit(1) from None
 
 
@@ -74,8 +75,11 @@ def progress_bars() -> Iterator[Progress]:
     total steps). A new bar removes the full ones."""
     tasks: dict[str, TaskID] = {}
     columns: tuple[Any, ...] = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-    )  # fmt: skip
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     with Bars(*columns, console=errors, transient=True) as bars:
 
         def report(name: str, done: int, total: int) -> None:
@@ -112,7 +116,7 @@ class _AboveBars(logging.Handler):
     """Writes messages to stderr, above the progress bars."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        errors.print(self.format(record), markup=False)
+        errors.print(self.format(record))
 
 
 def show_facts(title: str, rows: Iterable[tuple[str, str]]) -> None:

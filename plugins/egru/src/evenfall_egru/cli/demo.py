@@ -21,7 +21,7 @@ def demo(
     tokens: Annotated[int, typer.Option(min=1, help="Tokens to generate.")] = 40,
 ) -> None:
     """Demonstrate a model. Generates text, counts events and measures speed, offline on the CPU."""
-    console.print(f"[bold]1. Loading {checkpoint}[/]")
+    console.print(f"1. Loading {checkpoint}", style="bold")
     quiet_loading()
     from ..evaluation.perplexity import evaluate_tokens
     from ..generation.speed import compare
@@ -38,16 +38,17 @@ def demo(
                 "pass --checkpoint FOLDER"
             )
         model, tokenizer = load_checkpoint(checkpoint, "cpu")
-        console.print(f"   {model.num_parameters():,} parameters\n\n[bold]2. Generating text[/]")
+        console.print(f"   {model.num_parameters():,} parameters\n")
+        console.print("2. Generating text", style="bold")
         continue_prompt(model, tokenizer, prompt, console, max_new_tokens=tokens)
 
-        console.print("\n[bold]3. Evaluating on a text written for this demo[/]")
+        console.print("\n3. Evaluating on a text written for this demo", style="bold")
         ids = encode(tokenizer, DEMO_TEXT)
         with progress_bar("evaluating") as report:
             result = evaluate_tokens(model, ids, window=70, carry="full", progress=report)
         show_evaluation(result, model.config.hidden_sizes, "demo.txt")
 
-        console.print("\n[bold]4. Speed: greedy, one token at a time, batch 1[/]")
+        console.print("\n4. Speed: greedy, one token at a time, batch 1", style="bold")
         speed = compare(model, ids[None, :20])
         for label, rate in (
             ("dense", speed.dense),
@@ -59,4 +60,5 @@ def demo(
         console.print(f"   event-driven is {ratio:.2f}x as fast; {tokens_match}")
 
         picture = draw_sample(model, tokenizer, output / "raster.png")
-    console.print(f"\n[bold]5. Events of each unit:[/] {picture}", soft_wrap=True)
+    console.print("\n5. Events of each unit:", style="bold", end=" ")
+    console.print(str(picture), soft_wrap=True)

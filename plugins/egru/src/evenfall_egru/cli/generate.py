@@ -32,7 +32,7 @@ def generate(
         model, tokenizer = load_checkpoint(checkpoint, device)
         unknown = unknown_words(tokenizer, prompt)
         if unknown:
-            errors.print(f"not in the vocabulary: {' '.join(unknown)}", markup=False)
+            errors.print(f"not in the vocabulary: {' '.join(unknown)}")
         continue_prompt(
             model, tokenizer, prompt, console, max_new_tokens=max_new_tokens, seed=seed,
             temperature=temperature, top_k=top_k, greedy=greedy,
