@@ -203,6 +203,31 @@ def test_the_network_is_a_submodule_whose_keys_are_the_wrapper_s(which: int) -> 
     assert report.unexpected_keys == ["stranger"]
 
 
+def test_an_adapter_is_saved_loaded_and_merged(tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft")
+    model, inputs = models()[0]
+    model.save_pretrained(tmp_path / "model")
+
+    def load() -> torch.nn.Module:
+        return transformers.AutoModel.from_pretrained(tmp_path / "model")
+
+    lora = {"r": 2, "init_lora_weights": False, "target_modules": r".*first\.0"}
+    adapted = peft.get_peft_model(load(), peft.LoraConfig(**lora, modules_to_save=["head"])).eval()
+    with torch.no_grad():
+        for parameter in adapted.parameters():
+            parameter.add_(0.1 if parameter.requires_grad else 0)
+    want = adapted(**inputs).logits
+    assert not torch.allclose(want, load()(**inputs).logits)
+    adapted.save_pretrained(tmp_path / "adapter")
+    back = peft.PeftModel.from_pretrained(load(), tmp_path / "adapter").eval()
+    assert torch.equal(back(**inputs).logits, want)
+    merged = back.merge_and_unload()
+    assert list(merged.state_dict()) == list(model.state_dict())
+    merged.save_pretrained(tmp_path / "merged")
+    saved = StreamClassifier.from_pretrained(tmp_path / "merged")
+    torch.testing.assert_close(saved(**inputs), want)
+
+
 def test_new_labels_are_saved(tmp_path: Path) -> None:
     models()[0][0].save_pretrained(tmp_path / "a")
     wrapper = transformers.AutoModel.from_pretrained(tmp_path / "a")

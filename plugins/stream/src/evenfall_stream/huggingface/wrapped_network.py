@@ -1,11 +1,14 @@
 """A module that wraps a network and exposes its parts and weights under their own names.
 
 The network is the submodule `network`. PyTorch would prefix the name of each weight with
-"network."; a wrapper's state dict has the network's own keys instead, and loads them.
+"network."; a wrapper's state dict has the network's own keys instead, and loads both. While peft has
+an adapter in the network, the keys are PyTorch's: peft saves the weights whose keys begin with the
+name of an adapted module.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
@@ -50,8 +53,17 @@ def _is_part(network: nn.Module, name: str) -> bool:
     return name in network._modules or name in network._parameters or name in network._buffers
 
 
+def _has_adapter(network: nn.Module) -> bool:
+    tuners = sys.modules.get("peft.tuners.tuners_utils")
+    if tuners is None:
+        return False
+    return any(isinstance(module, tuners.BaseTunerLayer) for module in network.modules())
+
+
 def _shorten(module: nn.Module, state: MutableMapping[str, Any], prefix: str, *_: Any) -> None:
     """Remove the prefix from a new state dict; the order of the keys stays."""
+    if _has_adapter(module.network):
+        return
     inner = prefix + _INNER
     for key in [key for key in state if key.startswith(inner)]:
         state[prefix + key.removeprefix(inner)] = state.pop(key)
