@@ -243,6 +243,24 @@ def test_peft_merges_an_adapter_of_the_decoder(make_egru: Callable[..., Any]) ->
     torch.testing.assert_close(model.merge_and_unload()(token).logits, want)
 
 
+def test_skip_logits_reads_an_adapter_of_the_decoder(
+    make_egru: Callable[..., Any], ids: torch.Tensor
+) -> None:
+    peft = pytest.importorskip("peft")
+    torch.manual_seed(0)
+    config = peft.LoraConfig(r=2, init_lora_weights=False, target_modules=["lm_head"])
+    model = peft.get_peft_model(make_egru(tie_word_embeddings=False), config)
+    learning = [p for p in model.parameters() if p.requires_grad]
+    want = model(ids, labels=ids).loss
+    found = model(ids, labels=ids, skip_logits=True)
+    assert found.logits is None
+    torch.testing.assert_close(found.loss, want)
+    for ours, theirs in zip(
+        torch.autograd.grad(found.loss, learning), torch.autograd.grad(want, learning), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs)
+
+
 def test_trl(make_egru: Callable[..., Any], tokenizer: Any, tmp_path: Path) -> None:
     """SFTTrainer gives the same weights with and without padding."""
     trl = pytest.importorskip("trl")

@@ -200,7 +200,8 @@ class EgruForCausalLM(EgruPreTrainedModel, GenerationMixin):
         r"""
         labels (`torch.LongTensor` of shape `(batch, time)`): shifted inside, -100 is ignored.
         skip_logits (`bool`): compute the loss a block of rows at a time and return no logits,
-            which is faster and takes less memory in training.
+            which is faster and takes less memory in training. If an adapter replaces the decoder,
+            only the result is the same.
         Other arguments are those of EgruModel. The first token of a packed text is not a target.
         """
         refuse_unknown(self.forward, kwargs, LOSS_ARGUMENTS)
@@ -230,7 +231,8 @@ class EgruForCausalLM(EgruPreTrainedModel, GenerationMixin):
         if self.training and self.config.output_dropout:
             y = locked_dropout(y, self.config.output_dropout, texts)
         loss = logits = None
-        if skip_logits and labels is not None:
+        # A layer of peft in place of the decoder has more weights than these.
+        if skip_logits and labels is not None and isinstance(self.lm_head, EgruDecoder):
             y = y if self.projection is None else self.projection(y)
             loss = chunked_cross_entropy(
                 y, self.lm_head.weight, self.lm_head.bias, labels, **kwargs
@@ -244,6 +246,7 @@ class EgruForCausalLM(EgruPreTrainedModel, GenerationMixin):
                 loss = self.loss_function(
                     logits=logits, labels=labels, vocab_size=self.config.vocab_size, **kwargs
                 )
+                logits = None if skip_logits else logits
         if loss is not None and self.training and self.config.activity_regularization:
             penalty = sum(outputs.activity) * share_of_batch(labels, **kwargs)
             loss = loss + self.config.activity_regularization * penalty
