@@ -40,6 +40,17 @@ def _short(value: object) -> str:
 class EachEpoch(TrainerCallback):
     """Evaluates and saves at the end of an epoch, unless the last step did."""
 
+    _evaluated = 0  # the last step with an evaluation
+
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        self._evaluated = state.global_step
+
     def on_epoch_end(
         self,
         args: TrainingArguments,
@@ -47,7 +58,7 @@ class EachEpoch(TrainerCallback):
         control: TrainerControl,
         **kwargs: Any,
     ) -> TrainerControl:
-        if args.save_strategy == "epoch" or state.global_step % args.save_steps:
+        if self._evaluated != state.global_step:
             control.should_evaluate = control.should_save = True
         return control
 
