@@ -106,7 +106,7 @@ def state(output: Path, step: int = EPOCHS * STEPS) -> tuple[Any, torch.Tensor]:
     return plain, load_file(folder / "callbacks.safetensors")["0"]
 
 
-# Save after steps, where the last step of an epoch is one of them or is not; save after epochs.
+# Save after steps, one of which ends an epoch or none does; save after epochs.
 @pytest.mark.parametrize(("save_steps", "killed_at"), [(4, 15), (5, 18), (None, 14)])
 def test_a_callback_counts_alike_in_a_killed_and_a_whole_run(
     corpus: Path,
