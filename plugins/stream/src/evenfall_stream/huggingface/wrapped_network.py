@@ -1,9 +1,9 @@
 """A module that wraps a network and exposes its parts and weights under their own names.
 
 The network is the submodule `network`. PyTorch would prefix the name of each weight with
-"network."; a wrapper's state dict has the network's own keys instead, and loads both. While peft has
-an adapter in the network, the keys are PyTorch's: peft saves the weights whose keys begin with the
-name of an adapted module.
+"network."; a wrapper's state dict has the network's own keys instead, and loads both. While peft
+has an adapter in the network, the keys are PyTorch's: peft saves the weights whose keys begin with
+the name of an adapted module.
 """
 
 from __future__ import annotations
