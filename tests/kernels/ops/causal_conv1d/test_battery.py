@@ -38,6 +38,7 @@ def make_inputs(
 CASES = {
     "one step": make_inputs(2, 3, 1, 4),
     "odd": make_inputs(3, 17, 63, 4),
+    "one channel": make_inputs(2, 1, 5, 4),
     "width 1": make_inputs(2, 5, 9, 1),
     "wide": make_inputs(1, 5, 7, 9),
     "long": make_inputs(1, 3, 2047, 4),

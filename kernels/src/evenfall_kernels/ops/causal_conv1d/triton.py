@@ -186,9 +186,11 @@ def backward(
     shares = parts.sum(0)
     d_state = state_gradient(g, weight, grad_final, cu_seqlens)
     add_final_gradient(d_x, grad_final, cu_seqlens)
+    # Copies: with a single channel or none, contiguous() would return views of one tensor.
+    as_copy = {"memory_format": torch.contiguous_format, "copy": True}
     return (
         d_x.to(x.dtype),
-        shares[:, :width].to(weight.dtype).contiguous(),
-        x.new_empty(0) if bias is None else shares[:, width].to(bias.dtype).contiguous(),
+        shares[:, :width].to(weight.dtype, **as_copy),
+        x.new_empty(0) if bias is None else shares[:, width].to(bias.dtype, **as_copy),
         x.new_empty(0) if initial_state is None else d_state.to(initial_state.dtype),
     )
