@@ -15,6 +15,7 @@ from cases import EMPTY, Make, case
 
 from evenfall import use_backend
 from evenfall.testing import compare
+from evenfall.testing.interpreter import quicken_interpreter
 from evenfall.testing.memory import poisoned_memory
 from evenfall_kernels import selective_scan
 from evenfall_kernels.ops.selective_scan import triton
@@ -104,6 +105,7 @@ def _run(backend: str, inputs: compare.Inputs) -> compare.Result:
 
 
 def main() -> None:
+    quicken_interpreter()
     errors = {}
     runs = [(name, make, torch.float32) for name, make in CASES.items()]
     runs += [
