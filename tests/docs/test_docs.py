@@ -11,7 +11,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ LINKED = [
     ),
 ]
 FENCE = re.compile(r"^(?P<indent> *)(?P<ticks>`{3,})(?P<language>\w*)")
+RunPage = Callable[[Path, Path], int]
 NO_RUN = re.compile(r"<!--\s*no-run:?(?P<reason>.*?)-->")
 LINK = re.compile(r"\]\((?P<target>[^)\s]+)[^)]*\)|(?:src|href)=\"(?P<attribute>[^\"]+)\"")
 
@@ -95,6 +96,43 @@ def _listed(entries: list[dict[str, Any]]) -> Iterator[str]:
                 yield target
 
 
+@pytest.fixture(scope="module")
+def run_page() -> Iterator[RunPage]:
+    """A function that runs a script in a process of its own, with all output in a file."""
+    with subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("page_runner.py"))],
+        env=os.environ | {"HF_HUB_OFFLINE": "1", "MPLBACKEND": "agg"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as runner:
+        requests, answers = runner.stdin, runner.stdout
+        assert requests is not None
+        assert answers is not None
+
+        def run(script: Path, output: Path) -> int:
+            print(json.dumps([str(script), str(output)]), file=requests, flush=True)
+            return int(answers.readline())
+
+        yield run
+        requests.close()
+
+
+def test_a_page_runs_in_a_process_of_its_own(tmp_path: Path, run_page: RunPage) -> None:
+    script, output = tmp_path / "page.py", tmp_path / "output.txt"
+    script.write_text("import os\nprint(__name__, os.getcwd())\nos.kept = 1\n1 / 0\n", "utf-8")
+    assert run_page(script, output) == 1
+    shown = output.read_text(encoding="utf-8")
+    assert shown.startswith(f"__main__ {tmp_path}\n")
+    assert "line 4" in shown
+    assert "ZeroDivisionError" in shown
+    script.write_text("import os, sys\nsys.exit(1 if hasattr(os, 'kept') else 3)\n", "utf-8")
+    assert run_page(script, output) == 3
+    script.write_text("print('evenfall' in __import__('sys').modules)\n", "utf-8")
+    assert run_page(script, tmp_path / "next.txt") == 0
+    assert (tmp_path / "next.txt").read_text(encoding="utf-8") == "False\n"
+
+
 def test_runner_keeps_line_numbers_and_skips_marked_blocks() -> None:
     plain = "# Title\n```python\na = 1\n```\n"
     marked = "<!-- no-run: why -->\n```python\nb = 2\n```\n"
@@ -105,22 +143,17 @@ def test_runner_keeps_line_numbers_and_skips_marked_blocks() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", RUNNABLE, ids=_name)
-def test_python_blocks_run(page: Path, tmp_path: Path) -> None:
+def test_python_blocks_run(page: Path, tmp_path: Path, run_page: RunPage) -> None:
     script = _script(page.read_text(encoding="utf-8"))
     if not script.strip():
         pytest.skip("the page has no python block to run")
     path = tmp_path / f"{page.stem}.md.py"
     path.write_text(script, encoding="utf-8")
     (tmp_path / "hub_cards").symlink_to(REPOSITORY / "hub_cards", target_is_directory=True)
-    done = subprocess.run(
-        [sys.executable, str(path)],
-        cwd=tmp_path,
-        env=os.environ | {"HF_HUB_OFFLINE": "1", "MPLBACKEND": "agg"},
-        capture_output=True,
-        text=True,
-        timeout=3600,
-    )
-    assert done.returncode == 0, f"{_name(page)} fails where its lines say:\n{done.stderr[-4000:]}"
+    output = tmp_path / "output.txt"
+    status = run_page(path, output)
+    shown = output.read_text(encoding="utf-8")[-4000:]
+    assert status == 0, f"{_name(page)} fails where its lines say:\n{shown}"
 
 
 @pytest.mark.parametrize("page", RUNNABLE, ids=_name)

@@ -1,0 +1,62 @@
+"""Run scripts one after the other, each in a fork of a process that has imported their hosts.
+
+A host such as transformers takes seconds to import; here all pages together wait for it once. What
+belongs to Evenfall is imported by each page itself.
+
+Each line of the input is a script and a file for its output, as JSON; each line of the answer is
+the script's exit status.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import runpy
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+
+HOSTS = ("numba", "torch", "torch._dynamo", "transformers.models.auto", "torch_geometric.nn")
+FORKS = sys.platform == "linux"  # elsewhere the hosts are imported anew
+LONGEST = 3600  # seconds, against a hang alone
+
+
+def run_here(script: str, output: str) -> None:
+    """Run a script as `python SCRIPT` does, in the script's folder."""
+    signal.alarm(LONGEST)
+    folder = os.path.dirname(script)
+    os.chdir(folder)
+    descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    sys.argv, sys.path[0] = [script], folder
+    runpy.run_path(script, run_name="__main__")
+
+
+def run(script: str, output: str) -> int:
+    """The exit status of a script in a process of its own."""
+    if not FORKS:
+        with open(output, "wb") as file:
+            command, folder = [sys.executable, script], os.path.dirname(script)
+            done = subprocess.run(command, cwd=folder, stdout=file, stderr=file, timeout=LONGEST)
+        return done.returncode
+    child = os.fork()
+    if child == 0:
+        run_here(script, output)
+        sys.exit()
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def main() -> None:
+    for host in HOSTS if FORKS else ():
+        with suppress(ImportError):  # the page that needs it then says so
+            importlib.import_module(host)
+    for line in iter(sys.stdin.readline, ""):
+        print(run(*json.loads(line)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
