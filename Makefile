@@ -19,8 +19,8 @@ PYTHON_PART := MAMBA_FORCE_BUILD=TRUE MAMBA_SKIP_CUDA_BUILD=TRUE
 BENCHMARKS := startup generate event_matmul egru_scan selective_scan mamba stream stream_steps
 
 OFFLINE := HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
-# One BLAS thread for each of the two workers.
-PYTEST := $(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+# One BLAS thread for each of the two workers; files in the order of tests/conftest.py, longest first.
+PYTEST := $(OFFLINE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # What `make check` runs of the tests: all of core, and of each other package what is quick.
 FAST := $(wildcard tests/structure tests/core tests/docs \

@@ -1,4 +1,7 @@
-"""What every test may rely on: one BLAS thread a worker, and where the real data sets are."""
+"""What every test may rely on: one BLAS thread a worker, and where the real data sets are.
+
+The files that take longest come first, so that no worker is left alone with one at the end.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,26 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("NUMBA_NUM_THREADS", "2")
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+TESTS = Path(__file__).resolve().parent
+REPOSITORY = TESTS.parent
+
+LONGEST = (
+    "benchmarks/test_gpu.py",
+    "e2e/test_wheels.py",
+    "docs/test_docs.py",
+    "plugins/egru/models/test_conformance.py",
+    "benchmarks/test_stream.py",
+    "e2e/test_hub_cards.py",
+    "kernels/ops/event_matmul/test_triton.py",
+    "kernels/ops/selective_scan/test_triton.py",
+    "plugins/egru/models/test_recording.py",
+    "plugins/egru/training/test_callbacks.py",
+)  # of more than about 15 seconds of processor time, longest first
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {TESTS / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @pytest.fixture(scope="session")

@@ -32,6 +32,15 @@ def test_every_supported_python_is_tested() -> None:
     assert f">={promised[0]}" == PROJECT["project"]["requires-python"]
 
 
+def test_the_longest_test_files_exist() -> None:
+    conftest = (REPOSITORY / "tests" / "conftest.py").read_text(encoding="utf-8")
+    listed = re.search(r"LONGEST = \((.*?)\)", conftest, re.DOTALL)
+    assert listed is not None
+    names = re.findall(r'"(\S+)"', listed[1])
+    assert len(names) >= 5
+    assert [name for name in names if not (REPOSITORY / "tests" / name).is_file()] == []
+
+
 def test_workflows_call_what_a_developer_types() -> None:
     commands = re.findall(r"- run: (.+)", WORKFLOWS["tests"] + WORKFLOWS["docs"])
     assert commands == [".ci/run", "make coverage", "make docs"]
