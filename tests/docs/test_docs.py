@@ -118,6 +118,7 @@ def run_page() -> Iterator[RunPage]:
         requests.close()
 
 
+@pytest.mark.slow
 def test_a_page_runs_in_a_process_of_its_own(tmp_path: Path, run_page: RunPage) -> None:
     script, output = tmp_path / "page.py", tmp_path / "output.txt"
     script.write_text("import os\nprint(__name__, os.getcwd())\nos.kept = 1\n1 / 0\n", "utf-8")
