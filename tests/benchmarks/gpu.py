@@ -20,13 +20,14 @@ wheels of `make wheels` and those of pytest, fetched where there is a network:
     pip download --only-binary :all: --dest tests/benchmarks/wheels pytest
     pip install --no-index --no-deps dist/*.whl      # on the GPU machine; pytest's stay there
 
---dry-run walks through the same code on tiny sizes without a GPU, Triton interpreted on the CPU.
-Its checks count, its times mean nothing, and nothing is saved.
+--dry-run walks through the same code on tiny sizes without a GPU, Triton interpreted on the CPU,
+and runs two cases of each test. Its checks count, its times mean nothing, and nothing is saved.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import sys
 import tempfile
@@ -220,6 +221,10 @@ def main() -> int:
     torch.set_float32_matmul_precision("highest")  # float32 stands against float64
     torch.backends.cudnn.allow_tf32 = False  # on by default for nn.GRU and nn.LSTM
     large, device = not options.dry_run, "cpu" if options.dry_run else "cuda"
+    if options.dry_run and importlib.util.find_spec("triton") is not None:
+        from evenfall.testing.interpreter import quicken_interpreter
+
+        quicken_interpreter()
     session = Session(options.seconds, large and not options.no_save)
     check(session, options.dry_run)
     measure(session, device, large, options.rounds if large else 1)
