@@ -21,6 +21,7 @@ REPOSITORY = TESTS.parent
 LONGEST = (
     "benchmarks/test_gpu.py",
     "e2e/test_wheels.py",
+    "plugins/egru/training/test_run.py",
     "docs/test_docs.py",
     "plugins/egru/models/test_conformance.py",
     "benchmarks/test_stream.py",
