@@ -44,6 +44,7 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fresh]:
     (plugin / "loops" / "__init__.py").write_text(LOOPS)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)  # a source changes twice in one second
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "")  # the cache lies beside the source
 
     def forget() -> None:
         for name in [*sys.modules]:
