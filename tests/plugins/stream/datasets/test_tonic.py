@@ -116,7 +116,7 @@ def test_tonic_s_own_nmnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert item.x.tolist() == [[1], [0]]
     assert item.y.tolist() == [3]
     assert splits["valid"].num_classes == 10
-    with pytest.raises(ValueError, match="class of tonic.datasets, got 'Nothing'"):
+    with pytest.raises(ValueError, match=r"class of tonic\.datasets, got 'Nothing'"):
         tonic_split(tmp_path, "Nothing")
 
 
