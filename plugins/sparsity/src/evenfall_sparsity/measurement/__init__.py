@@ -1,0 +1,1 @@
+"""Count what a model stores and computes."""

@@ -1,0 +1,16 @@
+"""Entry point: registers the command without importing a framework."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from evenfall import hookimpl
+
+EVENFALL_API = 1
+
+
+@hookimpl
+def evenfall_register_commands(register: Callable[..., Any]) -> None:
+    """Register `evenfall sparsity`."""
+    register("sparsity", "evenfall_sparsity.cli:app", summary="Prune a model and count the rest.")

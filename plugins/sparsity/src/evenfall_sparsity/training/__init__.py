@@ -1,0 +1,1 @@
+"""Remove weights while a model trains."""
