@@ -20,7 +20,7 @@ and systems", Nature Communications 2025, arXiv 2304.04640.
 """
 
 from .lookup import counter_for, without_wrappers
-from .products import multiply, multiply_states
+from .products import Product, multiply, multiply_states, multiply_unseen
 from .statements import Counter, Matrix, Operations
 from .walk import OperationCount, PlacedMatrix, count_operations, list_matrices
 
@@ -30,10 +30,12 @@ __all__ = [
     "OperationCount",
     "Operations",
     "PlacedMatrix",
+    "Product",
     "count_operations",
     "counter_for",
     "list_matrices",
     "multiply",
     "multiply_states",
+    "multiply_unseen",
     "without_wrappers",
 ]

@@ -22,11 +22,19 @@ class Matrix:
         role: what it multiplies. "input": the module's input; "recurrent": the module's own result
             of the previous step; "output": a result that the module computes from these. The rows
             of a "lookup" table are read, not multiplied.
+        gates: in how many equal parts the outputs fall, such as 4 in an LSTM. A block of weights
+            does not cross from one part into the next.
     """
 
     parameter: str
     input_axis: int
     role: Role = "input"
+    gates: int = 1
+
+    @property
+    def output_axis(self) -> int:
+        """The axis of the outputs: the first one that is not the axis of the inputs."""
+        return int(self.input_axis == 0)
 
     def of(self, module: Any) -> Any:
         """The tensor that the module computes with; of a parametrised weight, the result."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .products import is_ternary, multiply
+from .products import Product, is_ternary, multiply, multiply_unseen, record
 from .statements import Counter, Matrix, Operations
 
 
@@ -38,7 +38,13 @@ def _convolution(module: Any, inputs: Mapping[str, Any], output: Any) -> Operati
     dense = products(torch.ones_like(one), torch.ones_like(weight))
     dense *= len(x) if batched else 1
     effective = products(x != 0, weight != 0)
-    return Operations(dense, 0, effective) if is_ternary(x) else Operations(dense, effective, 0)
+    result = Operations(dense, effective, 0)
+    if is_ternary(x):
+        result = Operations(dense, 0, effective)
+    channels = x.movedim(1 if batched else 0, 0).flatten(1)  # (inputs, places)
+    squares = channels.double().square().sum(1)
+    record(Product(weight, channels.shape[1], (channels != 0).sum(1), squares, result))
+    return result
 
 
 CONVOLUTION = Counter(
@@ -54,7 +60,9 @@ def _attention_matrices(module: Any) -> tuple[Matrix, ...]:
         else ("q_proj_weight", "k_proj_weight", "v_proj_weight")
     )
     # out_proj is a module, but attention uses its weight without calling it.
-    return (*(Matrix(name, 1) for name in names), Matrix("out_proj.weight", 1, "output"))
+    gates = 3 if len(names) == 1 else 1
+    projections = (Matrix(name, 1, gates=gates) for name in names)
+    return (*projections, Matrix("out_proj.weight", 1, "output"))
 
 
 def _attention(module: Any, inputs: Mapping[str, Any], output: Any) -> Operations:
@@ -62,16 +70,12 @@ def _attention(module: Any, inputs: Mapping[str, Any], output: Any) -> Operation
 
     The input of out_proj is not visible and counts as not zero.
     """
-    import torch
-
     *projections, last = (matrix.of(module) for matrix in _attention_matrices(module))
     weights = projections[0].chunk(3) if len(projections) == 1 else projections
     total = Operations()
     for name, weight in zip(("query", "key", "value"), weights, strict=True):
         total += multiply(inputs[name], weight, 1)
-    queries = inputs["query"].shape[:-1].numel()
-    effective = queries * int(torch.count_nonzero(last))
-    return total + Operations(queries * last.numel(), effective)
+    return total + multiply_unseen(inputs["query"].shape[:-1].numel(), last)
 
 
 ATTENTION = Counter(_attention_matrices, _attention)

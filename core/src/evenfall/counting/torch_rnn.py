@@ -8,15 +8,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .products import multiply, multiply_states
+from .products import multiply, multiply_states, multiply_unseen
 from .statements import Counter, Matrix, Operations, Role
 
 _ROLES: dict[str, Role] = {"ih": "input", "hh": "recurrent", "hr": "output"}
+_GATES = {"GRU": 3, "LSTM": 4}
 
 
 def _matrices(module: Any) -> tuple[Matrix, ...]:
-    names = (name for name in module._flat_weights_names if name.startswith("weight_"))
-    return tuple(Matrix(name, 1, _ROLES[name.split("_")[1]]) for name in names)
+    gates = _GATES.get(module.mode, 1)
+    kinds = [(name, name.split("_")) for name in module._flat_weights_names]
+    return tuple(
+        Matrix(name, 1, _ROLES[kind], 1 if kind == "hr" else gates)
+        for name, (what, kind, *_) in kinds
+        if what == "weight"
+    )
 
 
 def _count(module: Any, inputs: Mapping[str, Any], output: Any) -> Operations:
@@ -24,8 +30,6 @@ def _count(module: Any, inputs: Mapping[str, Any], output: Any) -> Operations:
 
     The input of an LSTM's projection (proj_size) is not visible and counts as not zero.
     """
-    import torch
-
     if module.training and module.dropout and module.num_layers > 1:
         raise ValueError(
             "model: a recurrent module has dropout between its layers; call eval() first"
@@ -43,10 +47,8 @@ def _count(module: Any, inputs: Mapping[str, Any], output: Any) -> Operations:
             recurrent = weights[f"weight_hh_{suffix}"]
             total += multiply_states(states, first, final[row], recurrent, 1)
             if module.proj_size:
-                weight = weights[f"weight_hr_{suffix}"]
                 steps = states.shape[:-1].numel()
-                effective = steps * int(torch.count_nonzero(weight))
-                total += Operations(steps * weight.numel(), effective)
+                total += multiply_unseen(steps, weights[f"weight_hr_{suffix}"])
         x = y
     return total
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from .lookup import CounterTable, class_of, without_wrappers
 from .outside import watch_products
+from .products import Product, record_products
 from .statements import Counter, Matrix, Operations
 
 _CONTAINERS = ("Sequential", "ModuleList", "ModuleDict")
@@ -27,12 +28,15 @@ class OperationCount:
             each that multiplies a submodule's weight itself, as a head tied to an embedding does.
         not_called: names of modules with matrices that were not called. Their weights may have been
             used in another way; the total does not include them.
+        products: full name of a matrix -> what multiplied it: one product for each part that is
+            multiplied alone, as the query, key and value parts of an attention's in_proj_weight.
     """
 
     total: Operations
     modules: dict[str, Operations]
     unknown: dict[str, str]
     not_called: tuple[str, ...]
+    products: dict[str, tuple[Product, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +84,11 @@ def count_operations(model: Any, *args: Any, **kwargs: Any) -> OperationCount:
     unknown = {name: _class_name(module) for name, (module, may) in others.items() if may}
     multiplying: list[str] = []
     counts: dict[str, Operations] = {}
+    products: dict[str, dict[Any, Product]] = {}
     hooks = []
     try:
         for name, (module, counter) in known.items():
-            hook = _hook(name, counter, counts)
+            hook = _hook(name, counter, counts, products)
             hooks.append(module.register_forward_hook(hook, with_kwargs=True))
         bare = {name: module for name, (module, _) in others.items()}
         with torch.no_grad(), _eager(), watch_products(counted, bare, multiplying):
@@ -97,7 +102,13 @@ def count_operations(model: Any, *args: Any, **kwargs: Any) -> OperationCount:
         if name not in counts and counter.matrices(module)
     )
     unknown |= {name: _class_name(others[name][0]) for name in multiplying}
-    return OperationCount(sum(counts.values(), Operations()), counts, unknown, not_called)
+    return OperationCount(
+        sum(counts.values(), Operations()),
+        counts,
+        unknown,
+        not_called,
+        {name: tuple(parts.values()) for name, parts in products.items()},
+    )
 
 
 def list_matrices(model: Any) -> list[PlacedMatrix]:
@@ -176,15 +187,45 @@ def _may_multiply(module: Any) -> bool:
     return bool(own) or class_of(module) is not type(module)
 
 
-def _hook(name: str, counter: Counter, counts: dict[str, Operations]) -> Any:
+def _hook(
+    name: str,
+    counter: Counter,
+    counts: dict[str, Operations],
+    products: dict[str, dict[Any, Product]],
+) -> Any:
     def count(module: Any, args: Any, kwargs: Any, output: Any) -> None:
         kind: Any = class_of(module)
         bound = inspect.signature(kind.forward).bind(module, *args, **kwargs)
         _, *names = bound.arguments
         inputs = {argument: bound.arguments[argument] for argument in names}
-        counts[name] = counts.get(name, Operations()) + counter.count(module, inputs, output)
+        with _fixed_weights(), record_products() as found:
+            counts[name] = counts.get(name, Operations()) + counter.count(module, inputs, output)
+            matrices = [(one.parameter, one.of(module)) for one in counter.matrices(module)]
+        for product in found:
+            parameter = next((p for p, weight in matrices if _holds(weight, product.weight)), None)
+            if parameter is not None:
+                parts = products.setdefault(f"{name}.{parameter}" if name else parameter, {})
+                part = _range(product.weight)
+                parts[part] = parts[part] + product if part in parts else product
 
     return count
+
+
+def _fixed_weights() -> AbstractContextManager[Any]:
+    """A parametrised weight is computed once in the block, so it is one tensor."""
+    parametrize = sys.modules.get("torch.nn.utils.parametrize")
+    return nullcontext() if parametrize is None else parametrize.cached()
+
+
+def _range(tensor: Any) -> tuple[int, int]:
+    """The first address of a dense tensor and the one after its last."""
+    return tensor.data_ptr(), tensor.data_ptr() + tensor.numel() * tensor.element_size()
+
+
+def _holds(whole: Any, part: Any) -> bool:
+    first, end = _range(whole)
+    start, stop = _range(part)
+    return first <= start and stop <= end
 
 
 def _eager() -> AbstractContextManager[Any]:

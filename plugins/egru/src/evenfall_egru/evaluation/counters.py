@@ -19,7 +19,11 @@ def _layer(module: Any, inputs: Mapping[str, Any], output: Any) -> Operations:
 
 
 EGRU_LAYER = Counter(
-    lambda module: (Matrix("kernel", 0), Matrix("recurrent_kernel", 0, "recurrent")), _layer
+    lambda module: (
+        Matrix("kernel", 0, gates=3),
+        Matrix("recurrent_kernel", 0, "recurrent", gates=3),
+    ),
+    _layer,
 )
 """EgruLayer: W (inputs, 3 units) and R (units, 3 units)."""
 
