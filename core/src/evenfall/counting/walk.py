@@ -48,12 +48,15 @@ class PlacedMatrix:
         matrix: the statement of the module's counter.
         weight: the tensor.
         shared_with: full name of the first matrix that is the same tensor, or None.
+        holder: the module that has the parameter: the module itself, or a part that it uses without
+            calling it.
     """
 
     module: str
     matrix: Matrix
     weight: Any = field(repr=False)
     shared_with: str | None = None
+    holder: Any = field(repr=False, default=None)
 
     @property
     def name(self) -> str:
@@ -124,11 +127,13 @@ def list_matrices(model: Any) -> list[PlacedMatrix]:
     matrices = []
     for name, (module, counter) in _parts(without_wrappers(model))[0].items():
         for matrix in counter.matrices(module):
-            placed = PlacedMatrix(name, matrix, matrix.of(module))
-            same = first.setdefault(id(placed.weight), placed.name)
-            if same != placed.name:
-                placed = PlacedMatrix(name, matrix, placed.weight, same)
-            matrices.append(placed)
+            path, _, attribute = matrix.parameter.rpartition(".")
+            holder = module.get_submodule(path)
+            weight = getattr(holder, attribute)
+            full = f"{name}.{matrix.parameter}" if name else matrix.parameter
+            same = first.setdefault(id(weight), full)
+            shared_with = None if same == full else same
+            matrices.append(PlacedMatrix(name, matrix, weight, shared_with, holder))
     return matrices
 
 

@@ -2,4 +2,8 @@
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from .pruning import keep_zeros, prune, release_masks
+
+__version__ = "0.1.0"
+
+__all__ = ["keep_zeros", "prune", "release_masks"]

@@ -1,0 +1,44 @@
+"""Calling a model with a batch, whatever form the batch has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+
+def arguments_of(batch: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of the call: a mapping gives keywords, a tuple or list positions; anything
+    else is the only argument."""
+    if isinstance(batch, Mapping):
+        return (), dict(batch)
+    if isinstance(batch, tuple | list):
+        return tuple(batch), {}
+    return (batch,), {}
+
+
+def call(model: nn.Module, batch: Any) -> Any:
+    """The output of the model for a batch."""
+    args, kwargs = arguments_of(batch)
+    return model(*args, **kwargs)
+
+
+def each_batch(batches: Any, method: str) -> Iterator[Any]:
+    """The batches, at least one.
+
+    Raises:
+        ValueError: there are none.
+    """
+    is_iterable = isinstance(batches, Iterable) and not isinstance(batches, Mapping | Tensor | str)
+    if not is_iterable:
+        raise ValueError(
+            f"method {method!r} needs batches, an iterable of the model's inputs, got "
+            f"{'None' if batches is None else f'a {type(batches).__name__}'}"
+        )
+    count = 0
+    for batch in batches:
+        count += 1
+        yield batch
+    if not count:
+        raise ValueError(f"method {method!r} needs batches, got none")
