@@ -36,6 +36,7 @@ PACKAGES = {
     "evenfall-kernels": "evenfall_kernels",
     "evenfall-egru": "evenfall_egru",
     "evenfall-mamba": "evenfall_mamba",
+    "evenfall-sparsity": "evenfall_sparsity",
     "evenfall-stream": "evenfall_stream",
 }
 FOLDERS = {
@@ -44,6 +45,7 @@ FOLDERS = {
     "evenfall-kernels": REPOSITORY / "kernels",
     "evenfall-egru": REPOSITORY / "plugins" / "egru",
     "evenfall-mamba": REPOSITORY / "plugins" / "mamba",
+    "evenfall-sparsity": REPOSITORY / "plugins" / "sparsity",
     "evenfall-stream": REPOSITORY / "plugins" / "stream",
 }
 

@@ -18,6 +18,7 @@ PACKAGES = [
     "evenfall_egru",
     "evenfall_kernels",
     "evenfall_mamba",
+    "evenfall_sparsity",
     "evenfall_stream",
 ]
 HEAVY = {
