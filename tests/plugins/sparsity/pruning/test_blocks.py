@@ -6,9 +6,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from evenfall_sparsity.pruning.blocks import Grid, check_block
-
 from evenfall.counting import Matrix
+from evenfall_sparsity.pruning.blocks import Grid, check_block
 
 
 def make_grid(shape: tuple[int, ...], axis: int, gates: int, block: tuple[int, int]) -> Grid:

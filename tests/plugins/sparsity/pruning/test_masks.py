@@ -12,10 +12,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from evenfall_sparsity import keep_zeros, prune, release_masks
-from evenfall_sparsity.pruning.masks import Mask, masks_of
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from evenfall_sparsity import keep_zeros, prune, release_masks
+from evenfall_sparsity.pruning.masks import Mask, masks_of
 
 
 def make_model() -> nn.Sequential:

@@ -9,9 +9,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from evenfall_sparsity import keep_zeros, prune
 from torch import nn
 from torch.nn.utils import parametrizations
+
+from evenfall_sparsity import keep_zeros, prune
 
 
 def make_mlp(*sizes: int, seed: int = 0) -> nn.Sequential:
