@@ -43,6 +43,13 @@ def select_smallest(scores: Sequence[Tensor], count: int) -> list[Tensor]:
 def _kth_smallest(scores: Sequence[Tensor], count: int) -> float:
     """The value of the score number `count`, from 1."""
     flat = torch.cat([one.reshape(-1) for one in scores])
+    least = flat.min()
+    above = flat > least  # partition is slow where many scores are equal, as removed ones are
+    equal = len(flat) - int(above.sum())
+    if count <= equal:
+        return float(least)
+    if equal > 1:
+        flat, count = flat[above], count - equal
     if flat.device.type == "cpu":
         return float(np.partition(flat.numpy(), count - 1)[count - 1])
     return float(flat.kthvalue(count).values)
