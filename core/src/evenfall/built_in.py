@@ -1,4 +1,5 @@
-"""What the core registers itself: counters for the modules of torch.nn, imported on first use."""
+"""What the core registers itself: counters for the modules of torch.nn and one of
+transformers, imported on first use."""
 
 from __future__ import annotations
 
@@ -13,12 +14,15 @@ _ELEMENTWISE = """
     BatchNorm1d BatchNorm2d BatchNorm3d SyncBatchNorm GroupNorm LayerNorm RMSNorm InstanceNorm1d
     InstanceNorm2d InstanceNorm3d LocalResponseNorm
     AlphaDropout Dropout Dropout1d Dropout2d Dropout3d FeatureAlphaDropout
-    CELU ELU GELU GLU Hardshrink Hardsigmoid Hardswish Hardtanh LeakyReLU LogSigmoid LogSoftmax Mish
-    PReLU ReLU ReLU6 SELU Sigmoid SiLU Softmax Softmax2d Softmin Softplus Softshrink Softsign Tanh
-    Tanhshrink Threshold
+    LogSoftmax Softmax Softmax2d Softmin
     ChannelShuffle ConstantPad1d ConstantPad2d ConstantPad3d Flatten Identity PixelShuffle
     PixelUnshuffle ReflectionPad1d ReflectionPad2d ReflectionPad3d ReplicationPad1d
     ReplicationPad2d ReplicationPad3d Unflatten Upsample ZeroPad1d ZeroPad2d ZeroPad3d
+"""
+
+_ACTIVATIONS = """
+    CELU ELU GELU GLU Hardshrink Hardsigmoid Hardswish Hardtanh LeakyReLU LogSigmoid Mish PReLU
+    ReLU6 SELU Sigmoid SiLU Softplus Softshrink Softsign Tanh Tanhshrink Threshold
 """
 
 _KINDS = (
@@ -27,6 +31,9 @@ _KINDS = (
     ("Embedding", "torch_nn:EMBEDDING", "rows of a table, no operations"),
     ("MultiheadAttention", "torch_nn:ATTENTION", "four projections"),
     ("RNN GRU LSTM", "torch_rnn:RECURRENT", "input and recurrent matrices"),
+    ("RNNCell GRUCell LSTMCell", "torch_rnn:CELL", "input and recurrent matrix of one step"),
+    ("ReLU", "torch_nn:RELU", "activity, no operations"),
+    (_ACTIVATIONS, "torch_nn:ACTIVATION", "activity, no operations"),
     (_ELEMENTWISE, "torch_nn:ELEMENTWISE", "no matrix, no operations"),
 )
 
@@ -34,5 +41,7 @@ COUNTERS = {
     f"torch.nn.{name}": (f"evenfall.counting.{reference}", summary)
     for names, reference, summary in _KINDS
     for name in names.split()
+} | {
+    "transformers.pytorch_utils.Conv1D": ("evenfall.counting.torch_nn:CONV1D", "a matrix"),
 }
 """For each class, by its public path, the reference of its counter and a summary."""

@@ -21,10 +21,11 @@ and systems", Nature Communications 2025, arXiv 2304.04640.
 
 from .lookup import counter_for, without_wrappers
 from .products import Product, multiply, multiply_states, multiply_unseen
-from .statements import Counter, Matrix, Operations
+from .statements import Activity, Counter, Matrix, Operations
 from .walk import OperationCount, PlacedMatrix, count_operations, list_matrices
 
 __all__ = [
+    "Activity",
     "Counter",
     "Matrix",
     "OperationCount",

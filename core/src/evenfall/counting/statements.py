@@ -63,6 +63,29 @@ class Operations:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """The outputs of units during a call: of an activation function or a recurrent layer.
+
+    Attributes:
+        values: the number of outputs, over all units, steps and sequences.
+        zeros: how many of them are zero.
+        silent: how many pass no gradient on, because the derivative, or its surrogate, is zero
+            there; None if the counter does not say.
+    """
+
+    values: int
+    zeros: int
+    silent: int | None = None
+
+    def __add__(self, other: Activity) -> Activity:
+        known = self.silent is not None and other.silent is not None
+        silent = (self.silent or 0) + (other.silent or 0)
+        return Activity(
+            self.values + other.values, self.zeros + other.zeros, silent if known else None
+        )
+
+
 def no_matrices(module: Any) -> tuple[Matrix, ...]:
     """The matrices of a module that multiplies no weights."""
     return ()
@@ -84,8 +107,11 @@ class Counter:
         count: called with the module, the arguments of forward by name, and the output of forward;
             returns the operations of that call. It runs without gradients.
         methods: the methods that compute. A subclass that overrides one of them is unknown.
+        activity: called like `count`; returns the activity of the module's units, or None if this
+            module has none.
     """
 
     matrices: Callable[[Any], tuple[Matrix, ...]] = no_matrices
     count: Callable[[Any, Mapping[str, Any], Any], Operations] = no_operations
     methods: tuple[str, ...] = ("forward",)
+    activity: Callable[[Any, Mapping[str, Any], Any], Activity | None] | None = None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .products import Product, is_ternary, multiply, multiply_unseen, record
-from .statements import Counter, Matrix, Operations
+from .statements import Activity, Counter, Matrix, Operations
 
 
 def _linear(module: Any, inputs: Mapping[str, Any], output: Any) -> Operations:
@@ -20,7 +20,28 @@ EMBEDDING = Counter(lambda module: (Matrix("weight", 0, "lookup"),))
 """Rows are read; there are no operations."""
 
 ELEMENTWISE = Counter()
-"""Activations, norms, dropout and pooling: nothing is multiplied by a matrix."""
+"""Norms, dropout and pooling: nothing is multiplied by a matrix."""
+
+
+def _activity(module: Any, inputs: Mapping[str, Any], output: Any) -> Activity:
+    return Activity(output.numel(), int((output == 0).sum()))
+
+
+def _relu_activity(module: Any, inputs: Mapping[str, Any], output: Any) -> Activity:
+    zeros = int((output == 0).sum())
+    return Activity(output.numel(), zeros, zeros)
+
+
+ACTIVATION = Counter(activity=_activity)
+"""Activation functions."""
+
+RELU = Counter(activity=_relu_activity)
+"""ReLU, whose derivative is 0 where its output is."""
+
+CONV1D = Counter(
+    lambda module: (Matrix("weight", 0),), lambda m, i, o: multiply(i["x"], m.weight, 0)
+)
+"""transformers' Conv1D: y = x W + b with W (inputs, outputs)."""
 
 
 def _convolution(module: Any, inputs: Mapping[str, Any], output: Any) -> Operations:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .products import multiply, multiply_states, multiply_unseen
-from .statements import Counter, Matrix, Operations, Role
+from .statements import Activity, Counter, Matrix, Operations, Role
 
 _ROLES: dict[str, Role] = {"ih": "input", "hh": "recurrent", "hr": "output"}
 _GATES = {"GRU": 3, "LSTM": 4}
@@ -95,5 +95,34 @@ def _data(x: Any) -> Any:
     return x.data
 
 
-RECURRENT = Counter(_matrices, _count)
+def _activity(module: Any, inputs: Mapping[str, Any], output: Any) -> Activity:
+    """Of the last layer: the outputs of those below are not visible."""
+    y = _data(output[0])
+    return Activity(y.numel(), int((y == 0).sum()))
+
+
+RECURRENT = Counter(_matrices, _count, activity=_activity)
 """RNN, GRU and LSTM."""
+
+
+def _cell_matrices(module: Any) -> tuple[Matrix, ...]:
+    gates = module.weight_ih.shape[0] // module.hidden_size
+    recurrent = Matrix("weight_hh", 1, "recurrent", gates)
+    return Matrix("weight_ih", 1, gates=gates), recurrent
+
+
+def _cell(module: Any, inputs: Mapping[str, Any], output: Any) -> Operations:
+    x, hx = inputs["input"], inputs.get("hx")
+    h = hx[0] if isinstance(hx, tuple) else hx
+    if h is None:
+        h = x.new_zeros(*x.shape[:-1], module.hidden_size)
+    return multiply(x, module.weight_ih, 1) + multiply(h, module.weight_hh, 1)
+
+
+def _cell_activity(module: Any, inputs: Mapping[str, Any], output: Any) -> Activity:
+    h = output[0] if isinstance(output, tuple) else output
+    return Activity(h.numel(), int((h == 0).sum()))
+
+
+CELL = Counter(_cell_matrices, _cell, activity=_cell_activity)
+"""RNNCell, GRUCell and LSTMCell."""

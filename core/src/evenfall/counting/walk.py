@@ -12,7 +12,7 @@ from typing import Any
 from .lookup import CounterTable, class_of, without_wrappers
 from .outside import watch_products
 from .products import Product, record_products
-from .statements import Counter, Matrix, Operations
+from .statements import Activity, Counter, Matrix, Operations
 
 _CONTAINERS = ("Sequential", "ModuleList", "ModuleDict")
 
@@ -30,6 +30,7 @@ class OperationCount:
             used in another way; the total does not include them.
         products: full name of a matrix -> what multiplied it: one product for each part that is
             multiplied alone, as the query, key and value parts of an attention's in_proj_weight.
+        activity: name of a module -> the outputs of its units.
     """
 
     total: Operations
@@ -37,6 +38,7 @@ class OperationCount:
     unknown: dict[str, str]
     not_called: tuple[str, ...]
     products: dict[str, tuple[Product, ...]] = field(default_factory=dict)
+    activity: dict[str, Activity] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +88,11 @@ def count_operations(model: Any, *args: Any, **kwargs: Any) -> OperationCount:
     counted = [module for module, _ in known.values()]
     unknown = {name: _class_name(module) for name, (module, may) in others.items() if may}
     multiplying: list[str] = []
-    counts: dict[str, Operations] = {}
-    products: dict[str, dict[Any, Product]] = {}
+    record = _Record()
     hooks = []
     try:
         for name, (module, counter) in known.items():
-            hook = _hook(name, counter, counts, products)
+            hook = _hook(name, counter, record)
             hooks.append(module.register_forward_hook(hook, with_kwargs=True))
         bare = {name: module for name, (module, _) in others.items()}
         with torch.no_grad(), _eager(), watch_products(counted, bare, multiplying):
@@ -102,15 +103,16 @@ def count_operations(model: Any, *args: Any, **kwargs: Any) -> OperationCount:
     not_called = tuple(
         name
         for name, (module, counter) in known.items()
-        if name not in counts and counter.matrices(module)
+        if name not in record.counts and counter.matrices(module)
     )
     unknown |= {name: _class_name(others[name][0]) for name in multiplying}
     return OperationCount(
-        sum(counts.values(), Operations()),
-        counts,
+        sum(record.counts.values(), Operations()),
+        record.counts,
         unknown,
         not_called,
-        {name: tuple(parts.values()) for name, parts in products.items()},
+        {name: tuple(parts.values()) for name, parts in record.products.items()},
+        record.activity,
     )
 
 
@@ -192,26 +194,38 @@ def _may_multiply(module: Any) -> bool:
     return bool(own) or class_of(module) is not type(module)
 
 
-def _hook(
-    name: str,
-    counter: Counter,
-    counts: dict[str, Operations],
-    products: dict[str, dict[Any, Product]],
-) -> Any:
+@dataclass
+class _Record:
+    """What the hooks of one call have counted so far."""
+
+    counts: dict[str, Operations] = field(default_factory=dict)
+    products: dict[str, dict[Any, Product]] = field(default_factory=dict)
+    activity: dict[str, Activity] = field(default_factory=dict)
+
+    def add_product(self, name: str, product: Product) -> None:
+        parts = self.products.setdefault(name, {})
+        part = _range(product.weight)
+        parts[part] = parts[part] + product if part in parts else product
+
+
+def _hook(name: str, counter: Counter, record: _Record) -> Any:
     def count(module: Any, args: Any, kwargs: Any, output: Any) -> None:
         kind: Any = class_of(module)
         bound = inspect.signature(kind.forward).bind(module, *args, **kwargs)
         _, *names = bound.arguments
         inputs = {argument: bound.arguments[argument] for argument in names}
         with _fixed_weights(), record_products() as found:
-            counts[name] = counts.get(name, Operations()) + counter.count(module, inputs, output)
+            counted = counter.count(module, inputs, output)
             matrices = [(one.parameter, one.of(module)) for one in counter.matrices(module)]
+        record.counts[name] = record.counts.get(name, Operations()) + counted
         for product in found:
             parameter = next((p for p, weight in matrices if _holds(weight, product.weight)), None)
             if parameter is not None:
-                parts = products.setdefault(f"{name}.{parameter}" if name else parameter, {})
-                part = _range(product.weight)
-                parts[part] = parts[part] + product if part in parts else product
+                record.add_product(f"{name}.{parameter}" if name else parameter, product)
+        active = counter.activity and counter.activity(module, inputs, output)
+        if active is not None:
+            before = record.activity.get(name)
+            record.activity[name] = active if before is None else before + active
 
     return count
 

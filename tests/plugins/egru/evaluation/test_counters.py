@@ -17,6 +17,7 @@ from evenfall.counting import count_operations, counter_for, list_matrices
 from evenfall_egru.evaluation.counters import EGRU_DECODER, EGRU_LAYER
 from evenfall_egru.evaluation.macs import count_macs
 from evenfall_egru.models import layer_egru
+from evenfall_kernels import egru_scan
 
 
 @pytest.fixture
@@ -124,3 +125,27 @@ def test_decoder_with_an_adapter_is_no_silent_figure(model: Any) -> None:
     words = "cannot count the operations of the decoder: no counter is registered for its class Ad"
     with pytest.raises(ValueError, match=words):
         count_macs(model, [0.5, 0.5])
+
+
+@pytest.mark.parametrize("carry", ["full", "output"])
+def test_silent_units_are_those_without_gradient(model: Any, carry: str) -> None:
+    """Of a single step, whose outputs nothing else reads: its gradient shows which are silent."""
+    model.config.carry, model.config.support = carry, 3.6
+    layer, generator = model.model.layers[0], torch.Generator().manual_seed(3)
+    x = torch.randn(50, 1, 12, generator=generator)
+    state = (torch.rand(50, 20, generator=generator), torch.rand(50, 20, generator=generator))
+    (got,) = count_operations(layer, x, state, None, False).activity.values()
+    # c = z h' + (1 - z) g: where no gradient reaches c, none reaches the part x W_g of it.
+    bias = layer.bias.detach().expand(50, -1).clone().requires_grad_()
+    silent = 0
+    for row in range(50):
+        h = state[1][row : row + 1] * (carry == "full")
+        y, _, events, _ = egru_scan(
+            x[row : row + 1], layer.kernel, layer.recurrent_kernel, bias[row],
+            layer.recurrent_bias, layer.threshold.clamp(0, 1), return_events=True,
+            initial_state=(state[0][row : row + 1], h), support=3.6,
+        )  # fmt: skip
+        (gradient,) = torch.autograd.grad((y + events).sum(), bias)
+        silent += int((gradient[row, 40:] == 0).sum())
+    assert (got.silent, got.values) == (silent, 1000)
+    assert 0 < got.silent < got.zeros < got.values

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from evenfall.counting import Counter, Matrix, Operations, multiply, multiply_states
+from evenfall.counting import (
+    Activity,
+    Counter,
+    Matrix,
+    Operations,
+    multiply,
+    multiply_states,
+)
+from evenfall_kernels import egru_scan
 
 
 def _layer(module: Any, inputs: Mapping[str, Any], output: Any) -> Operations:
@@ -18,12 +26,30 @@ def _layer(module: Any, inputs: Mapping[str, Any], output: Any) -> Operations:
     return multiply(inputs["x"], module.kernel, 0) + recurrent
 
 
+def _activity(module: Any, inputs: Mapping[str, Any], output: Any) -> Activity:
+    """Silent: no event, and the cell so far from its threshold that the surrogate is 0 there."""
+    config, state = module.config, inputs.get("state")
+    if state is not None and config.carry == "output":
+        state = (state[0], state[1].new_zeros(state[1].shape))
+    threshold = module.threshold.clamp(0, 1)
+    cells = egru_scan(
+        inputs["x"], module.kernel, module.recurrent_kernel, module.bias, module.recurrent_bias,
+        threshold, initial_state=state, zoneout=config.zoneout, support=config.support,
+        dampening=config.dampening, variant=config.variant, return_cells=True,
+        cu_seqlens=inputs.get("cu_seqlens"), event_driven=config.event_driven,
+    ).cells  # fmt: skip
+    silent = (config.support * (cells - threshold).abs() >= 1) & (cells <= threshold)
+    y = output[0]
+    return Activity(y.numel(), int((y == 0).sum()), int(silent.sum()))
+
+
 EGRU_LAYER = Counter(
     lambda module: (
         Matrix("kernel", 0, gates=3),
         Matrix("recurrent_kernel", 0, "recurrent", gates=3),
     ),
     _layer,
+    activity=_activity,
 )
 """EgruLayer: W (inputs, 3 units) and R (units, 3 units)."""
 
