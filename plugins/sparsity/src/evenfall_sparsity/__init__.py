@@ -1,9 +1,14 @@
-"""Weight sparsity for any torch module: prune it and count what is left."""
+"""Weight sparsity for any torch module: prune it, at once or in training, and count what is left.
+
+`evenfall_sparsity.training.trainer.TrainerSparsity` brings the training methods to transformers'
+Trainer.
+"""
 
 from __future__ import annotations
 
 from .pruning import keep_zeros, prune, release_masks
+from .training import DeepRewiring, GradualPruning, RigL
 
 __version__ = "0.1.0"
 
-__all__ = ["keep_zeros", "prune", "release_masks"]
+__all__ = ["DeepRewiring", "GradualPruning", "RigL", "keep_zeros", "prune", "release_masks"]

@@ -1,4 +1,4 @@
-"""Entry point: registers the command without importing a framework."""
+"""Entry point: registers callbacks and the command without importing a framework."""
 
 from __future__ import annotations
 
@@ -8,6 +8,17 @@ from typing import Any
 from evenfall import hookimpl
 
 EVENFALL_API = 1
+
+
+@hookimpl
+def evenfall_register_callbacks(register: Callable[..., Any]) -> None:
+    """Register the training methods under the names that recipes use."""
+    for name, kind, summary in (
+        ("gradual-pruning", "GradualPruning", "remove more and more weights on a cubic schedule"),
+        ("rigl", "RigL", "sparse from the start; grow where the gradient is large"),
+        ("deep-rewiring", "DeepRewiring", "sparse from the start; grow at random"),
+    ):
+        register(name, f"evenfall_sparsity.training:{kind}", summary=summary)
 
 
 @hookimpl

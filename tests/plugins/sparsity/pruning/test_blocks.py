@@ -73,7 +73,11 @@ def test_block_larger_than_the_matrix_is_an_error(block: tuple[int, int]) -> Non
         make_grid((5, 21), 0, 3, block)
 
 
-@pytest.mark.parametrize("block", [(0, 1), (1,), 16, (1, 2.0), "1x16", (1, True)])
+@pytest.mark.parametrize("block", [(0, 1), (1,), 16, (1, 2.0), "1x", "x16", "1x-6", (1, True)])
 def test_block_is_two_positive_integers(block: object) -> None:
     with pytest.raises(ValueError, match="block must be two positive integers"):
         check_block(block)
+
+
+def test_block_as_text() -> None:
+    assert check_block("1x16") == check_block([1, 16]) == (1, 16)

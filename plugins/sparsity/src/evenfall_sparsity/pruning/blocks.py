@@ -108,6 +108,10 @@ class Grid:
         padded = F.pad(split, (0, 0, 0, q * c - self.outputs, 0, 0, 0, p * r - self.inputs))
         return padded.reshape(p, r, g, q, c, k).sum((1, 4))
 
+    def totals(self, values: Tensor) -> Tensor:
+        """The sum of the values in each block; of single weights the values themselves."""
+        return values if self.is_single else self.sums(values)
+
     def norms(self, values: Tensor) -> Tensor:
         """The L2 norm of each block, in float32 or float64; of single weights the magnitude, in
         the shape of the weight."""
@@ -124,15 +128,21 @@ class Grid:
 
 
 def check_block(block: object) -> Block:
-    """(r, c) as two positive integers.
+    """(r, c) from a pair of positive integers, or from text such as "1x16".
 
     Raises:
         ValueError: it is something else.
     """
+    parts: object = block
+    if isinstance(block, str):
+        parts = [int(part) if part.isdecimal() else 0 for part in block.lower().split("x")]
     if (
-        isinstance(block, tuple | list)
-        and len(block) == 2
-        and all(isinstance(n, int) and not isinstance(n, bool) and n >= 1 for n in block)
+        isinstance(parts, tuple | list)
+        and len(parts) == 2
+        and all(isinstance(n, int) and not isinstance(n, bool) and n >= 1 for n in parts)
     ):
-        return block[0], block[1]
-    raise ValueError(f"block must be two positive integers (inputs, outputs), got {block!r}")
+        return parts[0], parts[1]
+    raise ValueError(
+        f"block must be two positive integers (inputs, outputs), or text such as '1x16', "
+        f"got {block!r}"
+    )

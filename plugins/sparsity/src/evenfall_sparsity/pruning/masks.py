@@ -14,7 +14,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
+from torch.optim.optimizer import (
+    Optimizer,
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
 from torch.utils.weak import WeakIdKeyDictionary
 
 RECORD = "_evenfall_masks"
@@ -27,7 +31,8 @@ class Mask:
     Attributes:
         weight: the parameter.
         removed: True where a weight is removed, in the shape of the parameter.
-        listener: called with each gradient before it is masked, or None.
+        on_gradient: called with each gradient before it is masked, or None.
+        before_step: called before each step of an optimiser that has the parameter, or None.
 
     Raises:
         ValueError: the mask does not fit the parameter.
@@ -40,7 +45,8 @@ class Mask:
                 f"with shape {tuple(removed.shape)}"
             )
         self.weight, self.removed = weight, removed
-        self.listener: Callable[[Tensor], None] | None = None
+        self.on_gradient: Callable[[Tensor], None] | None = None
+        self.before_step: Callable[[], None] | None = None
         _MASKS[weight] = weakref.ref(self)
         _watch_optimizers()
         self._handle: Any = None
@@ -131,8 +137,8 @@ def _gradient_hook(reference: weakref.ref[Mask]) -> Callable[[Tensor], Tensor | 
         mask = reference()
         if mask is None:
             return None
-        if mask.listener is not None:
-            mask.listener(gradient)
+        if mask.on_gradient is not None:
+            mask.on_gradient(gradient)
         return gradient.masked_fill(mask.on(gradient.device), 0)
 
     return hook
@@ -141,13 +147,22 @@ def _gradient_hook(reference: weakref.ref[Mask]) -> Callable[[Tensor], Tensor | 
 def _watch_optimizers() -> None:
     global _watched
     if not _watched:
+        register_optimizer_step_pre_hook(_before_step)
         register_optimizer_step_post_hook(_after_step)
         _watched = True
 
 
+def _masked(optimizer: Optimizer) -> list[Mask]:
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    return [mask for weight in weights if (mask := mask_of(weight)) is not None]
+
+
+def _before_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+    for mask in _masked(optimizer):
+        if mask.before_step is not None:
+            mask.before_step()
+
+
 def _after_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-    for group in optimizer.param_groups:
-        for weight in group["params"]:
-            mask = mask_of(weight)
-            if mask is not None:
-                mask.apply(weight, optimizer.state.get(weight))
+    for mask in _masked(optimizer):
+        mask.apply(mask.weight, optimizer.state.get(mask.weight))

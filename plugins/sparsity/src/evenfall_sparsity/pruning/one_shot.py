@@ -63,7 +63,7 @@ def prune(
     scope: Literal["global", "layer"] = "global",
     include: str | Sequence[str] | None = None,
     exclude: str | Sequence[str] | None = None,
-    block: Block = (1, 1),
+    block: Block | str = (1, 1),
     reorder: bool = False,
     method: Literal["magnitude", "random", "wanda", "snip"] = "magnitude",
     batches: Iterable[Any] | None = None,
@@ -92,9 +92,9 @@ def prune(
         include: patterns of parameter names, such as "*.recurrent_kernel". None takes all matrices
             but tables that are looked up, such as embeddings, and what is tied to them.
         exclude: patterns of names that are left as they are.
-        block: (r, c): r inputs by c outputs, in whatever order the weight stores them. A block does
-            not cross from one gate of a recurrent layer into the next: the last one of a gate may
-            be smaller.
+        block: (r, c), or "1x16" as text: r inputs by c outputs, in whatever order the weight stores
+            them. A block does not cross from one gate of a recurrent layer into the next: the last
+            one of a gate may be smaller.
         reorder: first permute the hidden units, so that large weights share blocks. The model
             computes the same. Do this before an optimiser is made.
         method: "magnitude"; "random"; "wanda", which needs batches; "snip", which needs batches and
@@ -117,11 +117,11 @@ def prune(
     check_amount(amount)
     check_choice("scope", scope, SCOPES)
     check_choice("method", method, METHODS)
-    block = check_block(block)
-    targets = find_targets(model, include, exclude, block)
+    shape = check_block(block)
+    targets = find_targets(model, include, exclude, shape)
     scores = score(model, targets, method, batches, loss, seed)
     remove_smallest(targets, scores, amount, scope)
-    return report(targets, block)
+    return report(targets, shape)
 
 
 def check_amount(amount: float, name: str = "amount") -> None:
@@ -156,15 +156,14 @@ def remove_smallest(
 
 
 def _removed_first(target: Target, scores: Tensor) -> Tensor:
-    """The scores, with -1 for blocks that a mask has removed as a whole: methods may give what is
-    left another score of zero."""
+    """The scores, with the lowest one for blocks that a mask has removed as a whole."""
     mask = mask_of(target.weight)
     if mask is None:
         return scores
     kept = ~mask.on(scores.device)
     if not target.grid.is_single:
         kept = target.grid.sums(kept.to(scores.dtype)) > 0
-    return torch.where(kept, scores, -1)
+    return torch.where(kept, scores, -torch.inf)
 
 
 def report(targets: Sequence[Target], block: Block) -> Pruning:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from evenfall.counting import count_operations, list_matrices
 
-from .calls import arguments_of, call, each_batch
+from ..calls import arguments_of, call, each_batch
 from .targets import Target
 
 METHODS = ("magnitude", "random", "wanda", "snip")

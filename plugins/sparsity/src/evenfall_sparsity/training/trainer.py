@@ -1,0 +1,92 @@
+"""Callbacks of recipes in transformers' Trainer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from evenfall.runs import Callback, TrainingContext
+from evenfall.runs.callback_state import FILE, read_states, write_states
+
+
+class TrainerSparsity(TrainerCallback):
+    """Runs one or more callbacks, such as `GradualPruning`, inside transformers' Trainer.
+
+    Their states are saved in every checkpoint and loaded when a run resumes.
+
+    Args:
+        callbacks: the callbacks, called in this order.
+
+    Raises:
+        TypeError: one of them is not an `evenfall.runs.Callback`.
+    """
+
+    def __init__(self, *callbacks: Callback) -> None:
+        for one in callbacks:
+            if not isinstance(one, Callback):
+                raise TypeError(f"callbacks must be evenfall.runs.Callback, got {one!r}")
+        self.callbacks = callbacks
+
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        """Prepare the model; load the states if the run resumes."""
+        for callback in self.callbacks:
+            callback.prepare(_bare(kwargs["model"]))
+        if state.global_step:
+            folder = _checkpoint(args, state)
+            if not (folder / FILE).is_file():
+                raise ValueError(
+                    f"checkpoint {folder} has no {FILE}: it was saved without these callbacks, so "
+                    "the run cannot be resumed with them"
+                )
+            for callback, one in zip(self.callbacks, read_states(folder), strict=True):
+                callback.load_state_dict(one)
+
+    def on_step_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        """Call the callbacks."""
+        optimizer = kwargs["optimizer"]
+        context = TrainingContext(
+            model=_bare(kwargs["model"]),
+            averaged_model=None,
+            optimizer=getattr(optimizer, "optimizer", optimizer),  # unwrap Accelerate's
+            step=state.global_step,
+            total_steps=state.max_steps,
+            epoch=int(state.epoch or 0) + 1,
+            folder=Path(args.output_dir),
+        )
+        for callback in self.callbacks:
+            callback.on_step_end(context)
+
+    def on_save(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        """Write the states into the checkpoint."""
+        if state.is_world_process_zero:
+            states = [(type(one).__name__, one.state_dict()) for one in self.callbacks]
+            write_states(_checkpoint(args, state), states)
+
+
+def _checkpoint(args: TrainingArguments, state: TrainerState) -> Path:
+    return Path(args.output_dir) / f"checkpoint-{state.global_step}"
+
+
+def _bare(model: Any) -> Any:
+    """The model inside DistributedDataParallel."""
+    return getattr(model, "module", model)

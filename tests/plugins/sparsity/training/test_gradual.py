@@ -1,0 +1,190 @@
+"""Gradual pruning: schedule, exact counts, movement, penalty, state."""
+
+from __future__ import annotations
+
+import copy
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import nn
+
+from evenfall_sparsity import GradualPruning, prune
+from evenfall_sparsity.training.schedule import cubic
+
+N = 12 * 16 + 16 * 8
+
+
+def count(zeros: Any) -> list[int]:
+    return [sum(int(one.sum()) for one in step) for step in zeros]
+
+
+def test_schedule_is_cubic() -> None:
+    assert [cubic(step, 10, 20, 0.1, 0.9) for step in (0, 10, 15, 20, 99)] == pytest.approx(
+        [0.1, 0.1, 0.9 - 0.8 / 8, 0.9, 0.9]
+    )
+    assert cubic(5, 5, 5, 0.0, 0.7) == 0.7
+
+
+def test_counts_follow_the_schedule_and_then_stay(model: Any, optimizer: Any, train: Any) -> None:
+    pruning = GradualPruning(0.9, begin=4, end=0.6, every=4)
+    pruning.prepare(model)
+    got = count(train(model, optimizer, pruning, 1, 20, 20))
+    want, share = [], 0.0
+    for step in range(1, 21):
+        if step >= 4 and (step % 4 == 0 or step == 12):
+            share = cubic(step, 4, 12, 0.0, 0.9)
+        want.append(round(share * N))
+    assert got == want
+    assert got[-1] == round(0.9 * N)
+    assert pruning.counts_as_best()
+    assert pruning.report().zeros == got[-1]
+
+
+def test_removed_weights_do_not_return(model: Any, optimizer: Any, train: Any) -> None:
+    pruning = GradualPruning(0.8, end=1.0, every=1)
+    pruning.prepare(model)
+    zeros = train(model, optimizer, pruning, 1, 10, 10)
+    for before, after in pairwise(zeros):
+        for one, other in zip(before, after, strict=True):
+            assert other[one].all()
+
+
+def test_pruned_model_is_pruned_further(model: Any, optimizer: Any, train: Any) -> None:
+    prune(model, 0.5)
+    pruning = GradualPruning(0.9, begin=0, end=4, every=2)
+    pruning.prepare(model)
+    assert count(train(model, optimizer, pruning, 1, 4, 8)) == [
+        N // 2,
+        round(cubic(2, 0, 4, 0.5, 0.9) * N),
+        round(cubic(2, 0, 4, 0.5, 0.9) * N),
+        round(0.9 * N),
+    ]
+
+
+def test_blocks_are_removed_whole(model: Any, optimizer: Any, train: Any) -> None:
+    pruning = GradualPruning(0.5, end=4, every=1, block="1x4", scope="layer")
+    pruning.prepare(model)
+    train(model, optimizer, pruning, 1, 6, 6)
+    for weight in (model[0].weight, model[2].weight):
+        blocks = (weight == 0).unflatten(0, (-1, 4)).sum(1)
+        assert set(blocks.unique().tolist()) == {0, 4}
+        assert (blocks == 4).sum() == blocks.numel() // 2
+
+
+def test_moments_and_averaged_weights_get_the_zeros(model: Any, optimizer: Any) -> None:
+    pruning, averaged = GradualPruning(0.5, begin=0, end=1.0, every=1), copy.deepcopy(model)
+    pruning.prepare(model)
+    model(torch.ones(2, 12)).sum().backward()
+    optimizer.step()
+    pruning.step(1, 1, optimizer, averaged)
+    for i in (0, 2):
+        zero = model[i].weight == 0
+        assert zero.any()
+        assert (averaged[i].weight[zero] == 0).all()
+        assert (optimizer.state[model[i].weight]["exp_avg"][zero] == 0).all()
+
+
+def test_movement_removes_what_moves_towards_zero() -> None:
+    model = nn.Linear(2, 1, bias=False)
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor([[5.0, 0.5]]))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    pruning = GradualPruning(0.5, begin=0, end=3, every=3, method="movement")
+    pruning.prepare(model)
+    for step in range(1, 4):  # the large weight shrinks, the small one grows
+        optimizer.zero_grad()
+        model(torch.tensor([[1.0, -1.0]])).sum().backward()
+        optimizer.step()
+        pruning.step(step, 3, optimizer)
+    assert model.weight[0, 0] == 0
+    assert float(model.weight[0, 1]) == pytest.approx(0.53)
+
+
+def test_penalty_shrinks_the_norm_of_each_block_by_the_same(model: Any) -> None:
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    before = model[0].weight.detach().clone().unflatten(0, (-1, 4)).norm(dim=1)
+    pruning = GradualPruning(0.0, end=10, block=(1, 4), group_penalty=2.0)
+    pruning.prepare(model)
+    for step in range(1, 31):
+        pruning.step(step, 30, optimizer)
+    after = model[0].weight.detach().unflatten(0, (-1, 4)).norm(dim=1)
+    # Ten steps at once, until the end of the ramp: 10 * 0.01 * 2.
+    assert torch.allclose(after, (before - 0.2).clamp(min=0), atol=1e-6)
+
+
+def test_penalty_needs_the_optimizer(model: Any) -> None:
+    pruning = GradualPruning(0.5, group_penalty=1.0)
+    pruning.prepare(model)
+    with pytest.raises(ValueError, match=r"step needs the optimizer that trains 0.weight"):
+        pruning.step(10, 100)
+
+
+@pytest.mark.parametrize("method", ["magnitude", "movement"])
+def test_resumed_run_equals_one_that_never_stopped(
+    model: Any, optimizer: Any, train: Any, method: Any
+) -> None:
+    def make() -> GradualPruning:
+        return GradualPruning(0.8, end=0.8, every=2, method=method)
+
+    whole, whole_optimizer = copy.deepcopy(model), None
+    whole_optimizer = torch.optim.AdamW(whole.parameters(), lr=0.01)
+    pruning = make()
+    pruning.prepare(whole)
+    train(whole, whole_optimizer, pruning, 1, 10, 10)
+
+    first = make()
+    first.prepare(model)
+    train(model, optimizer, first, 1, 5, 10)
+    resumed = nn.Sequential(nn.Linear(12, 16), nn.Tanh(), nn.Linear(16, 8))
+    resumed_optimizer = torch.optim.AdamW(resumed.parameters(), lr=0.01)
+    second = make()
+    second.prepare(resumed)
+    resumed.load_state_dict(model.state_dict())
+    resumed_optimizer.load_state_dict(optimizer.state_dict())
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    assert not second.counts_as_best()
+    train(resumed, resumed_optimizer, second, 6, 10, 10)
+    for one, other in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(one, other)
+    assert second.counts_as_best()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"amount": 2}, "amount must be between 0 and 1, got 2"),
+        ({"initial": 0.9}, "initial must not exceed amount"),
+        ({"begin": -1}, "begin must be a share of all steps"),
+        ({"end": "half"}, "end must be a share of all steps"),
+        ({"begin": 0.7}, "begin must not be later than end"),
+        ({"every": 0}, "every must be a positive number of steps"),
+        ({"scope": "model"}, "scope must be one of"),
+        ({"method": "snip"}, "method must be one of"),
+        ({"group_penalty": -1}, "group_penalty must not be negative"),
+        ({"block": "4"}, "block must be two positive integers"),
+    ],
+)
+def test_wrong_arguments(options: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        GradualPruning(**{"amount": 0.5, **options})
+
+
+def test_state_of_other_matrices_is_an_error(model: Any) -> None:
+    pruning, other = GradualPruning(0.5), GradualPruning(0.5, include="0.*")
+    pruning.prepare(model)
+    other.prepare(model)
+    with pytest.raises(ValueError, match=r"masks of \['0.weight'\], but the run prunes"):
+        pruning.load_state_dict(other.state_dict())
+    state = pruning.state_dict()
+    state["masks"]["0.weight"] = state["masks"]["0.weight"][:3]
+    with pytest.raises(ValueError, match=r"mask of 0.weight has another size"):
+        pruning.load_state_dict(state)
+
+
+def test_step_before_prepare_is_an_error() -> None:
+    with pytest.raises(RuntimeError, match=r"call prepare\(model\) of GradualPruning"):
+        GradualPruning(0.5).step(1, 10)

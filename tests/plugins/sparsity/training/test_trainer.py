@@ -1,0 +1,70 @@
+"""The training methods in transformers' Trainer, with checkpoints and resuming."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+pytest.importorskip("accelerate")
+
+from evenfall_sparsity import GradualPruning
+from evenfall_sparsity.training.trainer import TrainerSparsity
+
+
+@pytest.fixture
+def make_trainer(tmp_path: Path) -> Any:
+    config = transformers.LlamaConfig(
+        vocab_size=16, hidden_size=8, intermediate_size=12, num_hidden_layers=1,
+        num_attention_heads=2, max_position_embeddings=8, tie_word_embeddings=True,
+    )  # fmt: skip
+    data = [
+        {"input_ids": torch.arange(i, i + 6), "labels": torch.arange(i, i + 6)} for i in range(8)
+    ]
+
+    def make(steps: int, *callbacks: Any) -> Any:
+        torch.manual_seed(0)
+        return transformers.Trainer(
+            transformers.LlamaForCausalLM(config),
+            transformers.TrainingArguments(
+                str(tmp_path), max_steps=steps, save_steps=4, use_cpu=True, report_to="none",
+                disable_tqdm=True, per_device_train_batch_size=2, learning_rate=0.01,
+                lr_scheduler_type="constant",
+            ),
+            train_dataset=data,
+            callbacks=[*callbacks],
+        )  # fmt: skip
+
+    return make
+
+
+def test_model_is_pruned_saved_and_resumed(make_trainer: Any, tmp_path: Path) -> None:
+    def callback() -> Any:
+        return TrainerSparsity(GradualPruning(0.75, begin=0, end=6, every=2))
+
+    trainer = make_trainer(8, callback())
+    trainer.train()
+    weights = dict(trainer.model.named_parameters())
+    kernels = {name: w for name, w in weights.items() if "proj" in name}
+    total = sum(w.numel() for w in kernels.values())
+    assert sum(int((w == 0).sum()) for w in kernels.values()) == round(0.75 * total)
+
+    resumed = make_trainer(8, callback())
+    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-4"))
+    for name, weight in resumed.model.named_parameters():
+        assert torch.equal(weight, weights[name]), name
+
+
+def test_checkpoint_without_states_is_an_error(make_trainer: Any, tmp_path: Path) -> None:
+    make_trainer(4).train()
+    trainer = make_trainer(8, TrainerSparsity(GradualPruning(0.75)))
+    with pytest.raises(ValueError, match=r"has no callbacks.json: it was saved without"):
+        trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-4"))
+
+
+def test_only_callbacks_are_taken() -> None:
+    with pytest.raises(TypeError, match=r"must be evenfall.runs.Callback, got 3"):
+        TrainerSparsity(3)
