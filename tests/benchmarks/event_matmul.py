@@ -35,7 +35,7 @@ from torch import Tensor
 from evenfall_kernels import CompressedRows, compress_rows, event_matmul, quantize_rows
 from evenfall_kernels.common.dense import DenseProduct
 from evenfall_kernels.cpu.stored_dtypes import as_stored
-from evenfall_kernels.ops.event_matmul.cpu import event_product
+from evenfall_kernels.ops.event_matmul.loops_dense import event_product
 
 TITLE = "Event-driven products"
 ABOUT = (

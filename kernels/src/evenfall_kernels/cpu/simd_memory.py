@@ -13,30 +13,26 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from .simd import WIDTH, lanes
+from .stored_dtypes import constant
 
 _FLOAT, _WORD, _HALF = ir.FloatType(), ir.IntType(32), ir.IntType(16)
 _VECTOR, _BITS = ir.VectorType(_FLOAT, WIDTH), ir.VectorType(_WORD, WIDTH)
 _HALVES = ir.VectorType(_HALF, WIDTH)
 
 
-def _constant(kind: Any, number: int) -> Any:
-    """A constant; in every place if `kind` is a vector."""
-    return ir.Constant(kind, [number] * WIDTH if isinstance(kind, ir.VectorType) else number)
-
-
 def _widen(builder: Any, halves: Any, word: Any, real: Any) -> Any:
-    return builder.bitcast(builder.shl(builder.zext(halves, word), _constant(word, 16)), real)
+    return builder.bitcast(builder.shl(builder.zext(halves, word), constant(word, 16)), real)
 
 
 def _narrow(builder: Any, value: Any, word: Any, half: Any) -> Any:
     bits = builder.bitcast(value, word)
-    upper = builder.lshr(bits, _constant(word, 16))
-    odd = builder.and_(upper, _constant(word, 1))
+    upper = builder.lshr(bits, constant(word, 16))
+    odd = builder.and_(upper, constant(word, 1))
     rounded = builder.lshr(
-        builder.add(bits, builder.add(odd, _constant(word, 0x7FFF))), _constant(word, 16)
+        builder.add(bits, builder.add(odd, constant(word, 0x7FFF))), constant(word, 16)
     )
     nan = builder.fcmp_unordered("uno", value, value)  # rounding could turn NaN into infinity
-    quiet = builder.or_(upper, _constant(word, 0x40))
+    quiet = builder.or_(upper, constant(word, 0x40))
     return builder.trunc(builder.select(nan, quiet, rounded), half)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...cpu.compiled import compiled
 from ...cpu.scalar_math import FAST
-from ..event_matmul.cpu import event_product
+from ..event_matmul.loops_dense import event_product
 from .cpu_passes import forward_pass
 
 MAX_SEQUENCES = 2

@@ -1,6 +1,6 @@
 """The event product in plain PyTorch: the definition that all other backends are tested against.
 
-N batch   I units   O outputs   nnz stored entries
+N batch   I units   O outputs   nnz stored entries   n stored blocks
 """
 
 import torch
@@ -25,9 +25,10 @@ def forward(events: Tensor, weight: Tensor, scale: Tensor | None) -> Tensor:
 
 
 def to_dense(values: Tensor, columns: Tensor, row_starts: Tensor, n_out: int) -> Tensor:
-    """The (I, O) matrix of compressed rows, in the dtype of values.
+    """The (I, O) matrix of compressed rows or blocks, in the dtype of values.
 
-    M[i, columns[e]] = values[e]   for e in range(row_starts[i], row_starts[i + 1])
+    M[i, columns[e]] = values[e]           for e in range(row_starts[i], row_starts[i + 1])
+    M[i, columns[e] + j] += values[e, j]   the same e, j < width
     """
     n_units = row_starts.shape[0] - 1
     units = torch.repeat_interleave(
@@ -36,7 +37,10 @@ def to_dense(values: Tensor, columns: Tensor, row_starts: Tensor, n_out: int) ->
         output_size=columns.shape[0],
     )
     dense = values.new_zeros(n_units, n_out)
-    return dense.index_put((units, columns.long()), values)
+    if values.ndim == 1:
+        return dense.index_put((units, columns.long()), values)
+    inside = columns.long().unsqueeze(1) + torch.arange(values.shape[1], device=values.device)
+    return dense.index_put((units.unsqueeze(1), inside), values, accumulate=True)
 
 
 def forward_rows(
@@ -47,5 +51,5 @@ def forward_rows(
     scale: Tensor | None,
     n_out: int,
 ) -> Tensor:
-    """The same for compressed rows: values and columns (nnz,), row_starts (I + 1,)."""
+    """The same for compressed rows, values (nnz,), or blocks, values (n, width)."""
     return forward(events, to_dense(values, columns, row_starts, n_out), scale)
