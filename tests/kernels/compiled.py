@@ -116,7 +116,7 @@ def egru_scans(units: int, dtype: torch.dtype = FP32, mask: bool = False) -> Cal
 
 
 def products(size: tuple[int, ...], dtype: torch.dtype = BF16) -> Call:
-    """event_matmul with a dense and with a compressed matrix."""
+    """event_matmul with a dense matrix, with compressed rows, and with blocks."""
 
     def call() -> None:
         batch, units, outputs = size
@@ -126,6 +126,8 @@ def products(size: tuple[int, ...], dtype: torch.dtype = BF16) -> Call:
         starts = empty(units + 1, dtype=torch.int64)
         values = empty(units * 99, dtype=dtype)
         event.forward_rows(events, values, columns, starts, scale, outputs)
+        blocks = empty(units * 99, 16, dtype=dtype)
+        event.forward_rows(events, blocks, columns, starts, scale, outputs)
 
     return call
 

@@ -2,16 +2,25 @@
 
 from .ops.causal_conv1d import causal_conv1d
 from .ops.egru_scan import EgruScan, egru_scan
-from .ops.event_matmul import CompressedRows, compress_rows, event_matmul, quantize_rows
+from .ops.event_matmul import (
+    CompressedBlocks,
+    CompressedRows,
+    compress_blocks,
+    compress_rows,
+    event_matmul,
+    quantize_rows,
+)
 from .ops.selective_scan import selective_scan
 from .ops.selective_state_update import selective_state_update
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "CompressedBlocks",
     "CompressedRows",
     "EgruScan",
     "causal_conv1d",
+    "compress_blocks",
     "compress_rows",
     "egru_scan",
     "event_matmul",

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from evenfall import use_backend
 from evenfall.testing.gpu import triton_device
-from evenfall_kernels import compress_rows, event_matmul, quantize_rows
+from evenfall_kernels import compress_blocks, compress_rows, event_matmul, quantize_rows
 
 DEVICE = triton_device()
 pytestmark = pytest.mark.gpu
@@ -77,6 +77,17 @@ def test_compressed_rows(
     with use_backend("triton"):
         out = event_matmul(events, rows)
     assert_near(out, events.double() @ rows.dense().double(), ALLOWED[dtype])
+
+
+@pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape[2] >= 16])
+@pytest.mark.parametrize("stored", STORED)
+@pytest.mark.parametrize("width", [4, 8, 16])
+def test_blocks(shape: Shape, stored: torch.dtype, width: int) -> None:
+    events, weight = make_events(shape, torch.float32), make_weight(shape)
+    blocks = compress_blocks(weight * (weight.abs() > 1.5), width, dtype=stored)
+    with use_backend("triton"):
+        out = event_matmul(events, blocks)
+    assert_near(out, events.double() @ blocks.dense().double(), ALLOWED[torch.float32])
 
 
 def test_gradients() -> None:

@@ -16,7 +16,7 @@ os.environ["TRITON_INTERPRET"] = "1"
 import torch
 from torch import Tensor
 
-from evenfall_kernels import compress_rows, quantize_rows
+from evenfall_kernels import compress_blocks, compress_rows, quantize_rows
 from evenfall_kernels.ops.event_matmul import triton
 
 DTYPES = {
@@ -59,6 +59,14 @@ def rows_error(events: Tensor, weight: Tensor, dtype: torch.dtype, index: torch.
     return largest(out, events.double() @ rows.dense().double())
 
 
+def blocks_error(events: Tensor, weight: Tensor, dtype: torch.dtype, width: int) -> float:
+    sparse = weight * (torch.rand(weight.shape) < 0.1)
+    blocks = compress_blocks(sparse, width, dtype=dtype)
+    parts = blocks.values, blocks.columns, blocks.row_starts, blocks.scale
+    out = triton.forward_rows(events, *parts, weight.shape[1])
+    return largest(out, events.double() @ blocks.dense().double())
+
+
 def main() -> None:
     torch.manual_seed(0)
     torch.Tensor.new_empty = new_nan
@@ -71,6 +79,12 @@ def main() -> None:
             errors[f"dense-{case}"] = dense_error(events, weight, dtype)
             errors[f"uint16-{case}"] = rows_error(events, weight, dtype, torch.uint16)
             errors[f"int32-{case}"] = rows_error(events, weight, dtype, torch.int32)
+    events = torch.randn(3, 63) * (torch.rand(3, 63) < 0.3)
+    for name, dtype in DTYPES.items():
+        for width in (4, 8, 16):
+            errors[f"blocks-{name}-{width}"] = blocks_error(
+                events, torch.randn(63, 100), dtype, width
+            )
     events = torch.tensor([[float("nan"), 0.0], [0.0, 1.0]])
     out = triton.forward(events, torch.ones(2, 3), None)
     errors["nan"] = largest(out.isnan(), torch.tensor([[True] * 3, [False] * 3]))

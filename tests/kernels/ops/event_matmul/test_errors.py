@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from evenfall_kernels import compress_rows, event_matmul
+from evenfall_kernels import compress_blocks, compress_rows, event_matmul
 
 EVENTS, WEIGHT, SCALE = torch.ones(2, 3), torch.ones(3, 4), torch.ones(3)
 NAN = torch.tensor([1.0, float("nan"), 1.0])
@@ -19,7 +19,12 @@ INF = torch.tensor([1.0, float("inf"), 1.0])
     [
         ([1.0], WEIGHT, {}, "events must be a Tensor, got list"),
         (None, WEIGHT, {}, "events must be a Tensor, got NoneType"),
-        (EVENTS, [[1.0]], {}, "weight must be a Tensor or CompressedRows, got list"),
+        (
+            EVENTS,
+            [[1.0]],
+            {},
+            "weight must be a Tensor, CompressedRows or CompressedBlocks, got list",
+        ),
         (EVENTS, WEIGHT, {"scale": 2.0}, "scale must be a Tensor, got float"),
         (EVENTS, WEIGHT, {"bias": 2.0}, "bias must be a Tensor, got float"),
         (EVENTS.int(), WEIGHT, {}, r"dtype of events must be one of .*, got torch\.int32"),
@@ -79,6 +84,8 @@ def test_types(events: Any, weight: Any, options: dict[str, Any], message: str) 
         (EVENTS, compress_rows(WEIGHT).to("meta"), {}, "weight is on meta"),
         (EVENTS, WEIGHT.to(torch.int8), {}, "int8 weight needs a scale"),
         (EVENTS, compress_rows(WEIGHT), {"scale": SCALE}, "pass scale=None"),
+        (EVENTS, compress_blocks(WEIGHT, 4), {"scale": SCALE}, "pass scale=None"),
+        (torch.ones(2, 4), compress_blocks(WEIGHT, 4), {}, r"events must have .*, got \(2, 4\)"),
         (EVENTS, WEIGHT, {"scale": NAN}, "scale must be finite, got NaN"),
         (EVENTS, WEIGHT.to(torch.int8), {"scale": INF}, "infinity"),
     ],

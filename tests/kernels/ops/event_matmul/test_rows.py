@@ -147,6 +147,12 @@ def test_wrong_index_dtype() -> None:
         ({"row_starts": torch.tensor([1, 1, 1, 3])}, ValueError, "must start at 0, not decrease"),
         ({"row_starts": torch.tensor([0, 1, 1, 2])}, ValueError, r"and end at 3 \(values\)"),
         ({"scale": torch.ones(2)}, ValueError, "scale must have shape"),
+        ({"values": torch.ones(3, 1)}, ValueError, r"values must have shape \(nnz,\)"),
+        (
+            {"columns": torch.tensor([1, 2, 2]).int(), "row_starts": torch.tensor([0, 1, 1, 3])},
+            ValueError,
+            "must not contain a column twice in a row",
+        ),
         ({"scale": torch.tensor([1.0, float("nan"), 1.0])}, ValueError, "NaN"),
         ({"values": torch.ones(3, requires_grad=True)}, ValueError, "requires grad"),
         ({"values": torch.ones(3, device="meta")}, ValueError, "but values are on"),
@@ -157,6 +163,16 @@ def test_inconsistent_attributes(
 ) -> None:
     with pytest.raises(error, match=message):
         dataclasses.replace(compress_rows(DENSE), **changes)
+
+
+def test_columns_of_a_row_may_have_any_order() -> None:
+    rows = dataclasses.replace(compress_rows(DENSE), columns=torch.tensor([1, 2, 0]).int())
+    assert rows.dense()[2].tolist() == [0.5, 0.0, -1.0]
+
+
+def test_a_weight_that_the_dtype_cannot_hold() -> None:
+    with pytest.raises(ValueError, match=r"too large for torch\.float16"):
+        compress_rows(torch.full((1, 1), 1e9), dtype=torch.float16)
 
 
 def test_is_exported() -> None:

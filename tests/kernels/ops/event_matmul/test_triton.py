@@ -40,6 +40,13 @@ def test_equals_float64(errors: dict[str, float], kind: str, dtype: str, shape: 
 
 
 @needs_triton
+@pytest.mark.parametrize("width", [4, 8, 16])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_blocks_equal_float64(errors: dict[str, float], dtype: str, width: int) -> None:
+    assert errors[f"blocks-{dtype}-{width}"] < 2e-5
+
+
+@needs_triton
 def test_nan_reaches_only_its_own_row(errors: dict[str, float]) -> None:
     assert errors["nan"] == 0
 

@@ -6,17 +6,27 @@ import torch
 from torch import Tensor
 
 from ...common.dispatch import can_be_read, choose
+from .blocks import CompressedBlocks, compress_blocks
+from .compressed import Compressed
 from .op import event_matmul_dense, event_matmul_rows
-from .rows import CompressedRows, compress_rows, quantize_rows
+from .quantize import quantize_rows
+from .rows import CompressedRows, compress_rows
 
-__all__ = ["CompressedRows", "compress_rows", "event_matmul", "quantize_rows"]
+__all__ = [
+    "CompressedBlocks",
+    "CompressedRows",
+    "compress_blocks",
+    "compress_rows",
+    "event_matmul",
+    "quantize_rows",
+]
 
 _EVENTS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
 def event_matmul(
     events: Tensor,
-    weight: Tensor | CompressedRows,
+    weight: Tensor | CompressedRows | CompressedBlocks,
     *,
     scale: Tensor | None = None,
     bias: Tensor | None = None,
@@ -35,11 +45,11 @@ def event_matmul(
     Args:
         events: (..., I) float32, float64, bfloat16 or float16, mostly zero.
         weight: (I, O) float32, bfloat16, float16, int8, or float64 (only with float64 events), or
-            `CompressedRows` of that shape. Keep it contiguous: a transposed view is copied in full
-            on every call.
+            `CompressedRows` or `CompressedBlocks` of that shape. Keep it contiguous: a transposed
+            view is copied in full on every call.
         scale: (I,) floating point and finite, one factor per row; required for int8. Its values are
             checked in eager mode on the CPU, where this needs no synchronisation.
-            `CompressedRows` have their own scale.
+            Compressed matrices have their own scale.
         bias: (O,) floating point.
 
     Returns:
@@ -54,7 +64,7 @@ def event_matmul(
     _check_dtypes(events, weight, scale, bias)
     _check_shapes(events, weight, scale, bias)
     flat = _as_batch(events)
-    out = _rows(flat, weight) if isinstance(weight, CompressedRows) else _dense(flat, weight, scale)
+    out = _rows(flat, weight) if isinstance(weight, Compressed) else _dense(flat, weight, scale)
     if bias is not None:
         out = out + bias
         out = out if out.dtype == events.dtype else out.to(events.dtype)
@@ -78,7 +88,7 @@ def _dense(events: Tensor, weight: Tensor, scale: Tensor | None) -> Tensor:
     return choice.module.forward(events, weight, scale)
 
 
-def _rows(events: Tensor, rows: CompressedRows) -> Tensor:
+def _rows(events: Tensor, rows: Compressed) -> Tensor:
     choice = choose("event_matmul", (events, rows.values))
     matrix = rows.values, rows.columns, rows.row_starts, rows.scale, rows.shape[1]
     if choice.module is None:
@@ -87,11 +97,12 @@ def _rows(events: Tensor, rows: CompressedRows) -> Tensor:
 
 
 def _check_dtypes(
-    events: Tensor, weight: Tensor | CompressedRows, scale: Tensor | None, bias: Tensor | None
+    events: Tensor, weight: Tensor | Compressed, scale: Tensor | None, bias: Tensor | None
 ) -> None:
-    if not isinstance(weight, Tensor | CompressedRows):
+    if not isinstance(weight, Tensor | Compressed):
         raise TypeError(
-            f"event_matmul: weight must be a Tensor or CompressedRows, got {type(weight).__name__}"
+            "event_matmul: weight must be a Tensor, CompressedRows or CompressedBlocks, got "
+            f"{type(weight).__name__}"
         )
     for name, tensor in (("events", events), ("scale", scale), ("bias", bias)):
         if tensor is None and name != "events":
@@ -102,7 +113,7 @@ def _check_dtypes(
             raise TypeError(
                 f"event_matmul: dtype of {name} must be one of {_EVENTS}, got {tensor.dtype}"
             )
-    if isinstance(weight, CompressedRows):
+    if isinstance(weight, Compressed):
         return
     if weight.dtype == torch.float64 and events.dtype != torch.float64:
         raise TypeError(f"event_matmul: a float64 weight needs float64 events, got {events.dtype}")
@@ -114,7 +125,7 @@ def _check_dtypes(
 
 
 def _check_shapes(
-    events: Tensor, weight: Tensor | CompressedRows, scale: Tensor | None, bias: Tensor | None
+    events: Tensor, weight: Tensor | Compressed, scale: Tensor | None, bias: Tensor | None
 ) -> None:
     if len(weight.shape) != 2:
         raise ValueError(f"event_matmul: weight must have shape (I, O), got {tuple(weight.shape)}")
@@ -147,10 +158,10 @@ def _is_finite(tensor: Tensor) -> bool:
     return not tensor.numel() or all(isfinite(float(end)) for end in torch.aminmax(tensor))
 
 
-def _check_scale(weight: Tensor | CompressedRows, scale: Tensor | None) -> None:
-    if isinstance(weight, CompressedRows):
+def _check_scale(weight: Tensor | Compressed, scale: Tensor | None) -> None:
+    if isinstance(weight, Compressed):
         if scale is not None:
-            raise ValueError("event_matmul: CompressedRows have their own scale, pass scale=None")
+            raise ValueError("event_matmul: a compressed matrix has its own scale, pass scale=None")
         return
     if scale is None:
         if weight.dtype == torch.int8:

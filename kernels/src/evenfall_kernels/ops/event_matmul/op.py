@@ -3,6 +3,8 @@
     evenfall::event_matmul(events, weight, scale, backend)
     evenfall::event_matmul_rows(events, values, columns, row_starts, scale, n_out, backend)
 
+The second one takes compressed rows, values (nnz,), and blocks, values (n, width).
+
 With G = dL/dout (N, O), E events (N, I), W weight (I, O), s scale (I,):
 
     dL/dE = (G W^T) * s          dense: a silent unit has a derivative, too
@@ -38,7 +40,7 @@ def event_matmul_rows(
     n_out: int,
     backend: str,
 ) -> Tensor:
-    """The same for compressed rows: values and columns (nnz,), row_starts (I + 1,)."""
+    """The same for compressed rows, values (nnz,), or blocks, values (n, width)."""
     _check_width(events, len(row_starts) - 1)
     module = backend_module("event_matmul", backend)
     return module.forward_rows(events, values, columns, row_starts, scale, n_out)

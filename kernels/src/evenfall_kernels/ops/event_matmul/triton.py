@@ -1,9 +1,9 @@
 """The event product in Triton, for GPUs; TRITON_INTERPRET=1 runs it on the CPU.
 
 The units that fired are listed without synchronising with the host. Dense: one program per block of
-columns and batch row goes through the list, a few rows at a time. Compressed: one program per few
-listed rows and batch row adds their entries to the output atomically, so the last bit of a sum can
-differ between runs.
+columns and batch row goes through the list, a few rows at a time. Compressed rows and blocks: one
+program per few listed rows and batch row adds their entries to the output atomically, so the last
+bit of a sum can differ between runs.
 
     N batch   I units   O outputs   nnz stored entries
 """
@@ -60,6 +60,7 @@ def _rows_kernel(
     n_out,
     ROWS: tl.constexpr,
     ENTRIES: tl.constexpr,
+    WIDTH: tl.constexpr,
 ):
     n = tl.program_id(0).to(tl.int64)
     first = tl.program_id(1) * ROWS
@@ -67,16 +68,15 @@ def _rows_kernel(
     for k in range(first, last):
         row = tl.load(rows_ptr + n * n_units + k)
         coefficient = tl.load(coefficients_ptr + n * n_units + k)
-        start = tl.load(starts_ptr + row)
-        stop = tl.load(starts_ptr + row + 1)
+        start = tl.load(starts_ptr + row) * WIDTH
+        stop = tl.load(starts_ptr + row + 1) * WIDTH
         for left in range(start, stop, ENTRIES):
             entries = left + tl.arange(0, ENTRIES)
             live = entries < stop
             value = tl.load(values_ptr + entries, mask=live, other=0).to(tl.float32)
-            column = tl.load(columns_ptr + entries, mask=live, other=0).to(tl.int32)
-            tl.atomic_add(
-                out_ptr + n * n_out + column, coefficient * value, mask=live, sem="relaxed"
-            )
+            column = tl.load(columns_ptr + entries // WIDTH, mask=live, other=0).to(tl.int32)
+            place = out_ptr + n * n_out + column + entries % WIDTH
+            tl.atomic_add(place, coefficient * value, mask=live, sem="relaxed")
 
 
 def _list_batch(events: Tensor, scale: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
@@ -111,7 +111,7 @@ def forward_rows(
     scale: Tensor | None,
     n_out: int,
 ) -> Tensor:
-    """The same for compressed rows: values and columns (nnz,), row_starts (I + 1,)."""
+    """The same for compressed rows, values (nnz,), or blocks, values (n, width)."""
     n_batch, n_units = events.shape
     out = events.new_zeros(n_batch, n_out, dtype=torch.float32)
     if out.numel() and values.numel():
@@ -125,5 +125,6 @@ def forward_rows(
             n_out,
             ROWS=_ROWS_PER_PROGRAM,
             ENTRIES=_ENTRIES,
+            WIDTH=1 if values.ndim == 1 else values.shape[1],
         )
     return out.to(events.dtype)
