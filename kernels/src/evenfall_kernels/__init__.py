@@ -2,6 +2,7 @@
 
 from .ops.causal_conv1d import causal_conv1d
 from .ops.egru_scan import EgruScan, egru_scan
+from .ops.egru_scan.stored import egru_scan_stored
 from .ops.event_matmul import (
     CompressedBlocks,
     CompressedRows,
@@ -10,6 +11,7 @@ from .ops.event_matmul import (
     event_matmul,
     quantize_rows,
 )
+from .ops.event_matmul.stored import StoredMatrix
 from .ops.selective_scan import selective_scan
 from .ops.selective_state_update import selective_state_update
 
@@ -19,10 +21,12 @@ __all__ = [
     "CompressedBlocks",
     "CompressedRows",
     "EgruScan",
+    "StoredMatrix",
     "causal_conv1d",
     "compress_blocks",
     "compress_rows",
     "egru_scan",
+    "egru_scan_stored",
     "event_matmul",
     "quantize_rows",
     "selective_scan",

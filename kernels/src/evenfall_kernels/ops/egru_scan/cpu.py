@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...cpu.stored_dtypes import as_stored
 from ..event_matmul.cpu import forward as event_product
+from ..event_matmul.formats import dense_arrays
 from .cpu_events import MAX_SEQUENCES, event_steps
 from .cpu_passes import backward_pass, forward_pass
 from .steps import backward_steps, empty_outputs, forward_steps
@@ -47,18 +48,38 @@ def forward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Backend interface, see steps.forward_steps."""
     if event_driven and 0 < len(y0) <= MAX_SEQUENCES:
-        y, c, h, gates, candidate = empty_outputs(gates_x, h0, batch_sizes, save)
-        product = gates_x.new_empty(len(y0), 3 * h0.shape[1])
-        event_steps(
-            as_stored(recurrent_kernel), np.array(batch_sizes, np.int64), as_stored(y0), save,
-            *_numpy((gates_x, product, recurrent_bias, threshold, h, keep, keep_rate, gates,
-                     candidate, y, c)),
+        return _event_steps(
+            dense_arrays(recurrent_kernel, None), gates_x, recurrent_bias, threshold, y0, h0, keep,
+            keep_rate, batch_sizes, save,
         )  # fmt: skip
-        return y, c, h, gates, candidate
     return forward_steps(
         _bind_forward, gates_x, recurrent_kernel, recurrent_bias, threshold, y0, h0, keep,
         keep_rate, batch_sizes, save,
     )  # fmt: skip
+
+
+def forward_stored(
+    gates_x: Tensor, matrix: Any, recurrent_bias: Tensor, threshold: Tensor, y0: Tensor, h0: Tensor,
+    keep_rate: float, batch_sizes: list[int],
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """y, c and the last h, without gradients; `matrix` is R as arrays of event_matmul's formats."""
+    return _event_steps(
+        matrix, gates_x, recurrent_bias, threshold, y0, h0, None, keep_rate, batch_sizes, False
+    )[:3]
+
+
+def _event_steps(
+    matrix: Any, gates_x: Tensor, recurrent_bias: Tensor, threshold: Tensor, y0: Tensor, h0: Tensor,
+    keep: Tensor | None, keep_rate: float, batch_sizes: list[int], save: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    y, c, h, gates, candidate = empty_outputs(gates_x, h0, batch_sizes, save)
+    product = gates_x.new_empty(len(y0), 3 * h0.shape[1])
+    event_steps(
+        matrix, np.array(batch_sizes, np.int64), as_stored(y0), save,
+        *_numpy((gates_x, product, recurrent_bias, threshold, h, keep, keep_rate, gates, candidate,
+                 y, c)),
+    )  # fmt: skip
+    return y, c, h, gates, candidate
 
 
 def backward(

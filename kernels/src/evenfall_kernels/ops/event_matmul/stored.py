@@ -1,0 +1,193 @@
+"""StoredMatrix: a matrix in any storage format as a module, so that a model can hold and save it.
+
+I inputs   O outputs   n stored entries
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from . import event_matmul
+from .blocks import CompressedBlocks
+from .compressed import Compressed
+from .formats import (
+    BlockArrays,
+    DenseArrays,
+    RowArrays,
+    compressed_arrays,
+    dense_arrays,
+)
+from .rows import CompressedRows
+
+FORMATS = {"rows": Tensor, "compressed": CompressedRows, "blocks": CompressedBlocks}
+_FEW = 2  # vectors; for more, a dense product, which reads dense rows once, is faster
+_BUFFERS = ("values", "columns", "row_starts", "scale")
+
+
+class StoredMatrix(nn.Module):
+    """A constant (I, O) matrix as buffers: dense rows, compressed rows or blocks.
+
+    `evenfall_kernels.ops.event_matmul.formats` describes the buffers. Calling it multiplies:
+    (..., I) -> (..., O). Gradients reach the input.
+
+    Args:
+        matrix: (I, O) float32, bfloat16, float16 or int8, `CompressedRows` or `CompressedBlocks`.
+        scale: (I,) of a dense int8 matrix.
+
+    Raises:
+        TypeError: the matrix is none of these.
+        ValueError: int8 without a scale.
+    """
+
+    columns: Tensor | None
+    row_starts: Tensor | None
+    scale: Tensor | None
+
+    def __init__(self, matrix: Tensor | Compressed, scale: Tensor | None = None) -> None:
+        super().__init__()
+        if not isinstance(matrix, Tensor | Compressed):
+            raise TypeError(
+                "StoredMatrix: matrix must be a Tensor, CompressedRows or CompressedBlocks, got "
+                f"{type(matrix).__name__}"
+            )
+        self.shape = (int(matrix.shape[0]), int(matrix.shape[1]))
+        found: dict[str, Tensor | None] = {"values": None, "scale": scale}
+        if isinstance(matrix, Compressed):
+            found |= matrix.tensors()
+        else:
+            found["values"] = matrix.detach()
+        for name in _BUFFERS:
+            self.register_buffer(name, found.get(name))
+        if self.values.dtype == torch.int8 and self.scale is None:
+            raise ValueError("StoredMatrix: an int8 matrix needs a scale of shape (I,), got None")
+        self._checked: Any = None  # the values, the matrix over them, and its arrays
+
+    @property
+    def format(self) -> str:
+        """The name of the storage format: "rows", "compressed" or "blocks"."""
+        if self.columns is None:
+            return "rows"
+        return "compressed" if self.values.ndim == 1 else "blocks"
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the values."""
+        return self.values.device
+
+    @property
+    def nbytes(self) -> int:
+        """Size of all buffers in bytes."""
+        return sum(buffer.nbytes for buffer in self.buffers())
+
+    def matrix(self) -> Tensor | Compressed:
+        """The stored matrix; without the scale if dense."""
+        return self._check()[1]
+
+    def arrays(self) -> DenseArrays | RowArrays | BlockArrays:
+        """Its memory for compiled loops on the CPU, as `formats` describes it."""
+        _, matrix, arrays = checked = self._check()
+        if arrays is None:
+            if isinstance(matrix, Tensor):
+                arrays = dense_arrays(matrix, self.scale)
+            else:
+                parts = matrix.values, matrix.columns, matrix.row_starts, matrix.scale
+                arrays = compressed_arrays(*parts)
+            checked[2] = arrays
+        return arrays
+
+    def dense(self) -> Tensor:
+        """The (I, O) matrix in float32, or in its own floating point dtype if it has no scale."""
+        matrix = self.matrix()
+        if isinstance(matrix, Compressed):
+            return matrix.dense()
+        return matrix if self.scale is None else matrix.float() * self.scale.float().unsqueeze(1)
+
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """x (..., I) times the matrix, plus bias (O,): (..., O) in the dtype of x."""
+        matrix = self.matrix()
+        if isinstance(matrix, Compressed):
+            return event_matmul(x, matrix, bias=bias)
+        if x.numel() <= _FEW * x.shape[-1]:
+            return event_matmul(x, matrix, scale=self.scale, bias=bias)
+        out = x @ self.dense().to(x.dtype)
+        return out if bias is None else out + bias.to(x.dtype)
+
+    def describe(self) -> dict[str, Any]:
+        """What `empty` needs, in types of JSON."""
+        about: dict[str, Any] = {
+            "format": self.format, "shape": list(self.shape), "dtype": _name(self.values.dtype),
+            "scale": self.scale is not None,
+        }  # fmt: skip
+        if self.columns is not None:
+            about |= {"entries": self.values.shape[0], "columns": _name(self.columns.dtype)}
+        if self.format == "blocks":
+            about["width"] = self.values.shape[1]
+        return about
+
+    @classmethod
+    def empty(cls, about: dict[str, Any], device: torch.device | str = "meta") -> Self:
+        """A matrix with the buffers that `describe` stated, without their contents.
+
+        Raises:
+            ValueError: the description is incomplete or not one of this version.
+        """
+        try:
+            return cls(*_empty_matrix(**about)).to_empty(device=device)
+        except (TypeError, ValueError, AttributeError) as error:
+            raise ValueError(
+                f"StoredMatrix: cannot read the description {about}: {error}"
+            ) from None
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{key}={value}" for key, value in self.describe().items())
+
+    def _check(self) -> list[Any]:
+        """The stored matrix, its contents checked when its tensors are new: loops do not check."""
+        if self._checked is None or self._checked[0] is not self.values:
+            matrix: Tensor | Compressed = self.values
+            if self.columns is not None:
+                kind: Any = FORMATS[self.format]
+                matrix = kind(self.values, self.columns, self.row_starts, self.shape, self.scale)
+            self._checked = [self.values, matrix, None]
+        return self._checked
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self._checked = None
+        super()._load_from_state_dict(*args, **kwargs)
+
+    def _apply(self, *args: Any, **kwargs: Any) -> Self:
+        self._checked = None
+        return super()._apply(*args, **kwargs)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_checked": None}  # a copy's arrays would be others
+
+
+def _empty_matrix(
+    format: str,
+    shape: tuple[int, int],
+    dtype: str,
+    scale: bool,
+    entries: int = 0,
+    columns: str = "uint16",
+    width: int = 0,
+) -> tuple[Any, ...]:
+    """The matrix of a description on the meta device, and the scale if it is dense."""
+    n_in, n_out = shape
+    shapes = {"rows": (n_in, n_out), "compressed": (entries,), "blocks": (entries, width)}
+    if format not in shapes:
+        raise ValueError(f"format must be one of {tuple(shapes)}, got {format!r}")
+    values = torch.empty(shapes[format], dtype=getattr(torch, dtype), device="meta")
+    factors = torch.empty(n_in, device="meta") if scale else None
+    if format == "rows":
+        return values, factors
+    at = torch.empty(entries, dtype=getattr(torch, columns), device="meta")
+    starts = torch.empty(n_in + 1, dtype=torch.int64, device="meta")
+    return (FORMATS[format](values, at, starts, (n_in, n_out), factors),)
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
