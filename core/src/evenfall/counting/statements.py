@@ -109,9 +109,12 @@ class Counter:
         methods: the methods that compute. A subclass that overrides one of them is unknown.
         activity: called like `count`; returns the activity of the module's units, or None if this
             module has none.
+        compressible: whether `forward` also computes where a matrix was replaced by an
+            `evenfall_kernels.StoredMatrix` of it, (inputs, outputs), for inference.
     """
 
     matrices: Callable[[Any], tuple[Matrix, ...]] = no_matrices
     count: Callable[[Any, Mapping[str, Any], Any], Operations] = no_operations
     methods: tuple[str, ...] = ("forward",)
     activity: Callable[[Any, Mapping[str, Any], Any], Activity | None] | None = None
+    compressible: bool = False

@@ -50,6 +50,7 @@ EGRU_LAYER = Counter(
     ),
     _layer,
     activity=_activity,
+    compressible=True,
 )
 """EgruLayer: W (inputs, 3 units) and R (units, 3 units)."""
 
@@ -58,5 +59,5 @@ def _decoder(module: Any, inputs: Mapping[str, Any], output: Any) -> Operations:
     return multiply(inputs["y"], module.weight, 1)
 
 
-EGRU_DECODER = Counter(lambda module: (Matrix("weight", 1),), _decoder)
+EGRU_DECODER = Counter(lambda module: (Matrix("weight", 1),), _decoder, compressible=True)
 """EgruDecoder: W (vocabulary, embedding)."""

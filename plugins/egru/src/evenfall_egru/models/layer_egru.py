@@ -56,7 +56,7 @@ class EgruLayer(nn.Module):
         if state is not None and config.carry == "output":
             state = (state[0], torch.zeros_like(state[1]))
         mask = None
-        if self.training and config.dropconnect:
+        if self.training and config.dropconnect and isinstance(self.recurrent_kernel, torch.Tensor):
             mask = F.dropout(torch.ones_like(self.recurrent_kernel), config.dropconnect)
         out = egru_scan(
             x,
@@ -88,7 +88,9 @@ class EgruDecoder(nn.Linear):
     _copy: Any = None  # the weight, its address, version and samples, and the copy of by_unit
 
     def forward(self, y: torch.Tensor, event_driven: bool = False) -> torch.Tensor:
-        """y (..., E) -> (..., V)."""
+        """y (..., E) -> (..., V). In a compressed model the weight is a StoredMatrix (E, V)."""
+        if not isinstance(self.weight, torch.Tensor):
+            return self.weight(y, self.bias)
         if event_driven and skips_silent(y):
             return event_linear(y, self.by_unit(), bias=self.bias)
         return super().forward(y)

@@ -231,12 +231,12 @@ class EgruForCausalLM(EgruPreTrainedModel, GenerationMixin):
         if self.training and self.config.output_dropout:
             y = locked_dropout(y, self.config.output_dropout, texts)
         loss = logits = None
-        # A layer of peft in place of the decoder has more weights than these.
-        if skip_logits and labels is not None and isinstance(self.lm_head, EgruDecoder):
+        head = self.lm_head
+        # A layer of peft in its place has more weights than these; a compressed one has no tensor.
+        plain = isinstance(head, EgruDecoder) and isinstance(head.weight, torch.Tensor)
+        if skip_logits and labels is not None and plain:
             y = y if self.projection is None else self.projection(y)
-            loss = chunked_cross_entropy(
-                y, self.lm_head.weight, self.lm_head.bias, labels, **kwargs
-            )
+            loss = chunked_cross_entropy(y, head.weight, head.bias, labels, **kwargs)
         else:
             keep = (
                 slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep

@@ -14,6 +14,7 @@ from .recording_egru import is_exported_to_onnx, is_recorded
 try:
     from evenfall.backends import use_backend
     from evenfall_kernels import egru_scan as _scan
+    from evenfall_kernels import egru_scan_stored as _scan_stored
     from evenfall_kernels import event_matmul as event_linear
 except ImportError:  # a published folder has reference_egru; here it does not exist
     from .reference_egru import egru_scan as _scan  # type: ignore[import-not-found,no-redef]
@@ -23,8 +24,15 @@ except ImportError:  # a published folder has reference_egru; here it does not e
 _FEW = 2  # vectors; for more, a dense product, which reads the matrix once, is faster
 
 
-def egru_scan(*inputs: Any, **options: Any) -> Any:
-    """evenfall_kernels.egru_scan; in plain operations for ONNX, which has no others."""
+def egru_scan(x: Any, kernel: Any, recurrent_kernel: Any, *vectors: Any, **options: Any) -> Any:
+    """evenfall_kernels.egru_scan; in plain operations for ONNX, which has no others.
+
+    A compressed model has evenfall_kernels.StoredMatrix in place of kernel or recurrent_kernel.
+    """
+    inputs = x, kernel, recurrent_kernel, *vectors
+    if not (isinstance(kernel, torch.Tensor) and isinstance(recurrent_kernel, torch.Tensor)):
+        options.pop("event_driven")  # it always is
+        return _scan_stored(*inputs, **options)
     if event_linear is not None and is_exported_to_onnx():
         with use_backend("reference", "egru_scan"):
             return _scan(*inputs, **options)
