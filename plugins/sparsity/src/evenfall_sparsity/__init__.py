@@ -6,9 +6,19 @@ Trainer.
 
 from __future__ import annotations
 
+from .compression import compress, restore
 from .pruning import keep_zeros, prune, release_masks
 from .training import DeepRewiring, GradualPruning, RigL
 
 __version__ = "0.1.0"
 
-__all__ = ["DeepRewiring", "GradualPruning", "RigL", "keep_zeros", "prune", "release_masks"]
+__all__ = [
+    "DeepRewiring",
+    "GradualPruning",
+    "RigL",
+    "compress",
+    "keep_zeros",
+    "prune",
+    "release_masks",
+    "restore",
+]
