@@ -86,8 +86,8 @@ class EgruPreTrainedModel(PreTrainedModel):
         """As in transformers, but with errors that name the fault.
 
         Raises:
-            ValueError: the weights cannot be read, their shapes differ from the configuration, or
-                they contain NaN or infinity.
+            ValueError: the weights cannot be read, their shapes differ from the configuration, they
+                contain NaN or infinity, or they are stored by a quantisation that is not loaded.
         """
         name = pretrained_model_name_or_path
         options = {"ignore_mismatched_sizes": True, "output_loading_info": True}
@@ -105,10 +105,23 @@ class EgruPreTrainedModel(PreTrainedModel):
                 f"checkpoint {name}: shape mismatch in {sizes}; ignore_mismatched_sizes=True "
                 "leaves these at random initialisation"
             )
+        _check_quantised(name, model)
         bad = [n for n, p in model.named_parameters() if not bool(torch.isfinite(p).all())]
         if bad:
             raise ValueError(f"checkpoint {name} contains values that are not finite, in {bad}")
         return (model, info) if output_loading_info else model
+
+
+def _check_quantised(name: Any, model: Any) -> None:
+    """transformers ignores a method that it does not know, and draws the missing weights."""
+    found = getattr(model.config, "quantization_config", None)
+    if found is not None and model.hf_quantizer is None:
+        method = found.get("quant_method") if isinstance(found, dict) else found
+        raise ValueError(
+            f"checkpoint {name} is compressed or quantised by {method!r}, which is not registered "
+            "with transformers; for 'evenfall', install evenfall-sparsity and import "
+            "evenfall_sparsity first"
+        )
 
 
 __all__ = [
