@@ -37,8 +37,13 @@ class Matrix:
         return int(self.input_axis == 0)
 
     def of(self, module: Any) -> Any:
-        """The tensor that the module computes with; of a parametrised weight, the result."""
-        return attrgetter(self.parameter)(module)
+        """The tensor that the module computes with; of a parametrised weight, the result, and of
+        an `evenfall_kernels.StoredMatrix`, the dense matrix."""
+        weight = attrgetter(self.parameter)(module)
+        if not hasattr(weight, "describe"):
+            return weight
+        dense = weight.dense()  # (inputs, outputs)
+        return dense if self.input_axis == 0 else dense.t()
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,9 +129,8 @@ def list_matrices(model: Any) -> list[PlacedMatrix]:
     matrices = []
     for name, (module, counter) in _parts(without_wrappers(model))[0].items():
         for matrix in counter.matrices(module):
-            path, _, attribute = matrix.parameter.rpartition(".")
-            holder = module.get_submodule(path)
-            weight = getattr(holder, attribute)
+            holder = module.get_submodule(matrix.parameter.rpartition(".")[0])
+            weight = matrix.of(module)
             full = f"{name}.{matrix.parameter}" if name else matrix.parameter
             same = first.setdefault(id(weight), full)
             shared_with = None if same == full else same

@@ -1,4 +1,4 @@
-"""Entry point: registers callbacks and the command without importing a framework."""
+"""Entry point: registers callbacks, a counter and the command without importing a framework."""
 
 from __future__ import annotations
 
@@ -19,6 +19,16 @@ def evenfall_register_callbacks(register: Callable[..., Any]) -> None:
         ("deep-rewiring", "DeepRewiring", "sparse from the start; grow at random"),
     ):
         register(name, f"evenfall_sparsity.training:{kind}", summary=summary)
+
+
+@hookimpl
+def evenfall_register_counters(register: Callable[..., Any]) -> None:
+    """Register the operation counter of compressed layers."""
+    register(
+        "evenfall_sparsity.compression.CompressedLinear",
+        "evenfall_sparsity.compression.counters:COMPRESSED_LINEAR",
+        summary="counts the stored weights of a compressed Linear",
+    )
 
 
 @hookimpl

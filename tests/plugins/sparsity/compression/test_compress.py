@@ -34,7 +34,8 @@ def test_a_matrix_pruned_by_blocks_gets_blocks(by_blocks: Make, costs: Costs, bi
     result = compress(model, costs=costs)
     first, second = result.matrices
     assert (first.form, second.form) == ("blocks 1x16, float32", "as it is")
-    assert isinstance(model[0], CompressedLinear) and type(model[2]) is nn.Linear
+    assert isinstance(model[0], CompressedLinear)
+    assert type(model[2]) is nn.Linear
     assert list(result.stored) == ["0.weight"]
     torch.testing.assert_close(model(x), want, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(model(x[0]), want[0], rtol=1e-5, atol=1e-5)
@@ -88,7 +89,9 @@ def test_narrow_dtypes_need_weights_that_they_hold(
     first = "blocks 1x16, float32" if exact else "blocks 1x16, int8"
     assert forms == [first, "blocks 1x16, bfloat16" if exact else "blocks 1x16, int8"]
     if exact:
-        assert all(torch.equal(m.weight.dense().float(), w) for m, w in zip(model, weights))
+        assert all(
+            torch.equal(m.weight.dense().float(), w) for m, w in zip(model, weights, strict=True)
+        )
     else:
         step = weights[0].abs().amax(1, keepdim=True) / 127
         assert ((model[0].weight.dense() - weights[0]).abs() <= step * 0.501).all()
@@ -161,7 +164,12 @@ def nan_model() -> nn.Module:
         ([1.0], {}, TypeError, "must be a torch.nn.Module, got a list"),
         (nn.ReLU(), {}, ValueError, "nothing to compress"),
         (nan_model(), {}, ValueError, "0.weight contains NaN or infinite weights"),
-        (nn.Sequential(nn.Linear(2, 2)), {"exclude": "x*"}, ValueError, "exclude 'x.' matches none"),
+        (
+            nn.Sequential(nn.Linear(2, 2)),
+            {"exclude": "x*"},
+            ValueError,
+            "exclude 'x.' matches none",
+        ),
         (nn.Linear(2, 2, device="meta"), {}, ValueError, "needs a model on the CPU"),
     ],
 )
@@ -181,9 +189,9 @@ def test_a_compressed_model_is_not_compressed_again(by_blocks: Make, costs: Cost
 
 def test_restore_names_what_does_not_fit(by_blocks: Make, costs: Costs) -> None:
     stored = compress(nn.Sequential(linear(by_blocks(64, 100))), costs=costs).stored
-    with pytest.raises(ValueError, match="no parameter 0.weight"):
+    with pytest.raises(ValueError, match=r"no parameter 0\.weight"):
         restore(nn.Sequential(nn.ReLU()), stored)
-    with pytest.raises(ValueError, match=r"0.weight must have shape \(64, 100\)"):
+    with pytest.raises(ValueError, match=r"0\.weight must have shape \(64, 100\)"):
         restore(nn.Sequential(nn.Linear(64, 99)), stored)
     with pytest.raises(ValueError, match="cannot be compressed: Bilinear computes from dense"):
         restore(nn.Sequential(nn.Bilinear(1, 2, 3)), stored)

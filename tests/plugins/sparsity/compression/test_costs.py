@@ -37,7 +37,9 @@ def test_is_measured_once_and_kept(tmp_path: Path, measured: list[Any]) -> None:
     assert measured == [BLOCKS]
 
 
-@pytest.mark.parametrize("change", [{"version": 0}, {"torch": "1.0"}, {"machine": {}}, {"costs": 1}])
+@pytest.mark.parametrize(
+    "change", [{"version": 0}, {"torch": "1.0"}, {"machine": {}}, {"costs": 1}]
+)
 def test_another_machine_or_version_is_measured_again(
     tmp_path: Path, measured: list[Any], change: dict[str, Any]
 ) -> None:

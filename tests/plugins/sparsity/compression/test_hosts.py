@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from evenfall.counting import count_operations
 from evenfall_sparsity import compress, prune
 from evenfall_sparsity.compression import CompressedLinear, Costs
 
@@ -125,6 +126,17 @@ def test_dequantize_gives_the_pruned_model_back(pruned: Make, costs: Costs, tmp_
     torch.testing.assert_close(logits(copied), logits(dense), rtol=1e-5, atol=1e-5)
 
 
+def test_operations_are_counted_as_before(pruned: Make, costs: Costs) -> None:
+    model = pruned()
+    want = count_operations(model, IDS)
+    compress(model, costs=costs)
+    got = count_operations(model, IDS)
+    assert (got.total, got.unknown, got.not_called) == (want.total, want.unknown, want.not_called)
+    assert {n: [p.operations for p in parts] for n, parts in got.products.items()} == {
+        n: [p.operations for p in parts] for n, parts in want.products.items()
+    }
+
+
 def test_training_is_refused(pruned: Make, costs: Costs) -> None:
     model = pruned()
     compress(model, costs=costs)
@@ -140,10 +152,11 @@ def test_a_host_model_of_linear_layers(costs: Costs, tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = transformers.LlamaForCausalLM(config).eval()
     prune(model, 0.9, block=(1, 16))
-    want = logits(model)
+    want, operations = logits(model), count_operations(model, IDS).total
     compress(model, costs=costs)
     assert isinstance(model.model.layers[0].mlp.up_proj, CompressedLinear)
     torch.testing.assert_close(logits(model), want, rtol=1e-4, atol=1e-4)
+    assert count_operations(model, IDS).total == operations
     model.save_pretrained(tmp_path)
     assert torch.equal(logits(load(tmp_path)), logits(model))
 

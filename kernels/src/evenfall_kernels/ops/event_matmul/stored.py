@@ -5,7 +5,9 @@ I inputs   O outputs   n stored entries
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Self
+from weakref import ref
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +27,16 @@ from .rows import CompressedRows
 FORMATS = {"rows": Tensor, "compressed": CompressedRows, "blocks": CompressedBlocks}
 _FEW = 2  # vectors; for more, a dense product, which reads dense rows once, is faster
 _BUFFERS = ("values", "columns", "row_starts", "scale")
+
+
+@dataclass
+class _Checked:
+    """The stored matrix after its contents were checked, and what was derived from it."""
+
+    values: Tensor
+    matrix: Tensor | Compressed
+    arrays: DenseArrays | RowArrays | BlockArrays | None = None
+    dense: ref[Tensor] | None = None
 
 
 class StoredMatrix(nn.Module):
@@ -63,7 +75,7 @@ class StoredMatrix(nn.Module):
             self.register_buffer(name, found.get(name))
         if self.values.dtype == torch.int8 and self.scale is None:
             raise ValueError("StoredMatrix: an int8 matrix needs a scale of shape (I,), got None")
-        self._checked: Any = None  # the values, the matrix over them, and its arrays
+        self._checked: _Checked | None = None
 
     @property
     def format(self) -> str:
@@ -84,26 +96,36 @@ class StoredMatrix(nn.Module):
 
     def matrix(self) -> Tensor | Compressed:
         """The stored matrix; without the scale if dense."""
-        return self._check()[1]
+        return self._check().matrix
 
     def arrays(self) -> DenseArrays | RowArrays | BlockArrays:
         """Its memory for compiled loops on the CPU, as `formats` describes it."""
-        _, matrix, arrays = checked = self._check()
-        if arrays is None:
+        checked = self._check()
+        if checked.arrays is None:
+            matrix = checked.matrix
             if isinstance(matrix, Tensor):
-                arrays = dense_arrays(matrix, self.scale)
+                checked.arrays = dense_arrays(matrix, self.scale)
             else:
                 parts = matrix.values, matrix.columns, matrix.row_starts, matrix.scale
-                arrays = compressed_arrays(*parts)
-            checked[2] = arrays
-        return arrays
+                checked.arrays = compressed_arrays(*parts)
+        return checked.arrays
 
     def dense(self) -> Tensor:
-        """The (I, O) matrix in float32, or in its own floating point dtype if it has no scale."""
-        matrix = self.matrix()
-        if isinstance(matrix, Compressed):
-            return matrix.dense()
-        return matrix if self.scale is None else matrix.float() * self.scale.float().unsqueeze(1)
+        """The (I, O) matrix in float32, or in its own floating point dtype if it has no scale.
+
+        It is the same tensor as long as somebody holds the former one.
+        """
+        checked = self._check()
+        dense = None if checked.dense is None else checked.dense()
+        if dense is None:
+            if isinstance(checked.matrix, Compressed):
+                dense = checked.matrix.dense()
+            elif self.scale is None:
+                return checked.matrix
+            else:
+                dense = checked.matrix.float() * self.scale.float().unsqueeze(1)
+            checked.dense = ref(dense)
+        return dense
 
     def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         """x (..., I) times the matrix, plus bias (O,): (..., O) in the dtype of x."""
@@ -144,14 +166,14 @@ class StoredMatrix(nn.Module):
     def extra_repr(self) -> str:
         return ", ".join(f"{key}={value}" for key, value in self.describe().items())
 
-    def _check(self) -> list[Any]:
+    def _check(self) -> _Checked:
         """The stored matrix, its contents checked when its tensors are new: loops do not check."""
-        if self._checked is None or self._checked[0] is not self.values:
+        if self._checked is None or self._checked.values is not self.values:
             matrix: Tensor | Compressed = self.values
             if self.columns is not None:
                 kind: Any = FORMATS[self.format]
                 matrix = kind(self.values, self.columns, self.row_starts, self.shape, self.scale)
-            self._checked = [self.values, matrix, None]
+            self._checked = _Checked(self.values, matrix)
         return self._checked
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:

@@ -15,15 +15,19 @@ from evenfall.counting import (
 )
 from evenfall_kernels import egru_scan
 
+_KERNEL = Matrix("kernel", 0, gates=3)
+_RECURRENT = Matrix("recurrent_kernel", 0, "recurrent", gates=3)
+_DECODER = Matrix("weight", 1)
+
 
 def _layer(module: Any, inputs: Mapping[str, Any], output: Any) -> Operations:
     """The input matrix reads x, the recurrent matrix the outputs of the previous step."""
     y, (last, _), _ = output
     state = inputs.get("state")
     recurrent = multiply_states(
-        y, None if state is None else state[0], last, module.recurrent_kernel, 0
+        y, None if state is None else state[0], last, _RECURRENT.of(module), 0
     )
-    return multiply(inputs["x"], module.kernel, 0) + recurrent
+    return multiply(inputs["x"], _KERNEL.of(module), 0) + recurrent
 
 
 def _activity(module: Any, inputs: Mapping[str, Any], output: Any) -> Activity:
@@ -33,7 +37,7 @@ def _activity(module: Any, inputs: Mapping[str, Any], output: Any) -> Activity:
         state = (state[0], state[1].new_zeros(state[1].shape))
     threshold = module.threshold.clamp(0, 1)
     cells = egru_scan(
-        inputs["x"], module.kernel, module.recurrent_kernel, module.bias, module.recurrent_bias,
+        inputs["x"], _KERNEL.of(module), _RECURRENT.of(module), module.bias, module.recurrent_bias,
         threshold, initial_state=state, zoneout=config.zoneout, support=config.support,
         dampening=config.dampening, variant=config.variant, return_cells=True,
         cu_seqlens=inputs.get("cu_seqlens"), event_driven=config.event_driven,
@@ -44,10 +48,7 @@ def _activity(module: Any, inputs: Mapping[str, Any], output: Any) -> Activity:
 
 
 EGRU_LAYER = Counter(
-    lambda module: (
-        Matrix("kernel", 0, gates=3),
-        Matrix("recurrent_kernel", 0, "recurrent", gates=3),
-    ),
+    lambda module: (_KERNEL, _RECURRENT),
     _layer,
     activity=_activity,
     compressible=True,
@@ -56,8 +57,8 @@ EGRU_LAYER = Counter(
 
 
 def _decoder(module: Any, inputs: Mapping[str, Any], output: Any) -> Operations:
-    return multiply(inputs["y"], module.weight, 1)
+    return multiply(inputs["y"], _DECODER.of(module), 1)
 
 
-EGRU_DECODER = Counter(lambda module: (Matrix("weight", 1),), _decoder, compressible=True)
+EGRU_DECODER = Counter(lambda module: (_DECODER,), _decoder, compressible=True)
 """EgruDecoder: W (vocabulary, embedding)."""

@@ -18,6 +18,7 @@ from evenfall.counting import (
 )
 from evenfall_kernels import StoredMatrix
 
+from ..calls import arguments_of
 from .costs import Costs
 from .hosts import mark_compressed
 from .kinds import Kind, density, entries_per_row, possible_kinds
@@ -151,11 +152,7 @@ def _attribute(one: PlacedMatrix) -> str:
 
 def _activities(model: nn.Module, batch: Any) -> dict[str, Tensor]:
     """Full name of a matrix -> (I,) how often each of its inputs is not zero."""
-    args, kwargs = (), {}
-    if isinstance(batch, Mapping):
-        kwargs = dict(batch)
-    else:
-        args = tuple(batch) if isinstance(batch, tuple | list) else (batch,)
+    args, kwargs = arguments_of(batch)
     products = count_operations(model, *args, **kwargs).products
     found = {}
     for name, parts in products.items():

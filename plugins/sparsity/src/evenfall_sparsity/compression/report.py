@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 
@@ -56,6 +56,14 @@ class Compression:
     def bytes_before(self) -> int:
         """Size of the dense matrices."""
         return sum(one.bytes_before for one in self.matrices)
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it, in types of JSON."""
+        return {
+            "bytes": self.bytes,
+            "bytes_before": self.bytes_before,
+            "matrices": [asdict(one) for one in self.matrices],
+        }
 
     def rows(self) -> list[tuple[str, ...]]:
         """A table: name, shape, density, activity, form, times, size, reason."""

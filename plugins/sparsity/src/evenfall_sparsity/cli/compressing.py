@@ -1,0 +1,63 @@
+"""`evenfall sparsity compress`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from evenfall.cli.tools import clear_errors, console, show_rows
+
+
+def compress(
+    checkpoint: Annotated[
+        str, typer.Argument(help="Folder, registered checkpoint, or model on the Hub.")
+    ],
+    output: Annotated[Path, typer.Option(help="Folder to write, for from_pretrained.")],
+    text: Annotated[
+        str | None, typer.Option(help="Text that shows which units are active.")
+    ] = None,
+    lossy: Annotated[
+        bool, typer.Option("--lossy", help="Allow bfloat16 and int8 where they change weights.")
+    ] = False,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="Pattern of names to leave as they are.")
+    ] = None,
+) -> None:
+    """Store each matrix of a model in the form that is fastest on this machine."""
+    from evenfall.files import write_text, written_aside
+
+    from ..compression import compress as compress_model
+    from ..compression.report import HEADINGS
+    from ..loading import load_model
+    from .common import quiet_loading
+
+    quiet_loading()
+    with clear_errors():
+        model, others = load_model(checkpoint)
+        if not hasattr(model, "save_pretrained"):
+            raise ValueError(f"checkpoint {checkpoint}: its model has no save_pretrained")
+        batch = None if text is None else _batch(text, others)
+        result = compress_model(model, batch, exact=not lossy, exclude=exclude)
+        with written_aside(output) as folder:
+            model.save_pretrained(folder)
+            for one in others:
+                if hasattr(one, "save_pretrained"):
+                    one.save_pretrained(folder)
+            write_text(folder / "compression.json", json.dumps(result.as_dict(), indent=2) + "\n")
+        show_rows(HEADINGS, result.rows())
+        share = result.bytes / result.bytes_before
+        console.print(f"matrices: {result.bytes / 1e6:.2f} MB, {share:.1%} of before")
+        console.print(f"wrote {output}", soft_wrap=True)
+
+
+def _batch(text: str, others: tuple[Any, ...]) -> dict[str, Any]:
+    tokenizer = next((one for one in others if callable(one)), None)
+    if tokenizer is None:
+        raise ValueError("the checkpoint has no tokenizer, so it cannot read --text")
+    ids = tokenizer(text, return_tensors="pt")["input_ids"]
+    if not ids.numel():
+        raise ValueError("--text has no tokens")
+    return {"input_ids": ids}
