@@ -12,6 +12,7 @@ from torch import Tensor
 from evenfall import use_backend
 from evenfall_kernels import CompressedBlocks, compress_blocks, event_matmul
 from evenfall_kernels.ops.event_matmul import cpu
+from evenfall_kernels.ops.event_matmul.blocks import blocks_per_row
 from evenfall_kernels.ops.event_matmul.op import event_matmul_rows
 
 WIDTHS = [4, 8, 16]
@@ -61,6 +62,7 @@ def test_blocks_kept_in_gates_are_stored_as_they_are(gates: int, units: int) -> 
     mask = kept.repeat_interleave(16, dim=2)[..., :units].reshape(30, gates * units)
     blocks = compress_blocks(torch.rand(mask.shape).add(0.1) * mask, 16)
     assert len(blocks.values) <= int(kept.sum())
+    assert torch.equal(blocks_per_row(blocks.dense(), 16), blocks.row_starts.diff())
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -43,7 +43,7 @@ def test_a_matrix_pruned_by_blocks_gets_blocks(by_blocks: Make, costs: Costs, bi
 
 def test_single_weights_get_compressed_rows(costs: Costs) -> None:
     weight = torch.zeros(64, 400)
-    weight[torch.arange(64), torch.arange(64) * 6] = 1.0
+    weight[:, [3, 300]] = torch.rand(64, 2)
     model = nn.Sequential(linear(weight))
     assert compress(model, costs=costs).matrices[0].form == "compressed rows, float32"
     assert torch.equal(model[0].weight.dense(), weight)
@@ -74,7 +74,7 @@ def test_estimates_add_up_the_rows_that_fired(costs: Costs) -> None:
     weight[:2] = 1.0
     x = torch.tensor([[1.0, 1.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]])
     row = compress(nn.Sequential(linear(weight)), x, costs=costs).matrices[0]
-    assert row.estimates["compressed rows, float32"] == pytest.approx(1.5 * (2 + 8 * 40) / 1000)
+    assert row.estimates["compressed rows, float32"] == pytest.approx(1.5 * (2 + 1.2 * 40) / 1000)
     assert row.estimates["rows, float32"] == pytest.approx(1.5 * (2 + 40) / 1000)
     assert row.estimates["as it is"] == pytest.approx(0.5 * 160 / 1000)
 

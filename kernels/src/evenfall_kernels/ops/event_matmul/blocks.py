@@ -81,6 +81,11 @@ def compress_blocks(
     return CompressedBlocks(blocks, columns.to(index_dtype), starts, (n_units, n_out), scale)
 
 
+def blocks_per_row(weight: Tensor, width: int) -> Tensor:
+    """How many blocks `compress_blocks` stores in each row, (I, O) -> (I,) int64."""
+    return torch.bincount(_cover(weight != 0, width)[0], minlength=weight.shape[0])
+
+
 def _cover(nonzero: Tensor, width: int) -> tuple[Tensor, Tensor, Tensor]:
     """(I, O) -> the row, the first nonzero and the first column of each block, row by row."""
     n_units, n_out = nonzero.shape

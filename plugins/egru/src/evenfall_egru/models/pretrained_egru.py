@@ -115,7 +115,7 @@ class EgruPreTrainedModel(PreTrainedModel):
 def _check_quantised(name: Any, model: Any) -> None:
     """transformers ignores a method that it does not know, and draws the missing weights."""
     found = getattr(model.config, "quantization_config", None)
-    if found is not None and model.hf_quantizer is None:
+    if found is not None and getattr(model, "hf_quantizer", None) is None:
         method = found.get("quant_method") if isinstance(found, dict) else found
         raise ValueError(
             f"checkpoint {name} is compressed or quantised by {method!r}, which is not registered "

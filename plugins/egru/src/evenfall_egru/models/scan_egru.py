@@ -19,7 +19,7 @@ try:
 except ImportError:  # a published folder has reference_egru; here it does not exist
     from .reference_egru import egru_scan as _scan  # type: ignore[import-not-found,no-redef]
 
-    event_linear = None  # type: ignore[assignment]
+    event_linear = _scan_stored = None  # type: ignore[assignment]
 
 _FEW = 2  # vectors; for more, a dense product, which reads the matrix once, is faster
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -33,13 +33,14 @@ def compress(
     from ..compression.report import HEADINGS
     from ..loading import load_model
     from .common import quiet_loading
+    from .prompts import read_prompt
 
     quiet_loading()
     with clear_errors():
         model, others = load_model(checkpoint)
         if not hasattr(model, "save_pretrained"):
             raise ValueError(f"checkpoint {checkpoint}: its model has no save_pretrained")
-        batch = None if text is None else _batch(text, others)
+        batch = None if text is None else {"input_ids": read_prompt(text, others)[1]}
         result = compress_model(model, batch, exact=not lossy, exclude=exclude)
         with written_aside(output) as folder:
             model.save_pretrained(folder)
@@ -51,13 +52,3 @@ def compress(
         share = result.bytes / result.bytes_before
         console.print(f"matrices: {result.bytes / 1e6:.2f} MB, {share:.1%} of before")
         console.print(f"wrote {output}", soft_wrap=True)
-
-
-def _batch(text: str, others: tuple[Any, ...]) -> dict[str, Any]:
-    tokenizer = next((one for one in others if callable(one)), None)
-    if tokenizer is None:
-        raise ValueError("the checkpoint has no tokenizer, so it cannot read --text")
-    ids = tokenizer(text, return_tensors="pt")["input_ids"]
-    if not ids.numel():
-        raise ValueError("--text has no tokens")
-    return {"input_ids": ids}

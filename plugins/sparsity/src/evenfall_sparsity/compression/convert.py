@@ -21,7 +21,7 @@ from evenfall_kernels import StoredMatrix
 from ..calls import arguments_of
 from .costs import Costs
 from .hosts import mark_compressed
-from .kinds import Kind, density, entries_per_row, possible_kinds
+from .kinds import DTYPES, Kind, density, entries_per_row, possible_kinds
 from .modules import put, why_not
 from .report import CompressedMatrix, Compression
 
@@ -107,7 +107,8 @@ def _choose(
     entries = {0: entries_per_row(weight, 0)}
     # EGRU's own modules skip silent units; others compute a dense product.
     skips = (counter := counter_for(one.holder)) is not None and counter.compressible
-    now = Kind(0, torch.float32) if skips else None
+    dtype = one.weight.dtype
+    now = Kind(0, dtype if dtype in DTYPES else torch.float32) if skips else None
     estimates = {"as it is": costs.microseconds(now, active, entries[0])}
     sizes, kinds = {"as it is": before}, {}
     for kind in possible_kinds(weight, exact) if reason is None else ():

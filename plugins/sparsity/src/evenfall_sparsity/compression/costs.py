@@ -24,10 +24,10 @@ from typing import Any
 import numba
 import numpy as np
 import torch
+from llvmlite.binding import get_host_cpu_name
 from torch import Tensor
 
 from evenfall.files import write_text
-from evenfall.hub import machine
 from evenfall_kernels.cpu.compiled import compiled
 from evenfall_kernels.ops.event_matmul.formats import compressed_arrays, dense_arrays
 from evenfall_kernels.ops.event_matmul.loops import multiply_fired
@@ -94,7 +94,7 @@ def cache_folder() -> Path:
 def _stamp() -> dict[str, Any]:
     return {
         "version": VERSION,
-        "machine": machine(),
+        "machine": {"processor": get_host_cpu_name(), "cores": os.cpu_count()},
         "torch": torch.__version__,
         "numba": numba.__version__,
     }

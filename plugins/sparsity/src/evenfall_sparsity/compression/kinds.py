@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from evenfall_kernels import StoredMatrix, compress_blocks, compress_rows, quantize_rows
+from evenfall_kernels.ops.event_matmul.blocks import blocks_per_row
 
 DTYPES = (torch.float32, torch.bfloat16, torch.int8)
 WIDTHS = (4, 8, 16)
@@ -87,4 +88,4 @@ def entries_per_row(weight: Tensor, width: int) -> Tensor:
         return torch.full((n_in,), n_out, dtype=torch.float64)
     if width == 1:
         return (weight != 0).sum(1).double().cpu()
-    return compress_blocks(weight, width, dtype=torch.bfloat16).row_starts.diff().double().cpu()
+    return blocks_per_row(weight, width).double().cpu()

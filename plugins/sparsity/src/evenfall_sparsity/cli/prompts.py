@@ -1,0 +1,24 @@
+"""Text from the command line as the inputs of a language model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def read_prompt(text: str, others: tuple[Any, ...]) -> tuple[Any, Any]:
+    """The tokenizer of a checkpoint and the ids of a text, (1, N).
+
+    Args:
+        text: the text.
+        others: what was loaded beside the model.
+
+    Raises:
+        ValueError: the checkpoint has no tokenizer, or the text has no tokens.
+    """
+    tokenizer = next((one for one in others if callable(one)), None)
+    if tokenizer is None:
+        raise ValueError("the checkpoint has no tokenizer, so it cannot read text")
+    ids = tokenizer(text, return_tensors="pt")["input_ids"]
+    if not ids.numel():
+        raise ValueError(f"text {text!r} has no tokens")
+    return tokenizer, ids
