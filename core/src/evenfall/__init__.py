@@ -14,12 +14,14 @@ from evenfall.version import __version__
 if TYPE_CHECKING:
     from evenfall import registry
     from evenfall.backends import use_backend
+    from evenfall.exporting import export
     from evenfall.hookspecs import hookimpl
     from evenfall.patches import patch
     from evenfall.registry import load_plugins, plugins
 
 __all__ = [
     "__version__",
+    "export",
     "hookimpl",
     "load_plugins",
     "patch",
@@ -29,6 +31,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "export": "evenfall.exporting:export",
     "hookimpl": "evenfall.hookspecs:hookimpl",
     "load_plugins": "evenfall.registry:load_plugins",
     "patch": "evenfall.patches:patch",

@@ -43,6 +43,10 @@ class CallbackError(EvenfallError, RuntimeError):
     """A callback of a recipe raises an error, or is not a Callback."""
 
 
+class LoweringError(EvenfallError, ValueError):
+    """A model, or a part of it, cannot become a graph."""
+
+
 class BackendWarning(UserWarning):
     """A slow backend serves an operation because no faster one can."""
 

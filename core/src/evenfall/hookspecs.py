@@ -119,3 +119,15 @@ def evenfall_register_datasets(register: Register) -> None:
 def evenfall_register_trainers(register: Register) -> None:
     """Register trainers: references to an `evenfall.trainers.Trainer`, the recipe, training and
     evaluation of a plugin's models; metadata `metric` names the metric that ranks them."""
+
+
+@hookspec
+def evenfall_register_lowerings(register: Register) -> None:
+    """Register lowerings: the name is the public path of a class, "package.Class". The reference is
+    an `evenfall.exporting.Lowering`, which adds the layers of a module to a graph."""
+
+
+@hookspec
+def evenfall_register_exporters(register: Register) -> None:
+    """Register exporters: functions that write a model or graph for a target, such as a chip;
+    `evenfall.export(model, name, output)` calls them."""

@@ -12,7 +12,7 @@ Reading a registry loads the plugins first, once.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evenfall import built_in
 from evenfall.checkpoints import Checkpoint
@@ -20,6 +20,9 @@ from evenfall.datasets import OpenDataset
 from evenfall.entries import Registry
 from evenfall.manager import PluginManager, PluginStatus
 from evenfall.trainers import Trainer
+
+if TYPE_CHECKING:
+    from evenfall.lowering import Exporter, Lowering
 
 
 def load_plugins() -> None:
@@ -43,7 +46,7 @@ def plugins() -> list[PluginStatus]:
 BUILT_IN_COMMANDS = frozenset(
     {
         "plugins", "models", "layers", "kernels", "patches", "checkpoints", "callbacks",
-        "counters", "datasets", "trainers", "doctor", "grid",
+        "counters", "datasets", "trainers", "lowerings", "exporters", "doctor", "grid",
     }
 )  # fmt: skip
 """The commands of `evenfall` itself."""
@@ -58,6 +61,8 @@ callbacks: Registry[Any] = Registry("callback", load_plugins)
 counters: Registry[Any] = Registry("counter", load_plugins)
 datasets: Registry[OpenDataset] = Registry("dataset", load_plugins)
 trainers: Registry[Trainer] = Registry("trainer", load_plugins)
+lowerings: Registry[Lowering] = Registry("lowering", load_plugins)
+exporters: Registry[Exporter] = Registry("exporter", load_plugins)
 
 ALL: dict[str, Registry[Any]] = {
     "layers": layers,
@@ -70,6 +75,8 @@ ALL: dict[str, Registry[Any]] = {
     "counters": counters,
     "datasets": datasets,
     "trainers": trainers,
+    "lowerings": lowerings,
+    "exporters": exporters,
 }
 """Every registry, by the plural in the name of its hook. A kernel's name is "operation/backend"."""
 

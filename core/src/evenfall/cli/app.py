@@ -96,6 +96,18 @@ def trainers(as_json: Json = False) -> None:
 
 
 @app.command()
+def lowerings(as_json: Json = False) -> None:
+    """List the classes that can be exported."""
+    _list(registry.lowerings, as_json)
+
+
+@app.command()
+def exporters(as_json: Json = False) -> None:
+    """List the targets of evenfall.export."""
+    _list(registry.exporters, as_json)
+
+
+@app.command()
 def kernels(as_json: Json = False) -> None:
     """List the backends of each operation. They are in the order in which they are tried."""
     from evenfall import backends

@@ -19,7 +19,9 @@ Source: Yik et al., "The NeuroBench framework for benchmarking neuromorphic comp
 and systems", Nature Communications 2025, arXiv 2304.04640.
 """
 
-from .lookup import counter_for, without_wrappers
+from evenfall.class_lookup import without_wrappers
+
+from .lookup import counter_for
 from .products import Product, multiply, multiply_states, multiply_unseen
 from .statements import Activity, Counter, Matrix, Operations
 from .walk import OperationCount, PlacedMatrix, count_operations, list_matrices

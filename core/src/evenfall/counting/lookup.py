@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from typing import Any
 
 from evenfall import registry
+from evenfall.class_lookup import ClassTable, inherits
 from evenfall.entries import Entry
 from evenfall.errors import RegistryError
 
 from .statements import Counter
-
-_WRAPPERS = (
-    ("torch._dynamo.eval_frame", "OptimizedModule", "_orig_mod"),
-    ("torch.nn.parallel.distributed", "DistributedDataParallel", "module"),
-    ("torch.nn.parallel.data_parallel", "DataParallel", "module"),
-    ("torch.distributed.fsdp", "FullyShardedDataParallel", "module"),
-)
 
 
 def counter_for(module: Any) -> Counter | None:
@@ -39,101 +31,15 @@ class CounterTable:
     """The registered counters by class, for the classes that are loaded when it is made."""
 
     def __init__(self) -> None:
-        self._by_class: dict[Any, Entry] = {}
-        self._lazy: dict[str, list[Entry]] = {}
-        for entry in registry.counters.entries():
-            kind = _find_loaded(entry.name)
-            if kind is not None:
-                self._by_class[kind] = entry
-            else:
-                self._lazy.setdefault(entry.name.rpartition(".")[2], []).append(entry)
+        self._table = ClassTable(registry.counters.entries())
 
     def find(self, module: Any) -> Counter | None:
         """As `counter_for`."""
-        module = without_wrappers(module)
-        kind = class_of(module)
-        if "forward" in vars(module) and not _is_hooked_by_accelerate(module, kind):
+        found = self._table.find(module)
+        if found is None:
             return None
-        for base in kind.__mro__:
-            entry = self._entry(base)
-            if entry is not None:
-                counter = _load(entry)
-                same = all(getattr(kind, m, None) is getattr(base, m) for m in counter.methods)
-                return counter if same else None
-        return None
-
-    def _entry(self, kind: type) -> Entry | None:
-        """The entry of exactly this class."""
-        if kind in self._by_class:
-            return self._by_class[kind]
-        for entry in self._lazy.get(kind.__name__, []):
-            if _find_lazy(entry.name) is kind:
-                return entry
-        return None
-
-
-def without_wrappers(module: Any) -> Any:
-    """The module inside the wrappers of torch.compile, DDP and FSDP, or `module` itself."""
-    wrappers = list(_loaded_wrappers())
-    while True:
-        for kind, attribute in wrappers:
-            if isinstance(module, kind):
-                module = getattr(module, attribute)
-                break
-        else:
-            return module
-
-
-def class_of(module: Any) -> type:
-    """The module's class, or its class before parametrisation."""
-    parametrize = sys.modules.get("torch.nn.utils.parametrize")
-    if parametrize is None:
-        return type(module)
-    kind: type = parametrize.type_before_parametrizations(module)
-    return kind
-
-
-def _loaded_wrappers() -> Iterator[tuple[type, str]]:
-    for name, kind, attribute in _WRAPPERS:
-        wrapper = vars(sys.modules[name]).get(kind) if name in sys.modules else None
-        if wrapper is not None:
-            yield wrapper, attribute
-
-
-def _is_hooked_by_accelerate(module: Any, kind: type) -> bool:
-    """Whether accelerate replaced forward by one that moves tensors and calls the old one."""
-    old = getattr(module, "_old_forward", None)
-    forward = getattr(kind, "forward", None)
-    return hasattr(module, "_hf_hook") and getattr(old, "__func__", None) is forward
-
-
-def _find_loaded(path: str) -> Any | None:
-    """The object at a public path, or None if it is not loaded; imports nothing."""
-    value, names = _module_of(path)
-    for name in names:
-        value = vars(value).get(name) if hasattr(value, "__dict__") else None
-    return value
-
-
-def _find_lazy(path: str) -> Any | None:
-    """As `_find_loaded`, but a loaded module may import the name on demand."""
-    value, names = _module_of(path)
-    for name in names:
-        try:
-            value = getattr(value, name, None)
-        except Exception:  # it needs a package that is not installed, so no object has this class
-            return None
-    return value
-
-
-def _module_of(path: str) -> tuple[Any | None, list[str]]:
-    """The innermost loaded module on a path, or None, and the names after it."""
-    parts = path.split(".")
-    for length in range(len(parts) - 1, 0, -1):
-        module = sys.modules.get(".".join(parts[:length]))
-        if module is not None:
-            return module, parts[length:]
-    return None, parts
+        counter = _load(found[0])
+        return counter if inherits(module, found[1], counter.methods) else None
 
 
 def _load(entry: Entry) -> Counter:

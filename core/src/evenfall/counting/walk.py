@@ -9,7 +9,9 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-from .lookup import CounterTable, class_of, without_wrappers
+from evenfall.class_lookup import class_of, without_wrappers
+
+from .lookup import CounterTable
 from .outside import watch_products
 from .products import Product, record_products
 from .statements import Activity, Counter, Matrix, Operations
