@@ -19,6 +19,7 @@ PACKAGES = [
     "evenfall_kernels",
     "evenfall_mamba",
     "evenfall_sparsity",
+    "evenfall_spinnaker2",
     "evenfall_stream",
 ]
 HEAVY = {

@@ -1,0 +1,33 @@
+"""Evenfall's exporter for the neuromorphic chip SpiNNaker2: check, compile, emulate, explain.
+
+Images are verified by an emulator; none was run on hardware. Public names are imported on first
+use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .image import Image, load_image
+
+__all__ = ["Image", "load_image"]
+
+_HOME = {
+    "Image": "evenfall_spinnaker2.image",
+    "load_image": "evenfall_spinnaker2.image",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from the module that defines it.
+
+    Raises:
+        AttributeError: `name` is not a public name.
+    """
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {__all__}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
