@@ -116,16 +116,19 @@ class Conv2d(Layer):
 
 @dataclass(frozen=True, eq=False)
 class SumPool(Layer):
-    """Sum over windows of the two last axes."""
+    """Sum over windows of the two last axes, times `scale`: 1 / (kernel height * width) makes it
+    the average."""
 
     kernel: Shape
     stride: Shape
     padding: Shape = (0, 0)
+    scale: float = 1.0
 
     def __post_init__(self) -> None:
         self._set("kernel", sizes("SumPool.kernel", self.kernel, 2))
         self._set("stride", sizes("SumPool.stride", self.stride, 2))
         self._set("padding", sizes("SumPool.padding", self.padding, 2, least=0))
+        self._set("scale", float(frozen("SumPool.scale", self.scale, 0)))
 
     def output_shape(self, shape: Shape) -> Shape:
         if len(shape) != 3:

@@ -28,7 +28,7 @@ _FLOAT_PARAMETERS = {
     "dense": ("bias",),
     "if": ("offset", "threshold", "reset"),
     "lif": ("alpha", "offset", "threshold", "reset"),
-    "cuba_lif": ("beta", "alpha", "gain", "offset", "threshold", "reset"),
+    "cuba_lif": ("bias", "beta", "alpha", "gain", "offset", "threshold", "reset"),
 }
 
 
