@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -87,9 +88,15 @@ class GraphBuilder:
         Raises:
             LoweringError: its class has none.
         """
+        with self.inside(name):
+            self._lower(module, self)
+
+    @contextmanager
+    def inside(self, name: str) -> Iterator[None]:
+        """The names of layers that the block adds begin with `name`."""
         self._prefix.append(name)
         try:
-            self._lower(module, self)
+            yield
         finally:
             self._prefix.pop()
 

@@ -48,6 +48,22 @@ def evenfall_register_counters(register: Callable[..., Any]) -> None:
 
 
 @hookimpl
+def evenfall_register_lowerings(register: Callable[..., Any]) -> None:
+    """Register how the three models become graphs."""
+    for name, lowering in (
+        ("modeling_egru.EgruModel", "EGRU_MODEL"),
+        ("modeling_egru.EgruForCausalLM", "EGRU_CAUSAL_LM"),
+        ("classification_egru.EgruForSequenceClassification", "EGRU_CLASSIFIER"),
+    ):
+        register(
+            f"evenfall_egru.models.{name}",
+            f"evenfall_egru.lowerings:{lowering}",
+            host="transformers",
+            summary="embedding and decoder as dense layers, pruned weights as zeros",
+        )
+
+
+@hookimpl
 def evenfall_register_trainers(register: Callable[..., Any]) -> None:
     """Register the trainer of language models."""
     register(
