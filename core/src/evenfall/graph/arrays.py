@@ -28,7 +28,8 @@ def frozen(name: str, value: Any, ndim: int | None = None) -> NDArray[Any]:
     if not np.isfinite(array).all():
         count = int((~np.isfinite(array)).sum())
         raise ValueError(f"{name}: {count} of {array.size} values are NaN or infinite")
-    if array is value or not array.flags.c_contiguous or array.base is not None:
+    is_ours = not array.flags.writeable and array.base is None and array.flags.c_contiguous
+    if not is_ours and (array is value or not array.flags.c_contiguous or array.base is not None):
         array = np.array(array, order="C")
     array.flags.writeable = False
     return array

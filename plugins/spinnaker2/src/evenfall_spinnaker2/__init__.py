@@ -10,11 +10,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .compiling import compile
     from .image import Image, load_image
 
-__all__ = ["Image", "load_image"]
+__all__ = ["Image", "compile", "load_image"]
 
 _HOME = {
+    "compile": "evenfall_spinnaker2.compiling",
     "Image": "evenfall_spinnaker2.image",
     "load_image": "evenfall_spinnaker2.image",
 }

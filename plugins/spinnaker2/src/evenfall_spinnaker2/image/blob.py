@@ -28,7 +28,7 @@ from .codes import (
 )
 
 MAGIC, MAJOR, MINOR = b"EVS2", 1, 0
-HEADER = struct.Struct("<4sHHIIHHHHIIIIIIIIIIIfIIIIIIII24x")
+HEADER = struct.Struct("<4sHHIIHHHHIIIIIIIIIIIfIIIIIIIII20x")
 PROJECTION = struct.Struct("<HHHHIIIIIIIHHHHHHHHHHIIIIIIIIII")
 RANGE = struct.Struct("<IIII")
 QUEUE_HEADER, EVENT = 16, 8
@@ -123,6 +123,7 @@ class Blob:
         zoneout: of EGRU.
         recorded_steps: steps that the recording buffer holds.
         load_address: where byte 0 lies in the memory of the processing element.
+        level: layers on the chip below it; the units compute from tick `level` on.
     """
 
     kind: str
@@ -138,6 +139,7 @@ class Blob:
     zoneout: float = 0.0
     recorded_steps: int = 0
     load_address: int = 0
+    level: int = 0
 
     @property
     def accumulators(self) -> int:
@@ -196,7 +198,7 @@ def pack(blob: Blob) -> bytes:
         ARITHMETICS[blob.arithmetic], sum(FLAGS[name] for name in blob.flags), blob.units,
         blob.first_key, blob.accumulators, len(blob.projections), len(blob.ranges),
         at_projections, at_ranges, at_parameters, blob.queue_depth, blob.vector_units,
-        blob.recorded_steps, blob.zoneout, *places, end, blob.load_address,
+        blob.recorded_steps, blob.zoneout, *places, end, blob.load_address, blob.level,
     )  # fmt: skip
     HEADER.pack_into(out, 0, *header)
     struct.pack_into("<I", out, 12, zlib.crc32(out))
@@ -250,7 +252,7 @@ def _unpack(data: bytes) -> Blob:
     (
         magic, major, _, size, checksum, kind, mode, arithmetic, flags, units, first_key,
         accumulators, projections, ranges, at_projections, at_ranges, at_parameters, depth,
-        vector_units, steps, zoneout, *places, end, address,
+        vector_units, steps, zoneout, *places, end, address, level,
     ) = HEADER.unpack_from(data)  # fmt: skip
     _want(magic == MAGIC, f"starts with {magic!r}, not {MAGIC!r}")
     _want(major == MAJOR, f"format version {major}; this release reads {MAJOR}")
@@ -286,6 +288,7 @@ def _unpack(data: bytes) -> Blob:
         zoneout,
         steps,
         address,
+        level,
     )
     _check(blob, accumulators, vector_units)
     expected, place = [], _aligned(size)

@@ -66,7 +66,6 @@ def write_image(
 
     Raises:
         FileExistsError: the folder exists and `replace` is off.
-        ValueError: the manifest does not fit the schema.
     """
     document = {
         "format": FORMAT,
@@ -77,7 +76,6 @@ def write_image(
             for name, data in sorted(contents.items())
         },
     }
-    _check_schema(document, "manifest")
     text = json.dumps(document, indent=1, allow_nan=False) + "\n"
     with written_aside(folder, replace=replace) as aside:
         for name, data in contents.items():
@@ -144,7 +142,19 @@ def _validator() -> Any:
     from jsonschema import Draft202012Validator
 
     text = files(__package__).joinpath("manifest.schema.json").read_text(encoding="utf-8")
-    return Draft202012Validator(json.loads(text))
+    schema = json.loads(text)
+    return Draft202012Validator(_inline(schema, schema.pop("$defs")))
+
+
+def _inline(part: Any, definitions: Mapping[str, Any]) -> Any:
+    """A schema without references, which take most of the time of a check."""
+    if isinstance(part, list):
+        return [_inline(one, definitions) for one in part]
+    if not isinstance(part, dict):
+        return part
+    if "$ref" in part:
+        return _inline(definitions[part["$ref"].rpartition("/")[2]], definitions)
+    return {key: _inline(value, definitions) for key, value in part.items()}
 
 
 def _check_schema(document: object, name: str) -> None:

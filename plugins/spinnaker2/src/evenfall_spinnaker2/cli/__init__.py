@@ -1,0 +1,13 @@
+"""The command `evenfall spinnaker2`."""
+
+from evenfall.cli.tools import make_group
+
+from .compile import compile
+from .inspect import inspect
+
+app = make_group(
+    "spinnaker2",
+    "Networks on the chip SpiNNaker2: check, compile, emulate, explain.",
+    compile,
+    inspect,
+)

@@ -1,0 +1,1 @@
+"""From models and graphs to a network of populations and projections."""

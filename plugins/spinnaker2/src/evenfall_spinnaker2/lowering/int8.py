@@ -1,0 +1,77 @@
+"""Int8 weights and activations for networks of dense and convolution layers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from evenfall.errors import LoweringError
+
+from .network import Convolution, Network, Projection
+from .values import activations
+
+
+def int8_arithmetic(network: Network, calibration: Any, limit: int) -> Network:
+    """Round weights and activations to int8.
+
+    An activation is worth its integer times the scale of its layer: its largest absolute value on
+    the calibration examples / 127. A row of weights has the scale max |w| / limit. The sums are
+    integers, and one multiplier for each unit brings them to the scale of the next layer.
+
+    Args:
+        network: an input and layers of kind "dense".
+        calibration: examples (N, *input shape).
+        limit: largest int8 weight.
+
+    Raises:
+        LoweringError: other kinds of layers, or a layer with several inputs.
+        ValueError: the calibration does not fit the input.
+    """
+    others = [one.name for one in network.on_chip() if one.kind != "dense"]
+    if others:
+        raise LoweringError(
+            f"calibration: int8 activations need dense and convolution layers, got {others[:4]}"
+        )
+    values = activations(network, calibration)
+    scales = {name: max(float(np.abs(v).max()), 1e-30) / 127 for name, v in values.items()}
+    read = {one.source for one in network.projections}
+    populations = dict(network.populations)
+    projections = []
+    for name, population in network.populations.items():
+        incoming = network.incoming(name)
+        if population.kind == "input":
+            populations[name] = replace(population, value_scale=scales[name], arithmetic="int8")
+            continue
+        if len(incoming) != 1:
+            raise LoweringError(f"layer {name!r}: int8 arithmetic needs exactly one input")
+        integers, rows = _rounded(incoming[0], population.units, limit)
+        projections.append(integers)
+        into = scales[incoming[0].source] * rows
+        bias = np.rint(population.parameters["bias"] / into)
+        bias = np.clip(bias, -(2**30), 2**30)
+        flags, multiplier = population.flags, into
+        if name in read:
+            flags, multiplier = flags | {"quantise"}, into / scales[name]
+        populations[name] = replace(
+            population,
+            parameters={"bias": bias, "multiplier": multiplier},
+            flags=flags,
+            arithmetic="int8",
+            value_scale=scales[name] if name in read else 1.0,
+        )
+    return replace(network, populations=populations, projections=tuple(projections))
+
+
+def _rounded(one: Projection, units: int, limit: int) -> tuple[Projection, Any]:
+    """The projection as integers, and the scale of each unit."""
+    weights = one.operation.weights.astype(np.float64)
+    axes = (1, 2, 3) if isinstance(one.operation, Convolution) else (0, 1)
+    largest = np.abs(weights).max(axis=axes)
+    scales = np.where(largest > 0, largest / limit, 1.0)
+    shape = (-1, 1, 1, 1) if isinstance(one.operation, Convolution) else (1, 1, -1)
+    integers = np.rint(weights / scales.reshape(shape)).astype(np.int8)
+    operation = replace(one.operation, weights=integers)
+    stored = replace(one, operation=operation, weight_format="int8")
+    return stored, np.repeat(scales, units // len(scales))

@@ -1,0 +1,116 @@
+"""Lowerings of torch.nn's modules in a Sequential: dense and convolution layers.
+
+The graph computes what the modules compute in evaluation, so dropout disappears.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from evenfall.errors import LoweringError
+from evenfall.graph import Conv2d, Dense, Flatten, Input, Readout, SumPool
+from evenfall.lowering import GraphBuilder, Lowering
+
+
+def _array(tensor: Any) -> Any:
+    import torch
+
+    tensor = tensor.detach().cpu()
+    return (tensor if tensor.dtype == torch.float64 else tensor.float()).numpy()
+
+
+def _lower_sequential(module: Any, builder: GraphBuilder) -> None:
+    """The outermost Sequential also adds the input and the readout."""
+    if not len(module):
+        raise LoweringError(f"module {builder.path!r}: an empty Sequential")
+    is_model = builder.last is None
+    if is_model:
+        builder.add("input", Input(_input_shape(module)))
+    for name, child in module.named_children():
+        builder.lower(child, name)
+    if is_model:
+        builder.add("output", Readout())
+
+
+def _input_shape(module: Any) -> tuple[int, ...]:
+    """The shape of an example: given by the first layer, or by the attribute `input_shape`."""
+    import torch
+
+    stated = getattr(module, "input_shape", None)
+    if stated is not None:
+        return tuple(stated)
+    for child in module.modules():
+        if isinstance(child, torch.nn.Linear):
+            return (child.in_features,)
+        if isinstance(child, torch.nn.Conv2d | torch.nn.Flatten):
+            break
+    raise LoweringError(
+        "model: the first layer does not state the shape of the input; set "
+        "model.input_shape = (channels, height, width)"
+    )
+
+
+def _lower_linear(module: Any, builder: GraphBuilder) -> None:
+    bias = None if module.bias is None else _array(module.bias)
+    builder.add("", Dense(_array(module.weight), bias))
+
+
+def _lower_conv(module: Any, builder: GraphBuilder) -> None:
+    for name, wanted in (("groups", 1), ("dilation", (1, 1)), ("padding_mode", "zeros")):
+        if getattr(module, name) != wanted:
+            raise LoweringError(
+                f"module {builder.path!r}: Conv2d with {name}={getattr(module, name)!r}; only "
+                f"{name}={wanted!r} is supported"
+            )
+    if isinstance(module.padding, str):
+        raise LoweringError(
+            f"module {builder.path!r}: Conv2d with padding={module.padding!r}; give numbers"
+        )
+    bias = None if module.bias is None else _array(module.bias)
+    builder.add("", Conv2d(_array(module.weight), bias, module.stride, module.padding))
+
+
+def _lower_relu(module: Any, builder: GraphBuilder) -> None:
+    """An activation joins the layer before it."""
+    last = builder.last
+    layer = builder.layers.get(last) if last else None
+    if last is None or not isinstance(layer, Dense | Conv2d):
+        raise LoweringError(f"module {builder.path!r}: a ReLU must follow a Linear or Conv2d")
+    builder.replace(last, replace(layer, activation="relu"))
+
+
+def _lower_flatten(module: Any, builder: GraphBuilder) -> None:
+    if (module.start_dim, module.end_dim) != (1, -1):
+        raise LoweringError(
+            f"module {builder.path!r}: Flatten({module.start_dim}, {module.end_dim}); only "
+            "Flatten(1, -1) is supported"
+        )
+    builder.add("", Flatten())
+
+
+def _lower_average(module: Any, builder: GraphBuilder) -> None:
+    kernel = _pair(module.kernel_size)
+    stride, padding = _pair(module.stride), _pair(module.padding)
+    if module.ceil_mode or module.divisor_override or any(padding):
+        raise LoweringError(
+            f"module {builder.path!r}: AvgPool2d with padding, ceil_mode or divisor_override"
+        )
+    builder.add("", SumPool(kernel, stride, scale=1 / (kernel[0] * kernel[1])))
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else tuple(value)
+
+
+def _lower_nothing(module: Any, builder: GraphBuilder) -> None:
+    """Dropout and Identity change nothing in evaluation."""
+
+
+SEQUENTIAL = Lowering(_lower_sequential)
+LINEAR = Lowering(_lower_linear)
+CONV = Lowering(_lower_conv)
+RELU = Lowering(_lower_relu)
+FLATTEN = Lowering(_lower_flatten)
+AVERAGE = Lowering(_lower_average)
+NOTHING = Lowering(_lower_nothing)

@@ -1,0 +1,1 @@
+"""Partition, place and route: where each unit lies, and how its events travel."""
