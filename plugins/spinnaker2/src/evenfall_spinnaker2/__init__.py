@@ -10,12 +10,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .checking import check
     from .compiling import compile
     from .image import Image, load_image
 
-__all__ = ["Image", "compile", "load_image"]
+__all__ = ["Image", "check", "compile", "load_image"]
 
 _HOME = {
+    "check": "evenfall_spinnaker2.checking",
     "compile": "evenfall_spinnaker2.compiling",
     "Image": "evenfall_spinnaker2.image",
     "load_image": "evenfall_spinnaker2.image",

@@ -2,12 +2,15 @@
 
 from evenfall.cli.tools import make_group
 
+from .check import check, fits
 from .compile import compile
 from .inspect import inspect
 
 app = make_group(
     "spinnaker2",
     "Networks on the chip SpiNNaker2: check, compile, emulate, explain.",
+    check,
+    fits,
     compile,
     inspect,
 )

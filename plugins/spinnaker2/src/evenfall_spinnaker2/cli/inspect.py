@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from evenfall.cli.tools import clear_errors, show_facts, show_rows
+from evenfall.cli.tools import clear_errors, show_facts
+from evenfall_spinnaker2.report.text import columns
 
 
 def inspect(
@@ -36,7 +37,7 @@ def inspect(
                 (one["part"], f"{one['address']:#07x}", f"{one['bytes']:,}")
                 for one in row["memory"]
             ]
-            show_rows(("part", "address", "bytes"), cells)
+            typer.echo(columns(("part", "address", "bytes"), cells))
             return
         facts = [("model", manifest["model"]["name"]), ("verification", manifest["verification"])]
         facts += [(key, str(value)) for key, value in manifest["options"].items()]
@@ -59,4 +60,5 @@ def inspect(
                     ", ".join(kinds), f"{first:#x} .. {first + count - 1:#x}",
                 )
             )  # fmt: skip
-        show_rows(("population", "kind", "units", "level", "PEs", "weights", "keys"), cells)
+        headings = ("population", "kind", "units", "level", "PEs", "weights", "keys")
+        typer.echo(columns(headings, cells))

@@ -10,6 +10,7 @@ import numpy as np
 from evenfall_spinnaker2.image.blob import HEADER, PROJECTION, RANGE, Blob
 from evenfall_spinnaker2.image.codes import parameter_layout
 from evenfall_spinnaker2.lowering.network import Convolution, Network, Population, Projection
+from evenfall_spinnaker2.lowering.sketch import Sketch
 
 WEIGHT_BYTES = {"fp32": 4, "bf16": 2, "int8": 1}
 
@@ -52,7 +53,7 @@ class PopulationLayout:
         self._nonzeros = [_nonzeros_before(one) for one in self.incoming]
         self.segments = [
             segments(one, "relu" not in network.populations[one.source].flags)
-            if population.arithmetic == "int8"
+            if population.arithmetic == "int8" and not isinstance(one.operation.weights, Sketch)
             else ()
             for one in self.incoming
         ]
@@ -90,6 +91,8 @@ class PopulationLayout:
         if self.population.kind not in ("if", "lif", "cuba_lif"):
             return False
         is_integer = all(one.weight_format == "int8" for one in self.incoming)
+        if any(isinstance(one.operation.weights, Sketch) for one in self.incoming):
+            return is_integer
         return is_integer and sum(int(_bound(one).max()) for one in self.incoming) < 1 << 24
 
     def weight_bytes(self, first: int, count: int) -> list[tuple[str, int]]:
@@ -207,7 +210,11 @@ def _nonzeros_before(one: Projection) -> Any:
     """(H + 1,): the nonzeros of all units before each unit."""
     if isinstance(one.operation, Convolution):
         return None
-    counts = np.count_nonzero(one.operation.weights, axis=(0, 1))
+    weights = one.operation.weights
+    if isinstance(weights, Sketch):
+        per_unit = weights.density * weights.shape[0] * weights.shape[1]
+        return np.rint(per_unit * np.arange(weights.shape[2] + 1)).astype(np.int64)
+    counts = np.count_nonzero(weights, axis=(0, 1))
     return np.concatenate([[0], np.cumsum(counts)])
 
 

@@ -111,10 +111,11 @@ def _greedy(
         ValueError: a grain does not fit, or more than `most` slices would be needed.
     """
     population, channel = layout.population, _channel(layout)
-    count, found, first = population.units // grain, [], 0
+    count, first, last = population.units // grain, 0, 0
+    found: list[Slice] = []
     while first < count:
         end = count if grain == channel else (first // (channel // grain) + 1) * (channel // grain)
-        low, high = 1, end - first
+        low, high = _guess(layout, first * grain, grain, capacity, last, end - first)
         while low < high:  # the most grains that fit
             middle = (low + high + 1) // 2
             if layout.bytes(first * grain, middle * grain) <= capacity:
@@ -127,8 +128,17 @@ def _greedy(
         if most is not None and len(found) == most:
             raise ValueError("more slices")
         found.append(Slice(population.name, first * grain, low * grain))
-        first += low
+        first, last = first + low, low
     return found
+
+
+def _guess(
+    layout: PopulationLayout, first: int, grain: int, capacity: int, last: int, most: int
+) -> tuple[int, int]:
+    """Bounds of the grains that fit: tight if as many fit as in the slice before."""
+    if not 0 < last < most or layout.bytes(first, last * grain) > capacity:
+        return 1, most
+    return last, last if layout.bytes(first, (last + 1) * grain) > capacity else most
 
 
 def _too_large(layout: PopulationLayout, unit: int, need: int, capacity: int) -> str:
