@@ -12,6 +12,7 @@ serve the models of another. The metadata `contents` of the registration says wh
                  y (N,) int64 row, absent for sensors of one dimension;
                  p (N,) int64 polarity, 0 or 1
     "points"     pos (N, D) float
+    "frames"     x (T, F) float32, F features at each of T steps
 
 A labelled example also has `label`, int64 of shape (), the index of its name in `classes`.
 """

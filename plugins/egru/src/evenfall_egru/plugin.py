@@ -64,6 +64,17 @@ def evenfall_register_lowerings(register: Callable[..., Any]) -> None:
 
 
 @hookimpl
+def evenfall_register_datasets(register: Callable[..., Any]) -> None:
+    """Register sequential MNIST."""
+    register(
+        "mnist",
+        "evenfall_egru.sequences.mnist:read_mnist",
+        contents="frames",
+        summary="MNIST read row by row, `pixels` pixels per step",
+    )
+
+
+@hookimpl
 def evenfall_register_trainers(register: Callable[..., Any]) -> None:
     """Register the trainer of language models."""
     register(

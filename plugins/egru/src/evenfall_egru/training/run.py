@@ -5,13 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-import torch
-from transformers import (
-    PreTrainedTokenizerBase,
-    PrinterCallback,
-    TrainingArguments,
-    set_seed,
-)
+from transformers import PreTrainedTokenizerBase, PrinterCallback, TrainingArguments, set_seed
 
 from evenfall.errors import CallbackError
 from evenfall.runs import Progress, RunFolder, make_callbacks
@@ -19,6 +13,7 @@ from evenfall.runs import Progress, RunFolder, make_callbacks
 from ..models.modeling_egru import EgruForCausalLM
 from ..text.corpus import encode, read_split
 from ..text.tokenization import byte_tokenizer, vocabulary, word_tokenizer
+from .arguments import training_arguments
 from .bptt import BpttDataset
 from .host_callbacks import EachEpoch, LogLines, RecipeCallbacks
 from .recipe import Recipe
@@ -120,38 +115,4 @@ def _make_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> EgruForCa
 
 
 def _arguments(recipe: Recipe, output: Path, save_steps: int | None) -> TrainingArguments:
-    arguments = TrainingArguments(
-        output_dir=str(output),
-        num_train_epochs=recipe.epochs,
-        learning_rate=recipe.learning_rate,
-        weight_decay=recipe.weight_decay,
-        adam_beta1=recipe.betas[0],
-        adam_beta2=recipe.betas[1],
-        warmup_steps=recipe.warmup_steps,
-        lr_scheduler_type="cosine",
-        max_grad_norm=recipe.max_grad_norm,
-        seed=recipe.seed,
-        bf16=recipe.bf16,
-        use_cpu=not (torch.cuda.is_available() or torch.xpu.is_available()),
-        eval_strategy="epoch" if save_steps is None else "steps",
-        save_strategy="epoch" if save_steps is None else "steps",
-        eval_steps=save_steps,
-        save_steps=save_steps or 500,
-        save_total_limit=2,
-        load_best_model_at_end=True,
-        metric_for_best_model="perplexity",
-        greater_is_better=False,
-        logging_steps=100,
-        remove_unused_columns=False,
-        dataloader_drop_last=True,
-        report_to="none",
-    )
-    ranks = arguments.world_size
-    if recipe.batch_size % ranks:
-        raise ValueError(
-            f"batch_size ({recipe.batch_size}) must be a multiple of the {ranks} ranks"
-        )
-    if arguments.n_gpu > 1:
-        arguments._n_gpu = 1  # one process, one device: DataParallel would split the carried state
-    arguments.per_device_train_batch_size = recipe.batch_size // ranks
-    return arguments
+    return training_arguments(recipe, output, save_steps, "perplexity", False)

@@ -8,15 +8,13 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch.utils.data import Dataset, SequentialSampler
-from transformers import DynamicCache, Trainer, TrainerControl
+from transformers import DynamicCache
 from transformers.trainer import TRAINER_STATE_NAME
 
 from evenfall.files import file_aside
-from evenfall.runs import Callbacks
 
 from ..evaluation.perplexity import evaluate_tokens
-
-_MATRICES = ("kernel", "embed_tokens.weight", "projection.weight", "lm_head.weight")
+from .recipe_trainer import RecipeTrainer
 
 
 def checkpoint_files(ranks: int) -> list[str]:
@@ -29,32 +27,20 @@ def _carry_file(rank: int) -> str:
     return f"carry-{rank}.safetensors"
 
 
-class EgruTrainer(Trainer):
+class EgruTrainer(RecipeTrainer):
     """Truncated backpropagation through time over a BpttDataset.
 
     The state after each window is passed to the next one without gradient. It restarts with each
     epoch. Checkpoints include it, so a resumed run gives the same losses as one without a break.
     """
 
-    control: TrainerControl
-
-    def __init__(
-        self,
-        *args: Any,
-        valid_tokens: torch.Tensor,
-        recipe_callbacks: Callbacks,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *args: Any, valid_tokens: torch.Tensor, **kwargs: Any) -> None:
         super().__init__(*args, eval_dataset=_Tokens(valid_tokens), **kwargs)
-        self.valid_tokens, self.recipe_callbacks = valid_tokens, recipe_callbacks
+        self.valid_tokens = valid_tokens
         self.cache: DynamicCache | None = None
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> SequentialSampler:
         return SequentialSampler(self.train_dataset if train_dataset is None else train_dataset)
-
-    def get_decay_parameter_names(self, model: torch.nn.Module) -> list[str]:
-        """Weight decay applies to matrices, not to biases and thresholds."""
-        return [name for name, _ in model.named_parameters() if name.endswith(_MATRICES)]
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any
@@ -80,35 +66,13 @@ class EgruTrainer(Trainer):
             f"{metric_key_prefix}_perplexity": result["perplexity"],
             f"{metric_key_prefix}_activity": result["mean_activity"],
         }
-        self.log(metrics)
-        self.control = self.callback_handler.on_evaluate(
-            self.args, self.state, self.control, metrics
-        )
+        self.report(metrics)
         model.train()
         return metrics
 
-    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
-        if self.recipe_callbacks.objections():
-            return False
-        return bool(super()._determine_best_metric(metrics, trial))
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        """Load both, then set the learning rate of the next step by the schedule: in an extended
-        run it differs from the stored one, which is 0 at the end of the shorter run."""
-        super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is None:
-            return
-        # Accelerate wraps it.
-        schedule: Any = getattr(self.lr_scheduler, "scheduler", self.lr_scheduler)
-        factors = [factor(schedule.last_epoch) for factor in schedule.lr_lambdas]
-        rates = [rate * factor for rate, factor in zip(schedule.base_lrs, factors, strict=True)]
-        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate
-        schedule._last_lr = rates
-
     def _save_rng_state(self, output_dir: str) -> None:
-        """Also save the carried state and the callbacks' states. Trainer then writes
-        trainer_state.json, which completes the checkpoint, and removes older checkpoints."""
+        """Also save the carried state. Trainer then writes trainer_state.json, which completes the
+        checkpoint, and removes older checkpoints."""
         super()._save_rng_state(output_dir)
         if self.cache is not None:
             tensors = {}
@@ -118,8 +82,6 @@ class EgruTrainer(Trainer):
                     tensors[f"{index}.h"] = layer.values.contiguous()
             with file_aside(Path(output_dir) / _carry_file(self.args.process_index)) as aside:
                 save_file(tensors, aside)
-        if self.is_world_process_zero():
-            self.recipe_callbacks.save(Path(output_dir))
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
         super()._load_rng_state(checkpoint)

@@ -1,0 +1,38 @@
+"""`evenfall egru classify`: train a classifier of frame sequences, then test it once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evenfall.cli.tools import console, training_output
+
+from .common import quiet_loading
+
+
+def classify(
+    recipe: Annotated[Path, typer.Argument(help="YAML file with all settings.")],
+    data: Annotated[Path, typer.Option(help="Folder of the data set.")],
+    output: Annotated[Path, typer.Option(help="Folder of the run; the best model is in best/.")],
+    seed: Annotated[int | None, typer.Option(min=0, help="Replaces the recipe's seed.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run.")] = False,
+    save_steps: Annotated[
+        int | None, typer.Option(min=1, help="Save and validate after this many steps, too.")
+    ] = None,
+) -> None:
+    """Train a classifier of sequences, such as sequential MNIST."""
+    from dataclasses import replace
+
+    from ..training import load_classification_recipe, train_classifier
+
+    quiet_loading()
+    with training_output() as report:
+        settings = load_classification_recipe(recipe)
+        settings = settings if seed is None else replace(settings, seed=seed)
+        best = train_classifier(
+            settings, data, output, resume=resume, save_steps=save_steps, progress=report
+        )
+    if report is not None:
+        console.print(f"best model: {best}", soft_wrap=True)

@@ -1,0 +1,6 @@
+"""Sequences of frames to classify: vectors of features instead of tokens."""
+
+from .frames import Frames, read_frames
+from .mnist import read_mnist
+
+__all__ = ["Frames", "read_frames", "read_mnist"]

@@ -1,0 +1,76 @@
+"""Frames in memory, as a torch data set that returns whole batches.
+
+Dimensions: N sequences, T steps, F features per step, B batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from evenfall import registry
+
+
+class Frames(Dataset):
+    """All sequences of one split.
+
+    Args:
+        x: (N, T, F) float32.
+        labels: (N,) int64.
+        classes: names of the classes.
+    """
+
+    def __init__(self, x: torch.Tensor, labels: torch.Tensor, classes: Sequence[str]) -> None:
+        self.x, self.labels, self.classes = x, labels, tuple(classes)
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        return {"inputs_embeds": self.x[index], "labels": self.labels[index]}
+
+    def __getitems__(self, indices: list[int]) -> dict[str, torch.Tensor]:
+        """A whole batch at once, (B, T, F) and (B,)."""
+        return self.batch(torch.as_tensor(indices))
+
+    def batch(self, rows: torch.Tensor | slice) -> dict[str, torch.Tensor]:
+        """The arguments of EgruForSequenceClassification for some rows."""
+        return {"inputs_embeds": self.x[rows], "labels": self.labels[rows]}
+
+
+def read_frames(dataset: str, path: str | Path, split: str, options: dict[str, Any]) -> Frames:
+    """Read one split of a registered data set of frames.
+
+    Args:
+        dataset: a registered name whose metadata `contents` is "frames".
+        path: folder or file of the data.
+        split: "train", "valid" or "test".
+        options: those that the data set documents.
+
+    Raises:
+        UnknownNameError: no such data set.
+        FileNotFoundError: the data is not found.
+        ValueError: a data set of other contents, an unknown option, or sequences that differ in
+            shape.
+    """
+    contents = registry.datasets.provenance(dataset).metadata.get("contents")
+    if contents != "frames":
+        raise ValueError(f"dataset must have frames, but {dataset!r} has {contents!r}")
+    try:
+        examples = registry.datasets.get(dataset)(path, split, **options)
+    except TypeError as error:
+        raise ValueError(f"dataset_options {options!r} do not fit {dataset!r}: {error}") from None
+    items = [examples[index] for index in range(len(examples))]
+    shapes = {item["x"].shape for item in items}
+    if len(shapes) != 1:
+        raise ValueError(f"{dataset} {split}: sequences must have one shape, got {sorted(shapes)}")
+    return Frames(
+        torch.from_numpy(np.stack([item["x"] for item in items])),
+        torch.as_tensor([int(item["label"]) for item in items]),
+        examples.classes,
+    )

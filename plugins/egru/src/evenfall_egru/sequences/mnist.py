@@ -1,0 +1,91 @@
+"""MNIST as sequences: each image is read row by row, some pixels per step.
+
+Dimensions: N images, T steps, F pixels per step, T F = 784.
+"""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+
+_FILES = {"train": "train", "valid": "train", "train+valid": "train", "test": "t10k"}
+_VALID = 5000
+"""Images at the end of the training file that form `valid`."""
+_PIXELS = 784
+
+
+class Mnist:
+    """One split of MNIST in memory.
+
+    Attributes:
+        classes: the digits.
+        images: (N, 784) uint8, row by row.
+        labels: (N,) int64.
+        pixels: F.
+    """
+
+    classes = tuple("0123456789")
+
+    def __init__(self, images: np.ndarray, labels: np.ndarray, pixels: int) -> None:
+        self.images, self.labels, self.pixels = images, labels, pixels
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        """x (T, F) float32 in [0, 1] and label, int64 of shape ()."""
+        frames = self.images[index].reshape(-1, self.pixels).astype(np.float32) / np.float32(255)
+        return {"x": frames, "label": self.labels[index]}
+
+
+def read_mnist(path: str | Path, split: str, *, pixels: int = 28) -> Mnist:
+    """Open one split of MNIST as sequences of `pixels` pixels per step.
+
+    `valid` is the last 5,000 images of the training file, `train` the first 55,000,
+    `train+valid` all of them, and `test` the test file.
+
+    Args:
+        path: folder with the four files as published, with or without `.gz`.
+        split: "train", "valid", "train+valid" or "test".
+        pixels: F, a divisor of 784: 28 reads one row per step, 1 one pixel.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: another split, `pixels` not a divisor of 784, or a damaged file.
+
+    Source: LeCun et al., Gradient-based learning applied to document recognition, 1998.
+    """
+    if split not in _FILES:
+        raise ValueError(f"split must be one of {', '.join(_FILES)}, got {split!r}")
+    if isinstance(pixels, bool) or not isinstance(pixels, int) or pixels < 1 or _PIXELS % pixels:
+        raise ValueError(f"pixels must be a divisor of {_PIXELS}, got {pixels!r}")
+    name = _FILES[split]
+    images = _read(Path(path), f"{name}-images-idx3-ubyte", (28, 28)).reshape(-1, _PIXELS)
+    labels = _read(Path(path), f"{name}-labels-idx1-ubyte", ()).astype(np.int64)
+    if len(images) != len(labels) or len(images) <= (_VALID if name == "train" else 0):
+        raise ValueError(f"{path}: {len(images)} images and {len(labels)} labels do not match")
+    if labels.size and labels.max() > 9:
+        raise ValueError(f"{path}: labels must be 0 to 9, got {labels.max()}")
+    rows = {"train": slice(None, -_VALID), "valid": slice(-_VALID, None)}.get(split, slice(None))
+    return Mnist(images[rows], labels[rows], pixels)
+
+
+def _read(folder: Path, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """The array of an IDX file of unsigned bytes: a magic number, the sizes, the data."""
+    file, packed = folder / name, folder / f"{name}.gz"
+    if not file.is_file() and not packed.is_file():
+        raise FileNotFoundError(f"{folder} has neither {name} nor {name}.gz")
+    try:
+        raw = file.read_bytes() if file.is_file() else gzip.decompress(packed.read_bytes())
+    except (EOFError, gzip.BadGzipFile) as error:
+        raise ValueError(f"{packed} is damaged: {error}") from None
+    axes = 1 + len(shape)
+    header = 4 * (1 + axes)
+    sizes = np.frombuffer(raw[:header].ljust(header, b"\0"), ">u4").astype(np.int64)
+    if sizes[0] != 0x800 + axes or tuple(sizes[2:]) != shape:
+        raise ValueError(f"{name} in {folder} is not an IDX file of bytes of shape (N, *{shape})")
+    if len(raw) != header + sizes[1:].prod():
+        raise ValueError(f"{name} in {folder} is truncated or too long: {len(raw)} bytes")
+    return np.frombuffer(raw, np.uint8, offset=header).reshape(sizes[1:])

@@ -1,0 +1,135 @@
+"""One training run of a classifier of frame sequences."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PrinterCallback, set_seed
+
+from evenfall.errors import CallbackError
+from evenfall.runs import Progress, RunFolder, make_callbacks
+
+from ..evaluation.accuracy import evaluate_frames
+from ..models.classification_egru import EgruForSequenceClassification
+from ..sequences.frames import Frames, read_frames
+from .arguments import training_arguments
+from .baseline import RecurrentClassifier
+from .classification_recipe import ClassificationRecipe
+from .host_callbacks import EachEpoch, LogLines, RecipeCallbacks
+from .recipe_trainer import RecipeTrainer
+from .trainer import TRAINER_STATE_NAME
+
+logger = logging.getLogger(__name__)
+
+
+class ClassificationTrainer(RecipeTrainer):
+    """Trainer that evaluates accuracy and activity."""
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """Accuracy, loss and mean activity on the validation split."""
+        model = self.accelerator.unwrap_model(self.model)
+        result = evaluate_frames(model, self.eval_dataset)
+        metrics = {f"{metric_key_prefix}_{name}": result[name] for name in ("loss", "accuracy")}
+        if rates := result["activity"]:
+            metrics[f"{metric_key_prefix}_activity"] = sum(rates) / len(rates)
+        self.report(metrics)
+        model.train()
+        return metrics
+
+
+def train_classifier(
+    recipe: ClassificationRecipe,
+    data: str | Path,
+    output: str | Path,
+    *,
+    resume: bool = False,
+    save_steps: int | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Train a classifier and save the checkpoint with the best validation accuracy.
+
+    Only the splits train and valid are read.
+
+    Args:
+        recipe: the settings of the run.
+        data: folder or file of the data set.
+        output: folder of the run: recipe.yaml, log.jsonl, checkpoints and, at the end, `best/`.
+        resume: resume from the last checkpoint in `output`, to the same losses; without one, start
+            a new run. A higher `epochs` extends the run.
+        save_steps: save and validate after every `save_steps` steps, too.
+        progress: called with (task, steps done, total steps); Trainer then shows no bar.
+
+    Returns:
+        The folder of the best model.
+
+    Raises:
+        FileExistsError, BlockingIOError, ValueError, CallbackError, UnknownNameError: as `train`.
+        FileNotFoundError: the data is not found.
+    """
+    callbacks = make_callbacks(recipe.callbacks)
+    arguments = training_arguments(recipe, Path(output), save_steps, "accuracy", True)
+    arguments.disable_tqdm = progress is not None
+    wait = arguments.distributed_state.wait_for_everyone
+    folder = RunFolder(output, recipe, first_rank=arguments.process_index == 0)
+    with folder.open(resume=resume, wait=wait):
+        last = folder.last_checkpoint([TRAINER_STATE_NAME, *callbacks.files])
+        folder.cut_log("step", 0 if last is None else int(last.name.rpartition("-")[2]))
+        splits = (
+            read_frames(recipe.dataset, data, split, recipe.dataset_options)
+            for split in ("train", "valid")
+        )
+        frames, valid = splits
+        if len(frames) < recipe.batch_size:
+            raise ValueError(
+                f"batch_size ({recipe.batch_size}) exceeds the {len(frames)} training sequences"
+            )
+        model = make_classifier(recipe, frames)
+        callbacks.prepare(model)
+        steps = len(frames) // recipe.batch_size
+        trainer = ClassificationTrainer(
+            model=model,
+            args=arguments,
+            train_dataset=frames,
+            eval_dataset=valid,
+            data_collator=_as_is,
+            recipe_callbacks=callbacks,
+            callbacks=[
+                LogLines(folder),
+                EachEpoch(),
+                RecipeCallbacks(callbacks, folder, steps, last, progress),
+            ],
+        )
+        trainer.remove_callback(PrinterCallback)  # without a bar, Trainer prints to stdout
+        trainer.train(resume_from_checkpoint=None if last is None else str(last))
+        if trainer.state.best_model_checkpoint is None:
+            raise CallbackError(
+                f"output {output} has no best model: its checkpoint was deleted, or no evaluation "
+                f"counted as best for the callbacks {callbacks.objections()}"
+            )
+        if folder.first_rank:
+            with folder.new_best() as best:
+                trainer.save_model(str(best))
+                (best / "training_args.bin").unlink(missing_ok=True)  # a pickle
+        wait()
+    return folder.best
+
+
+def make_classifier(recipe: ClassificationRecipe, frames: Frames) -> torch.nn.Module:
+    """A new model of the recipe for these frames."""
+    set_seed(recipe.seed)
+    config = recipe.config(frames.x.shape[-1], len(frames.classes))
+    config.id2label = dict(enumerate(frames.classes))
+    config.label2id = {name: index for index, name in enumerate(frames.classes)}
+    if recipe.cell == "egru":
+        return EgruForSequenceClassification(config)
+    return RecurrentClassifier(recipe.cell, config)
+
+
+def _as_is(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The collator: Frames already returns whole batches."""
+    return batch
