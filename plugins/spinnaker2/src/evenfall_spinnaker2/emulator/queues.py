@@ -1,0 +1,96 @@
+"""Queues of events: arrival, order, loss. Compiled by Numba."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from . import columns as col
+from .columns import Tables
+
+
+@njit(error_model="numpy", nogil=True, cache=True)
+def push(tables: Tables, pe: int, key: int, payload: float) -> None:
+    """Append one event to the queue of a PE; a full queue loses it."""
+    count = tables.waiting[pe]
+    if count >= tables.pes[pe, col.QUEUE_DEPTH]:
+        tables.lost[pe] += 1
+        return
+    place = tables.pes[pe, col.QUEUE] + count
+    tables.keys[place] = key
+    tables.payloads[place] = payload
+    tables.waiting[pe] = count + 1
+    if count + 1 > tables.peak[pe]:
+        tables.peak[pe] = count + 1
+
+
+@njit(error_model="numpy", nogil=True, cache=True)
+def send_from_host(tables: Tables, keys: Any, sets: Any, values: Any) -> int:
+    """Send an event for each nonzero value; returns their number."""
+    events = 0
+    for unit in range(len(values)):
+        if values[unit] != 0:
+            events += 1
+            for at in range(tables.set_pointers[sets[unit]], tables.set_pointers[sets[unit] + 1]):
+                push(tables, tables.set_pes[at], keys[unit], values[unit])
+    return events
+
+
+@njit(error_model="numpy", nogil=True, cache=True)
+def send_from_pes(tables: Tables, pes: Any) -> None:
+    """Send the events of the units of these PEs."""
+    for pe in pes:
+        first, key = tables.pes[pe, col.UNIT], tables.pes[pe, col.FIRST_KEY]
+        for unit in range(tables.pes[pe, col.UNITS]):
+            value = tables.outputs[first + unit]
+            if value != 0:
+                group = tables.destination[first + unit]
+                for at in range(tables.set_pointers[group], tables.set_pointers[group + 1]):
+                    push(tables, tables.set_pes[at], key + unit, value)
+
+
+@njit(error_model="numpy", nogil=True, cache=True)
+def sort_queue(tables: Tables, pe: int) -> None:
+    """Sort the queue of a PE by key: merges ascending runs, of which there are few."""
+    first, count = tables.pes[pe, col.QUEUE], tables.waiting[pe]
+    keys, payloads = tables.keys[first : first + count], tables.payloads[first : first + count]
+    merged_keys, merged_payloads = tables.merged_keys, tables.merged_payloads
+    middle = 1
+    while middle < count:
+        while middle < count and keys[middle] >= keys[middle - 1]:
+            middle += 1
+        end = middle + 1
+        while end < count and keys[end] >= keys[end - 1]:
+            end += 1
+        if middle >= count:
+            return
+        left, right = 0, middle
+        for place in range(end):
+            if right >= end or (left < middle and keys[left] <= keys[right]):
+                merged_keys[place], merged_payloads[place] = keys[left], payloads[left]
+                left += 1
+            else:
+                merged_keys[place], merged_payloads[place] = keys[right], payloads[right]
+                right += 1
+        for place in range(end):
+            keys[place], payloads[place] = merged_keys[place], merged_payloads[place]
+        middle = end
+
+
+@njit(error_model="numpy", nogil=True, cache=True)
+def shuffle_queue(tables: Tables, pe: int) -> None:
+    """Put the queue of a PE in a random order, by Numba's generator."""
+    first = tables.pes[pe, col.QUEUE]
+    for place in range(tables.waiting[pe] - 1, 0, -1):
+        other = np.random.randint(0, place + 1)
+        a, b = first + place, first + other
+        tables.keys[a], tables.keys[b] = tables.keys[b], tables.keys[a]
+        tables.payloads[a], tables.payloads[b] = tables.payloads[b], tables.payloads[a]
+
+
+@njit(error_model="numpy", nogil=True, cache=True)
+def seed_orders(seed: int) -> None:
+    """Seed the random orders."""
+    np.random.seed(seed)
