@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -93,8 +94,10 @@ def spiking(seed: int, kind: str, subtract: bool, conv: bool) -> Blob:
         convolution(random, "fp32") if conv else matrix(random, "events", "dense", "fp32", 20, 24)
     )
     n = part.rows
-    names = {"if": (), "lif": ("alpha",), "cuba_lif": ("beta", "alpha", "gain")}[kind]
+    names = {"if": (), "lif": ("alpha",), "cuba_lif": ("bias", "beta", "alpha", "gain")}[kind]
     parameters = {name: random.uniform(0.5, 0.99, n).astype(np.float32) for name in names}
+    if kind == "cuba_lif":
+        parameters["bias"] = random.normal(0, 0.02, n).astype(np.float32)
     parameters["offset"] = random.normal(0.02, 0.02, n).astype(np.float32)
     parameters["threshold"] = random.uniform(0.3, 1, n).astype(np.float32)
     parameters["reset"] = random.uniform(-0.1, 0.1, n).astype(np.float32)
@@ -146,6 +149,10 @@ def cases() -> Iterator[tuple[str, Blob]]:
     yield "int8-quantised", int8(0, False, True, True, ())
     yield "int8-segments", int8(1, False, False, False, (100, 101, 500))
     yield "int8-conv", int8(2, True, True, False, ())
+    # Without a queue, events are used on arrival.
+    yield "egru-gather-on-arrival", replace(egru(3, "gather", "sparse", "fp32"), queue_depth=0)
+    yield "int8-on-arrival", replace(int8(3, False, True, True, ()), queue_depth=0)
+    yield "int8-conv-on-arrival", replace(int8(4, True, True, False, ()), queue_depth=0)
 
 
 def random_ticks(blob: Blob, ticks: int, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -156,7 +163,8 @@ def random_ticks(blob: Blob, ticks: int, seed: int = 0) -> list[tuple[np.ndarray
     out = []
     for tick in range(ticks):
         share = 0.0 if tick % 50 == 49 else random.uniform(0, 0.7)
-        chosen = random.permutation(keys)[: int(share * min(len(keys), blob.queue_depth))]
+        limit = min(len(keys), blob.queue_depth or len(keys))
+        chosen = random.permutation(keys)[: int(share * limit)]
         if blob.arithmetic == "int8":
             payloads = random.integers(1, 128, len(chosen)) * random.choice([-1, 1], len(chosen))
             payloads = np.abs(payloads) if tick % 3 == 0 else payloads

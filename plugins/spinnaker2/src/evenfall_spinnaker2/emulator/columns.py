@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 # a processing element
 (
     KIND, IS_INT8, FLAGS, UNITS, FIRST_KEY, ACCUMULATORS, UNIT, STATE, ACCUMULATOR, PARAMETER,
-    QUEUE, QUEUE_DEPTH, RANGE, RANGE_END, PE_COLUMNS,
-) = range(15)  # fmt: skip
+    QUEUE, QUEUE_DEPTH, RANGE, RANGE_END, ON_ARRIVAL, PE_COLUMNS,
+) = range(16)  # fmt: skip
 
 # a projection
 (

@@ -163,7 +163,7 @@ def add_queue(tables: Tables, pe: int) -> None:
             additions += add_event(tables, pe, q, source, payload)
             continue
         if q != last_projection:
-            if last_projection >= 0:
+            if last_projection >= 0 and not tables.pes[pe, col.ON_ARRIVAL]:
                 close_segment(tables, pe)
             last_projection, segment = q, tables.projections[q, col.SEGMENT]
         reached = segment

@@ -30,21 +30,23 @@ def make_tables(blobs: Sequence[Blob], destinations: Destinations) -> Tables:
     """The arrays of all PEs, with states of 0 and empty queues."""
     pes = np.zeros((len(blobs), PE_COLUMNS), np.int64)
     flat = _Flat()
-    unit = state = accumulator = queue = 0
+    unit = state = accumulator = queue = deepest = 0
     for row, blob in zip(pes, blobs, strict=True):
         parameter = flat.add_parameters(blob)
         first_range, end_range = flat.add_ranges(blob)
         flags = sum(FLAG_BITS[name] for name in blob.flags)
+        # Without a queue, events are used on arrival, in any order: a queue for all gives the same.
+        depth = blob.queue_depth or sum(one.count for one in blob.ranges)
+        deepest = max(deepest, depth)
         row[:] = (
             UNIT_KINDS[blob.kind], blob.arithmetic == "int8", flags, blob.units, blob.first_key,
-            blob.accumulators, unit, state, accumulator, parameter, queue, blob.queue_depth,
-            first_range, end_range,
+            blob.accumulators, unit, state, accumulator, parameter, queue, depth, first_range,
+            end_range, blob.queue_depth == 0,
         )  # fmt: skip
         unit += blob.units
         state += blob.units * len(STATES[blob.kind])
         accumulator += blob.units * blob.accumulators
-        queue += blob.queue_depth
-    deepest = max((blob.queue_depth for blob in blobs), default=0)
+        queue += depth
     counters = [np.zeros(len(blobs), np.int64) for _ in range(4)]
     return Tables(
         pes,

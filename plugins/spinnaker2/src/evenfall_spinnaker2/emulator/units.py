@@ -120,7 +120,7 @@ def _spiking(tables: Tables, pe: int, parameter: int) -> None:
     sums = tables.accumulators[tables.pes[pe, col.ACCUMULATOR] :]
     state, y = tables.state[tables.pes[pe, col.STATE] :], tables.outputs[tables.pes[pe, col.UNIT] :]
     values = tables.parameters[parameter:]
-    shift = 0 if kind == _IF else n if kind == _LIF else 3 * n  # arrays before `offset`
+    shift = 0 if kind == _IF else n if kind == _LIF else 4 * n  # arrays before `offset`
     place = 0 if kind in (_IF, _LIF) else n  # of v in the state
     for j in range(n):
         v, offset = state[place + j], values[shift + j]
@@ -130,9 +130,9 @@ def _spiking(tables: Tables, pe: int, parameter: int) -> None:
         elif kind == _LIF:
             v = (values[j] * v + offset) + sums[j]
         else:
-            current = values[j] * state[j] + sums[j]
+            current = values[n + j] * state[j] + (sums[j] + values[j])
             state[j] = current
-            v = (values[n + j] * v + offset) + values[2 * n + j] * current
+            v = (values[2 * n + j] * v + offset) + values[3 * n + j] * current
         fires = v >= threshold
         if fires:
             v = v - threshold if subtract else reset

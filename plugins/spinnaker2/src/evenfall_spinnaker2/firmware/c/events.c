@@ -82,7 +82,7 @@ static void add_event(const Target *to, uint32_t source, float value, int32_t in
 }
 
 /* Adds the 24-bit accumulators to the 32-bit ones and clears them. */
-static void close_segment(const Blob *blob) {
+void close_segment(const Blob *blob) {
     int32_t *sums_24 = part(blob, blob->at_accumulators), *sums_32 = sums_24 + blob->units;
     for (uint32_t unit = 0; unit < blob->units; unit++) {
         sums_32[unit] = (int32_t)((uint32_t)sums_32[unit] + (uint32_t)sums_24[unit]);
@@ -90,20 +90,20 @@ static void close_segment(const Blob *blob) {
     }
 }
 
-void add_events(Blob *blob) {
-    const Queue *queue = part(blob, blob->at_queue);
+/* Adds events with ascending keys; without a queue, one event. */
+void add_events(const Blob *blob, const Event *events, uint32_t count) {
     const Range *range = part(blob, blob->at_ranges), *last = range + blob->ranges;
     const Projection *projections = part(blob, blob->at_projections), *before = 0;
     uint32_t segment = 0;
-    for (uint32_t i = 0; i < queue->waiting; i++) {
-        Event event = queue->events[i];
+    for (uint32_t i = 0; i < count; i++) {
+        Event event = events[i];
         while (range < last && event.key >= range->first_key &&
                event.key - range->first_key >= range->count) range++;
         if (range == last) break;
         if (event.key < range->first_key) continue;
         const Projection *p = projections + range->projection;
         uint32_t source = range->first_unit + (event.key - range->first_key);
-        if (blob->arithmetic == INT8) {
+        if (blob->arithmetic == INT8 && blob->queue_depth) {
             if (before && p != before) close_segment(blob);
             if (p != before) segment = 0;
             const uint32_t *segments = part(blob, p->at_segments);
@@ -117,5 +117,4 @@ void add_events(Blob *blob) {
                       part(blob, blob->at_accumulators) };
         add_event(&to, source, bits_to_float(event.payload), (int32_t)event.payload);
     }
-    if (blob->arithmetic == INT8) close_segment(blob);
 }

@@ -3,14 +3,13 @@
 #include "pe.h"
 #include "weights.h"
 
-/* Writes the payloads of the queue to the places of their sources. */
-static void fill_vector(const Blob *blob) {
-    const Queue *queue = part(blob, blob->at_queue);
+/* Writes the payloads of events with ascending keys to the places of their sources. */
+void fill_vector(const Blob *blob, const Event *events, uint32_t count) {
     const Range *range = part(blob, blob->at_ranges), *last = range + blob->ranges;
     const Projection *projections = part(blob, blob->at_projections);
     uint32_t *vector = part(blob, blob->at_vector);
-    for (uint32_t i = 0; i < queue->waiting; i++) {
-        Event event = queue->events[i];
+    for (uint32_t i = 0; i < count; i++) {
+        Event event = events[i];
         while (range < last && event.key >= range->first_key &&
                event.key - range->first_key >= range->count) range++;
         if (range == last) break;
@@ -44,8 +43,7 @@ static float add_row(const Blob *blob, const Projection *p, const Range *range, 
     return sum;
 }
 
-void add_gathered(Blob *blob) {
-    fill_vector(blob);
+void add_vector(const Blob *blob) {
     float *sums = part(blob, blob->at_accumulators);
     const Projection *projections = part(blob, blob->at_projections);
     const Range *ranges = part(blob, blob->at_ranges);

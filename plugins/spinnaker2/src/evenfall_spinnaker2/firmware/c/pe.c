@@ -9,6 +9,12 @@ void pe_clear(Blob *blob) {
 
 void pe_receive(Blob *blob, uint32_t key, uint32_t payload) {
     Queue *queue = part(blob, blob->at_queue);
+    if (blob->queue_depth == 0) {
+        Event event = { key, payload };
+        if (blob->mode == GATHER) fill_vector(blob, &event, 1);
+        else add_events(blob, &event, 1);
+        return;
+    }
     if (queue->waiting == blob->queue_depth) {
         queue->lost++;
         return;
@@ -48,12 +54,17 @@ static void sort_queue(Queue *queue) {
 void pe_compute(Blob *blob) {
     Queue *queue = part(blob, blob->at_queue);
     sort_queue(queue);
-    uint32_t *word = part(blob, blob->at_accumulators), *end = part(blob, blob->at_outputs);
-    while (word < end) *word++ = 0; /* accumulators and the vector */
-    if (blob->mode == GATHER) add_gathered(blob);
-    else add_events(blob);
+    if (blob->mode == GATHER) {
+        fill_vector(blob, queue->events, queue->waiting);
+        add_vector(blob);
+    } else {
+        add_events(blob, queue->events, queue->waiting);
+        if (blob->arithmetic == INT8) close_segment(blob);
+    }
     queue->waiting = 0;
     compute_units(blob);
+    uint32_t *word = part(blob, blob->at_accumulators), *end = part(blob, blob->at_outputs);
+    while (word < end) *word++ = 0; /* accumulators and the vector */
 }
 
 void pe_send(const Blob *blob, void (*send)(uint32_t key, uint32_t payload)) {

@@ -63,7 +63,7 @@ static void dense_int8(const Blob *blob) {
 static void spiking(const Blob *blob) {
     uint32_t n = blob->units, kind = blob->kind;
     const float *values = scaled(blob), *sums = part(blob, blob->at_accumulators);
-    const float *offset = values + (kind == IF ? 0 : kind == LIF ? n : 3 * n);
+    const float *offset = values + (kind == IF ? 0 : kind == LIF ? n : 4 * n);
     const float *threshold = offset + n, *reset = threshold + n;
     float *current = part(blob, blob->at_state), *y = part(blob, blob->at_outputs);
     float *v = kind == CUBA_LIF ? current + n : current;
@@ -73,8 +73,8 @@ static void spiking(const Blob *blob) {
         } else if (kind == LIF) {
             v[j] = (values[j] * v[j] + offset[j]) + sums[j];
         } else {
-            current[j] = values[j] * current[j] + sums[j];
-            v[j] = (values[n + j] * v[j] + offset[j]) + values[2 * n + j] * current[j];
+            current[j] = values[n + j] * current[j] + (sums[j] + values[j]);
+            v[j] = (values[2 * n + j] * v[j] + offset[j]) + values[3 * n + j] * current[j];
         }
         int fires = v[j] >= threshold[j];
         if (fires) v[j] = blob->flags & RESET_SUBTRACT ? v[j] - threshold[j] : reset[j];
@@ -82,7 +82,7 @@ static void spiking(const Blob *blob) {
     }
 }
 
-void compute_units(Blob *blob) {
+void compute_units(const Blob *blob) {
     if (blob->arithmetic == INT8) dense_int8(blob);
     else if (blob->kind == EGRU) egru(blob);
     else if (blob->kind == DENSE_UNITS) dense(blob);
