@@ -29,7 +29,7 @@ FAST := $(wildcard tests/structure tests/core tests/docs \
 	tests/plugins/egru/text tests/plugins/mamba/ssm tests/plugins/mamba/standins \
 	tests/plugins/stream/nn/test_serialization.py tests/plugins/stream/transforms)
 
-.PHONY: demo test check lint coverage bench docs wheels clean
+.PHONY: demo test check lint coverage firmware-test bench docs wheels clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/installed-demo
@@ -56,6 +56,10 @@ coverage: $(VENV)/installed-test
 		echo; echo "== $$dist: at least $$floor %"; \
 		$(BIN)/python -m coverage report --include="$$dist/src/*" --fail-under=$$floor || low="$$low $$dist"; \
 	done; test -z "$$low" || { echo "make: too few lines ran of$$low" >&2; exit 1; }
+
+# SpiNNaker2's PE program on an emulated Cortex-M4F; needs gcc-arm-none-eabi and qemu-system-arm.
+firmware-test: $(VENV)/installed-test
+	@$(OFFLINE) $(BIN)/python -m pytest tests/plugins/spinnaker2/firmware $(PYTEST_ARGS)
 
 bench: $(VENV)/installed-test
 	@set -e; for subject in $(BENCHMARKS); do \
