@@ -34,7 +34,7 @@ def firmware(tmp_path_factory: pytest.TempPathFactory) -> Firmware:
 
 def emulated(blob: Blob, ticks: list) -> tuple[list[np.ndarray], np.ndarray]:
     """Outputs at each tick and the last state, by the emulator's loops."""
-    tables = make_tables([blob], Destinations(np.zeros(blob.units, np.int64), [[]]))
+    tables = make_tables([blob], Destinations([]))
     outputs = []
     for keys, payloads in ticks:
         for key, payload in zip(keys.tolist(), payloads.tolist(), strict=True):

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 (
     IS_CONV, IS_SPARSE, ROWS, FIRST_ACCUMULATOR, CHANNELS_IN, HEIGHT, WIDTH, POOL_Y, POOL_X,
     KERNEL_Y, KERNEL_X, STRIDE_Y, STRIDE_X, PADDING_Y, PADDING_X, OUT_WIDTH, CHANNELS, FIRST_ROW,
-    OUT_ROWS, WEIGHT, INDEX, POINTER, SEGMENT, SEGMENT_END, PROJECTION_COLUMNS,
-) = range(25)  # fmt: skip
+    OUT_ROWS, WEIGHT, INDEX, POINTER, SEGMENT, SEGMENT_END, IS_PLAIN, PROJECTION_COLUMNS,
+) = range(26)  # fmt: skip
 
 # a source range
 RANGE_KEY, RANGE_COUNT, RANGE_PROJECTION, RANGE_UNIT, RANGE_COLUMNS = range(5)
@@ -35,7 +35,6 @@ class Tables(NamedTuple):
         outputs: what each unit sends, 0 if it is silent.
         keys, payloads: the queues; `waiting` events each, `lost` in all, `peak` at most.
         operations: synaptic operations of each PE since they were last cleared.
-        destination: number of the set of PEs that each unit's events reach.
         set_pointers, set_pes: the PEs of each set.
         merged_keys, merged_payloads: memory to sort one queue.
     """
@@ -61,7 +60,6 @@ class Tables(NamedTuple):
     lost: Any
     peak: Any
     operations: Any
-    destination: Any
     set_pointers: Any
     set_pes: Any
     merged_keys: Any

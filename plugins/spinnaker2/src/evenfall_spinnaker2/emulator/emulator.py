@@ -14,7 +14,7 @@ import numpy as np
 from ..image import Image, load_image
 from .host import Host
 from .layout import Population, read_layout
-from .queues import seed_orders, send_from_host, send_from_pes
+from .queues import seed_orders, send
 from .result import Run
 from .tables import make_tables
 from .units import compute
@@ -123,7 +123,7 @@ class Emulator:
         for population in self.populations:
             if population.pes is None:
                 row = values[population.name][step]
-                sent = send_from_host(self._tables, population.keys, population.sets, row)
+                sent = send(self._tables, population.keys, population.sets, row)
                 log.events[population.name][step] += sent
 
     def _tick(self, active: list[tuple[int, int]], log: _Log) -> None:
@@ -135,8 +135,8 @@ class Emulator:
         if tables.lost.any() and not self.allow_overflow:
             self._refuse_overflow()
         for population in working:
-            send_from_pes(tables, population.pes)
             sent = tables.outputs[population.slots]
+            send(tables, population.keys, population.sets, sent)
             done = int(tables.operations[population.pes].sum())
             log.write(population, step_of[population.level], sent, done)
         tables.operations[:] = 0

@@ -8,13 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from ..image import Image
+from .compiled import compiled
 from .layout import Population
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@compiled
 def _event_rows(by_unit: Any, values: Any, out: Any) -> None:
     """Add the rows of the units that sent something, in ascending order."""
     for step in range(len(values)):
@@ -59,8 +59,10 @@ class Host:
         ]
         self.read = {one.population for one in self._outputs}
 
-    def encode(self, inputs: Any) -> dict[str, np.ndarray]:
+    def encode(self, inputs: Any, *, quantise: bool = True) -> dict[str, np.ndarray]:
         """Inputs as the numbers that each unit sends, (T, N) float32 by name of the population.
+
+        Without `quantise`, inputs of int8 arithmetic stay as they were given.
 
         Raises:
             ValueError: an input is missing or unknown, or has another shape, length or range.
@@ -72,12 +74,14 @@ class Host:
         if set(inputs) != set(self.inputs):
             raise ValueError(f"inputs: got {sorted(inputs)}, want {sorted(self.inputs)}")
         by_name = {one.name: one for one in self._populations}
-        values = {name: self._encode(by_name[name], array) for name, array in inputs.items()}
+        values = {
+            name: self._encode(by_name[name], array, quantise) for name, array in inputs.items()
+        }
         if len({len(rows) for rows in values.values()}) != 1:
             raise ValueError(f"inputs differ in length: { {n: len(v) for n, v in values.items()} }")
         return values
 
-    def _encode(self, one: Population, inputs: Any) -> np.ndarray:
+    def _encode(self, one: Population, inputs: Any, quantise: bool) -> np.ndarray:
         array = np.asarray(inputs)
         if one.name in self._embedding:
             table = self._embedding[one.name]
@@ -99,7 +103,7 @@ class Host:
             rows = array.reshape(len(array), one.units).astype(np.float32)
         if not np.isfinite(rows).all():
             raise ValueError(f"input {one.name!r}: values must be finite")
-        if one.name in self._scale:
+        if quantise and one.name in self._scale:
             rows = np.clip(np.rint(rows / self._scale[one.name]), -127, 127)
         return np.ascontiguousarray(rows, np.float32)
 

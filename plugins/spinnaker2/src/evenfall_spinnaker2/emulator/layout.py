@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..image import Image
+from ..image import Blob, Image
 from .routes import Routes
 from .tables import Destinations
 
@@ -23,8 +23,8 @@ class Population:
         level: the number of layers on the chip below it.
         pes: numbers of its PEs in the image, in the order of units; None on the host.
         slots: of a population on PEs: the places of its units among the units of all PEs.
-        keys: of a population on the host: the key of each unit.
-        sets: of a population on the host: the number of the set of PEs that each unit reaches.
+        keys: the key of each unit.
+        sets: the number of the set of PEs that each unit's events reach.
     """
 
     name: str
@@ -64,8 +64,7 @@ def read_layout(image: Image) -> Layout:
     routes = Routes(image.tables, pes)
     of_unit, reaches_host = [], []
     for row, blob in zip(rows, image.blobs, strict=True):
-        keys = blob.first_key + np.arange(blob.units, dtype=np.uint64)
-        numbers, host = routes.follow((row["chip"][0], row["chip"][1]), keys)
+        numbers, host = routes.follow((row["chip"][0], row["chip"][1]), _keys_of(blob))
         of_unit.append(numbers)
         reaches_host.append(bool(host.all()))
     places = np.cumsum([0, *(blob.units for blob in image.blobs)])
@@ -79,14 +78,20 @@ def read_layout(image: Image) -> Layout:
             found = (None, None, keys.astype(np.int64), sets)
         else:
             members = _pes_of(rows, number, row)
-            slots = [np.arange(places[pe], places[pe + 1]) for pe in members]
-            found = (np.array(members, np.int64), np.concatenate(slots), None, None)
+            slots = np.concatenate([np.arange(places[pe], places[pe + 1]) for pe in members])
+            keys = np.concatenate([_keys_of(image.blobs[pe]) for pe in members]).astype(np.int64)
+            sets = np.concatenate([of_unit[pe] for pe in members])
+            found = (np.array(members, np.int64), slots, keys, sets)
         populations.append(Population(row["name"], units, shape, row["level"], *found))
     _check_outputs(image, populations, reaches_host)
     on_chip = [one.level for one in populations if one.pes is not None]
     if not on_chip:
         raise ValueError("image: no population is on the chip")
-    return Layout(tuple(populations), routes.destinations(of_unit), 1 + max(on_chip))
+    return Layout(tuple(populations), routes.destinations(), 1 + max(on_chip))
+
+
+def _keys_of(blob: Blob) -> np.ndarray:
+    return blob.first_key + np.arange(blob.units, dtype=np.uint64)
 
 
 def _host_keys(row: Any) -> np.ndarray:

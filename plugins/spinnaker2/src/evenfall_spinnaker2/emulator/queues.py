@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from . import columns as col
 from .columns import Tables
+from .compiled import compiled
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@compiled
 def push(tables: Tables, pe: int, key: int, payload: float) -> None:
     """Append one event to the queue of a PE; a full queue loses it."""
     count = tables.waiting[pe]
@@ -22,36 +22,41 @@ def push(tables: Tables, pe: int, key: int, payload: float) -> None:
     tables.keys[place] = key
     tables.payloads[place] = payload
     tables.waiting[pe] = count + 1
-    if count + 1 > tables.peak[pe]:
-        tables.peak[pe] = count + 1
+    tables.peak[pe] = max(tables.peak[pe], count + 1)
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
-def send_from_host(tables: Tables, keys: Any, sets: Any, values: Any) -> int:
-    """Send an event for each nonzero value; returns their number."""
+@compiled
+def send(tables: Tables, keys: Any, sets: Any, values: Any) -> int:
+    """Send an event for each nonzero value; returns their number.
+
+    The arrays have a key, the number of a set of PEs, and a value for each unit.
+    """
     events = 0
+    pes, queue_keys, payloads = tables.pes, tables.keys, tables.payloads
+    waiting, lost, set_pes, pointers = (
+        tables.waiting, tables.lost, tables.set_pes, tables.set_pointers,
+    )  # fmt: skip
     for unit in range(len(values)):
-        if values[unit] != 0:
-            events += 1
-            for at in range(tables.set_pointers[sets[unit]], tables.set_pointers[sets[unit] + 1]):
-                push(tables, tables.set_pes[at], keys[unit], values[unit])
+        value = values[unit]
+        if value == 0:
+            continue
+        events += 1
+        for at in range(pointers[sets[unit]], pointers[sets[unit] + 1]):
+            pe = set_pes[at]
+            count = waiting[pe]
+            if count >= pes[pe, col.QUEUE_DEPTH]:
+                lost[pe] += 1
+                continue
+            place = pes[pe, col.QUEUE] + count
+            queue_keys[place] = keys[unit]
+            payloads[place] = value
+            waiting[pe] = count + 1
+    for pe in range(len(pes)):
+        tables.peak[pe] = max(tables.peak[pe], waiting[pe])
     return events
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
-def send_from_pes(tables: Tables, pes: Any) -> None:
-    """Send the events of the units of these PEs."""
-    for pe in pes:
-        first, key = tables.pes[pe, col.UNIT], tables.pes[pe, col.FIRST_KEY]
-        for unit in range(tables.pes[pe, col.UNITS]):
-            value = tables.outputs[first + unit]
-            if value != 0:
-                group = tables.destination[first + unit]
-                for at in range(tables.set_pointers[group], tables.set_pointers[group + 1]):
-                    push(tables, tables.set_pes[at], key + unit, value)
-
-
-@njit(error_model="numpy", nogil=True, cache=True)
+@compiled
 def sort_queue(tables: Tables, pe: int) -> None:
     """Sort the queue of a PE by key: merges ascending runs, of which there are few."""
     first, count = tables.pes[pe, col.QUEUE], tables.waiting[pe]
@@ -79,7 +84,7 @@ def sort_queue(tables: Tables, pe: int) -> None:
         middle = end
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@compiled
 def shuffle_queue(tables: Tables, pe: int) -> None:
     """Put the queue of a PE in a random order, by Numba's generator."""
     first = tables.pes[pe, col.QUEUE]
@@ -90,7 +95,7 @@ def shuffle_queue(tables: Tables, pe: int) -> None:
         tables.payloads[a], tables.payloads[b] = tables.payloads[b], tables.payloads[a]
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@compiled
 def seed_orders(seed: int) -> None:
     """Seed the random orders."""
     np.random.seed(seed)

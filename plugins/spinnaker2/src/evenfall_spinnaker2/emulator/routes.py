@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from ..image import RoutingTable
 from ..image.routing import HOST_BIT
+from .compiled import compiled
 from .tables import Destinations
 
 _STEPS = ((1, 0), (1, 1), (0, 1), (-1, 0), (-1, -1), (0, -1))
@@ -18,7 +18,7 @@ _STEPS = ((1, 0), (1, 1), (0, 1), (-1, 0), (-1, -1), (0, -1))
 Chip = tuple[int, int]
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@compiled
 def _first_matches(keys: Any, entry_keys: Any, masks: Any, found: Any) -> None:
     for number in range(len(keys)):
         found[number] = -1
@@ -123,7 +123,6 @@ class Routes:
             numbers[at] = self._sets.setdefault(tuple(pes), len(self._sets))
         return numbers[inverse]
 
-    def destinations(self, of_unit: Sequence[np.ndarray]) -> Destinations:
-        """All sets found so far, with the numbers of the units of all PEs."""
-        empty = np.zeros(0, np.int64)
-        return Destinations(np.concatenate([empty, *of_unit]), list(self._sets))
+    def destinations(self) -> Destinations:
+        """All sets found so far."""
+        return Destinations(list(self._sets))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 
 from . import columns as col
 from .columns import Tables
+from .compiled import compiled
 
 _TOP = np.int32(1 << 23)
 _MASK = np.int32((1 << 24) - 1)
@@ -18,30 +21,25 @@ def wrap(value: np.int32) -> np.int32:
     return np.int32(((value + _TOP) & _MASK) - _TOP)
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
-def find_range(tables: Tables, pe: int, key: int, start: int) -> int:
-    """The source range of a key, looked for from `start` on and then from the first; -1 if none."""
-    first, end = tables.pes[pe, col.RANGE], tables.pes[pe, col.RANGE_END]
-    for at in range(start, end):
-        offset = key - tables.ranges[at, col.RANGE_KEY]
+@compiled
+def find_range(ranges: Any, first: int, end: int, key: int) -> int:
+    """The source range of a key among those from `first` to `end`; -1 if it is in none."""
+    for at in range(first, end):
+        offset = key - ranges[at, col.RANGE_KEY]
         if offset < 0:
             break
-        if offset < tables.ranges[at, col.RANGE_COUNT]:
-            return at
-    for at in range(first, start):
-        offset = key - tables.ranges[at, col.RANGE_KEY]
-        if 0 <= offset < tables.ranges[at, col.RANGE_COUNT]:
+        if offset < ranges[at, col.RANGE_COUNT]:
             return at
     return -1
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
-def row_of(tables: Tables, q: int, source: int) -> int:
+@compiled
+def row_of(table: Any, source: int) -> int:
     """The row of weights of a source unit, after pooling; -1 beyond the last whole window."""
-    pool_y, pool_x = tables.projections[q, col.POOL_Y], tables.projections[q, col.POOL_X]
+    pool_y, pool_x = table[col.POOL_Y], table[col.POOL_X]
     if pool_y == 1 and pool_x == 1:
         return source
-    height, width = tables.projections[q, col.HEIGHT], tables.projections[q, col.WIDTH]
+    height, width = table[col.HEIGHT], table[col.WIDTH]
     x, line = source % width, source // width
     y, channel = line % height, line // height
     if y // pool_y >= height // pool_y or x // pool_x >= width // pool_x:
@@ -49,39 +47,12 @@ def row_of(tables: Tables, q: int, source: int) -> int:
     return (channel * (height // pool_y) + y // pool_y) * (width // pool_x) + x // pool_x
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
-def add_event(tables: Tables, pe: int, q: int, source: int, payload: float) -> int:
-    """Add one event in fp32; returns the number of additions."""
-    row = row_of(tables, q, source)
-    if row < 0:
-        return 0
-    sums, weights = tables.accumulators, tables.weights
-    first = tables.pes[pe, col.ACCUMULATOR] + tables.projections[q, col.FIRST_ACCUMULATOR]
-    if tables.projections[q, col.IS_CONV]:
-        return convolve(tables, pe, q, row, payload)
-    if tables.projections[q, col.IS_SPARSE]:
-        pointer, index = tables.projections[q, col.POINTER], tables.projections[q, col.INDEX]
-        start, end = tables.pointers[pointer + row], tables.pointers[pointer + row + 1]
-        weight = tables.projections[q, col.WEIGHT]
-        for at in range(start, end):
-            target = first + tables.indices[index + at]
-            sums[target] = sums[target] + weights[weight + at] * payload
-        return end - start
-    rows = tables.projections[q, col.ROWS]
-    weight = tables.projections[q, col.WEIGHT] + row * rows
-    target_row, weight_row = sums[first : first + rows], weights[weight : weight + rows]
-    for at in range(rows):
-        target_row[at] = target_row[at] + weight_row[at] * payload
-    return rows
-
-
-@njit(error_model="numpy", nogil=True, cache=True)
-def convolve(tables: Tables, pe: int, q: int, row: int, payload: float) -> int:
-    """Add one event of a convolution, fp32 or int8; returns the number of additions."""
-    table = tables.projections[q]
-    first, is_int8 = tables.pes[pe, col.ACCUMULATOR], tables.pes[pe, col.IS_INT8]
-    height = table[col.HEIGHT] // table[col.POOL_Y]
-    width = table[col.WIDTH] // table[col.POOL_X]
+@compiled
+def add_convolved(
+    sums: Any, weights: Any, table: Any, first: int, row: int, payload: float, is_int8: bool
+) -> int:
+    """Add one event of a convolution; returns the number of additions."""
+    height, width = table[col.HEIGHT] // table[col.POOL_Y], table[col.WIDTH] // table[col.POOL_X]
     x, line = row % width, row // width
     y, channel = line % height, line // height
     channels, area = table[col.CHANNELS], table[col.OUT_ROWS] * table[col.OUT_WIDTH]
@@ -100,82 +71,127 @@ def convolve(tables: Tables, pe: int, q: int, row: int, payload: float) -> int:
             weight = table[col.WEIGHT] + tap * channels
             target = first + out_y * table[col.OUT_WIDTH] + out_x
             for out in range(channels):
-                at = target + out * area
-                if is_int8:
-                    product = np.int32(tables.weights[weight + out] * payload)
-                    tables.short[at] = wrap(tables.short[at] + product)
-                else:
-                    product = tables.weights[weight + out] * payload
-                    tables.accumulators[at] = tables.accumulators[at] + product
+                _add(sums, target + out * area, weights[weight + out], payload, is_int8)
             additions += channels
     return additions
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
-def add_event_int8(tables: Tables, pe: int, q: int, source: int, payload: float) -> int:
-    """Add one event to the 24-bit accumulators; returns the number of additions."""
-    row = row_of(tables, q, source)
+@njit(error_model="numpy", inline="always")
+def _add(sums: Any, at: int, weight: np.float32, payload: np.float32, is_int8: bool) -> None:
+    """Add one product: in fp32, or in the lower 24 bits of an int32."""
+    if is_int8:
+        sums[at] = wrap(np.int32(sums[at] + np.int32(weight * payload)))
+    else:
+        sums[at] = sums[at] + weight * payload
+
+
+@compiled
+def add_event(
+    sums: Any, weights: Any, indices: Any, pointers: Any, table: Any, first: int, source: int,
+    payload: float, is_int8: bool,
+) -> int:  # fmt: skip
+    """Add one event of a matrix or a convolution; returns the number of additions.
+
+    Args:
+        sums: accumulators of all PEs, fp32 or int32.
+        weights, indices, pointers: of all projections.
+        table: row of the projection.
+        first: the first accumulator of the PE.
+        source: number of the source unit.
+        payload: of the event.
+        is_int8: whether sums have 24 bits.
+    """
+    row = row_of(table, source)
     if row < 0:
         return 0
-    if tables.projections[q, col.IS_CONV]:
-        return convolve(tables, pe, q, row, payload)
-    first = tables.pes[pe, col.ACCUMULATOR] + tables.projections[q, col.FIRST_ACCUMULATOR]
-    weight = tables.projections[q, col.WEIGHT]
-    if tables.projections[q, col.IS_SPARSE]:
-        pointer, index = tables.projections[q, col.POINTER], tables.projections[q, col.INDEX]
-        start, end = tables.pointers[pointer + row], tables.pointers[pointer + row + 1]
+    if table[col.IS_CONV]:
+        return add_convolved(sums, weights, table, first, row, payload, is_int8)
+    first += table[col.FIRST_ACCUMULATOR]
+    if table[col.IS_SPARSE]:
+        start, end = pointers[table[col.POINTER] + row], pointers[table[col.POINTER] + row + 1]
         for at in range(start, end):
-            target = first + tables.indices[index + at]
-            product = np.int32(tables.weights[weight + at] * payload)
-            tables.short[target] = wrap(tables.short[target] + product)
+            target = first + indices[table[col.INDEX] + at]
+            _add(sums, target, weights[table[col.WEIGHT] + at], payload, is_int8)
         return end - start
-    rows = tables.projections[q, col.ROWS]
+    rows = table[col.ROWS]
+    weight = table[col.WEIGHT] + row * rows
     for at in range(rows):
-        product = np.int32(tables.weights[weight + row * rows + at] * payload)
-        tables.short[first + at] = wrap(tables.short[first + at] + product)
+        _add(sums, first + at, weights[weight + at], payload, is_int8)
     return rows
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
-def close_segment(tables: Tables, pe: int) -> None:
-    """Add the 24-bit accumulators to the 32-bit ones and clear them."""
-    first = tables.pes[pe, col.ACCUMULATOR]
-    for at in range(first, first + tables.pes[pe, col.UNITS]):
-        tables.long[at] = np.int32(tables.long[at] + tables.short[at])
-        tables.short[at] = 0
-
-
-@njit(error_model="numpy", nogil=True, cache=True)
+@compiled
 def add_queue(tables: Tables, pe: int) -> None:
-    """Add all events of the queue, in its order, and empty it."""
-    first, is_int8 = tables.pes[pe, col.QUEUE], tables.pes[pe, col.IS_INT8]
-    at = tables.pes[pe, col.RANGE]
-    last_projection, segment, additions = -1, 0, 0
-    for place in range(first, first + tables.waiting[pe]):
-        found = find_range(tables, pe, tables.keys[place], at)
-        if found < 0:
+    """Add all events of the queue in fp32, in its order, and empty it."""
+    table, additions = tables.pes[pe], 0
+    sums, weights, ranges, projections = (
+        tables.accumulators, tables.weights, tables.ranges, tables.projections,
+    )  # fmt: skip
+    indices, pointers, keys, payloads = (
+        tables.indices, tables.pointers, tables.keys, tables.payloads,
+    )  # fmt: skip
+    first, first_range, end_range = table[col.ACCUMULATOR], table[col.RANGE], table[col.RANGE_END]
+    at = -1
+    for place in range(table[col.QUEUE], table[col.QUEUE] + tables.waiting[pe]):
+        key = keys[place]
+        inside = at >= 0 and 0 <= key - ranges[at, col.RANGE_KEY] < ranges[at, col.RANGE_COUNT]
+        at = at if inside else find_range(ranges, first_range, end_range, key)
+        if at < 0:
             continue
-        at = found
-        q = tables.ranges[at, col.RANGE_PROJECTION]
-        offset = tables.keys[place] - tables.ranges[at, col.RANGE_KEY]
-        source, payload = tables.ranges[at, col.RANGE_UNIT] + offset, tables.payloads[place]
-        if not is_int8:
-            additions += add_event(tables, pe, q, source, payload)
+        q = ranges[at, col.RANGE_PROJECTION]
+        source = ranges[at, col.RANGE_UNIT] + key - ranges[at, col.RANGE_KEY]
+        if projections[q, col.IS_PLAIN]:  # slices let LLVM vectorise the loop
+            payload, rows = payloads[place], projections[q, col.ROWS]
+            start = first + projections[q, col.FIRST_ACCUMULATOR]
+            weight = projections[q, col.WEIGHT] + source * rows
+            targets, row = sums[start : start + rows], weights[weight : weight + rows]
+            for i in range(rows):
+                targets[i] = targets[i] + row[i] * payload
+            additions += rows
             continue
-        if q != last_projection:
-            if last_projection >= 0 and not tables.pes[pe, col.ON_ARRIVAL]:
-                close_segment(tables, pe)
-            last_projection, segment = q, tables.projections[q, col.SEGMENT]
-        reached = segment
-        while (
-            reached < tables.projections[q, col.SEGMENT_END] and source >= tables.segments[reached]
-        ):
-            reached += 1
-        if reached > segment:
-            close_segment(tables, pe)
-            segment = reached
-        additions += add_event_int8(tables, pe, q, source, payload)
-    if is_int8:
-        close_segment(tables, pe)
+        additions += add_event(
+            sums, weights, indices, pointers, projections[q], first, source, payloads[place], False
+        )
     tables.operations[pe] += additions
     tables.waiting[pe] = 0
+
+
+@compiled
+def add_queue_int8(tables: Tables, pe: int) -> None:
+    """Add all events of the queue in 24 bits, and each segment in 32 bits; empty the queue."""
+    table, additions = tables.pes[pe], 0
+    ranges, projections = tables.ranges, tables.projections
+    at, last_projection, segment = -1, -1, 0
+    for place in range(table[col.QUEUE], table[col.QUEUE] + tables.waiting[pe]):
+        key = tables.keys[place]
+        at = find_range(ranges, table[col.RANGE], table[col.RANGE_END], key)
+        if at < 0:
+            continue
+        q = ranges[at, col.RANGE_PROJECTION]
+        source = ranges[at, col.RANGE_UNIT] + key - ranges[at, col.RANGE_KEY]
+        if q != last_projection:
+            if last_projection >= 0 and not table[col.ON_ARRIVAL]:
+                close_segment(tables.short, tables.long, table)
+            last_projection, segment = q, projections[q, col.SEGMENT]
+        reached, end = segment, projections[q, col.SEGMENT_END]
+        while reached < end and source >= tables.segments[reached]:
+            reached += 1
+        if reached > segment:
+            close_segment(tables.short, tables.long, table)
+            segment = reached
+        additions += add_event(
+            tables.short, tables.weights, tables.indices, tables.pointers, projections[q],
+            table[col.ACCUMULATOR], source, tables.payloads[place], True,
+        )  # fmt: skip
+    close_segment(tables.short, tables.long, table)
+    tables.operations[pe] += additions
+    tables.waiting[pe] = 0
+
+
+@compiled
+def close_segment(short: Any, long: Any, table: Any) -> None:
+    """Add the 24-bit accumulators of a PE to the 32-bit ones and clear them."""
+    first = table[col.ACCUMULATOR]
+    for at in range(first, first + table[col.UNITS]):
+        long[at] = np.int32(long[at] + short[at])
+        short[at] = 0

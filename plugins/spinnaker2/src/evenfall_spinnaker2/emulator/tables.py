@@ -18,10 +18,9 @@ from .columns import PE_COLUMNS, PROJECTION_COLUMNS, RANGE_COLUMNS, Tables
 
 
 class Destinations:
-    """Where the events of each unit go: the number of a set of PEs for each unit, and the sets."""
+    """The sets of PEs that events reach."""
 
-    def __init__(self, of_unit: np.ndarray, sets: Sequence[Sequence[int]]) -> None:
-        self.of_unit = np.ascontiguousarray(of_unit, np.int64)
+    def __init__(self, sets: Sequence[Sequence[int]]) -> None:
         self.pointers = np.cumsum([0, *map(len, sets)]).astype(np.int64)
         self.pes = np.array([pe for one in sets for pe in one], np.int64)
 
@@ -67,7 +66,6 @@ def make_tables(blobs: Sequence[Blob], destinations: Destinations) -> Tables:
         np.zeros(queue, np.int64),
         np.zeros(queue, np.float32),
         *counters,
-        destinations.of_unit,
         destinations.pointers,
         destinations.pes,
         np.zeros(deepest, np.int64),
@@ -127,7 +125,7 @@ class _Flat:
             one.kind == "conv", one.kind == "sparse", one.rows, one.first_accumulator,
             *one.source_shape, *one.pool, *one.kernel, *one.stride, *one.padding, one.out_size[1],
             one.channels, one.first_row, one.out_rows, weight, index, pointer, segment,
-            segment + len(one.segments),
+            segment + len(one.segments), one.kind == "dense" and one.pool == (1, 1),
         ))  # fmt: skip
 
     def _append(self, arrays: list[np.ndarray], array: Any) -> int:

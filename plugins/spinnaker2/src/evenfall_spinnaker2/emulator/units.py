@@ -8,15 +8,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from ..image.codes import FLAGS as FLAG_BITS
 from ..image.codes import UNIT_KINDS
 from . import columns as col
 from .activations import sigmoid, tanh
 from .columns import Tables
+from .compiled import compiled
 from .queues import shuffle_queue, sort_queue
-from .sums import add_queue
+from .sums import add_queue, add_queue_int8
 
 _RELU, _QUANTISE = FLAG_BITS["relu"], FLAG_BITS["quantise"]
 _SUBTRACT, _SCALE = FLAG_BITS["reset_subtract"], FLAG_BITS["scale"]
@@ -26,7 +26,7 @@ _ZERO, _ONE = np.float32(0), np.float32(1)
 _LIMIT, _ROUNDER = np.float32(127), np.float32(12582912.0)  # 1.5 * 2^23
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@compiled
 def compute(tables: Tables, pes: Any, in_order: bool) -> None:
     """The first phase of a tick: these PEs take the events of their queues and compute.
 
@@ -43,6 +43,10 @@ def compute(tables: Tables, pes: Any, in_order: bool) -> None:
         tables.accumulators[first:end] = _ZERO
         tables.short[first:end] = 0
         tables.long[first:end] = 0
+        if tables.pes[pe, col.IS_INT8]:
+            add_queue_int8(tables, pe)
+            _int8(tables, pe)
+            continue
         add_queue(tables, pe)
         parameter = tables.pes[pe, col.PARAMETER]
         if tables.pes[pe, col.FLAGS] & _SCALE:
@@ -50,9 +54,7 @@ def compute(tables: Tables, pes: Any, in_order: bool) -> None:
                 scale = tables.parameters[parameter + at]
                 tables.accumulators[first + at] = tables.accumulators[first + at] * scale
             parameter += end - first
-        if tables.pes[pe, col.IS_INT8]:
-            _int8(tables, pe)
-        elif tables.pes[pe, col.KIND] == _EGRU:
+        if tables.pes[pe, col.KIND] == _EGRU:
             _egru(tables, pe, parameter)
         elif tables.pes[pe, col.KIND] == _DENSE:
             _dense(tables, pe, parameter)
@@ -60,7 +62,7 @@ def compute(tables: Tables, pes: Any, in_order: bool) -> None:
             _spiking(tables, pe, parameter)
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@compiled
 def _egru(tables: Tables, pe: int, parameter: int) -> None:
     n, p = tables.pes[pe, col.UNITS], tables.zoneout[pe]
     sums = tables.accumulators[tables.pes[pe, col.ACCUMULATOR] :]
@@ -82,7 +84,7 @@ def _egru(tables: Tables, pe: int, parameter: int) -> None:
             h[j] = c
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@compiled
 def _dense(tables: Tables, pe: int, parameter: int) -> None:
     sums, bias = (
         tables.accumulators[tables.pes[pe, col.ACCUMULATOR] :],
@@ -96,7 +98,7 @@ def _dense(tables: Tables, pe: int, parameter: int) -> None:
         y[j] = value
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@compiled
 def _int8(tables: Tables, pe: int) -> None:
     first, unit = tables.pes[pe, col.ACCUMULATOR], tables.pes[pe, col.UNIT]
     flags, parameter = tables.pes[pe, col.FLAGS], tables.pes[pe, col.PARAMETER]
@@ -113,7 +115,7 @@ def _int8(tables: Tables, pe: int) -> None:
         tables.outputs[unit + j] = y
 
 
-@njit(error_model="numpy", nogil=True, cache=True)
+@compiled
 def _spiking(tables: Tables, pe: int, parameter: int) -> None:
     n, kind = tables.pes[pe, col.UNITS], tables.pes[pe, col.KIND]
     subtract = tables.pes[pe, col.FLAGS] & _SUBTRACT

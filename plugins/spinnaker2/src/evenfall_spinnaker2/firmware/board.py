@@ -58,6 +58,15 @@ def events(keys: Any, payloads: Any) -> np.ndarray:
     return out
 
 
+def command(program: Path, count: bool = False) -> list[str]:
+    """The command that runs a program on the board; with `count`, a nanosecond an instruction."""
+    return [
+        BOARD, "-M", "mps2-an386", "-kernel", str(program.resolve()), "-nographic",
+        "-monitor", "none", "-serial", "none", "-semihosting-config", "enable=on,target=native",
+        *(["-icount", "shift=0"] if count else []),
+    ]  # fmt: skip
+
+
 def run(
     firmware: Firmware,
     blob: Blob,
@@ -81,11 +90,6 @@ def run(
     """
     if shutil.which(BOARD) is None:
         raise FileNotFoundError(f"{BOARD} is not installed; on Debian: apt install {BOARD}")
-    command = [
-        BOARD, "-M", "mps2-an386", "-kernel", str(Path(firmware.path).resolve()), "-nographic",
-        "-monitor", "none", "-serial", "none", "-semihosting-config", "enable=on,target=native",
-        *(["-icount", "shift=0"] if count else []),
-    ]  # fmt: skip
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "blob.bin").write_bytes(pack(blob))
@@ -94,7 +98,7 @@ def run(
                 file.write(np.uint32(len(tick)).tobytes() + tick.astype(_EVENT).tobytes())
         try:
             done = subprocess.run(
-                command, cwd=folder, capture_output=True, text=True, timeout=timeout, check=False
+                command(firmware.path, count), cwd=folder, capture_output=True, text=True, timeout=timeout, check=False
             )
         except subprocess.TimeoutExpired:
             raise RuntimeError(f"{BOARD} did not end within {timeout:g} s") from None
