@@ -116,6 +116,8 @@ def _note_source(model: Any, builder: GraphBuilder) -> None:
     """The name of the checkpoint and the folder with its tokenizer."""
     source = str(getattr(model.config, "_name_or_path", "") or "")
     builder.metadata["name"] = Path(source).name if source else type(model).__name__
+    end = model.config.eos_token_id
+    builder.metadata["end_tokens"] = [] if end is None else [end] if isinstance(end, int) else end
 
 
 EGRU_MODEL = Lowering(_lower_base)

@@ -12,15 +12,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .checking import check
     from .compiling import compile
+    from .emulator.emulator import Emulator
     from .image import Image, load_image
+    from .tracing import trace
 
-__all__ = ["Image", "check", "compile", "load_image"]
+__all__ = ["Emulator", "Image", "check", "compile", "load_image", "trace"]
 
 _HOME = {
     "check": "evenfall_spinnaker2.checking",
     "compile": "evenfall_spinnaker2.compiling",
+    "Emulator": "evenfall_spinnaker2.emulator.emulator",
     "Image": "evenfall_spinnaker2.image",
     "load_image": "evenfall_spinnaker2.image",
+    "trace": "evenfall_spinnaker2.tracing",
 }
 
 

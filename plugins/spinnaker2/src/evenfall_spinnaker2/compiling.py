@@ -191,7 +191,11 @@ def _write(
         contents[TOKENIZER] = source.tokenizer.read_bytes()
     manifest = {
         "verification": VERIFICATION,
-        "model": {"name": source.name, "graph_sha256": _graph_hash(source.graph)},
+        "model": {
+            "name": source.name,
+            "graph_sha256": _graph_hash(source.graph),
+            "end_tokens": list(source.graph.metadata.get("end_tokens", [])),
+        },
         "options": {
             "mode": "gather" if settings.profile == "published" else settings.mode,
             "precision": settings.precision,

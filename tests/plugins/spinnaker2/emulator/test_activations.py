@@ -1,4 +1,4 @@
-"""exp, sigmoid and tanh: close to float64, and the same bits in Numba, on the host and on the board."""
+"""exp, sigmoid and tanh: close to float64, and the same bits in Numba and in C."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A language model's image continues a text as greedy generate of transformers does, without torch."""
+"""The image of a language model continues a text as greedy generate does, without torch."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from .. import networks
 
 WORDS = [*(f"w{i}" for i in range(39)), "<eos>", "<unk>"]
 PROMPT = "w1 w7 w3"
+BLOCKED = ("torch", "transformers", "evenfall_egru", "evenfall_kernels", "nir")
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +92,7 @@ def test_it_works_where_torch_cannot_be_imported(image: Path) -> None:
 import importlib.abc, json, sys
 class Block(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("torch", "transformers", "evenfall_egru", "nir", "evenfall_kernels"):
+        if name.partition(".")[0] in {BLOCKED}:
             raise ImportError(f"{{name}} is blocked")
 sys.meta_path.insert(0, Block())
 from evenfall_spinnaker2.emulator.emulator import Emulator
@@ -99,7 +100,9 @@ from evenfall_spinnaker2.emulator.text import TextEmulator
 found = TextEmulator(Emulator({str(image)!r})).continue_text({PROMPT!r}, 20)
 print(json.dumps(found.new_ids))
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     found = TextEmulator(Emulator(image)).continue_text(PROMPT, 20)
     assert json.loads(done.stdout) == list(found.new_ids)
 

@@ -5,6 +5,8 @@ from evenfall.cli.tools import make_group
 from .check import check, fits
 from .compile import compile
 from .inspect import inspect
+from .predict import predict
+from .trace import trace
 
 app = make_group(
     "spinnaker2",
@@ -12,5 +14,7 @@ app = make_group(
     check,
     fits,
     compile,
+    predict,
+    trace,
     inspect,
 )

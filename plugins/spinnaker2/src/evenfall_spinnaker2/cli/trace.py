@@ -16,9 +16,7 @@ from .predict import read_inputs
 
 def trace(
     image: Annotated[Path, typer.Argument(help="The folder of an image.", show_default=False)],
-    model: Annotated[
-        Path, typer.Argument(help="What it was compiled from.", show_default=False)
-    ],
+    model: Annotated[Path, typer.Argument(help="What it was compiled from.", show_default=False)],
     prompt: Annotated[
         str | None, typer.Option(help="A text, for a language model.", show_default=False)
     ] = None,

@@ -1,7 +1,7 @@
 """Numba functions whose machine code on disk is used only while the whole package is unchanged.
 
-Numba's own cache checks only the function's file, and would keep machine code although a function of
-another file, which was inlined, has changed. `evenfall_kernels` has the same, but needs torch.
+Numba checks only the file of a function: it would keep machine code although a function of another
+file, which was inlined, has changed. `evenfall_kernels` has the same remedy, but needs torch.
 """
 
 from __future__ import annotations

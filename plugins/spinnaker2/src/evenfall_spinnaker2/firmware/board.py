@@ -98,7 +98,12 @@ def run(
                 file.write(np.uint32(len(tick)).tobytes() + tick.astype(_EVENT).tobytes())
         try:
             done = subprocess.run(
-                command(firmware.path, count), cwd=folder, capture_output=True, text=True, timeout=timeout, check=False
+                command(firmware.path, count),
+                cwd=folder,
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+                check=False,
             )
         except subprocess.TimeoutExpired:
             raise RuntimeError(f"{BOARD} did not end within {timeout:g} s") from None

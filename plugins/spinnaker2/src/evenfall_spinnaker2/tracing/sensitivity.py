@@ -10,8 +10,8 @@ import numpy as np
 
 from ..lowering.network import Network, Projection
 from ..lowering.precision import SPIKING, choose_precision
+from .comparison import exact_outputs
 from .reference import simulate
-from .trace import exact_outputs
 
 
 @dataclass(frozen=True)

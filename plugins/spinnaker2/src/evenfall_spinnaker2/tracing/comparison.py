@@ -172,6 +172,4 @@ def _layer(name: str, got: Any, reference: Reference, kept: int) -> LayerTrace:
     )
     first = int(places[0, 0]) if len(places) else None
     near = int((np.abs(margins) <= gap.max(initial=0)).sum())
-    return LayerTrace(
-        name, got.shape[1], gap, flips, len(places), first, int(should.sum()), near
-    )
+    return LayerTrace(name, got.shape[1], gap, flips, len(places), first, int(should.sum()), near)
