@@ -131,3 +131,9 @@ def evenfall_register_lowerings(register: Register) -> None:
 def evenfall_register_exporters(register: Register) -> None:
     """Register exporters: functions that write a model or graph for a target, such as a chip;
     `evenfall.export(model, name, output)` calls them."""
+
+
+@hookspec
+def evenfall_register_splitters(register: Register) -> None:
+    """Register splitters: the name is the public path of a class of models, "package.Class". The
+    reference is an `evenfall.splitters.Splitter`, which says how to call and split them."""

@@ -46,7 +46,7 @@ def plugins() -> list[PluginStatus]:
 BUILT_IN_COMMANDS = frozenset(
     {
         "plugins", "models", "layers", "kernels", "patches", "checkpoints", "callbacks",
-        "counters", "datasets", "trainers", "lowerings", "exporters", "doctor", "grid",
+        "counters", "datasets", "trainers", "lowerings", "exporters", "splitters", "doctor", "grid",
     }
 )  # fmt: skip
 """The commands of `evenfall` itself."""
@@ -63,6 +63,7 @@ datasets: Registry[OpenDataset] = Registry("dataset", load_plugins)
 trainers: Registry[Trainer] = Registry("trainer", load_plugins)
 lowerings: Registry[Lowering] = Registry("lowering", load_plugins)
 exporters: Registry[Exporter] = Registry("exporter", load_plugins)
+splitters: Registry[Any] = Registry("splitter", load_plugins)
 
 ALL: dict[str, Registry[Any]] = {
     "layers": layers,
@@ -77,6 +78,7 @@ ALL: dict[str, Registry[Any]] = {
     "trainers": trainers,
     "lowerings": lowerings,
     "exporters": exporters,
+    "splitters": splitters,
 }
 """Every registry, by the plural in the name of its hook. A kernel's name is "operation/backend"."""
 

@@ -108,6 +108,12 @@ def exporters(as_json: Json = False) -> None:
 
 
 @app.command()
+def splitters(as_json: Json = False) -> None:
+    """List the models that state how to split them into blocks."""
+    _list(registry.splitters, as_json)
+
+
+@app.command()
 def kernels(as_json: Json = False) -> None:
     """List the backends of each operation. They are in the order in which they are tried."""
     from evenfall import backends
