@@ -1,0 +1,61 @@
+"""The twin network that carries the target back to the blocks.
+
+Block k gets natural parameters b_k from the target alone. Chained, a linear layer gives those of
+the last local block, and each earlier block transforms the detached parameters of the block behind
+it. Direct, every block has a layer of its own on the target. Each link is trained by the loss of
+its own block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+FEEDBACKS = ("chained", "direct")
+
+
+class Feedback(nn.Module):
+    """Feedback parameters of every block.
+
+    Args:
+        inputs: size of an encoded target: the number of classes, or of regressed values.
+        widths: D of each local block, in the order of the forward pass.
+        kind: "chained" or "direct".
+    """
+
+    def __init__(self, inputs: int, widths: Sequence[int], kind: str) -> None:
+        super().__init__()
+        if kind not in FEEDBACKS:
+            raise ValueError(f"feedback must be one of {FEEDBACKS}, got {kind!r}")
+        self.kind = kind
+        self.links = nn.ModuleList(
+            nn.Linear(inputs, width)
+            if kind == "direct" or index == len(widths) - 1
+            else _link(widths[index + 1], width)
+            for index, width in enumerate(widths)
+        )
+
+    def forward(self, encoded: Tensor | None, index: int, behind: Tensor | None) -> Tensor:
+        """b (Y, D) of block `index`.
+
+        Args:
+            encoded: (Y, inputs) encoded targets; None for the classes themselves, one-hot.
+            index: of the block.
+            behind: b of the block behind it, for a chained link.
+        """
+        link = self.links[index]
+        if self.is_first(index):
+            if encoded is None:  # a one-hot product is the transposed weight
+                return link.weight.t() + link.bias
+            return link(encoded)
+        assert behind is not None
+        return link(behind.detach())
+
+    def is_first(self, index: int) -> bool:
+        """Whether block `index` gets the target itself."""
+        return self.kind == "direct" or index == len(self.links) - 1
+
+
+def _link(inputs: int, outputs: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(inputs, outputs), nn.ReLU(), nn.Linear(outputs, outputs))

@@ -1,0 +1,339 @@
+"""BlockLocal: a model that learns block by block while its forward pass runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
+
+from evenfall.counting import without_wrappers
+from evenfall.splitters import splitter_for
+
+from .features import Features, FeatureShape, read_output
+from .rules import RULES, Fa, Overlap, Setting, make_options, make_rule
+from .splitting import Split, SplitError, check_leaks, split_blocks
+from .splitting.inputs import named_arguments
+from .splitting.split import refuse_checkpointing
+from .splitting.trial import detach
+from .targets import Targets, Task, make_targets
+
+BACKWARDS = ("inside", "after")
+_STRIDE = 1_000_003
+
+
+@dataclass(frozen=True)
+class LocalOutput:
+    """What a training call of BlockLocal returns.
+
+    Attributes:
+        loss: the sum of all losses. Call `loss.backward()`: it trains the last block, and with
+            backward="after" the others, too.
+        output: of the model.
+        losses: the loss of each block, detached; None for a block without one.
+    """
+
+    loss: Tensor
+    output: Any
+    losses: tuple[Tensor | None, ...]
+
+
+@dataclass
+class _Step:
+    """What one training call knows."""
+
+    target: Tensor
+    named: dict[str, Any]
+    losses: list[Tensor | None]
+    waiting: list[Features]
+
+
+class BlockLocal(nn.Module):
+    """Train `model` in blocks between which no gradient flows.
+
+    A training call, one with a target, runs the model. After each block, a hook computes the local
+    loss, calls its backward pass, which frees the activations of the block, and hands the detached
+    output to the next block. The last block has the ordinary loss of the model's output. Then step
+    the optimizer as usual:
+
+        local = BlockLocal(model, blocks=4)
+        optimizer = torch.optim.AdamW(local.parameters())
+        for x, y in loader:
+            local(x, target=y).loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+    A call without a target, or in eval mode, is `model(...)`. The model has hooks only during a
+    training call, and its output, parameters and state_dict are as without BlockLocal.
+
+    Args:
+        model: any model that `split_blocks` can cut.
+        blocks: their number, or a Split.
+        rule: "bll", "bll-kl", "local-ce", "predsim", "dgl-man", "overlap", "dfa", "fa", "backprop" or
+            "frozen".
+        task: "classes", "tokens", "labels" (several at once) or "regression"; None for "tokens" if
+            the model predicts a token at each position, else "classes".
+        backward: "inside" the hooks, or "after": one summed loss, for torch.compile and to check.
+        criterion: (output, target) -> loss of the last block; None for the loss that a transformers
+            model returns, or the usual one of the task.
+        scale_loss: applied to each local loss before its backward pass, such as `scaler.scale`, or
+            `lambda loss: loss / steps` to accumulate gradients. Scale the returned loss alike.
+        seed: if given, random numbers such as dropout's are drawn anew for each block from (seed,
+            step, block), so that several processes draw the same.
+        balance, boundaries, inputs, tied: as in `split_blocks`.
+        **options: as in `RuleOptions`: family, feedback, latent, hidden, head_depth and others.
+
+    Raises:
+        SplitError: the model cannot be split so, or a parameter would learn from two losses.
+        ValueError: an unknown option.
+
+    Source: Kappel et al., arXiv 2305.14974. The head and the normalisation over classes, without
+    which the rule collapses, are Evenfall's.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        blocks: int | Split | None = None,
+        rule: str = "bll",
+        *,
+        task: Task | None = None,
+        backward: Literal["inside", "after"] = "inside",
+        criterion: Callable[[Any, Tensor], Tensor] | None = None,
+        scale_loss: Callable[[Tensor], Tensor] | None = None,
+        seed: int | None = None,
+        balance: Literal["params", "macs", "activations"] = "params",
+        boundaries: Sequence[str] | Literal["middle"] | None = None,
+        inputs: Any = None,
+        tied: Literal["refuse", "untie", "last"] = "refuse",
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        _check(rule, backward)
+        chosen = make_options(options)
+        if isinstance(blocks, Split):
+            split = blocks
+        else:
+            split = split_blocks(
+                model, blocks, balance=balance, boundaries=boundaries, inputs=inputs, tied=tied
+            )
+        self.leaks = check_leaks(model, split)
+        self.model, self.split, self.rule_name = model, replace(split, output=None), rule
+        self.backward_mode, self.criterion, self.scale_loss = backward, criterion, scale_loss
+        self.seed, self.steps = seed, 0
+        self.targets = _targets(model, split.output, task)
+        self.shapes: list[FeatureShape] = [b.shape for b in split.blocks if b.shape is not None]
+        inner = without_wrappers(model)
+        setting = Setting(self.shapes, self.targets, chosen, inner, split.boundaries, split.call)
+        device = next(model.parameters()).device
+        self.rule = make_rule(rule, setting).to(device)
+        splitter = splitter_for(inner)
+        self._read = (splitter.features if splitter else None) or read_output
+        self._step: _Step | None = None
+
+    def forward(self, *args: Any, target: Tensor | None = None, **kwargs: Any) -> Any:
+        """The model's output; in training mode with a target, a LocalOutput.
+
+        Args:
+            *args, **kwargs: arguments of the model. For transformers models `labels` is the target.
+            target: (B,) classes, (B, L) tokens, (B, Y) labels or probabilities, or values.
+
+        Raises:
+            ValueError: the target does not fit, or a batch of one meets a head with BatchNorm.
+        """
+        target = kwargs.get("labels") if target is None else target
+        if target is None or not self.training:
+            return self.model(*args, **kwargs)
+        if self._step is not None:
+            raise RuntimeError("a training call of BlockLocal is running already")
+        model = without_wrappers(self.model)
+        refuse_checkpointing(model)
+        named = named_arguments(model, args, kwargs)
+        self._step = _Step(target, named, [], [])
+        try:
+            with ExitStack() as stack:
+                self._install(model, stack)
+                self.rule.begin(target)
+                self._draw(0)
+                with torch.enable_grad():
+                    output = self.model(*args, **kwargs)
+                    return self._finish(output, self._step)
+        finally:
+            self._step = None
+            self.rule.end()
+            self.steps += 1
+
+    def blocks_of_parameters(self) -> list[list[nn.Parameter]]:
+        """The trainable parameters of each block of the model, without heads and feedback."""
+        model = without_wrappers(self.model)
+        return [[model.get_parameter(n) for n in block.parameters] for block in self.split.blocks]
+
+    def head_parameters(self) -> int:
+        """The number of trainable parameters of heads and feedback."""
+        return sum(p.numel() for p in self.rule.parameters() if p.requires_grad)
+
+    def get_extra_state(self) -> dict[str, int]:
+        """The number of training calls, from which random numbers are drawn."""
+        return {"steps": self.steps}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        """Restore the number of training calls."""
+        self.steps = int(state["steps"])
+
+    def _install(self, model: nn.Module, stack: ExitStack) -> None:
+        if isinstance(self.rule, Fa):
+            for handle in self.rule.hooks():
+                stack.callback(handle.remove)
+        for name in self.split.detached:
+            hook = model.get_submodule(name).register_forward_hook(lambda m, a, out: detach(out))
+            stack.callback(hook.remove)
+        for index, name in enumerate(self.split.boundaries):
+            hook = model.get_submodule(name).register_forward_hook(self._hook(index))
+            stack.callback(hook.remove)
+
+    def _hook(self, index: int) -> Callable[[nn.Module, Any, Any], Any]:
+        def hook(module: nn.Module, args: Any, output: Any) -> Any:
+            return self._at_boundary(index, output)
+
+        return hook
+
+    def _at_boundary(self, index: int, output: Any) -> Any:
+        step = self._step
+        name = self.split.boundaries[index]
+        if step is None or len(step.losses) != index:
+            raise SplitError(f"module {name!r} is called twice, or not in the order of the split")
+        features = self._features(output, step.named)
+        if isinstance(self.rule, Overlap):
+            self.rule.open_gate(index - 1)
+        loss = self.rule.loss(index, features, step.target)
+        if loss is not None and self.backward_mode == "inside":
+            self._backward(loss, keep=isinstance(self.rule, Overlap))
+            loss = loss.detach()
+        step.losses.append(loss)
+        if self.rule.waits:
+            step.waiting.append(features)
+        self._draw(index + 1)
+        return self._passed_on(index, name, output, features, step)
+
+    def _passed_on(
+        self, index: int, name: str, output: Any, features: Features, step: _Step
+    ) -> Any:
+        if isinstance(self.rule, Overlap):
+            rule = self.rule
+            return tree_map_only(
+                Tensor, lambda t: rule.gate(index, t) if t.grad_fn is not None else t, output
+            )
+        if not self.rule.detaches:
+            return output
+        keeps_graph = self.backward_mode == "after" or self.rule.waits
+        copies = keeps_graph and name in self.split.cloned
+
+        def isolate(tensor: Tensor) -> Tensor:
+            if tensor.grad_fn is None and not tensor.requires_grad:
+                return tensor
+            alone = tensor.detach().clone() if copies else tensor.detach()
+            if tensor is features.values:
+                alone = self.rule.pass_on(index, alone, step.target)
+            return alone
+
+        return tree_map_only(Tensor, isolate, output)
+
+    def _finish(self, output: Any, step: _Step) -> LocalOutput:
+        missing = len(self.split.boundaries) - len(step.losses)
+        if missing:
+            raise SplitError(
+                f"{missing} of the boundaries {list(self.split.boundaries)} were not reached"
+            )
+        final = self._final_loss(output, step.target)
+        if isinstance(self.rule, Overlap):
+            self.rule.open_gate(len(self.split.boundaries) - 1)
+        if step.waiting:
+            step.losses = self._late_losses(output, final, step)
+        losses = (*step.losses, final)
+        total = final
+        for loss in step.losses:
+            if loss is not None:
+                total = total + loss
+        return LocalOutput(total, output, tuple(x if x is None else x.detach() for x in losses))
+
+    def _late_losses(self, output: Any, final: Tensor, step: _Step) -> list[Tensor | None]:
+        logits = _main_tensor(output)
+        (error,) = torch.autograd.grad(final, logits, retain_graph=True)
+        losses: list[Tensor | None] = []
+        for index, features in enumerate(step.waiting):
+            loss = self.rule.late_loss(index, features, error)
+            if loss is not None and self.backward_mode == "inside":
+                self._backward(loss)
+                loss = loss.detach()
+            losses.append(loss)
+        return losses
+
+    def _final_loss(self, output: Any, target: Tensor) -> Tensor:
+        if self.criterion is not None:
+            return self.criterion(output, target)
+        loss = getattr(output, "loss", None)
+        if isinstance(loss, Tensor):
+            return loss
+        return self.targets.loss(*self.targets.rows(_main_tensor(output), target))
+
+    def _features(self, output: Any, named: dict[str, Any]) -> Features:
+        values, graphs = self._read(output, named)
+        count = named.get("batch_size")
+        features = Features(values, graphs, count, named.get("attention_mask"))
+        rows = len(values) if graphs is None else 2
+        if rows == 1 and any(isinstance(m, nn.BatchNorm1d) for m in self.rule.modules()):
+            raise ValueError(
+                "a batch of one sample gives BatchNorm of the heads no variance: use a larger batch "
+                "(drop_last=True) or head_depth=1"
+            )
+        return features
+
+    def _backward(self, loss: Tensor, keep: bool = False) -> None:
+        scaled = loss if self.scale_loss is None else self.scale_loss(loss)
+        with torch.autocast(loss.device.type, enabled=False):
+            scaled.backward(retain_graph=keep)
+
+    def _draw(self, block: int) -> None:
+        if self.seed is not None:
+            torch.manual_seed((self.seed * _STRIDE + self.steps) * _STRIDE + block)
+
+
+def _check(rule: str, backward: str) -> None:
+    if rule not in RULES:
+        raise ValueError(f"rule must be one of {tuple(RULES)}, got {rule!r}")
+    if backward not in BACKWARDS:
+        raise ValueError(f"backward must be one of {BACKWARDS}, got {backward!r}")
+    if rule == "overlap" and backward == "after":
+        raise ValueError("rule 'overlap' supports backward='inside' alone")
+
+
+def _targets(model: nn.Module, output: Any, task: str | None) -> Targets:
+    logits = _main_tensor(output)
+    causal = (
+        "CausalLM" in type(without_wrappers(model)).__name__ or "LMHead" in type(model).__name__
+    )
+    if task is None:
+        task = "tokens" if logits.dim() == 3 else "classes"
+    outputs = logits.shape[-1] if logits.dim() > 1 else 1
+    return make_targets(task, outputs, causal)
+
+
+def _main_tensor(output: Any) -> Tensor:
+    """The logits or predictions in a model's output."""
+    for name in ("logits", "last_hidden_state"):
+        value = output.get(name) if isinstance(output, dict) else getattr(output, name, None)
+        if isinstance(value, Tensor):
+            return value
+    if isinstance(output, Tensor):
+        return output
+    found = [leaf for leaf in torch.utils._pytree.tree_leaves(output) if isinstance(leaf, Tensor)]
+    if not found:
+        raise ValueError(f"the output of the model has no tensor: {type(output).__name__}")
+    return found[0]
+
+
+__all__ = ["BlockLocal", "LocalOutput"]

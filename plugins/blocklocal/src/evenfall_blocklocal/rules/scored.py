@@ -1,0 +1,99 @@
+"""The rules of block-local learning: a head gives natural parameters, the twin network feedback."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from ..families import make_family
+from ..features import Features, FeatureShape
+from ..feedback import Feedback
+from ..heads import ParameterHead
+from ..targets import MANY
+from .base import Rule, Setting
+
+
+class _Messages(Rule):
+    """Heads and feedback of every local block."""
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting)
+        options, targets = setting.options, setting.targets
+        many = targets.outputs > MANY and targets.per_token
+        self.family = make_family(options.family or ("gaussian" if many else "bernoulli"))
+        self.heads = nn.ModuleList(
+            ParameterHead(
+                shape, options.latent, options.hidden, options.head_depth, options.grid,
+                targets.per_token,
+            )
+            for shape in setting.shapes
+        )  # fmt: skip
+        self.shapes: list[FeatureShape] = list(setting.shapes)
+        widths = [head.latent for head in self.heads]
+        self.feedback = Feedback(targets.inputs, widths, options.feedback) if widths else None
+        self._messages: dict[int, Tensor] = {}
+        self._encoded: Tensor | None = None
+
+    def begin(self, target: Tensor) -> None:
+        self._messages = {}
+        self._encoded = self.targets.encode(target)
+
+    def end(self) -> None:
+        self._messages, self._encoded = {}, None
+
+    def message(self, index: int) -> Tensor:
+        """The feedback b (Y, D) of local block `index`, in this step."""
+        assert self.feedback is not None
+        if index not in self._messages:
+            behind = None if self.feedback.is_first(index) else self.message(index + 1)
+            self._messages[index] = self.feedback(self._encoded, index, behind)
+        return self._messages[index]
+
+
+class Bll(_Messages):
+    r"""Class-normalised block-local learning, "bll".
+
+    .. math::
+        L_k = -\log \frac{\exp s_y}{\sum_{y'} \exp s_{y'}} + \lambda J(a_k, b_{k,y})
+
+    with the scores s of the family, the natural parameters :math:`a_k` that the head of block k
+    reads from its output, and the feedback :math:`b_{k,y}` of class y. :math:`\lambda` is
+    `agreement`.
+    """
+
+    def loss(self, index: int, features: Features, target: Tensor) -> Tensor:
+        a, chosen = self.targets.rows(self.heads[index](features), target)
+        b = self.message(index)
+        loss = self.targets.score_loss(self.family, a, b, chosen)
+        if self.options.agreement:
+            own = self.targets.of_target(b, chosen)
+            loss = loss + self.options.agreement * self.family.agreement(a, own).mean()
+        return loss
+
+    def pass_on(self, index: int, values: Tensor, target: Tensor) -> Tensor:
+        m = self.options.bootstrap
+        if not m:
+            return values
+        if self.targets.per_token:
+            raise ValueError("bootstrap supports one target a sample, not one a token")
+        own = self.targets.of_target(self.message(index), target).detach()
+        layout = self.shapes[index].layout
+        if layout in ("nchw", "ncl", "ncx"):
+            own = own.reshape(*own.shape, *[1] * (values.dim() - 2))
+        elif layout in ("nlc", "nhwc"):
+            own = own.reshape(len(own), *[1] * (values.dim() - 2), -1)
+        elif layout == "graph":
+            raise ValueError("bootstrap does not support rows of graphs")
+        return values + m * own.to(values.dtype)
+
+
+class BllKl(_Messages):
+    r"""The plain bound, "bll-kl": :math:`L_k = J(a_k, b_{k,y})` of the target's feedback alone.
+
+    Without the normalisation over classes, both messages can agree by saying nothing: it collapses,
+    and is here to show that.
+    """
+
+    def loss(self, index: int, features: Features, target: Tensor) -> Tensor:
+        a, chosen = self.targets.rows(self.heads[index](features), target)
+        own = self.targets.of_target(self.message(index), chosen)
+        return self.family.agreement(a, own).mean()

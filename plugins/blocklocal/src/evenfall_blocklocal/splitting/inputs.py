@@ -1,0 +1,109 @@
+"""The arguments of a small call: given, stated by a splitter, or read from the host's config."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from evenfall.splitters import splitter_for
+
+Call = tuple[tuple[Any, ...], dict[str, Any]]
+
+_SAMPLES, _TOKENS = 2, 8
+
+
+def example_call(model: nn.Module, inputs: Any = None) -> Call:
+    """(positional, keyword) arguments of a call of `model`, on the device of its parameters.
+
+    Args:
+        model: the model.
+        inputs: a tensor, a tuple of positional arguments or a dict of keyword arguments; None to
+            make them, for timm and transformers models and those with a registered splitter.
+
+    Raises:
+        ValueError: inputs is None and the model is of no known kind.
+        TypeError: inputs is of another type.
+    """
+    if inputs is None:
+        args, kwargs = _make(model)
+    elif isinstance(inputs, Tensor):
+        args, kwargs = (inputs,), {}
+    elif isinstance(inputs, tuple | list):
+        args, kwargs = tuple(inputs), {}
+    elif isinstance(inputs, dict):
+        args, kwargs = (), dict(inputs)
+    else:
+        raise TypeError(
+            f"inputs must be a tensor, a tuple, a dict or None, got {type(inputs).__name__}"
+        )
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    moved = torch.utils._pytree.tree_map_only(Tensor, lambda t: t.to(device), (args, kwargs))
+    return moved[0], moved[1]
+
+
+def named_arguments(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The arguments of a call by name, as the signature of `forward` names them."""
+    try:
+        bound = inspect.signature(model.forward).bind(*args, **kwargs)
+    except TypeError:  # the call itself explains what is wrong
+        return dict(kwargs)
+    values = dict(bound.arguments)
+    for name, parameter in inspect.signature(model.forward).parameters.items():
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            values.update(values.pop(name, {}))
+    return values
+
+
+def _make(model: nn.Module) -> Call:
+    splitter = splitter_for(model)
+    if splitter is not None and splitter.example_inputs is not None:
+        return splitter.example_inputs(model)
+    if "transformers" in sys.modules:
+        from transformers import PreTrainedModel
+
+        if isinstance(model, PreTrainedModel):
+            return (), _for_transformers(model)
+    size = _timm_size(model)
+    if size is not None:
+        return (torch.randn(_SAMPLES, *size),), {}
+    raise ValueError(
+        f"inputs are needed to split a {type(model).__name__}: pass inputs=, a tensor, a tuple of "
+        "positional arguments or a dict of keyword arguments of a small batch"
+    )
+
+
+def _timm_size(model: nn.Module) -> tuple[int, ...] | None:
+    config = getattr(model, "pretrained_cfg", None) or getattr(model, "default_cfg", None)
+    size = config.get("input_size") if isinstance(config, dict) else None
+    if size is None:
+        return None
+    embedding = getattr(model, "patch_embed", None)  # it knows an img_size given to create_model
+    if getattr(embedding, "img_size", None) is not None:
+        size = (size[0], *embedding.img_size)
+    channels = next((m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d)), size[0])
+    return (channels, *size[1:])
+
+
+def _for_transformers(model: Any) -> dict[str, Any]:
+    accepted = inspect.signature(model.forward).parameters
+    config = model.config
+    if model.main_input_name == "pixel_values":
+        edge = getattr(config, "image_size", 224)
+        height, width = edge if isinstance(edge, tuple | list) else (edge, edge)
+        shape = (_SAMPLES, getattr(config, "num_channels", 3), height, width)
+        call: dict[str, Any] = {"pixel_values": torch.randn(shape)}
+    elif getattr(config, "is_encoder_decoder", False) or "input_ids" not in accepted:
+        raise ValueError(
+            f"inputs are needed to split a {type(model).__name__}: pass inputs=, a dict of the "
+            "keyword arguments of a small batch"
+        )
+    else:
+        vocabulary = model.get_input_embeddings().weight.shape[0]
+        call = {"input_ids": torch.randint(vocabulary, (_SAMPLES, _TOKENS))}
+    if "use_cache" in accepted:
+        call["use_cache"] = False
+    return call
