@@ -73,8 +73,8 @@ class BlockLocal(nn.Module):
     Args:
         model: any model that `split_blocks` can cut.
         blocks: their number, or a Split.
-        rule: "bll", "bll-kl", "local-ce", "predsim", "dgl-man", "overlap", "dfa", "fa", "backprop" or
-            "frozen".
+        rule: "bll", "bll-kl", "local-ce", "predsim", "dgl-man", "overlap", "dfa", "fa", "backprop"
+            or "frozen".
         task: "classes", "tokens", "labels" (several at once) or "regression"; None for "tokens" if
             the model predicts a token at each position, else "classes".
         backward: "inside" the hooks, or "after": one summed loss, for torch.compile and to check.
@@ -125,7 +125,8 @@ class BlockLocal(nn.Module):
         self.model, self.split, self.rule_name = model, replace(split, output=None), rule
         self.backward_mode, self.criterion, self.scale_loss = backward, criterion, scale_loss
         self.seed, self.steps = seed, 0
-        self.targets = _targets(model, split.output, task)
+        self.task = task or _guess_task(split.output)
+        self.targets = _targets(model, split.output, self.task)
         self.shapes: list[FeatureShape] = [b.shape for b in split.blocks if b.shape is not None]
         inner = without_wrappers(model)
         setting = Setting(self.shapes, self.targets, chosen, inner, split.boundaries, split.call)
@@ -268,7 +269,7 @@ class BlockLocal(nn.Module):
             loss = self.rule.late_loss(index, features, error)
             if loss is not None and self.backward_mode == "inside":
                 self._backward(loss)
-                loss = loss.detach()
+                loss = None  # only its gradient means something
             losses.append(loss)
         return losses
 
@@ -287,8 +288,8 @@ class BlockLocal(nn.Module):
         rows = len(values) if graphs is None else 2
         if rows == 1 and any(isinstance(m, nn.BatchNorm1d) for m in self.rule.modules()):
             raise ValueError(
-                "a batch of one sample gives BatchNorm of the heads no variance: use a larger batch "
-                "(drop_last=True) or head_depth=1"
+                "a batch of one sample gives BatchNorm of the heads no variance: use a larger "
+                "batch (drop_last=True) or head_depth=1"
             )
         return features
 
@@ -311,15 +312,15 @@ def _check(rule: str, backward: str) -> None:
         raise ValueError("rule 'overlap' supports backward='inside' alone")
 
 
-def _targets(model: nn.Module, output: Any, task: str | None) -> Targets:
+def _guess_task(output: Any) -> Task:
+    return "tokens" if _main_tensor(output).dim() == 3 else "classes"
+
+
+def _targets(model: nn.Module, output: Any, task: str) -> Targets:
     logits = _main_tensor(output)
-    causal = (
-        "CausalLM" in type(without_wrappers(model)).__name__ or "LMHead" in type(model).__name__
-    )
-    if task is None:
-        task = "tokens" if logits.dim() == 3 else "classes"
+    name = type(without_wrappers(model)).__name__
     outputs = logits.shape[-1] if logits.dim() > 1 else 1
-    return make_targets(task, outputs, causal)
+    return make_targets(task, outputs, causal="CausalLM" in name or "LMHead" in name)
 
 
 def _main_tensor(output: Any) -> Tensor:

@@ -1,4 +1,4 @@
-"""Feedback alignment: errors travel back through fixed random weights, or directly to each block."""
+"""Feedback alignment: errors travel back through random weights, or directly to each block."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .base import Rule, Setting
 
 
 class Dfa(Rule):
-    r""" "dfa": direct feedback alignment.
+    """ "dfa": direct feedback alignment.
 
-    The gradient at the pooled output of block k is the error :math:`e = \partial L / \partial` (output)
-    times a fixed random matrix :math:`B_k`. It needs the error, so it runs after the forward pass.
+    The gradient at the pooled output of block k is the gradient of the loss at the model's output,
+    the error, times a fixed random matrix. It needs the error, so it runs after the forward pass.
 
     Source: Nøkland, "Direct feedback alignment provides learning in deep neural networks", NeurIPS
     2016.
@@ -46,7 +46,7 @@ class Dfa(Rule):
 
 class Fa(Rule):
     """ "fa": feedback alignment. In the backward pass, linear and convolution layers multiply by
-    fixed random matrices instead of their weights. Every other operation is differentiated as usual.
+    fixed random matrices instead of their weights. Other operations are differentiated as usual.
 
     The output of a layer is not changed. It costs a second forward pass of those layers.
 

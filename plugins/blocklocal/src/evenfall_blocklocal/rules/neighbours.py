@@ -1,4 +1,4 @@
-"""Rules that look at the next block: a moving average of its first layer, and overlapping blocks."""
+"""Rules that look at the next block: an average of its first layer, and overlapping blocks."""
 
 from __future__ import annotations
 

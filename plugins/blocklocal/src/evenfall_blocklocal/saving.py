@@ -1,0 +1,102 @@
+"""Save a BlockLocal: the plain backbone as its host saves it, heads and feedback in a side file.
+
+    config.json, model.safetensors    as timm or transformers write them
+    blocklocal.json                   rule, boundaries and options
+    blocklocal.safetensors            heads and feedback
+
+So plain timm or transformers loads the backbone.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file, save_model
+from torch import Tensor, nn
+
+from evenfall.counting import without_wrappers
+from evenfall.files import write_text
+
+from .local import BlockLocal
+
+SETTINGS, HEADS = "blocklocal.json", "blocklocal.safetensors"
+
+
+def save_local(local: BlockLocal, folder: str | Path) -> Path:
+    """Write the backbone and, beside it, the heads; returns the folder.
+
+    timm models are written with timm's `save_for_hf`, transformers models with `save_pretrained`,
+    others as model.safetensors.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = settings_of(local)
+    _save_backbone(without_wrappers(local.model), folder, settings)
+    tensors = {name: value.contiguous() for name, value in local.rule.state_dict().items()}
+    save_file({n: v for n, v in tensors.items() if isinstance(v, Tensor)}, folder / HEADS)
+    write_text(folder / SETTINGS, json.dumps(settings, indent=2) + "\n")
+    return folder
+
+
+def load_local(model: nn.Module, folder: str | Path, **options: Any) -> BlockLocal:
+    """A BlockLocal around `model`, whose weights are loaded already, with the saved heads.
+
+    Args:
+        model: the backbone, such as `timm.create_model("local-dir:FOLDER", pretrained=True)`.
+        folder: what `save_local` wrote.
+        **options: arguments of BlockLocal that are not saved, such as inputs and criterion.
+
+    Raises:
+        FileNotFoundError: the folder has no heads.
+        ValueError: the heads do not fit the model.
+    """
+    folder = Path(folder)
+    if not (folder / SETTINGS).is_file():
+        raise FileNotFoundError(f"{folder} has no {SETTINGS}: it was not written by save_local")
+    saved = json.loads((folder / SETTINGS).read_text("utf-8"))
+    rule_options = {k: tuple(v) if isinstance(v, list) else v for k, v in saved["options"].items()}
+    local = BlockLocal(
+        model,
+        rule=saved["rule"],
+        boundaries=saved["boundaries"],
+        task=saved["task"],
+        seed=saved["seed"],
+        tied=saved["tied"],
+        **(rule_options | options),
+    )
+    try:
+        local.rule.load_state_dict(load_file(folder / HEADS))
+    except RuntimeError as error:
+        raise ValueError(f"{folder / HEADS} does not fit the model: {error}") from error
+    local.steps = saved["steps"]
+    return local
+
+
+def settings_of(local: BlockLocal) -> dict[str, Any]:
+    """Everything that `load_local` needs besides weights, JSON-able."""
+    return {
+        "rule": local.rule_name,
+        "boundaries": list(local.split.boundaries),
+        "task": local.task,
+        "tied": "last" if local.split.detached else "untie" if local.split.tied else "refuse",
+        "seed": local.seed,
+        "steps": local.steps,
+        "options": asdict(local.rule.options),
+    }
+
+
+def _save_backbone(model: Any, folder: Path, settings: dict[str, Any]) -> None:
+    if hasattr(model, "pretrained_cfg"):
+        from timm.models import save_for_hf
+
+        save_for_hf(model, folder, model_config={"blocklocal": settings}, safe_serialization=True)
+    elif hasattr(model, "save_pretrained"):
+        model.save_pretrained(folder)
+    else:
+        save_model(model, str(folder / "model.safetensors"))

@@ -1,0 +1,92 @@
+"""The recipe of a run: every choice, as a dataclass that a YAML file fills."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from evenfall.recipes import read_recipe
+
+from ..rules import RULES, make_options
+from .data import DATA
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One run of `evenfall blocklocal train`.
+
+    Attributes:
+        data: "two-digits", "mnist" or "cifar10-subset".
+        model: "two-digits-cnn", "small-cnn", "mlp", or the name of a timm model.
+        model_options: keyword arguments of the model.
+        rule: of learning.
+        blocks: their number.
+        boundaries: the modules after which blocks end; None to choose.
+        balance: as in split_blocks.
+        options: of the rule, as in RuleOptions.
+        epochs, batch_size: of training.
+        learning_rate: the peak of one cycle: up for 30 % of the steps, then down, both as a cosine.
+        weight_decay: of AdamW.
+        max_grad_norm: clips the norm of all gradients; None does not.
+        train_samples, test_samples: how many samples to use; None for all.
+        seed: of the weights, the order of the samples, and dropout.
+    """
+
+    data: str = "two-digits"
+    model: str = "two-digits-cnn"
+    model_options: dict[str, Any] = field(default_factory=dict)
+    rule: str = "bll"
+    blocks: int = 4
+    boundaries: tuple[str, ...] | None = None
+    balance: str = "params"
+    options: dict[str, Any] = field(default_factory=dict)
+    epochs: int = 6
+    batch_size: int = 128
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.01
+    max_grad_norm: float | None = None
+    train_samples: int | None = None
+    test_samples: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.data not in DATA:
+            raise ValueError(f"data must be one of {tuple(DATA)}, got {self.data!r}")
+        if self.rule not in RULES:
+            raise ValueError(f"rule must be one of {tuple(RULES)}, got {self.rule!r}")
+        for name in ("blocks", "epochs", "batch_size"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a positive integer, got {value!r}")
+        if self.learning_rate <= 0:
+            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
+        if self.boundaries is not None:
+            object.__setattr__(self, "boundaries", tuple(self.boundaries))
+        self.rule_options()
+
+    def rule_options(self) -> Mapping[str, Any]:
+        """The options with tuples for lists, as YAML has no tuples."""
+        values = {k: tuple(v) if isinstance(v, list) else v for k, v in self.options.items()}
+        make_options(values)
+        return values
+
+
+def load_recipe(source: str | Path) -> Recipe:
+    """Read a recipe from a YAML file, or the bundled one of that name.
+
+    Raises:
+        FileNotFoundError: no such file or bundled recipe.
+        ValueError: an unknown key, or a value out of range.
+    """
+    bundled = resources.files("evenfall_blocklocal").joinpath("configs")
+    names = sorted(one.name.removesuffix(".yaml") for one in bundled.iterdir())
+    path = Path(source)
+    if not path.is_file() and str(source) in names:
+        with resources.as_file(bundled.joinpath(f"{source}.yaml")) as file:
+            return read_recipe(file, Recipe)
+    if not path.is_file():
+        raise FileNotFoundError(f"recipe {source} not found; bundled recipes: {', '.join(names)}")
+    return read_recipe(path, Recipe)
