@@ -26,14 +26,14 @@ class Splitter:
         example_inputs: model -> (positional, keyword) arguments of a small call in training mode.
         boundaries: model -> names of the modules after which it may be cut; None for every module
             whose output alone leads to the loss.
-        features: (output of a module, keyword arguments of the model) -> a tensor of features with
-            one row a token, and the number of the graph of each row or None. None for outputs that
-            are a tensor, or a tuple that begins with one.
+        features: (positional arguments of a module, its output, arguments of the model by name) ->
+            a tensor of features, and the number of the graph of each row or None. None for outputs
+            that are a tensor, or a tuple that begins with one.
     """
 
     example_inputs: Callable[[Any], tuple[tuple[Any, ...], dict[str, Any]]] | None = None
     boundaries: Callable[[Any], Sequence[str]] | None = None
-    features: Callable[[Any, dict[str, Any]], tuple[Any, Any]] | None = None
+    features: Callable[[tuple[Any, ...], Any, dict[str, Any]], tuple[Any, Any]] | None = None
 
 
 def splitter_for(model: Any) -> Splitter | None:

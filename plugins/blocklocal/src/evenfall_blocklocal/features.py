@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 Layout = Literal["nc", "graph", "nlc", "ncl", "nchw", "nhwc", "ncx"]
-ReadFeatures = Callable[[Any, dict[str, Any]], tuple[Tensor, Tensor | None]]
+ReadFeatures = Callable[[tuple[Any, ...], Any, dict[str, Any]], tuple[Tensor, Tensor | None]]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,9 @@ class Features:
     mask: Tensor | None = None
 
 
-def read_output(output: Any, named: dict[str, Any]) -> tuple[Tensor, Tensor | None]:
+def read_output(
+    inputs: tuple[Any, ...], output: Any, named: dict[str, Any]
+) -> tuple[Tensor, Tensor | None]:
     """The first floating-point tensor of a module's output, and `batch`, the graph of each of its
     rows, if the call has one of that length."""
     values = next(t for t in tree_leaves(output) if isinstance(t, Tensor) and t.is_floating_point())
@@ -145,7 +147,7 @@ def _mean_of_tokens(x: Tensor, mask: Tensor | None) -> Tensor:
 def _mean_of_graphs(x: Tensor, features: Features) -> Tensor:
     graphs = features.graphs
     assert graphs is not None
-    count = features.count or int(graphs.max()) + 1
+    count = int(graphs.max()) + 1 if features.count is None else features.count
     total = x.new_zeros(count, x.shape[1]).index_add(0, graphs, x)
     rows = torch.bincount(graphs, minlength=count).clamp(min=1)
     return total / rows.unsqueeze(1).to(x.dtype)

@@ -177,13 +177,24 @@ class BlockLocal(nn.Module):
         """The number of trainable parameters of heads and feedback."""
         return sum(p.numel() for p in self.rule.parameters() if p.requires_grad)
 
-    def get_extra_state(self) -> dict[str, int]:
-        """The number of training calls, from which random numbers are drawn."""
-        return {"steps": self.steps}
+    def compile_parts(self, **options: Any) -> None:
+        """Call `compile(**options)` on every largest module that contains no boundary. The hooks
+        run between these parts, uncompiled.
 
-    def set_extra_state(self, state: dict[str, int]) -> None:
+        Args:
+            **options: of torch.compile.
+        """
+        boundaries = set(self.split.boundaries)
+        for name, module in without_wrappers(self.model).named_children():
+            _compile(name, module, boundaries, options)
+
+    def get_extra_state(self) -> Tensor:
+        """The number of training calls, from which random numbers are drawn."""
+        return torch.tensor(self.steps)
+
+    def set_extra_state(self, state: Tensor) -> None:
         """Restore the number of training calls."""
-        self.steps = int(state["steps"])
+        self.steps = int(state)
 
     def _install(self, model: nn.Module, stack: ExitStack) -> None:
         if isinstance(self.rule, Fa):
@@ -198,16 +209,16 @@ class BlockLocal(nn.Module):
 
     def _hook(self, index: int) -> Callable[[nn.Module, Any, Any], Any]:
         def hook(module: nn.Module, args: Any, output: Any) -> Any:
-            return self._at_boundary(index, output)
+            return self._at_boundary(index, args, output)
 
         return hook
 
-    def _at_boundary(self, index: int, output: Any) -> Any:
+    def _at_boundary(self, index: int, inputs: tuple[Any, ...], output: Any) -> Any:
         step = self._step
         name = self.split.boundaries[index]
         if step is None or len(step.losses) != index:
             raise SplitError(f"module {name!r} is called twice, or not in the order of the split")
-        features = self._features(output, step.named)
+        features = self._features(inputs, output, step)
         if isinstance(self.rule, Overlap):
             self.rule.open_gate(index - 1)
         loss = self.rule.loss(index, features, step.target)
@@ -281,10 +292,10 @@ class BlockLocal(nn.Module):
             return loss
         return self.targets.loss(*self.targets.rows(_main_tensor(output), target))
 
-    def _features(self, output: Any, named: dict[str, Any]) -> Features:
-        values, graphs = self._read(output, named)
-        count = named.get("batch_size")
-        features = Features(values, graphs, count, named.get("attention_mask"))
+    def _features(self, inputs: tuple[Any, ...], output: Any, step: _Step) -> Features:
+        values, graphs = self._read(inputs, output, step.named)
+        mask = step.named.get("attention_mask")
+        features = Features(values, graphs, len(step.target), mask)
         rows = len(values) if graphs is None else 2
         if rows == 1 and any(isinstance(m, nn.BatchNorm1d) for m in self.rule.modules()):
             raise ValueError(
@@ -310,6 +321,18 @@ def _check(rule: str, backward: str) -> None:
         raise ValueError(f"backward must be one of {BACKWARDS}, got {backward!r}")
     if rule == "overlap" and backward == "after":
         raise ValueError("rule 'overlap' supports backward='inside' alone")
+
+
+def _compile(name: str, module: nn.Module, boundaries: set[str], options: dict[str, Any]) -> None:
+    """Compile a module, or the parts of it if boundaries are inside; a boundary's own hook is
+    outside of its forward."""
+    if any(boundary.startswith(f"{name}.") for boundary in boundaries):
+        for child, part in module.named_children():
+            _compile(f"{name}.{child}", part, boundaries, options)
+    elif name in boundaries:
+        module.forward = torch.compile(module.forward, **options)  # type: ignore[method-assign]
+    elif any(True for _ in module.parameters()):
+        module.compile(**options)
 
 
 def _guess_task(output: Any) -> Task:

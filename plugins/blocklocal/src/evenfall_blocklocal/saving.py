@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file, save_file, save_model
-from torch import Tensor, nn
+from torch import nn
 
 from evenfall.counting import without_wrappers
 from evenfall.files import write_text
@@ -39,7 +39,7 @@ def save_local(local: BlockLocal, folder: str | Path) -> Path:
     settings = settings_of(local)
     _save_backbone(without_wrappers(local.model), folder, settings)
     tensors = {name: value.contiguous() for name, value in local.rule.state_dict().items()}
-    save_file({n: v for n, v in tensors.items() if isinstance(v, Tensor)}, folder / HEADS)
+    save_file(tensors, folder / HEADS)
     write_text(folder / SETTINGS, json.dumps(settings, indent=2) + "\n")
     return folder
 

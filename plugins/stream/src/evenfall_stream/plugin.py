@@ -76,6 +76,21 @@ def evenfall_register_trainers(register: Callable[..., Any]) -> None:
 
 
 @hookimpl
+def evenfall_register_splitters(register: Callable[..., Any]) -> None:
+    """Register how the models are called and split into blocks."""
+    for name, splitter in (
+        ("StreamClassifier", "POINTS"),
+        ("EventStreamClassifier", "EVENTS"),
+    ):
+        register(
+            f"evenfall_stream.{name}",
+            f"evenfall_stream.models.splitters:{splitter}",
+            host="torch_geometric",
+            summary="blocks end after STREAM blocks or stages",
+        )
+
+
+@hookimpl
 def evenfall_register_commands(register: Callable[..., Any]) -> None:
     """Register `evenfall stream`."""
     register(

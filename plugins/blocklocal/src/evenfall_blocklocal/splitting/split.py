@@ -211,7 +211,7 @@ def _blocks(model: nn.Module, call: Call, trial: Trial, cuts: list[Point]) -> tu
     for point in cuts:
         reached = trial.graph.reached(point.nodes)
         own = reached & ~before
-        shape = find_shape(model, *read(point.output, named), named)
+        shape = find_shape(model, *read(point.inputs, point.output, named), named)
         parameters = tuple(trial.graph.names(own, names))
         numel = _numel(trial, own)
         cost = point.macs - macs, point.saved - saved

@@ -23,7 +23,7 @@ class Point:
     Attributes:
         name: of the module.
         nodes: `grad_fn` of the tensors of its output.
-        output: the output, without its graph.
+        inputs, output: positional arguments and output, without their graph.
         macs: multiply-accumulates until here.
         saved: bytes saved for the backward pass until here.
         is_changed: whether a later operation changed the output in place.
@@ -31,6 +31,7 @@ class Point:
 
     name: str
     nodes: tuple[Any, ...]
+    inputs: tuple[Any, ...]
     output: Any
     macs: float
     saved: float
@@ -90,7 +91,8 @@ def record(model: nn.Module, call: Call, detached: Sequence[str] = ()) -> Trial:
                 tensors.append((found, [tensor._version for tensor in found]))
                 nodes = tuple(tensor.grad_fn for tensor in found)
                 macs = flops.get_total_flops() / 2
-                points.append(Point(name, nodes, detach(output), macs, saved.total))
+                point = Point(name, nodes, detach(args), detach(output), macs, saved.total)
+                points.append(point)
             return None
 
         return hook

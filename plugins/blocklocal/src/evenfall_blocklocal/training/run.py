@@ -194,9 +194,7 @@ class _Run:
                 weights: dict[str, Any] = load_file(last / "weights.safetensors")
                 state = json.loads((last / "state.json").read_text("utf-8"))
                 optimizer = torch.load(last / "optimizer.pt", weights_only=True)
-                extra = {k: v for k, v in self.local.state_dict().items() if k not in weights}
-                self.local.load_state_dict(weights | extra)
-                self.local.set_extra_state(state["local"])
+                self.local.load_state_dict(weights)
                 self.optimizer.load_state_dict(optimizer)
             except (
                 OSError, RuntimeError, ValueError, KeyError, SafetensorError,
@@ -207,16 +205,8 @@ class _Run:
         self.folder.cut_log("epoch", self.epoch)
 
     def _save_checkpoint(self) -> None:
-        tensors = {
-            name: value.contiguous()
-            for name, value in self.local.state_dict().items()
-            if isinstance(value, Tensor)
-        }
-        state = {
-            "epoch": self.epoch,
-            "seconds": self.seconds,
-            "local": self.local.get_extra_state(),
-        }
+        tensors = {name: value.contiguous() for name, value in self.local.state_dict().items()}
+        state = {"epoch": self.epoch, "seconds": self.seconds}
         with written_aside(self.folder.path / f"checkpoint-{self.epoch}", replace=True) as aside:
             save_file(tensors, aside / "weights.safetensors")
             torch.save(self.optimizer.state_dict(), aside / "optimizer.pt")

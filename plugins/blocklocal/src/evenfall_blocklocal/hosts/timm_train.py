@@ -1,0 +1,185 @@
+"""A small launcher for timm models on a folder of images, as timm's train.py takes it.
+
+    python -m evenfall_blocklocal.hosts.timm_train images/ --model resnet18 --output runs/a
+
+timm's own train.py makes its task itself and has no place for another one. Loaders, optimizer,
+schedule and mixed precision here are timm's and torch's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from timm.data import create_dataset, create_loader, resolve_data_config
+from timm.optim import create_optimizer_v2
+from timm.scheduler import create_scheduler_v2
+from timm.utils import AverageMeter, accuracy
+
+from evenfall.files import write_text, written_aside
+
+from ..local import BlockLocal
+from ..rules import RULES
+from ..saving import save_local
+from .timm_task import BlockLocalTask
+
+logger = logging.getLogger(__name__)
+
+_STATE, _LAST = "state.pt", "last"
+
+
+def main(arguments: Sequence[str] | None = None) -> Path:
+    """Train, and return the folder of the run: last/ has the model, log.jsonl a line per epoch.
+
+    Raises:
+        FileExistsError: the folder has a run and --resume is not given.
+    """
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    output = Path(options.output)
+    last = output / _LAST
+    if last.exists() and not options.resume:
+        raise FileExistsError(
+            f"output {output} already contains a run; use --resume to continue it"
+        )
+    torch.manual_seed(options.seed)
+    device = torch.device(options.device)
+    training, validation, classes = _loaders(options, device)
+    model = timm.create_model(options.model, num_classes=classes, **_size(options)).to(device)
+    local = BlockLocal(model, options.blocks, options.rule, seed=options.seed)
+    task = BlockLocalTask(local, device=device)
+    optimizer = create_optimizer_v2(
+        local, opt=options.opt, lr=options.lr, weight_decay=options.weight_decay
+    )
+    schedule, epochs = create_scheduler_v2(optimizer, sched="cosine", num_epochs=options.epochs)
+    scaler = torch.amp.GradScaler(device.type, enabled=options.amp and device.type == "cuda")
+    local.scale_loss = scaler.scale
+    first = _restore(last, task, optimizer) if last.exists() else 0
+    for epoch in range(first, min(epochs, options.epochs)):
+        schedule.step(epoch)
+        torch.manual_seed(options.seed * 100_003 + epoch)
+        loss = _train(task, training, optimizer, scaler, options, device)
+        top1 = _validate(task, validation, device)
+        line = {"epoch": epoch + 1, "loss": loss, "validation_accuracy": top1}
+        logger.info("%s", line)
+        with written_aside(last, replace=True) as folder:
+            save_local(local, folder)
+            state = {"epoch": epoch + 1, "optimizer": optimizer.state_dict()}
+            torch.save(state, folder / _STATE)
+        log = output / "log.jsonl"
+        before = log.read_text("utf-8").splitlines()[:epoch] if log.exists() else []
+        write_text(log, "".join(f"{text}\n" for text in [*before, json.dumps(line)]))
+    return output
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Block-local training of a timm model.")
+    parser.add_argument("data", help="folder with train/CLASS/*.jpg and validation/CLASS/*.jpg")
+    parser.add_argument("--model", default="resnet18")
+    parser.add_argument("--blocks", type=int, default=4)
+    parser.add_argument("--rule", default="bll", choices=sorted(RULES))
+    parser.add_argument("--output", required=True)
+    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--epochs", type=int, default=100)
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--img-size", type=int, default=None)
+    parser.add_argument("--opt", default="adamw")
+    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--weight-decay", type=float, default=0.05)
+    parser.add_argument("--clip-grad", type=float, default=None)
+    parser.add_argument("--amp", action="store_true")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    return parser
+
+
+def _size(options: argparse.Namespace) -> dict[str, Any]:
+    """timm's vision transformers take the image size, its convolutional networks do not."""
+    if options.img_size is None or "vit" not in options.model:
+        return {}
+    return {"img_size": options.img_size}
+
+
+def _loaders(options: argparse.Namespace, device: torch.device) -> tuple[Any, Any, int]:
+    config = resolve_data_config(
+        {"img_size": options.img_size},
+        pretrained_cfg=timm.get_pretrained_cfg(options.model).to_dict(),
+    )
+    loaders = []
+    sets = [create_dataset("", options.data, split=split) for split in ("train", "validation")]
+    for dataset, is_training in zip(sets, (True, False), strict=True):
+        loaders.append(
+            create_loader(
+                dataset,
+                input_size=config["input_size"],
+                batch_size=options.batch_size,
+                is_training=is_training,
+                mean=config["mean"],
+                std=config["std"],
+                num_workers=options.workers,
+                use_prefetcher=False,
+                persistent_workers=options.workers > 0,
+                device=device,
+            )
+        )
+    return loaders[0], loaders[1], len(sets[0].reader.class_to_idx)
+
+
+def _train(
+    task: BlockLocalTask, loader: Any, optimizer: Any, scaler: Any, options: Any, device: Any
+) -> float:
+    task.train()
+    meter = AverageMeter()
+    for images, target in loader:
+        images, target = images.to(device), target.to(device)
+        with torch.autocast(device.type, enabled=options.amp):
+            result = task(images, target)
+        scaler.scale(result["loss"]).backward()
+        if options.clip_grad is not None:
+            scaler.unscale_(optimizer)
+            torch.nn.utils.clip_grad_norm_(task.get_clip_parameters(), options.clip_grad)
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+        meter.update(result["loss"].item(), len(images))
+    return float(meter.avg)
+
+
+@torch.no_grad()
+def _validate(task: BlockLocalTask, loader: Any, device: Any) -> float:
+    task.eval()
+    model, meter = task.get_eval_model(), AverageMeter()
+    for images, target in loader:
+        (top1,) = accuracy(model(images.to(device)), target.to(device))
+        meter.update(top1.item() / 100, len(images))
+    return float(meter.avg)
+
+
+def _restore(folder: Path, task: BlockLocalTask, optimizer: Any) -> int:
+    """Load weights, heads and the optimizer; return the epochs done."""
+    from safetensors.torch import load_file
+
+    from ..saving import HEADS, SETTINGS
+
+    try:
+        model = task.get_eval_model()
+        model.load_state_dict(load_file(folder / "model.safetensors"))
+        steps = json.loads((folder / SETTINGS).read_text("utf-8"))["steps"]
+        task.load_task_state({"rule": load_file(folder / HEADS), "steps": steps})
+        state = torch.load(folder / _STATE, weights_only=True)
+    except (OSError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+        raise ValueError(f"run {folder} cannot be continued: {error}") from error
+    optimizer.load_state_dict(state["optimizer"])
+    return int(state["epoch"])
+
+
+if __name__ == "__main__":
+    main()

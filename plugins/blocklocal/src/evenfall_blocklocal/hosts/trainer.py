@@ -1,0 +1,95 @@
+"""BlockLocalTrainer: transformers' Trainer with block-local learning."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from transformers import Trainer
+
+from ..local import BlockLocal
+from ..saving import HEADS, SETTINGS, save_local
+
+
+class BlockLocalTrainer(Trainer):
+    """Train a transformers model in blocks.
+
+    Checkpoints are `save_pretrained` folders of the plain model, with heads and feedback in
+    blocklocal.safetensors, so `from_pretrained` loads them and `resume_from_checkpoint` continues
+    exactly. Local losses are divided by the accumulation steps and scaled as the Trainer scales its
+    loss. A loss is the mean over the targets of a micro-batch, not of the accumulated batch.
+
+    Args:
+        model: a BlockLocal around a transformers model.
+        *args, **kwargs: as in Trainer.
+
+    Raises:
+        TypeError: model is no BlockLocal.
+        ValueError: there are several processes, or label smoothing or an own loss function is set.
+    """
+
+    def __init__(self, model: BlockLocal, *args: Any, **kwargs: Any) -> None:
+        if not isinstance(model, BlockLocal):
+            raise TypeError(f"model must be a BlockLocal, got {type(model).__name__}")
+        arguments = kwargs.get("args", args[0] if args else None)
+        if getattr(arguments, "label_smoothing_factor", 0) or kwargs.get("compute_loss_func"):
+            raise ValueError("BlockLocalTrainer does not support label smoothing or an own loss")
+        super().__init__(model, *args, **kwargs)
+        if self.accelerator.num_processes > 1:
+            raise ValueError("BlockLocalTrainer supports one process; several would need DDP")
+        self.label_names = self.args.label_names or ["labels"]
+        self.model_accepts_loss_kwargs = False  # so that the loss is divided by the accumulation
+        self.loss_is_scaled_for_ga = False
+        self.local = model
+        model.scale_loss = self._scale
+
+    def _scale(self, loss: Tensor) -> Tensor:
+        """What training_step and Accelerator.backward do with a loss."""
+        steps = self.current_gradient_accumulation_steps
+        loss = loss / steps / self.accelerator.gradient_accumulation_steps
+        scaler = self.accelerator.scaler
+        return loss if scaler is None else scaler.scale(loss)
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        """The summed loss; in training, the backward passes of all but the last block have run."""
+        if not model.training:
+            outputs = model(**inputs)
+            loss = outputs["loss"]
+            return (loss, outputs) if return_outputs else loss
+        result = model(**inputs)
+        return (result.loss, result.output) if return_outputs else result.loss
+
+    def _set_signature_columns_if_needed(self) -> None:
+        if self._signature_columns is None:
+            names = inspect.signature(self.local.model.forward).parameters
+            self._signature_columns = [*names, "label", "label_ids", *self.label_names]
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        folder = Path(output_dir or self.args.output_dir)
+        save_local(self.local, folder)
+        if self.processing_class is not None:
+            self.processing_class.save_pretrained(folder)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        self._load(Path(resume_from_checkpoint))
+
+    def _load_best_model(self) -> None:
+        self._load(Path(self.state.best_model_checkpoint))
+
+    def _load(self, folder: Path) -> None:
+        if not (folder / HEADS).is_file():
+            raise ValueError(f"checkpoint {folder} has no {HEADS}; it is of another Trainer")
+        plain = type(self.local.model).from_pretrained(folder)
+        self.local.model.load_state_dict(plain.state_dict())
+        self.local.rule.load_state_dict(load_file(folder / HEADS))
+        self.local.steps = int(json.loads((folder / SETTINGS).read_text("utf-8"))["steps"])

@@ -1,0 +1,146 @@
+"""Kinds of targets: losses against direct formulas, and what trains."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import torch.nn.functional as F
+from evenfall_blocklocal import BlockLocal
+from evenfall_blocklocal.families import make_family
+from evenfall_blocklocal.targets import ClassTargets, TokenTargets, make_targets
+from torch import Tensor, nn
+
+BERNOULLI, GAUSSIAN = make_family("bernoulli"), make_family("gaussian")
+
+
+def test_probabilities_as_of_mixup_are_targets() -> None:
+    targets = make_targets("classes", 3)
+    a, b, index = torch.randn(4, 6), torch.randn(3, 6), torch.tensor([0, 2, 1, 1])
+    soft = F.one_hot(index, 3).float()
+    hard = targets.score_loss(BERNOULLI, a, b, index)
+    torch.testing.assert_close(targets.score_loss(BERNOULLI, a, b, soft), hard)
+    torch.testing.assert_close(targets.of_target(b, soft), targets.of_target(b, index))
+
+
+def test_a_prior_is_added_to_the_scores() -> None:
+    prior = torch.tensor([0.7, 0.2, 0.1]).log()
+    targets = ClassTargets(3, prior)
+    a, b, index = torch.randn(4, 6), torch.randn(3, 6), torch.tensor([0, 2, 1, 1])
+    wanted = F.cross_entropy(BERNOULLI.scores(a, b) + prior, index)
+    torch.testing.assert_close(targets.score_loss(BERNOULLI, a, b, index), wanted)
+
+
+def test_causal_targets_are_shifted_and_ignored_ones_left_out() -> None:
+    targets = TokenTargets(9, causal=True)
+    output = torch.arange(12.0).reshape(2, 3, 2)
+    rows, chosen = targets.rows(output, torch.tensor([[1, 2, -100], [4, -100, 6]]))
+    assert chosen.tolist() == [2, 6]
+    assert torch.equal(rows, output[[0, 1], [0, 1]])
+    plain, same = TokenTargets(9, causal=False).rows(output, torch.tensor([[1, 2, -100]] * 2))
+    assert (len(plain), same.tolist()) == (4, [1, 2, 1, 2])
+    with pytest.raises(ValueError, match=r"have shape \(2, 4\), but the features have \(2, 3\)"):
+        targets.rows(output, torch.zeros(2, 4, dtype=torch.long))
+
+
+def test_sampled_classes_are_all_classes_if_all_are_drawn() -> None:
+    targets = TokenTargets(1500, causal=False, samples=40_000)
+    a, b = torch.randn(5, 4), torch.randn(1500, 4)
+    index = torch.randint(1500, (5,))
+    wanted = F.cross_entropy(BERNOULLI.scores(a, b), index)
+    torch.testing.assert_close(targets.score_loss(BERNOULLI, a, b, index), wanted)
+    targets.samples = 10
+    assert targets.score_loss(BERNOULLI, a, b, index) < wanted
+    exact = F.cross_entropy(GAUSSIAN.scores(a, b), index)
+    torch.testing.assert_close(targets.score_loss(GAUSSIAN, a, b, index), exact)
+
+
+def test_labels_are_problems_of_two_classes() -> None:
+    targets = make_targets("labels", 3)
+    a, b = torch.randn(4, 6), torch.randn(6, 6)
+    chosen = torch.randint(2, (4, 3))
+    wanted = torch.stack(
+        [F.cross_entropy(BERNOULLI.scores(a, b[2 * i : 2 * i + 2]), chosen[:, i]) for i in range(3)]
+    ).mean()
+    torch.testing.assert_close(targets.score_loss(BERNOULLI, a, b, chosen), wanted)
+    own = torch.stack([sum(b[2 * i + chosen[n, i]] for i in range(3)) for n in range(4)])
+    torch.testing.assert_close(targets.of_target(b, chosen), own)
+
+
+def test_regression_is_normalised_over_the_batch_and_equal_targets_share() -> None:
+    targets = make_targets("regression", 1)
+    values = torch.tensor([0.5, 2.0, 0.5])
+    a, b = torch.randn(3, 6), torch.randn(3, 6)
+    scores = BERNOULLI.scores(a, b).log_softmax(1)
+    wanted = -torch.stack([scores[0, [0, 2]].mean(), scores[1, 1], scores[2, [0, 2]].mean()]).mean()
+    torch.testing.assert_close(targets.score_loss(BERNOULLI, a, b, values), wanted)
+    assert targets.encode(values).shape == (3, 1)
+
+
+@pytest.mark.parametrize("task", ["classes", "labels", "regression"])
+@pytest.mark.parametrize("rule", ["bll", "local-ce", "predsim"])
+def test_tasks_train(make_stack, batch, task: str, rule: str) -> None:
+    rows, classes = batch
+    target = {
+        "classes": classes,
+        "labels": F.one_hot(classes, 3),
+        "regression": rows[:, :3] * 2,
+    }[task]
+    torch.manual_seed(1)
+    local = BlockLocal(
+        make_stack(3), 3, rule, task=task, inputs=rows[:2], latent=8, hidden=16, seed=0
+    )
+    optimizer = torch.optim.Adam(local.parameters(), 0.02)
+    losses = []
+    for _ in range(25):
+        result = local(rows, target=target)
+        result.loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(torch.stack([loss for loss in result.losses if loss is not None]))
+    assert (losses[-1] < losses[0]).all()
+
+
+class Tagger(nn.Module):
+    """Predicts a tag for each token."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(7, 6)
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(6, 2, 8, 0.0, batch_first=True) for _ in range(2)
+        )
+        self.out = nn.Linear(6, 4)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        x = self.embed(ids)
+        for layer in self.layers:
+            x = layer(x)
+        return self.out(x)
+
+
+def test_a_model_that_predicts_at_each_token_has_targets_of_tokens() -> None:
+    ids = torch.randint(7, (3, 5))
+    local = BlockLocal(Tagger(), 3, inputs=ids, latent=4, hidden=8)
+    assert local.task == "tokens"
+    target = torch.randint(4, (3, 5))
+    target[0, 0] = -100
+    local(ids, target=target).loss.backward()
+    assert all(p.grad is not None for p in local.parameters())
+
+
+def test_graphs_are_pooled_and_empty_ones_are_zero() -> None:
+    stream = pytest.importorskip("evenfall_stream")
+    torch.manual_seed(0)
+    model = stream.StreamClassifier(4, width=12, depth=3, groups=8, neighbors=4, head=(8,))
+    local = BlockLocal(model, 3, latent=4, hidden=8)
+    pos, batch = torch.randn(96, 3), torch.arange(3).repeat_interleave(32)
+    local(pos, batch, target=torch.tensor([0, 1, 3])).loss.backward()
+    assert all(p.grad is not None for p in local.parameters())
+    events = stream.EventStreamClassifier(3, (8, 8), widths=(8, 12), depths=(1, 1), strides=(4, 2))
+    local = BlockLocal(events, 2, latent=4, hidden=8)
+    args, _ = local.split.call
+    result = local(*args, target=torch.tensor([0, 2]))
+    result.loss.backward()
+    assert all(p.grad is not None for p in local.parameters())

@@ -1,0 +1,150 @@
+"""Runs from recipes: exact resume, results, comparisons, data."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from evenfall_blocklocal.training import Recipe, compare_rules, load_recipe, train
+from evenfall_blocklocal.training.data import open_images
+from evenfall_blocklocal.training.run import one_cycle
+from safetensors.torch import load_file
+
+
+def write_idx(path: Path, values: np.ndarray) -> None:
+    header = bytes([0, 0, 8, values.ndim]) + np.array(values.shape, ">i4").tobytes()
+    path.write_bytes(gzip.compress(header + values.tobytes()))
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in the form of MNIST: 8 x 8 images that are brighter on the left or on the right."""
+    folder = tmp_path_factory.mktemp("data") / "mnist"
+    folder.mkdir()
+    draw = np.random.default_rng(0)
+    for split, count in (("train", 128), ("t10k", 32)):
+        labels = draw.integers(0, 10, count, dtype=np.uint8)
+        images = draw.integers(0, 60, (count, 8, 8), dtype=np.uint8)
+        images[np.arange(count), labels % 8] += 150
+        write_idx(folder / f"{split}-images-idx3-ubyte.gz", images)
+        write_idx(folder / f"{split}-labels-idx1-ubyte.gz", labels)
+    return folder.parent
+
+
+RECIPE = Recipe(
+    data="mnist", model="mlp", model_options={"width": 16, "depth": 2}, boundaries=("1", "2"),
+    blocks=3, options={"latent": 8, "hidden": 16}, epochs=2, batch_size=32, max_grad_norm=1.0,
+)  # fmt: skip
+
+
+def test_a_resumed_run_gives_the_same_model(digits, tmp_path) -> None:
+    best = train(RECIPE, digits, tmp_path / "whole")
+    train(RECIPE, digits, tmp_path / "parts")
+    longer = dataclasses.replace(RECIPE, epochs=3)
+    extended = train(longer, digits, tmp_path / "parts", resume=True)
+    again = train(longer, digits, tmp_path / "parts", resume=True)
+    assert again == extended
+    result = json.loads((best / "result.json").read_text())
+    assert result["rule"] == "bll"
+    assert result["epochs"] == 2
+    assert 0 <= result["test_accuracy"] <= 1
+    assert json.loads((extended / "result.json").read_text())["epochs"] == 3
+    lines = (tmp_path / "parts" / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 2, 3]
+    with pytest.raises(FileExistsError, match="use --resume"):
+        train(RECIPE, digits, tmp_path / "whole")
+
+
+def test_an_interrupted_run_continues_exactly(digits, tmp_path) -> None:
+    whole = train(RECIPE, digits, tmp_path / "whole")
+
+    class Stop(Exception):
+        pass
+
+    def stop(task: str, done: int, total: int) -> None:
+        if task.startswith("epoch 2") and done == 2:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(RECIPE, digits, tmp_path / "parts", progress=stop)
+    parts = train(RECIPE, digits, tmp_path / "parts", resume=True)
+    for name in ("model", "blocklocal"):
+        found, wanted = (load_file(folder / f"{name}.safetensors") for folder in (parts, whole))
+        assert found.keys() == wanted.keys()
+        assert all(torch.equal(found[key], value) for key, value in wanted.items())
+
+
+def test_rules_are_compared_in_a_table(digits, tmp_path) -> None:
+    recipe = dataclasses.replace(RECIPE, epochs=1)
+    rules = ["bll", "local-ce", "frozen", "backprop"]
+    comparison = compare_rules(recipe, rules, digits, tmp_path, seeds=(0, 1))
+    rows = comparison.rows()
+    assert [row["rule"] for row in rows] == rules
+    assert all(row["seeds"] == 2 for row in rows)
+    assert rows[0]["lowest"] <= rows[0]["test_accuracy"] <= rows[0]["highest"]
+    assert rows[0]["head_parameters"] > rows[2]["head_parameters"] == 0
+    assert (tmp_path / "table.md").read_text() == comparison.table()
+    assert len(json.loads((tmp_path / "results.json").read_text())) == 8
+
+
+def test_the_class_of_two_digits_is_their_sum(data_dir) -> None:
+    images = open_images("two-digits", data_dir)
+    assert images.train.shape == (60_000, 1, 28, 56)
+    assert images.test.shape == (10_000, 1, 28, 56)
+    single = open_images("mnist", data_dir)
+    left, right = images.test[0].split(28, 2)
+    labels = [
+        int(single.test_labels[(single.test == side).flatten(1).all(1).nonzero()[0, 0]])
+        for side in (left, right)
+    ]
+    assert sum(labels) % 10 == int(images.test_labels[0])
+    small = open_images("cifar10-subset", data_dir).limited(50, 20)
+    assert small.train.shape == (50, 3, 32, 32)
+    assert small.test.shape == (20, 3, 32, 32)
+
+
+def test_a_damaged_file_is_refused(tmp_path) -> None:
+    for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        content = bytes([0, 0, 8, 1]) + np.array([9], ">i4").tobytes() + b"1234"
+        (tmp_path / f"{name}-ubyte.gz").write_bytes(gzip.compress(content))
+    with pytest.raises(ValueError, match="is damaged: 4 bytes for an array of"):
+        open_images("mnist", tmp_path)
+
+
+def test_the_learning_rate_rises_and_falls() -> None:
+    rates = [one_cycle(step, 100, 2.0) for step in range(101)]
+    assert rates[0] == pytest.approx(0.08)
+    assert max(rates) == rates[30] == pytest.approx(2.0)
+    assert rates[100] == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"data": "digits"}, "data must be one of"),
+        ({"rule": "hebb"}, "rule must be one of"),
+        ({"epochs": 0}, "epochs must be a positive integer"),
+        ({"learning_rate": 0.0}, "learning_rate must be positive"),
+        ({"options": {"latents": 3}}, "unknown option 'latents'"),
+    ],
+)
+def test_wrong_recipes_are_refused(values, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Recipe(**values)
+
+
+def test_bundled_recipes_are_found_by_name() -> None:
+    recipe = load_recipe("two-digits")
+    assert recipe.boundaries == ("0", "1", "2")
+    assert recipe.rule_options()["grid"] == (2, 4)
+    for name in ("mnist-mlp", "mnist-cnn", "cifar10-smoke-resnet", "cifar10-smoke-vit"):
+        load_recipe(name)
+    with pytest.raises(FileNotFoundError, match="bundled recipes: cifar10-smoke-resnet"):
+        load_recipe("none")
