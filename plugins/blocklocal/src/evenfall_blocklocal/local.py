@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -149,20 +149,39 @@ class BlockLocal(nn.Module):
         target = kwargs.get("labels") if target is None else target
         if target is None or not self.training:
             return self.model(*args, **kwargs)
+        with self.step(target, args, kwargs):
+            return self.finish(self.model(*args, **kwargs))
+
+    @contextmanager
+    def step(
+        self,
+        target: Tensor,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        first: int = 0,
+        last: int | None = None,
+    ) -> Iterator[None]:
+        """Install the hooks of one training call; the block calls the model, then `finish`.
+
+        Args:
+            target: of the call.
+            args, kwargs: arguments of the model.
+            first, last: the blocks whose losses are computed; None for the last block.
+        """
         if self._step is not None:
             raise RuntimeError("a training call of BlockLocal is running already")
         model = without_wrappers(self.model)
         refuse_checkpointing(model)
+        cuts = range(first, len(self.split.boundaries) if last is None else last + 1)
         named = named_arguments(model, args, kwargs)
-        self._step = _Step(target, named, [], [])
+        self._step = _Step(target, named, [None] * first, [])
         try:
             with ExitStack() as stack:
-                self._install(model, stack)
+                self._install(model, cuts, stack)
+                stack.enter_context(torch.enable_grad())
                 self.rule.begin(target)
-                self._draw(0)
-                with torch.enable_grad():
-                    output = self.model(*args, **kwargs)
-                    return self._finish(output, self._step)
+                self.draw(first)
+                yield
         finally:
             self._step = None
             self.rule.end()
@@ -196,14 +215,15 @@ class BlockLocal(nn.Module):
         """Restore the number of training calls."""
         self.steps = int(state)
 
-    def _install(self, model: nn.Module, stack: ExitStack) -> None:
+    def _install(self, model: nn.Module, cuts: range, stack: ExitStack) -> None:
         if isinstance(self.rule, Fa):
             for handle in self.rule.hooks():
                 stack.callback(handle.remove)
         for name in self.split.detached:
             hook = model.get_submodule(name).register_forward_hook(lambda m, a, out: detach(out))
             stack.callback(hook.remove)
-        for index, name in enumerate(self.split.boundaries):
+        for index in cuts:
+            name = self.split.boundaries[index]
             hook = model.get_submodule(name).register_forward_hook(self._hook(index))
             stack.callback(hook.remove)
 
@@ -228,7 +248,7 @@ class BlockLocal(nn.Module):
         step.losses.append(loss)
         if self.rule.waits:
             step.waiting.append(features)
-        self._draw(index + 1)
+        self.draw(index + 1)
         return self._passed_on(index, name, output, features, step)
 
     def _passed_on(
@@ -254,7 +274,23 @@ class BlockLocal(nn.Module):
 
         return tree_map_only(Tensor, isolate, output)
 
-    def _finish(self, output: Any, step: _Step) -> LocalOutput:
+    def draw(self, block: int) -> None:
+        """Seed the random numbers of a block, if there is a seed."""
+        if self.seed is not None:
+            torch.manual_seed((self.seed * _STRIDE + self.steps) * _STRIDE + block)
+
+    def local_losses(self) -> tuple[Tensor | None, ...]:
+        """The losses of the blocks that have ended in the present step."""
+        return () if self._step is None else tuple(self._step.losses)
+
+    def finish(self, output: Any) -> LocalOutput:
+        """The losses of a call whose output is `output`.
+
+        Raises:
+            SplitError: a boundary was not reached.
+        """
+        step = self._step
+        assert step is not None
         missing = len(self.split.boundaries) - len(step.losses)
         if missing:
             raise SplitError(
@@ -308,10 +344,6 @@ class BlockLocal(nn.Module):
         scaled = loss if self.scale_loss is None else self.scale_loss(loss)
         with torch.autocast(loss.device.type, enabled=False):
             scaled.backward(retain_graph=keep)
-
-    def _draw(self, block: int) -> None:
-        if self.seed is not None:
-            torch.manual_seed((self.seed * _STRIDE + self.steps) * _STRIDE + block)
 
 
 def _check(rule: str, backward: str) -> None:

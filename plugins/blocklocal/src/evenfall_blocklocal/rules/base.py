@@ -133,3 +133,7 @@ class Rule(nn.Module):
 
     def end(self) -> None:
         """Forget what belongs to the step."""
+
+    def parts(self, index: int) -> list[nn.Module]:
+        """The modules that belong to local block `index` alone, such as its head."""
+        return []

@@ -30,6 +30,9 @@ class LocalPrediction(Rule):
             _classifier(head.latent, targets.outputs, options.head_depth) for head in self.heads
         )
 
+    def parts(self, index: int) -> list[nn.Module]:
+        return [self.heads[index], self.classifiers[index]]
+
     def loss(self, index: int, features: Features, target: Tensor) -> Tensor:
         output = self.classifiers[index](self.heads[index](features))
         return self.targets.loss(*self.targets.rows(output, target))

@@ -40,6 +40,9 @@ class _Messages(Rule):
     def end(self) -> None:
         self._messages, self._encoded = {}, None
 
+    def parts(self, index: int) -> list[nn.Module]:
+        return [self.heads[index], self.feedback.links[index]] if self.feedback is not None else []
+
     def message(self, index: int) -> Tensor:
         """The feedback b (Y, D) of local block `index`, in this step."""
         assert self.feedback is not None

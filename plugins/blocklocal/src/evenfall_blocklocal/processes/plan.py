@@ -1,0 +1,93 @@
+"""Which rank has which blocks, and whether a model can be split over ranks at all."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from evenfall.counting import without_wrappers
+
+from ..local import BlockLocal
+from ..splitting.balance import choose_cuts
+from ..splitting.trial import record
+
+_PLAIN = (Tensor, int, float, bool, str, type(None))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Blocks of each stage.
+
+    Attributes:
+        stages: (first, last) block of each stage.
+        replicas: ranks that share a stage and split the batch.
+    """
+
+    stages: tuple[tuple[int, int], ...]
+    replicas: int = 1
+
+    def stage_of(self, rank: int) -> tuple[int, int]:
+        """(stage, replica) of a rank: the replicas of a stage have consecutive ranks."""
+        return divmod(rank, self.replicas)
+
+
+def make_plan(local: BlockLocal, ranks: int, replicas: int = 1) -> Plan:
+    """Give each stage consecutive blocks, so that the stage with most MACs has as few as possible.
+
+    Raises:
+        ValueError: the blocks cannot be split over these ranks; the message has every reason.
+    """
+    reasons = explain_plan(local, ranks, replicas)
+    if reasons:
+        raise ValueError(f"cannot split over {ranks} ranks: {'; '.join(reasons)}")
+    blocks = local.split.blocks
+    costs = [block.macs or float(block.numel) for block in blocks]
+    reached = list(itertools.accumulate(costs))
+    ends = [*choose_cuts(reached[:-1], reached[-1], ranks // replicas), len(blocks) - 1]
+    starts = [0, *(end + 1 for end in ends[:-1])]
+    return Plan(tuple(zip(starts, ends, strict=True)), replicas)
+
+
+def explain_plan(local: BlockLocal, ranks: int, replicas: int = 1) -> list[str]:
+    """Every reason why the blocks cannot be split over ranks; empty if they can. Starts no process.
+
+    It looks at the rule, the feedback, the number of blocks, tied weights, and at the outputs that
+    would be sent.
+    """
+    reasons = []
+    if replicas < 1 or ranks < 1 or ranks % replicas:
+        return [f"{ranks} ranks are no multiple of {replicas} replicas"]
+    stages = ranks // replicas
+    if stages > len(local.split.blocks):
+        reasons.append(
+            f"{stages} stages need as many blocks, but there are {len(local.split.blocks)}"
+        )
+    if local.rule.reads_next or local.rule.waits:
+        reasons.append(f"rule {local.rule_name!r} needs weights or errors of later blocks")
+    chained = local.rule_name in ("bll", "bll-kl") and local.rule.options.feedback == "chained"
+    if chained and stages > 1 and len(local.split.boundaries) > 1:
+        reasons.append(
+            "chained feedback makes each block wait for the next one's last step; use "
+            "feedback='direct'"
+        )
+    if local.split.detached:
+        reasons.append(f"tied='last' feeds {local.split.detached[0]!r} weights of the last block")
+    if local.backward_mode != "inside":
+        reasons.append("backward must be 'inside'")
+    return [*reasons, *_unsendable(local)]
+
+
+def _unsendable(local: BlockLocal) -> list[str]:
+    """The boundaries whose output has parts that are neither tensors nor plain values."""
+    trial = record(without_wrappers(local.model), local.split.call)
+    outputs: dict[str, Any] = {point.name: point.output for point in trial.points}
+    found = []
+    for name in local.split.boundaries:
+        kinds = {type(x).__name__ for x in tree_leaves(outputs[name]) if not isinstance(x, _PLAIN)}
+        if kinds:
+            found.append(f"the output of {name!r} contains {', '.join(sorted(kinds))}")
+    return found

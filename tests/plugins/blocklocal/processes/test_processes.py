@@ -1,0 +1,139 @@
+"""Ranks: bit-equal to one process, replicas, a dead rank, plans and their costs."""
+
+from __future__ import annotations
+
+import multiprocessing
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from evenfall_blocklocal import BlockLocal
+from evenfall_blocklocal.processes import explain_plan, make_plan, pipeline_costs
+from safetensors.torch import load_file
+
+WORKER = Path(__file__).with_name("worker.py")
+HERE = runpy.run_path(str(WORKER))
+STEPS = 20
+
+pytestmark = pytest.mark.skipif(
+    not torch.distributed.is_available() or not torch.distributed.is_gloo_available(),
+    reason="this torch has no gloo",
+)
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Run the worker on several ranks, each in its process; returns their exit codes."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "evenfall_blocklocal.processes"])
+
+    def run(ranks: int, replicas: int = 1, dies: bool = False) -> list[int]:
+        shared = {
+            "ranks": ranks, "replicas": replicas, "steps": STEPS, "dies": dies,
+            "store": str(tmp_path / f"store-{ranks}-{replicas}"),
+            "out": str(tmp_path / f"out-{ranks}-{replicas}"),
+        }  # fmt: skip
+        started = [
+            context.Process(
+                target=runpy.run_path,
+                args=(str(WORKER), {"SETTINGS": {**shared, "rank": rank}}, "__main__"),
+            )
+            for rank in range(ranks)
+        ]
+        for process in started:
+            process.start()
+        for process in started:
+            process.join(3600)
+        return [process.exitcode for process in started]
+
+    return run
+
+
+def one_process() -> dict[str, Any]:
+    local = HERE["make_local"]()
+    optimizer = torch.optim.AdamW(local.parameters(), 0.01)
+    for rows, target in HERE["batches"](STEPS):
+        local(rows, target=target).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return local.state_dict()
+
+
+@pytest.mark.slow
+def test_ranks_give_the_weights_of_one_process(start, tmp_path) -> None:
+    wanted = one_process()
+    for ranks in (2, 3):
+        assert start(ranks) == [0] * ranks
+        for rank in range(ranks):
+            found = load_file(tmp_path / f"out-{ranks}-1-{rank}.safetensors")
+            assert found.keys() == wanted.keys()
+            different = [n for n, value in wanted.items() if not torch.equal(found[n], value)]
+            assert different == []
+
+
+@pytest.mark.slow
+def test_replicas_average_their_gradients(start, tmp_path) -> None:
+    assert start(4, replicas=2) == [0] * 4
+    found = [load_file(tmp_path / f"out-4-2-{rank}.safetensors") for rank in range(4)]
+    parameters = [name for name, _ in HERE["make_local"]().named_parameters()]
+    assert all(torch.equal(found[0][name], found[3][name]) for name in parameters)
+    wanted = one_process()
+    assert any(not torch.equal(found[0][name], wanted[name]) for name in parameters)
+
+
+@pytest.mark.slow
+def test_a_dead_rank_is_an_error_on_the_others(start, tmp_path) -> None:
+    assert start(2, dies=True) == [1, 0]
+    message = (tmp_path / "out-2-1-1.txt").read_text()
+    assert "rank 1 lost rank 0: it has ended" in message
+    assert "Start all ranks again from the last checkpoint" in message
+
+
+def test_stages_have_consecutive_blocks_of_like_cost() -> None:
+    local = HERE["make_local"]()
+    assert make_plan(local, 4).stages == ((0, 0), (1, 1), (2, 2), (3, 3))
+    assert make_plan(local, 2).stages == ((0, 1), (2, 3))
+    plan = make_plan(local, 4, replicas=2)
+    assert [plan.stage_of(rank) for rank in range(4)] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+
+
+def test_a_dry_run_says_why_a_model_cannot_be_split(make_stack) -> None:
+    def reasons(ranks: int, *arguments: Any, **options: Any) -> str:
+        local = BlockLocal(make_stack(3), *arguments, inputs=torch.randn(2, 5), **options)
+        return "; ".join(explain_plan(local, ranks))
+
+    assert reasons(3, 3, feedback="direct") == ""
+    assert reasons(3, 3, "local-ce") == ""
+    assert "chained feedback" in reasons(3, 3)
+    assert "need as many blocks, but there are 3" in reasons(4, 3, "local-ce")
+    assert "rule 'dfa' needs weights or errors" in reasons(2, 3, "dfa")
+    assert "backward must be 'inside'" in reasons(2, 3, "local-ce", backward="after")
+    local = BlockLocal(make_stack(3), 3, inputs=torch.randn(2, 5))
+    assert explain_plan(local, 3, 2) == ["3 ranks are no multiple of 2 replicas"]
+    with pytest.raises(ValueError, match="cannot split over 3 ranks: chained feedback"):
+        make_plan(local, 3)
+
+
+def test_objects_in_an_output_cannot_be_sent() -> None:
+    stream = pytest.importorskip("evenfall_stream")
+    events = stream.EventStreamClassifier(3, (8, 8), widths=(8, 12), depths=(1, 1), strides=(4, 2))
+    local = BlockLocal(events, 2, "local-ce", latent=4, hidden=8)
+    assert explain_plan(local, 2) == ["the output of 'stages.0' contains Graphs"]
+
+
+def test_costs_of_balanced_stages_approach_the_number_of_ranks() -> None:
+    one, two, four = pipeline_costs([1.0] * 4, [1, 2, 4], 100)
+    assert (one.speedup, one.bubble) == (1.0, 0.0)
+    assert two.seconds == 4 + 99 * 2
+    assert four.speedup == pytest.approx(400 / (4 + 99))
+    assert four.efficiency == pytest.approx(100 / 103)
+    slow = pipeline_costs([1.0] * 4, [4], 100, boundary_bytes=[8, 8, 8], bandwidth=8)[0]
+    assert (slow.bytes_per_step, slow.seconds) == (24, 7 + 99 * 2)
+    with pytest.raises(ValueError, match="ranks must be from 1 to the 4 blocks, got 5"):
+        pipeline_costs([1.0] * 4, [5], 3)
+    with pytest.raises(ValueError, match="boundary_bytes must have 3 entries"):
+        pipeline_costs([1.0] * 4, [2], 3, boundary_bytes=[1])
