@@ -7,6 +7,7 @@ from transformers import (
     AutoModelForSequenceClassification,
 )
 
+from .baselines import RnnConfig, RnnForCausalLM, RnnModel
 from .models.cache_egru import EgruCacheLayer
 from .models.classification_egru import EgruForSequenceClassification
 from .models.configuration_egru import EgruConfig
@@ -20,6 +21,9 @@ AutoModelForCausalLM.register(EgruConfig, EgruForCausalLM, exist_ok=True)
 AutoModelForSequenceClassification.register(
     EgruConfig, EgruForSequenceClassification, exist_ok=True
 )
+AutoConfig.register("rnn", RnnConfig, exist_ok=True)
+AutoModel.register(RnnConfig, RnnModel, exist_ok=True)
+AutoModelForCausalLM.register(RnnConfig, RnnForCausalLM, exist_ok=True)
 
 __all__ = [
     "EgruCacheLayer",
@@ -27,4 +31,7 @@ __all__ = [
     "EgruForCausalLM",
     "EgruForSequenceClassification",
     "EgruModel",
+    "RnnConfig",
+    "RnnForCausalLM",
+    "RnnModel",
 ]

@@ -37,6 +37,12 @@ def test_round_trip(tmp_path: Path) -> None:
         ("learning_rate: fast", "learning_rate must be a number, got 'fast'"),
         ("seed: 1.5", "seed must be 0 or a positive integer, got 1.5"),
         ("model: {hidden: [3]}", r"model has unknown keys \['hidden'\]"),
+        ("model: {type: rnn}", "type must be 'egru', 'lstm' or 'gru', got 'rnn'"),
+        ("model: {type: lstm, zoneout: 0.1}", r"unknown keys \['zoneout'\]; known for lstm are"),
+        ("model: {type: gru, cell: lstm}", r"unknown keys \['cell'\]"),
+        ("schedule: linear", "schedule must be 'cosine' or 'constant', got 'linear'"),
+        ("epochs: 0", "epochs must be positive, got 0"),
+        ("initial_checkpoint: 3", "initial_checkpoint must be a folder or a name, got 3"),
         ("model: {variant: lstm}", "variant must be 'released' or 'paper', got 'lstm'"),
     ],
 )

@@ -55,10 +55,11 @@ def _parts(
 ) -> list[tuple[str, torch.nn.Module, dict[str, float]]]:
     """Each module with matrices: (name, module, activity of the inputs by the matrix's role)."""
     input_activity = [1.0, *activity]
-    parts = [
-        (f"layer {index}", layer, {"input": input_activity[index], "recurrent": activity[index]})
-        for index, layer in enumerate(model.model.layers)
-    ]
+    parts = []
+    for index, layer in enumerate(model.model.layers):
+        inner = getattr(layer, "rnn", layer)  # torch's LSTM or GRU in a layer of a baseline
+        rates = {"input": input_activity[index], "recurrent": activity[index]}
+        parts.append((f"layer {index}", inner, rates))
     rate = activity[-1]
     if model.projection is not None:
         parts.append(("the projection", model.projection, {"input": rate}))

@@ -76,22 +76,21 @@ class EgruCacheLayer(CacheLayerMixin):
             self.keys, self.values = function(self.keys), function(self.values)
 
 
-def cache_layers(cache: Cache | None, count: int) -> list[EgruCacheLayer | None]:
-    """The `count` layers of a cache; None for each if there is no cache.
+def cache_layers(cache: Cache | None, layer_types: list[str]) -> list[EgruCacheLayer | None]:
+    """The layers of a cache; None for each if there is no cache.
 
     Raises:
-        ValueError: the cache was not made for an EGRU with that many layers.
+        ValueError: the cache was not made for layers of these types.
     """
     if cache is None:
-        return [None] * count
+        return [None] * len(layer_types)
     layers = cache.layers
-    # Compare the kind, not the class: the code of a published folder has a class of its own.
-    kind = EgruCacheLayer._layer_type
-    if len(layers) != count or any(getattr(x, "_layer_type", None) != kind for x in layers):
+    # Compare the type, not the class: the code of a published folder has a class of its own.
+    if [getattr(layer, "_layer_type", None) for layer in layers] != layer_types:
         names = [type(layer).__name__ for layer in layers]
         raise ValueError(
             "past_key_values must be DynamicCache(config=model.config), with "
-            f"{count} layers of EgruCacheLayer, got layers {names}"
+            f"{len(layer_types)} layers of type {layer_types[0]!r}, got layers {names}"
         )
     return layers
 

@@ -18,6 +18,27 @@ def _is_size(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
+def check_sizes(config: Any) -> None:
+    """Raise ValueError unless vocabulary, embedding and layers have a size of at least 1."""
+    for name in ("vocab_size", "embedding_size"):
+        value = getattr(config, name)
+        if not _is_size(value):
+            raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+    sizes = config.hidden_sizes
+    if not isinstance(sizes, (list, tuple)) or not sizes or not all(map(_is_size, sizes)):
+        raise ValueError(
+            f"hidden_sizes must be a non-empty list of integers of at least 1, got {sizes!r}"
+        )
+
+
+def check_rates(config: Any, names: tuple[str, ...]) -> None:
+    """Raise ValueError unless each of these is in [0, 1)."""
+    for name in names:
+        value = getattr(config, name)
+        if not isinstance(value, (int, float)) or not 0 <= value < 1:
+            raise ValueError(f"{name} must lie in [0, 1), got {value!r}")
+
+
 @strict
 class EgruConfig(PreTrainedConfig):
     r"""
@@ -72,29 +93,15 @@ class EgruConfig(PreTrainedConfig):
     eos_token_id: int | list[int] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
-        self._check_sizes()
+        check_sizes(self)
         super().__post_init__(**kwargs)
-        for name in _RATES:
-            value = getattr(self, name)
-            if not isinstance(value, (int, float)) or not 0 <= value < 1:
-                raise ValueError(f"{name} must lie in [0, 1), got {value!r}")
+        check_rates(self, _RATES)
         if self.variant not in ("released", "paper"):
             raise ValueError(f"variant must be 'released' or 'paper', got {self.variant!r}")
         if self.carry not in ("full", "output"):
             raise ValueError(f"carry must be 'full' or 'output', got {self.carry!r}")
         if not 0 < self.threshold_mean < 1:
             raise ValueError(f"threshold_mean must lie in (0, 1), got {self.threshold_mean}")
-
-    def _check_sizes(self) -> None:
-        for name in ("vocab_size", "embedding_size"):
-            value = getattr(self, name)
-            if not _is_size(value):
-                raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
-        sizes = self.hidden_sizes
-        if not isinstance(sizes, (list, tuple)) or not sizes or not all(map(_is_size, sizes)):
-            raise ValueError(
-                f"hidden_sizes must be a non-empty list of integers of at least 1, got {sizes!r}"
-            )
 
     @property
     def hidden_size(self) -> int:

@@ -32,12 +32,16 @@ from .recording_egru import is_recorded
 class EgruModel(EgruPreTrainedModel):
     """Embedding and EGRU layers. Returns the outputs y of the last layer."""
 
+    layer_class: ClassVar[type[nn.Module]] = EgruLayer
+
     def __init__(self, config: EgruConfig):
         super().__init__(config)
         self.embed_tokens = nn.Embedding(
             config.vocab_size, config.embedding_size, config.pad_token_id
         )
-        self.layers = nn.ModuleList(EgruLayer(config, i) for i in range(config.num_hidden_layers))
+        self.layers = nn.ModuleList(
+            self.layer_class(config, i) for i in range(config.num_hidden_layers)
+        )
         self.gradient_checkpointing = False
         self.post_init()
 
@@ -112,7 +116,7 @@ class EgruModel(EgruPreTrainedModel):
         if self.training and config.embedding_dropout:
             x = locked_dropout(x, config.embedding_dropout, layout.cu_seqlens)
 
-        cache_of = cache_layers(past_key_values, len(self.layers))
+        cache_of = cache_layers(past_key_values, config.layer_types)
         hidden: tuple[torch.Tensor, ...] = (x,)
         activity, events = [], []
         for index, layer in enumerate(self.layers):
@@ -149,10 +153,11 @@ class EgruForCausalLM(EgruPreTrainedModel, GenerationMixin):
     """EGRU language model. generate(), Trainer, pipeline and push_to_hub work as usual."""
 
     _tied_weights_keys: ClassVar[dict[str, str]] = {"lm_head.weight": "model.embed_tokens.weight"}
+    model_class: ClassVar[type[EgruModel]] = EgruModel
 
     def __init__(self, config: EgruConfig):
         super().__init__(config)
-        self.model = EgruModel(config)
+        self.model = self.model_class(config)
         self.projection = None
         if config.hidden_size != config.embedding_size:
             self.projection = nn.Linear(config.hidden_size, config.embedding_size)

@@ -5,11 +5,19 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from transformers import PreTrainedTokenizerBase, PrinterCallback, TrainingArguments, set_seed
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    TrainingArguments,
+    set_seed,
+)
 
 from evenfall.errors import CallbackError
 from evenfall.runs import Progress, RunFolder, make_callbacks
 
+from ..loading import load_checkpoint
 from ..models.modeling_egru import EgruForCausalLM
 from ..text.corpus import encode, read_split
 from ..text.tokenization import byte_tokenizer, vocabulary, word_tokenizer
@@ -20,6 +28,8 @@ from .recipe import Recipe
 from .trainer import EgruTrainer, checkpoint_files
 
 logger = logging.getLogger(__name__)
+
+_SCHEDULES = {"cosine": "cosine", "constant": "constant_with_warmup"}
 
 
 def train(
@@ -51,7 +61,7 @@ def train(
         FileExistsError: `output` already contains a run and resume is off, or it is a file.
         BlockingIOError: another process writes to `output`.
         ValueError: the run in `output` has another recipe, the batch size is not a multiple of the
-            number of ranks, or the text is too short.
+            number of ranks, the text is too short, or the initial checkpoint does not fit.
         CallbackError: a callback raises, or no evaluation counts as best for all callbacks.
         UnknownNameError, ReferenceImportError: a callback is not found.
     """
@@ -64,12 +74,16 @@ def train(
         last = folder.last_checkpoint([*checkpoint_files(arguments.world_size), *callbacks.files])
         folder.cut_log("step", 0 if last is None else int(last.name.rpartition("-")[2]))
         text = read_split(data, "train")
-        by_word = recipe.tokenizer == "word"
-        tokenizer = word_tokenizer(vocabulary([text])) if by_word else byte_tokenizer()
+        name = recipe.initial_checkpoint
+        first, tokenizer = (
+            (None, _make_tokenizer(recipe, text)) if name is None else load_checkpoint(name, "cpu")
+        )
         dataset = BpttDataset(
             encode(tokenizer, text), recipe.batch_size, recipe.window, recipe.seed
         )
         model = _make_model(recipe, tokenizer)
+        if first is not None:
+            _copy_weights(first, model, str(name))
         callbacks.prepare(model)
         trainer = EgruTrainer(
             model=model,
@@ -100,19 +114,41 @@ def train(
     return folder.best
 
 
+def _make_tokenizer(recipe: Recipe, text: str) -> PreTrainedTokenizerBase:
+    return word_tokenizer(vocabulary([text])) if recipe.tokenizer == "word" else byte_tokenizer()
+
+
 def _make_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> EgruForCausalLM:
     set_seed(recipe.seed)
-    model = EgruForCausalLM(
-        recipe.config(
-            vocab_size=len(tokenizer),
-            pad_token_id=None,
-            bos_token_id=tokenizer.eos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-        )
+    config = recipe.config(
+        vocab_size=len(tokenizer),
+        pad_token_id=None,
+        bos_token_id=tokenizer.eos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
     )
+    model: EgruForCausalLM = AutoModelForCausalLM.from_config(config)
     logger.info("%d parameters", model.num_parameters())
     return model
 
 
+def _copy_weights(source: torch.nn.Module, target: torch.nn.Module, name: str) -> None:
+    """Copy all parameters; the dropouts and penalties of the models may differ.
+
+    Raises:
+        ValueError: the models have different parameters.
+    """
+    old, new = source.state_dict(), target.state_dict()
+    for key in sorted({*old, *new}):
+        shapes = [tuple(state[key].shape) if key in state else None for state in (old, new)]
+        if shapes[0] != shapes[1]:
+            raise ValueError(
+                f"initial_checkpoint {name} does not fit the recipe's model: {key} is "
+                f"{shapes[0] or 'missing'} there and {shapes[1] or 'missing'} in the recipe"
+            )
+    target.load_state_dict(old)
+
+
 def _arguments(recipe: Recipe, output: Path, save_steps: int | None) -> TrainingArguments:
-    return training_arguments(recipe, output, save_steps, "perplexity", False)
+    return training_arguments(
+        recipe, output, save_steps, "perplexity", False, _SCHEDULES[recipe.schedule]
+    )
