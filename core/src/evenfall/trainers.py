@@ -66,3 +66,20 @@ class Trainer(Protocol):
             FileNotFoundError: there is no such model, data or split.
             ValueError: the model does not fit the data.
         """
+
+
+@runtime_checkable
+class ExampleLoader(Protocol):
+    """What a trainer offers if its models can be counted, compressed and timed by others."""
+
+    def load_example(
+        self, folder: str | Path, data: str | Path, split: str
+    ) -> tuple[Any, dict[str, Any]]:
+        """The model in `folder`, in evaluation mode on the CPU, and one call's keyword arguments.
+
+        The call has enough real data for a stable activity, and every part of it counts: no
+        padding.
+
+        Raises:
+            FileNotFoundError, ValueError: as `Trainer.evaluate`.
+        """

@@ -4,6 +4,7 @@ from .callbacks import Callback, Callbacks, TrainingContext, check_callbacks, ma
 from .folder import RunFolder
 from .grid import grid_table, run_grid
 from .lock import is_first_rank
+from .once import run_once
 from .progress import Progress
 
 __all__ = [
@@ -17,4 +18,5 @@ __all__ = [
     "is_first_rank",
     "make_callbacks",
     "run_grid",
+    "run_once",
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import asdict
 from functools import partial
 from itertools import combinations
 from pathlib import Path
@@ -18,6 +17,7 @@ from evenfall.trainers import Trainer
 
 from .grid_file import Cell, GridFile, cell_recipe, list_cells, read_grid
 from .lock import is_first_rank
+from .once import run_once
 from .progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -94,31 +94,19 @@ def _run(
     grid: GridFile,
     progress: Progress | None,
 ) -> dict[str, Any]:
-    """Train and evaluate one run; its folder gets results.json with the metrics by split.
+    """Train and evaluate one run.
 
     Raises:
         ValueError: `grid.metrics` has a name that the trainer does not measure.
     """
-    file = folder / "results.json"
-    choices = json.loads(json.dumps(asdict(recipe)))
-    stored = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    results = stored.get("results", {}) if stored.get("recipe") == choices else {}
-    if results and stored.get("data", str(data)) != str(data):
-        logger.warning("%s has results on %s, not on %s", folder, stored["data"], data)
-    if not set(grid.splits) <= set(results):
-        best = trainer.train(recipe, data, folder, resume=True, progress=progress)
-        for split in grid.splits:
-            results[split] = dict(trainer.evaluate(best, data, split))
-        if is_first_rank():
-            record = {"recipe": choices, "data": str(data), "results": results}
-            write_text(file, json.dumps(record, indent=2) + "\n")
+    results = run_once(recipe, data, folder, trainer, grid.splits, progress=progress)
     for split in grid.splits:
         unknown = [name for name in grid.metrics if name not in results[split]]
         if unknown:
             raise ValueError(
                 f"metrics {unknown} are not among those of {split}: {[*results[split]]}"
             )
-    return {split: results[split] for split in grid.splits}
+    return results
 
 
 def _check_different(cells: list[tuple[Cell, Any]]) -> None:

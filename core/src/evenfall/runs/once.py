@@ -1,0 +1,60 @@
+"""One run of a grid or a study: trained and evaluated, unless its folder has the results."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from evenfall.files import write_text
+from evenfall.trainers import Trainer
+
+from .lock import is_first_rank
+from .progress import Progress
+
+logger = logging.getLogger(__name__)
+
+
+def run_once(
+    recipe: Any,
+    data: Path,
+    folder: Path,
+    trainer: Trainer,
+    splits: Sequence[str],
+    *,
+    progress: Progress | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Train, or continue, the run in `folder` and evaluate its best model; the folder gets
+    results.json. A run that has results of this recipe is not trained again.
+
+    Args:
+        recipe: a recipe of the trainer.
+        data: the data that the trainer reads.
+        folder: folder of the run.
+        trainer: trains and evaluates.
+        splits: the splits to evaluate on.
+        progress: called with (task, steps done, total steps).
+
+    Returns:
+        For each split, the metrics by name.
+
+    Raises:
+        Exception: what the trainer raises.
+    """
+    file = folder / "results.json"
+    choices = json.loads(json.dumps(asdict(recipe)))
+    stored = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    results = stored.get("results", {}) if stored.get("recipe") == choices else {}
+    if results and stored.get("data", str(data)) != str(data):
+        logger.warning("%s has results on %s, not on %s", folder, stored["data"], data)
+    if not set(splits) <= set(results):
+        best = trainer.train(recipe, data, folder, resume=True, progress=progress)
+        for split in splits:
+            results[split] = dict(trainer.evaluate(best, data, split))
+        if is_first_rank():
+            record = {"recipe": choices, "data": str(data), "results": results}
+            write_text(file, json.dumps(record, indent=2) + "\n")
+    return {split: results[split] for split in splits}

@@ -1,0 +1,123 @@
+"""A study in words: study.md, with the table and the answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from evenfall.files import write_text
+from evenfall.hub import markdown_table
+
+from .counts import PARTS
+from .summary import Figure, Point, best_reduction, list_points, metric_rise
+
+LAYERS = ("input", "layers")
+_MILLION = 1e6
+
+
+def write_report(table: dict[str, Any], output: str | Path) -> Path:
+    """Write study.md into the folder of the study and return its path."""
+    return write_text(Path(output) / "study.md", study_text(table))
+
+
+def study_text(table: dict[str, Any]) -> str:
+    """The report in Markdown: a row for each point, the answers, and what failed."""
+    points = list_points(table)
+    parts = [_points_table(table, points)]
+    answers = _answers(table, points)
+    if answers:
+        parts.append("\n".join(f"- {answer}" for answer in answers))
+    rises = _rises_table(table, points)
+    if rises:
+        parts.append(rises)
+    failures = [row for row in table["runs"] if "failure" in row]
+    parts += [f"{row['run']} failed: {row['failure']}" for row in failures]
+    return "\n\n".join(parts) + "\n"
+
+
+def _points_table(table: dict[str, Any], points: list[Point]) -> str:
+    metric, splits = table["metric"], table["splits"]
+    headings = [
+        "model", "method", "removed:", "seeds:", *(f"{metric}, {split}:" for split in splits),
+        "activity:", "density:", *(f"{part}, M effective MACs:" for part in PARTS), "reduction:",
+        "without decoder:",
+    ]  # fmt: skip
+    speeds = _speed_names(table)
+    rows = []
+    for point in points:
+        removed = f"{100 * point.level:g} %" if point.rows[0]["prunes"] else "0 %"
+        method = "start" if point.method is None else point.method
+        if point.method is not None and not point.rows[0]["prunes"]:
+            method = f"{point.method}, {point.rows[0]['steps']} more"
+        rows.append([
+            point.model, method, removed, len(point.rows),
+            *(_figure(point.metric(split, metric)) for split in splits),
+            _percent(point.count("activity")), _percent(point.count("density")),
+            *(_millions(point.macs(part)) for part in PARTS), _times(point.reduction("total")),
+            _times(point.reduction(*LAYERS)),
+            *(_speed(point, name) for name in speeds),
+        ])  # fmt: skip
+    return markdown_table([*headings, *(f"{name}, tokens/s:" for name in speeds)], rows)
+
+
+def _answers(table: dict[str, Any], points: list[Point]) -> list[str]:
+    answers = []
+    for model in dict.fromkeys(point.model for point in points):
+        for what, parts in (("all", ("total",)), ("all but the decoder", LAYERS)):
+            best = best_reduction(table, model, *parts)
+            if best is not None:
+                point, reduction = best
+                where = point.method or "the dense model"
+                level = f" at {100 * point.level:g} %" if point.rows[0]["prunes"] else ""
+                answers.append(
+                    f"{model}: the largest reduction of MACs within 5 % of its dense "
+                    f"{table['metric']} is {reduction:.1f}x, counted over {what} ({where}{level})"
+                )
+    return answers
+
+
+def _rises_table(table: dict[str, Any], points: list[Point]) -> str:
+    """By how much the metric of each pruned line is worse than that of its dense model."""
+    lines = list(dict.fromkeys((p.model, p.method) for p in points if p.rows[0]["prunes"]))
+    if not lines:
+        return ""
+    rows = []
+    for model, method in lines:
+        cells: dict[float, str] = {}
+        for point in points:
+            if (point.model, point.method) == (model, method):
+                rises = Figure.of(100 * metric_rise(table, row) for row in point.rows)
+                cells[point.level] = _figure(rises, "+.1f")
+        rows.append([model, method, *(cells.get(level, "-") for level in table["levels"])])
+    levels = [f"{100 * level:g} % removed:" for level in table["levels"]]
+    title = (
+        f"Change of the {table['metric']} on {table['splits'][0]} against the dense model, in %:"
+    )
+    return f"{title}\n\n{markdown_table(['model', 'method', *levels], rows)}"
+
+
+def _speed_names(table: dict[str, Any]) -> list[str]:
+    """The names of the speeds that some run has."""
+    return list(dict.fromkeys(name for row in table["runs"] for name in row.get("speeds", {})))
+
+
+def _speed(point: Point, name: str) -> str:
+    values = [row["speeds"][name] for row in point.rows if name in row.get("speeds", {})]
+    return f"{Figure.of(values).mean:,.0f}" if values else "-"
+
+
+def _figure(figure: Figure, form: str = ".2f") -> str:
+    deviation = "" if figure.deviation is None else f" ± {figure.deviation:.2g}"
+    return f"{figure.mean:{form}}{deviation}"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f} %"
+
+
+def _millions(number: float | None) -> str:
+    return "-" if number is None else f"{number / _MILLION:.3f}"
+
+
+def _times(number: float | None) -> str:
+    return "-" if number is None else f"{number:.1f}x"

@@ -1,0 +1,114 @@
+"""How fast the models of a study generate, measured in one process, in turns.
+
+Tokens per second of greedy generation from a real prompt, batch 1: in a loop that calls the model
+with its cache, and through generate(). Rounds go through all models before the next one begins, so
+that a change of the machine's speed touches all of them; the median of the rounds counts.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from evenfall.files import write_text
+from evenfall.hub import machine, today
+from evenfall.runs import Progress
+from evenfall.trainers import ExampleLoader, Trainer
+
+from .file import read_study
+from .run import TABLE, best_folders, find_trainer
+
+PROMPT = 32  # tokens
+
+
+def time_study(
+    file: str | Path,
+    data: str | Path,
+    output: str | Path,
+    *,
+    tokens: int = 200,
+    rounds: int = 5,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Time the model of every run that has results, and write the speeds into study.json.
+
+    Args:
+        file, data, output: as `run_study`, which has to run first.
+        tokens: tokens of each round.
+        rounds: rounds; the median counts.
+        progress: called with (task, steps done, total steps).
+
+    Returns:
+        The content of study.json. Each run has `speeds`: "loop" and "generate", tokens per second;
+        `timing` names the machine and the number of threads.
+
+    Raises:
+        FileNotFoundError: there is no study.json.
+        ValueError: the trainer offers no example to begin the text with.
+    """
+    path = Path(output) / TABLE
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"output {output} has no {TABLE}; run the study without --time first"
+        )
+    table: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    trainer, _ = find_trainer(table["trainer"])
+    if not isinstance(trainer, ExampleLoader):
+        raise ValueError(f"trainer {table['trainer']!r} offers no example to generate from")
+    bests = best_folders(read_study(file), output)
+    rows = [row for row in table["runs"] if "failure" not in row]
+    models = [_load(trainer, bests[row["run"]], data, table["splits"][0]) for row in rows]
+    seconds: dict[tuple[int, str], list[float]] = {}
+    for turn in range(rounds + 1):
+        for place, (model, prompt) in enumerate(models):
+            for way, run in WAYS.items():
+                begin = time.perf_counter()
+                run(model, prompt, tokens)
+                if turn:  # the first round compiles
+                    seconds.setdefault((place, way), []).append(time.perf_counter() - begin)
+            if progress is not None:
+                done = turn * len(models) + place + 1
+                progress("timing", done, (rounds + 1) * len(models))
+    for place, row in enumerate(rows):
+        row["speeds"] = {way: tokens / median(seconds[place, way]) for way in WAYS}
+    table["timing"] = {
+        "date": today(),
+        "machine": machine("cpu"),
+        "tokens": tokens,
+        "rounds": rounds,
+    }
+    write_text(path, json.dumps(table, indent=2) + "\n")
+    return table
+
+
+def _load(trainer: Trainer, best: Path, data: str | Path, split: str) -> tuple[Any, torch.Tensor]:
+    assert isinstance(trainer, ExampleLoader)
+    model, example = trainer.load_example(best, data, split)
+    return model.eval(), example["input_ids"][:1, :PROMPT]
+
+
+@torch.inference_mode()
+def _loop(model: Any, prompt: torch.Tensor, tokens: int) -> None:
+    """Call the model for one token at a time."""
+    ids, cache = prompt, None
+    for _ in range(tokens):
+        out = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        ids, cache = out.logits[:, -1:].argmax(-1), out.past_key_values
+
+
+def _generate(model: Any, prompt: torch.Tensor, tokens: int) -> None:
+    model.generate(
+        prompt, attention_mask=torch.ones_like(prompt), do_sample=False,
+        min_new_tokens=tokens, max_new_tokens=tokens, pad_token_id=0,
+    )  # fmt: skip
+
+
+WAYS: dict[str, Callable[[Any, torch.Tensor, int], None]] = {
+    "loop": _loop, "generate": _generate,
+}  # fmt: skip
