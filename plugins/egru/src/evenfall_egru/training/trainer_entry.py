@@ -7,11 +7,14 @@ from typing import Any
 
 from ..evaluation import evaluate_tokens
 from ..loading import load_checkpoint
+from ..models.modeling_egru import EgruForCausalLM
 from ..text.corpus import encode, read_split
 from .recipe import Recipe, load_recipe
 from .run import train
 
-__all__ = ["Recipe", "evaluate", "load_recipe", "train"]
+__all__ = ["Recipe", "evaluate", "load_example", "load_recipe", "train"]
+
+EXAMPLE_TOKENS = 4096
 
 
 def evaluate(folder: str | Path, data: str | Path, split: str) -> dict[str, Any]:
@@ -28,3 +31,19 @@ def evaluate(folder: str | Path, data: str | Path, split: str) -> dict[str, Any]
     """
     model, tokenizer = load_checkpoint(folder)
     return evaluate_tokens(model, encode(tokenizer, read_split(data, split)))
+
+
+def load_example(
+    folder: str | Path, data: str | Path, split: str
+) -> tuple[EgruForCausalLM, dict[str, Any]]:
+    """The model, and the first tokens of a split as one sequence.
+
+    Args:
+        folder, data, split: as `evaluate`.
+
+    Raises:
+        FileNotFoundError, ValueError: as `evaluate`.
+    """
+    model, tokenizer = load_checkpoint(folder, "cpu")
+    tokens = encode(tokenizer, read_split(data, split))[:EXAMPLE_TOKENS]
+    return model, {"input_ids": tokens[None], "use_cache": False}
