@@ -4,4 +4,6 @@ from __future__ import annotations
 
 from evenfall.cli.tools import make_group
 
-app = make_group("sparsity", "Weight sparsity: prune a model and count what is left.")
+from .study import study
+
+app = make_group("sparsity", "Weight sparsity: prune a model and count what is left.", study)
