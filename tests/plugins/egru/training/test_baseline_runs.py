@@ -13,6 +13,7 @@ pytest.importorskip("accelerate")
 
 from evenfall_egru import RnnForCausalLM
 from evenfall_egru.loading import load_checkpoint
+from evenfall_egru.publish.pack import pack
 from evenfall_egru.training import Recipe, train, trainer_entry
 
 SIZES = {"embedding_size": 12, "hidden_sizes": [20, 12]}
@@ -86,3 +87,10 @@ def test_weights_that_do_not_fit_are_named(
     start = replace(recipe("gru"), model=model, initial_checkpoint=str(runs["gru"]))
     with pytest.raises(ValueError, match=words):
         train(start, corpus, tmp_path / "run")
+
+
+def test_a_baseline_is_not_packed_with_the_code_of_egru(
+    runs: dict[str, Path], corpus: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=r"must be an EGRU, .* got a RnnForCausalLM"):
+        pack(runs["gru"], corpus, tmp_path / "card")

@@ -13,7 +13,7 @@ pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
 
 from evenfall import registry
-from evenfall.trainers import Trainer
+from evenfall.trainers import ExampleLoader, Trainer
 
 
 def test_recipe_training_and_evaluation(corpus: Path, tmp_path: Path) -> None:
@@ -46,6 +46,11 @@ def test_recipe_training_and_evaluation(corpus: Path, tmp_path: Path) -> None:
     about = registry.trainers.provenance("egru").metadata
     assert (about["metric"], about["greater_is_better"]) == ("perplexity", False)
     assert 1 < figures["perplexity"] < 20  # the corpus has few words
+
+    assert isinstance(trainer, ExampleLoader)
+    model, example = trainer.load_example(runs[2], corpus, "valid")
+    assert example["input_ids"].shape == (1, 360)  # 60 lines of 5 words and a line break
+    assert model(**example).logits.shape[:2] == (1, 360)
 
 
 def test_what_is_not_there_is_named(corpus: Path, tmp_path: Path) -> None:

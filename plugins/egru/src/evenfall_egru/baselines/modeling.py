@@ -21,7 +21,7 @@ from .layer import RnnLayer
 
 class _RnnPreTrainedModel(EgruPreTrainedModel):
     config_class = RnnConfig
-    config: RnnConfig  # type: ignore[assignment]  # it has all that EGRU's code reads
+    config: RnnConfig
     _no_split_modules: ClassVar[list[str]] = ["RnnLayer"]
     layer_class: ClassVar[type[nn.Module]] = RnnLayer
 

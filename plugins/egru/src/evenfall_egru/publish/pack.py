@@ -61,7 +61,8 @@ def pack(
 
     Raises:
         FileExistsError: `output` exists and `replace` is off.
-        ValueError: an unknown dtype, a checkpoint without a recipe, or more than 15 MB of weights.
+        ValueError: an unknown dtype, a checkpoint without a recipe, a model
+            that is not an EGRU, or more than 15 MB of weights.
     """
     if dtype not in _DTYPES:
         raise ValueError(f"dtype must be one of {_DTYPES}, got {dtype!r}")
@@ -69,6 +70,11 @@ def pack(
     if not recipe.is_file():
         raise ValueError(f"checkpoint {checkpoint} has no recipe.yaml, which the card needs")
     model, tokenizer = load_checkpoint(checkpoint)
+    if model.config.model_type != "egru":
+        raise ValueError(
+            f"checkpoint {checkpoint} must be an EGRU, whose code travels with it, got a "
+            f"{type(model).__name__}"
+        )
     storage_dtype = getattr(torch, dtype)
     with torch.no_grad():
         for parameter in model.parameters():
