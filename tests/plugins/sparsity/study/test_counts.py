@@ -64,7 +64,7 @@ def test_a_model_with_unknown_parts_is_refused() -> None:
     egru = model("egru")
     egru.lm_head = torch.nn.Sequential(torch.nn.Bilinear(12, 12, 41))
     egru.lm_head.forward = lambda y, *_: egru.lm_head[0](y, y)  # type: ignore[method-assign]
-    with pytest.raises(ValueError, match="the count is incomplete; without a counter: .*Bilinear"):
+    with pytest.raises(ValueError, match=r"the count is incomplete; without a counter: .*Bilinear"):
         count_parts(egru, {"input_ids": torch.zeros(1, 3).long()})
 
 

@@ -23,7 +23,7 @@ from .plan import StudyRun, plan_study
 
 logger = logging.getLogger(__name__)
 
-RESULTS, TABLE = "results.json", "study.json"
+RESULTS, TABLE, SPEEDS = "results.json", "study.json", "speeds.json"
 _FIELD = "initial_checkpoint"
 
 Row = dict[str, Any]
@@ -100,11 +100,24 @@ def run_study(
         if "failure" in row:
             failed.add(run.name)
         table["runs"].append(row)
+        add_speeds(table, output)
         if is_first_rank():
             write_text(output / TABLE, json.dumps(table, indent=2) + "\n")
             if report is not None:
                 report(table)
     return table
+
+
+def add_speeds(table: dict[str, Any], output: str | Path) -> None:
+    """Add what speeds.json has: to each run its `speeds`, and to the table the `timing`."""
+    file = Path(output) / SPEEDS
+    if file.is_file():
+        timing = json.loads(file.read_text(encoding="utf-8"))
+        speeds = timing.pop("speeds")
+        table["timing"] = timing
+        for row in table["runs"]:
+            if row["run"] in speeds:
+                row["speeds"] = speeds[row["run"]]
 
 
 def _named(progress: Progress, name: str, task: str, done: int, total: int) -> None:

@@ -22,7 +22,7 @@ from evenfall.runs import Progress
 from evenfall.trainers import ExampleLoader, Trainer
 
 from .file import read_study
-from .run import TABLE, best_folders, find_trainer
+from .run import SPEEDS, TABLE, add_speeds, best_folders, find_trainer
 
 PROMPT = 32  # tokens
 
@@ -36,7 +36,7 @@ def time_study(
     rounds: int = 5,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Time the model of every run that has results, and write the speeds into study.json.
+    """Time the model of every run that has results; write speeds.json, and add it to study.json.
 
     Args:
         file, data, output: as `run_study`, which has to run first.
@@ -75,14 +75,13 @@ def time_study(
             if progress is not None:
                 done = turn * len(models) + place + 1
                 progress("timing", done, (rounds + 1) * len(models))
-    for place, row in enumerate(rows):
-        row["speeds"] = {way: tokens / median(seconds[place, way]) for way in WAYS}
-    table["timing"] = {
-        "date": today(),
-        "machine": machine("cpu"),
-        "tokens": tokens,
-        "rounds": rounds,
+    speeds = {
+        row["run"]: {way: tokens / median(seconds[place, way]) for way in WAYS}
+        for place, row in enumerate(rows)
     }
+    record = {"date": today(), "machine": machine("cpu"), "tokens": tokens, "rounds": rounds}
+    write_text(Path(output) / SPEEDS, json.dumps({**record, "speeds": speeds}, indent=2) + "\n")
+    add_speeds(table, output)
     write_text(path, json.dumps(table, indent=2) + "\n")
     return table
 
