@@ -10,17 +10,19 @@ from evenfall import hookimpl
 EVENFALL_API = 1
 
 _MODELS = {
-    "EgruModel": "base model",
-    "EgruForCausalLM": "language model",
-    "EgruForSequenceClassification": "sequence classifier",
+    "EgruModel": "EGRU base model",
+    "EgruForCausalLM": "EGRU language model",
+    "EgruForSequenceClassification": "EGRU sequence classifier",
+    "RnnModel": "LSTM or GRU base model, for comparison",
+    "RnnForCausalLM": "LSTM or GRU language model, for comparison",
 }
 
 
 @hookimpl
 def evenfall_register_models(register: Callable[..., Any]) -> None:
-    """Register the three transformers models."""
-    for name, task in _MODELS.items():
-        register(name, f"evenfall_egru:{name}", host="transformers", summary=f"EGRU {task}")
+    """Register the transformers models."""
+    for name, summary in _MODELS.items():
+        register(name, f"evenfall_egru:{name}", host="transformers", summary=summary)
 
 
 @hookimpl
