@@ -28,14 +28,15 @@ def test_a_dense_lstm_computes_everything() -> None:
     counts = count_parts(model("rnn", cell="lstm"), {"input_ids": torch.zeros(1, 9).long()})
     first = 4 * 12 * 20
     layers = 4 * (20 * 20 + 20 * 12 + 12 * 12)
-    assert counts["macs"]["input"] == {"dense": first, "effective": first}
+    assert counts["macs"]["first layer's input"] == {"dense": first, "effective": first}
     # The first state is zero.
-    assert counts["macs"]["layers"]["dense"] == layers
+    assert counts["macs"]["hidden"]["dense"] == layers
     skipped = 4 * (20 * 20 + 12 * 12) / 9
-    assert counts["macs"]["layers"]["effective"] == pytest.approx(layers - skipped)
+    assert counts["macs"]["hidden"]["effective"] == pytest.approx(layers - skipped)
     assert counts["macs"]["decoder"] == {"dense": 12 * 41, "effective": 12 * 41}
     assert counts["macs"]["total"]["dense"] == first + layers + 12 * 41
     assert (counts["density"], counts["weights"]) == (1.0, first + layers)
+    assert counts["footprint"] == 4 * model("rnn", cell="lstm").num_parameters()
 
 
 def test_zeros_and_silent_units_are_skipped() -> None:
@@ -52,9 +53,9 @@ def test_zeros_and_silent_units_are_skipped() -> None:
         + float(first.sum()) * 36
         + float(second[0, :-1].sum()) * 36
     )
-    assert counts["macs"]["layers"]["effective"] == pytest.approx(by_hand / 30)
-    read = float(before.sum() + first.sum() + second[0, :-1].sum())
-    assert counts["activity"] == pytest.approx(read / (30 * (20 + 20 + 12)))
+    assert counts["macs"]["hidden"]["effective"] == pytest.approx(by_hand / 30)
+    fired = float(first.sum() + second.sum())
+    assert counts["activity"] == pytest.approx(fired / (30 * (20 + 12)))
     assert counts["macs"]["decoder"]["effective"] == pytest.approx(float(second.sum()) * 41 / 30)
     weights = 60 * 12 + 60 * 20 + 36 * 20 + 36 * 12
     assert counts["density"] == pytest.approx(1 - 600 / weights)

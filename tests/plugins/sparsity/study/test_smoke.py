@@ -80,7 +80,7 @@ def test_a_study_of_the_egru_trainer(tmp_path: Path) -> None:
         for model in ("lstm", "egru"):
             counts = rows[f"{model}/seed-0/blocks/{level}"]["counts"]
             assert counts["density"] == pytest.approx(1 - level, abs=0.01)
-            assert counts["macs"]["layers"]["effective"] < counts["macs"]["layers"]["dense"] / 1.9
+            assert counts["macs"]["hidden"]["effective"] < counts["macs"]["hidden"]["dense"] / 1.9
     assert rows["egru/seed-0/start"]["counts"]["activity"] < 1
     assert rows["lstm/seed-0/start"]["counts"]["activity"] > 0.99
     assert (tmp_path / "out/macs.png").is_file()
@@ -90,7 +90,12 @@ def test_a_study_of_the_egru_trainer(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "generate, tokens/s" in result.output
     timed = json.loads((tmp_path / "out/study.json").read_text())
-    assert all(min(row["speeds"].values()) > 0 for row in timed["runs"])
+    for row in timed["runs"]:
+        assert "as it is" in row["speeds"]
+        assert all(min(speed.values()) > 0 for speed in row["speeds"].values())
+    pruned = timed["runs"][-1]
+    assert pruned["method"] == "blocks"
+    assert {"compressed", "rounded"} & {*pruned["speeds"]}
     assert timed["timing"]["machine"]["torch_threads"] == torch.get_num_threads()
     assert (tmp_path / "out/speedup.png").is_file()
 

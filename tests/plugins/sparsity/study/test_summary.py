@@ -18,8 +18,8 @@ def row(
 ) -> dict[str, Any]:
     """A row of a model "net" with 60 MACs in its layers and 40 in its decoder."""
     macs = {
-        "input": {"dense": 20.0, "effective": 20.0},
-        "layers": {"dense": 40.0, "effective": effective},
+        "first layer's input": {"dense": 20.0, "effective": 20.0},
+        "hidden": {"dense": 40.0, "effective": effective},
         "decoder": {"dense": 40.0, "effective": 40.0},
     }
     macs["total"] = {kind: sum(p[kind] for p in macs.values()) for kind in ("dense", "effective")}
@@ -69,11 +69,11 @@ def test_points_are_means_over_seeds(table: dict[str, Any]) -> None:
     assert (figure.mean, figure.deviation) == (104.5, pytest.approx(0.5**0.5))
     assert points["cut", 0.9].metric("valid", "ppl").deviation is None
     assert points["cut", 0.5].reduction("total") == pytest.approx(100 / 70)
-    assert points["cut", 0.5].reduction("input", "layers") == pytest.approx(2)
+    assert points["cut", 0.5].reduction("first layer's input", "hidden") == pytest.approx(2)
 
 
 def test_the_largest_reduction_is_within_five_percent(table: dict[str, Any]) -> None:
-    point, reduction = best_reduction(table, "net", "input", "layers") or (None, 0)
+    point, reduction = best_reduction(table, "net", "first layer's input", "hidden") or (None, 0)
     assert point is not None
     assert (point.method, point.level) == ("cut", 0.5)
     assert reduction == pytest.approx(2)
@@ -95,11 +95,18 @@ def test_the_report_has_the_table_the_answers_and_the_failures(table: dict[str, 
 
 
 def test_speeds_have_columns(table: dict[str, Any]) -> None:
-    table["runs"][4]["speeds"] = {"loop": 1234.5, "generate": 900}
+    table["runs"][4]["speeds"] = {
+        "as it is": {"loop": 800, "generate": 700, "bytes": 3e6},
+        "compressed": {"loop": 1234.6, "generate": 900, "bytes": 1.5e6},
+        "rounded": {"loop": 1500, "generate": 850, "bytes": 1e6},
+    }
     text = study_text(table)
-    assert "| loop, tokens/s: |" not in text
-    assert " loop, tokens/s | generate, tokens/s |" in text
-    assert "| 1,234 | 900 |" in text
+    assert (
+        "| matrices, MB | loop, tokens/s | generate, tokens/s | loop, rounded weights, tokens/s |"
+        in text
+    )
+    assert "| 1.50 | 1,235 | 900 | 1,500 | 900 |" in text
+    assert "| - | - | - | - | - |" in text
 
 
 def test_a_trainer_without_counts_has_a_table_too(table: dict[str, Any]) -> None:
@@ -113,7 +120,8 @@ def test_a_trainer_without_counts_has_a_table_too(table: dict[str, Any]) -> None
 def test_pictures_are_drawn_for_what_is_known(table: dict[str, Any], tmp_path: Path) -> None:
     assert [file.name for file in draw_curves(table, tmp_path)] == ["macs.png"]
     for one in table["runs"]:
-        one["speeds"] = {"loop": 1000 / one["level"] if one.get("level") else 800}
+        speed = 1000 / one["level"] if one.get("level") else 800
+        one["speeds"] = {"as it is": {"loop": speed, "bytes": 1}}
     files = draw_curves(table, tmp_path)
     assert [file.name for file in files] == ["macs.png", "time.png", "speedup.png"]
     assert all(file.read_bytes()[:4] == b"\x89PNG" for file in files)

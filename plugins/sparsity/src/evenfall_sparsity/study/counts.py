@@ -4,30 +4,33 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from evenfall.counting import Operations, count_operations, list_matrices
 from evenfall.files import write_text
 from evenfall.runs import is_first_rank
 from evenfall.trainers import ExampleLoader, Trainer
 
+from ..measurement import Part, measure
+
 FILE = "counts.json"
-PARTS = ("input", "layers", "decoder")
+PARTS: tuple[Part, ...] = get_args(Part)
+LAYERS = tuple(part for part in PARTS if part != "decoder")
 
 
 def count_model(
     trainer: Trainer, best: Path, folder: Path, data: str | Path, split: str
 ) -> dict[str, Any] | None:
-    """Count the model in `best` on an example of the split; `folder` keeps the result.
+    """Measure the model in `best` on an example of the split; `folder` keeps the result.
 
     Returns:
         tokens: of the example.
-        macs: for "input" (the matrix that reads the embedding), "layers" (the other matrices),
-            "decoder" and "total", the dense and effective operations per token. Effective MACs
-            are sums over the rows that fired, not activity times density.
-        density: share of the weights of input and layers that are not zero.
-        activity: share of the inputs of these layers that are not zero.
-        weights: number of weights of input and layers.
+        macs: for each part of `measure` and in "total", the dense and effective operations per
+            token.
+        expected: total dense operations x density x activity, matrix by matrix.
+        weights, density: number of the weights of all matrices but the decoder's, and the share of
+            them that is not zero.
+        activity: share of the units' outputs that are not zero.
+        footprint: bytes of parameters and buffers as they are stored in training.
         None if the trainer offers no example.
 
     Raises:
@@ -48,38 +51,26 @@ def count_model(
 
 def count_parts(model: Any, example: dict[str, Any]) -> dict[str, Any]:
     """The counts of one call; see `count_model`."""
-    tokens = example["input_ids"].numel()
-    count = count_operations(model, **example)
-    if count.unknown or count.not_called:
+    found = measure(model, example)
+    if found.unknown or found.not_called:
         raise ValueError(
-            f"model: the count is incomplete; without a counter: {count.unknown}, not called: "
-            f"{[*count.not_called]}"
+            f"model: the count is incomplete; without a counter: {found.unknown}, not called: "
+            f"{[*found.not_called]}"
         )
-    decoder = model.get_output_embeddings()
-    placed = {one.name: one for one in list_matrices(model) if one.matrix.role != "lookup"}
-    names = {id(module): name for name, module in model.named_modules()}
-    layers = [name for name, one in placed.items() if one.module != names[id(decoder)]]
-    sums = dict.fromkeys((*PARTS, "total"), Operations())
-    read = possible = 0
-    for name, products in count.products.items():
-        part = "decoder" if name not in layers else "input" if name == layers[0] else "layers"
-        for product in products:
-            sums[part] += product.operations
-            sums["total"] += product.operations
-            if part == "layers" and product.active is not None:
-                read += int(product.active.sum())
-                possible += product.rows * len(product.active)
-    sizes = [placed[name].weight.numel() for name in layers]
-    nonzero = sum(int((placed[name].weight != 0).sum()) for name in layers)
+    layers = [one for one in found.matrices if one.part in LAYERS]
+    weights = sum(one.weights for one in layers)
+    parts = {part: found.part(part) for part in PARTS}
+    total = tuple(map(sum, zip(*parts.values(), strict=True)))
+    sparsity = found.activation_sparsity
     return {
-        "tokens": tokens,
-        "macs": {part: _per_token(one, tokens) for part, one in sums.items()},
-        "weights": sum(sizes),
-        "density": nonzero / sum(sizes),
-        "activity": read / possible if possible else 1.0,
+        "tokens": found.items,
+        "macs": {
+            part: {"dense": dense, "effective": effective}
+            for part, (dense, effective) in {**parts, "total": total}.items()
+        },
+        "expected": found.expected,
+        "weights": weights,
+        "density": sum(one.nonzero for one in layers) / weights,
+        "activity": 1.0 if sparsity is None else 1 - sparsity,
+        "footprint": found.footprint,
     }
-
-
-def _per_token(operations: Operations, tokens: int) -> dict[str, float]:
-    effective = operations.effective_macs + operations.effective_acs
-    return {"dense": operations.dense_macs / tokens, "effective": effective / tokens}

@@ -8,13 +8,14 @@ from typing import Any
 
 from evenfall.pictures import make_figure, palette_colour, save_figure
 
-from .report import LAYERS
+from .counts import LAYERS
 from .summary import Point, list_points
 
 Place = tuple[float, float]
+Line = tuple[str, str, list[Place]]
 
 _MARKERS = ("o", "s", "^", "D", "v", "P")
-_LOOP = "loop"
+_DASHES = (":", "-", "--", "-.")
 
 
 def draw_curves(table: dict[str, Any], output: str | Path) -> list[Path]:
@@ -61,49 +62,63 @@ def draw_curves(table: dict[str, Any], output: str | Path) -> list[Path]:
     for name, (place, *labels) in pictures.items():
         lines = [*_lines(points, place)]
         if lines:
-            figure = _draw(lines, labels, diagonal=name == "speedup.png")
+            figure = _draw(lines, labels, log_y=name != "macs.png", diagonal=name == "speedup.png")
             files.append(save_figure(figure, Path(output) / name))
     return files
 
 
-def _lines(
-    points: list[Point], place: Callable[[Point], Place | None]
-) -> Iterator[tuple[str, int, int, list[Place]]]:
-    """(label, number of the model, number of the method, places) of each line."""
-    models = list(dict.fromkeys(point.model for point in points))
-    methods = list(dict.fromkeys(point.method for point in points if point.method is not None))
-    for model in models:
-        for method in methods:
-            found = [p for p in points if p.model == model and p.method == method]
-            if not found:
-                continue
-            start = [p for p in points if p.model == model and p.method is None]
-            places = [one for one in map(place, [*start, *found]) if one is not None]
+def _lines(points: list[Point], place: Callable[[Point], Place | None]) -> Iterator[Line]:
+    """(model, method, places) of each line, from the dense model on."""
+    for model in dict.fromkeys(point.model for point in points):
+        mine = [point for point in points if point.model == model]
+        start = [point for point in mine if point.method is None]
+        for method in dict.fromkeys(point.method for point in mine if point.method is not None):
+            found = [*start, *(point for point in mine if point.method == method)]
+            places = [one for one in map(place, found) if one is not None]
             if places:
-                yield f"{model}, {method}", models.index(model), methods.index(method), places
+                yield model, method, places
 
 
-def _draw(
-    lines: list[tuple[str, int, int, list[Place]]], labels: list[str], *, diagonal: bool
-) -> Any:
-    figure = make_figure(6.4, 4.4)
+def _draw(lines: list[Line], labels: list[str], *, log_y: bool, diagonal: bool) -> Any:
+    """Models have a colour each, methods a marker and a dash."""
+    figure = make_figure(7.2, 4.4)
     axes = figure.add_subplot()
-    for label, model, method, places in lines:
-        axes.plot(
-            *zip(*places, strict=True), color=palette_colour(model), linewidth=1.2, markersize=5,
-            marker=_MARKERS[method % len(_MARKERS)], label=label,
-        )  # fmt: skip
+    models = list(dict.fromkeys(model for model, _, _ in lines))
+    methods = list(dict.fromkeys(method for _, method, _ in lines))
+    for model, method, places in lines:
+        colour, style = palette_colour(models.index(model)), _style(methods.index(method))
+        axes.plot(*zip(*places, strict=True), color=colour, **style)
+    for index, model in enumerate(models):
+        axes.plot([], [], color=palette_colour(index), linewidth=4, label=model)
+    for index, method in enumerate(methods):
+        axes.plot([], [], color="0.4", label=method, **_style(index))
     if diagonal:
-        ends = [min(x for *_, places in lines for x, _ in places)]
-        ends.append(max(x for *_, places in lines for x, _ in places))
-        axes.plot(ends, ends, color="0.6", linestyle=":", label="as many times as fewer MACs")
-    axes.set(xscale="log", yscale="log", xlabel=labels[0], ylabel=labels[1])
+        reached = [x for _, _, places in lines for x, _ in places]
+        ends = [min(reached), max(reached)]
+        axes.plot(ends, ends, color="0.6", linestyle=":", label="speed-up = reduction")
+    axes.set(xscale="log", yscale="log" if log_y else "linear", xlabel=labels[0], ylabel=labels[1])
+    for axis in (axes.xaxis, axes.yaxis) if log_y else (axes.xaxis,):
+        _plain_ticks(axis)
     axes.grid(visible=True, which="both", alpha=0.25)
-    axes.legend(fontsize=8)
+    figure.legend(loc="outside right upper", fontsize=9, frameon=False)
     return figure
 
 
+def _style(index: int) -> dict[str, Any]:
+    marker, dash = _MARKERS[index % len(_MARKERS)], _DASHES[index % len(_DASHES)]
+    return {"marker": marker, "linestyle": dash, "linewidth": 1.2, "markersize": 5}
+
+
+def _plain_ticks(axis: Any) -> None:
+    """1, 2, 5, 10, ... instead of powers of ten."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
 def _speed(point: Point) -> float | None:
-    """Tokens per second in the loop; None if they were not measured."""
-    speeds = [row.get("speeds", {}).get(_LOOP) for row in point.rows]
-    return None if None in speeds else sum(speeds) / len(speeds)
+    """Tokens per second in the loop, every weight kept; None if it was not measured."""
+    figure = point.speed("loop")
+    return None if figure is None else figure.mean

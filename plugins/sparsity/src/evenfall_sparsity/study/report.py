@@ -8,10 +8,9 @@ from typing import Any
 from evenfall.files import write_text
 from evenfall.hub import markdown_table
 
-from .counts import PARTS
+from .counts import LAYERS, PARTS
 from .summary import Figure, Point, best_reduction, list_points, metric_rise
 
-LAYERS = ("input", "layers")
 _MILLION = 1e6
 
 
@@ -42,7 +41,14 @@ def _points_table(table: dict[str, Any], points: list[Point]) -> str:
         "activity:", "density:", *(f"{part}, M effective MACs:" for part in PARTS), "reduction:",
         "without decoder:",
     ]  # fmt: skip
-    speeds = _speed_names(table)
+    timed = any("speeds" in row for row in table["runs"])
+    speeds = {
+        f"{way}{', rounded weights' if rounded else ''}, tokens/s:": (way, rounded)
+        for rounded in (False, True)
+        for way in ("loop", "generate")
+        if timed
+    }
+    sizes = ["matrices, MB:"] if timed else []
     rows = []
     for point in points:
         removed = f"{100 * point.level:g} %" if point.rows[0]["prunes"] else "0 %"
@@ -55,9 +61,10 @@ def _points_table(table: dict[str, Any], points: list[Point]) -> str:
             _percent(point.count("activity")), _percent(point.count("density")),
             *(_millions(point.macs(part)) for part in PARTS), _times(point.reduction("total")),
             _times(point.reduction(*LAYERS)),
-            *(_speed(point, name) for name in speeds),
+            *(_size(point) for _ in sizes),
+            *(_speed(point.speed(way, rounded=rounded)) for way, rounded in speeds.values()),
         ])  # fmt: skip
-    return markdown_table([*headings, *(f"{name}, tokens/s:" for name in speeds)], rows)
+    return markdown_table([*headings, *sizes, *speeds], rows)
 
 
 def _answers(table: dict[str, Any], points: list[Point]) -> list[str]:
@@ -96,14 +103,13 @@ def _rises_table(table: dict[str, Any], points: list[Point]) -> str:
     return f"{title}\n\n{markdown_table(['model', 'method', *levels], rows)}"
 
 
-def _speed_names(table: dict[str, Any]) -> list[str]:
-    """The names of the speeds that some run has."""
-    return list(dict.fromkeys(name for row in table["runs"] for name in row.get("speeds", {})))
+def _size(point: Point) -> str:
+    size = point.bytes()
+    return "-" if size is None else f"{size / 1e6:.2f}"
 
 
-def _speed(point: Point, name: str) -> str:
-    values = [row["speeds"][name] for row in point.rows if name in row.get("speeds", {})]
-    return f"{Figure.of(values).mean:,.0f}" if values else "-"
+def _speed(figure: Figure | None) -> str:
+    return "-" if figure is None else f"{figure.mean:,.0f}"
 
 
 def _figure(figure: Figure, form: str = ".2f") -> str:

@@ -3,10 +3,15 @@
 Tokens per second of greedy generation from a real prompt, batch 1: in a loop that calls the model
 with its cache, and through generate(). Rounds go through all models before the next one begins, so
 that a change of the machine's speed touches all of them; the median of the rounds counts.
+
+Each model is timed as it is, compressed (every weight keeps its value), and compressed with rounded
+weights, bfloat16 or int8 where that is faster: of a model with all its weights, this is what
+pruning has to beat.
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import time
 from collections.abc import Callable
@@ -19,10 +24,12 @@ import torch
 from evenfall.files import write_text
 from evenfall.hub import machine, today
 from evenfall.runs import Progress
-from evenfall.trainers import ExampleLoader, Trainer
+from evenfall.trainers import ExampleLoader
 
+from ..compression import compress
 from .file import read_study
 from .run import SPEEDS, TABLE, add_speeds, best_folders, find_trainer
+from .summary import AS_IT_IS, COMPRESSED, ROUNDED
 
 PROMPT = 32  # tokens
 
@@ -45,7 +52,8 @@ def time_study(
         progress: called with (task, steps done, total steps).
 
     Returns:
-        The content of study.json. Each run has `speeds`: "loop" and "generate", tokens per second;
+        The content of study.json. Each run has `speeds`: for each form that differs from the one
+        before it, tokens per second by "loop" and "generate", and the "bytes" of the matrices.
         `timing` names the machine and the number of threads.
 
     Raises:
@@ -63,22 +71,26 @@ def time_study(
         raise ValueError(f"trainer {table['trainer']!r} offers no example to generate from")
     bests = best_folders(read_study(file), output)
     rows = [row for row in table["runs"] if "failure" not in row]
-    models = [_load(trainer, bests[row["run"]], data, table["splits"][0]) for row in rows]
-    seconds: dict[tuple[int, str], list[float]] = {}
+    models: dict[tuple[str, str], tuple[Any, torch.Tensor]] = {}
+    speeds: dict[str, dict[str, dict[str, float]]] = {}
+    for row in rows:
+        model, example = trainer.load_example(bests[row["run"]], data, table["splits"][0])
+        speeds[row["run"]] = {}
+        for form, other, size in _forms(model, example):
+            models[row["run"], form] = other, example["input_ids"][:1, :PROMPT]
+            speeds[row["run"]][form] = {"bytes": size}
+    seconds: dict[tuple[str, str, str], list[float]] = {}
     for turn in range(rounds + 1):
-        for place, (model, prompt) in enumerate(models):
+        for done, ((name, form), (model, prompt)) in enumerate(models.items(), 1):
             for way, run in WAYS.items():
                 begin = time.perf_counter()
                 run(model, prompt, tokens)
                 if turn:  # the first round compiles
-                    seconds.setdefault((place, way), []).append(time.perf_counter() - begin)
+                    seconds.setdefault((name, form, way), []).append(time.perf_counter() - begin)
             if progress is not None:
-                done = turn * len(models) + place + 1
-                progress("timing", done, (rounds + 1) * len(models))
-    speeds = {
-        row["run"]: {way: tokens / median(seconds[place, way]) for way in WAYS}
-        for place, row in enumerate(rows)
-    }
+                progress("timing", turn * len(models) + done, (rounds + 1) * len(models))
+    for (name, form, way), times in seconds.items():
+        speeds[name][form][way] = tokens / median(times)
     record = {"date": today(), "machine": machine("cpu"), "tokens": tokens, "rounds": rounds}
     write_text(Path(output) / SPEEDS, json.dumps({**record, "speeds": speeds}, indent=2) + "\n")
     add_speeds(table, output)
@@ -86,10 +98,18 @@ def time_study(
     return table
 
 
-def _load(trainer: Trainer, best: Path, data: str | Path, split: str) -> tuple[Any, torch.Tensor]:
-    assert isinstance(trainer, ExampleLoader)
-    model, example = trainer.load_example(best, data, split)
-    return model.eval(), example["input_ids"][:1, :PROMPT]
+def _forms(model: Any, example: dict[str, Any]) -> list[tuple[str, Any, int]]:
+    """(form, model, bytes of its matrices) of each form that differs from the one before it."""
+    forms, stored = [], {}
+    for form in (COMPRESSED, ROUNDED):
+        other = copy.deepcopy(model)
+        result = compress(other, example, exact=form == COMPRESSED)
+        if not forms:
+            forms.append((AS_IT_IS, model, result.bytes_before))
+        if result.stored != stored:
+            forms.append((form, other, result.bytes))
+        stored = result.stored
+    return forms
 
 
 @torch.inference_mode()

@@ -12,6 +12,9 @@ from typing import Any
 
 Row = dict[str, Any]
 
+AS_IT_IS, COMPRESSED, ROUNDED = "as it is", "compressed", "rounded"
+"""The forms of a model that are timed; only the last changes weights."""
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -57,8 +60,32 @@ class Point:
         dense, effective = self.macs(*parts, kind="dense"), self.macs(*parts)
         return None if dense is None or not effective else dense / effective
 
+    def speed(self, way: str, *, rounded: bool = False) -> Figure | None:
+        """Tokens per second of the fastest form by "loop" or "generate"; None if not measured.
+
+        Args:
+            way: how the text is generated.
+            rounded: whether forms that round weights count.
+        """
+        forms = (AS_IT_IS, COMPRESSED, ROUNDED) if rounded else (AS_IT_IS, COMPRESSED)
+        found = []
+        for row in self.rows:
+            speeds = row.get("speeds", {})
+            values = [speeds[form][way] for form in forms if way in speeds.get(form, {})]
+            found += [max(values)] if values else []
+        return Figure.of(found) if found else None
+
+    def bytes(self) -> float | None:
+        """Bytes of all multiplied matrices in the smallest form with every weight kept; None if
+        not measured."""
+        speeds = [row.get("speeds") for row in self.rows]
+        if None in speeds:
+            return None
+        forms = (AS_IT_IS, COMPRESSED)
+        return mean(min(one[form]["bytes"] for form in forms if form in one) for one in speeds)
+
     def count(self, name: str) -> float | None:
-        """The mean of "density", "activity" or "weights"."""
+        """The mean of a count; see `evenfall_sparsity.study.counts`."""
         if any(row.get("counts") is None for row in self.rows):
             return None
         return mean(row["counts"][name] for row in self.rows)
@@ -96,7 +123,7 @@ def best_reduction(
     Args:
         table: the content of study.json.
         model: name of the model.
-        parts: of the operations, such as "input", "layers".
+        parts: of the operations, such as "hidden", or "total".
         tolerance: share of the dense metric.
     """
     found = []
