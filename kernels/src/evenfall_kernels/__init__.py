@@ -3,6 +3,7 @@
 from .ops.causal_conv1d import causal_conv1d
 from .ops.egru_scan import EgruScan, egru_scan
 from .ops.egru_scan.stored import egru_scan_stored
+from .ops.egru_step import EgruStack, EgruWeights, egru_step, input_table
 from .ops.event_matmul import (
     CompressedBlocks,
     CompressedRows,
@@ -21,13 +22,17 @@ __all__ = [
     "CompressedBlocks",
     "CompressedRows",
     "EgruScan",
+    "EgruStack",
+    "EgruWeights",
     "StoredMatrix",
     "causal_conv1d",
     "compress_blocks",
     "compress_rows",
     "egru_scan",
     "egru_scan_stored",
+    "egru_step",
     "event_matmul",
+    "input_table",
     "quantize_rows",
     "selective_scan",
     "selective_state_update",

@@ -14,10 +14,12 @@ _FLOATS = ("float32", "bfloat16", "float16")
 _OPERATIONS = (
     "causal_conv1d",
     "egru_scan",
+    "egru_step",
     "event_matmul",
     "selective_scan",
     "selective_state_update",
 )
+_WITHOUT_TRITON = {"egru_step"}  # a GPU is not faster at one token
 
 
 @hookimpl
@@ -36,6 +38,8 @@ def evenfall_register_kernels(register: Callable[..., Any]) -> None:
             slow=True,
         )
         register(operation, "cpu", f"{module}.cpu", devices=("cpu",), dtypes=_FLOATS, priority=100)
+        if operation in _WITHOUT_TRITON:
+            continue
         register(
             operation,
             "triton",

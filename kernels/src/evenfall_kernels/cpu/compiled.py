@@ -19,6 +19,7 @@ import llvmlite
 import numba
 from numba import njit
 from numba.core.caching import FunctionCache
+from numba.core.ccallback import CFunc
 
 from .entries import Entries
 
@@ -39,6 +40,25 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
         return dispatcher
 
     return decorate
+
+
+def compiled_callback(function: Callable[..., Any], signature: Any, **options: Any) -> Any:
+    """Compile a function that other compiled code calls through its `.address`, cached as above.
+
+    So one compiled caller serves callees that are chosen when it runs, and only those that are used
+    are compiled. The result must stay alive as long as the address.
+
+    Args:
+        function: it must not raise exceptions.
+        signature: a numba signature of numbers and pointers.
+        options: those of numba.njit.
+    """
+    options = {"error_model": "numpy", "nopython": True, **options}
+    callback: Any = CFunc(function, (signature.args, signature.return_type), {}, options)
+    with suppress(RuntimeError):
+        callback._cache = _Cache(function)
+    callback.compile()
+    return callback
 
 
 class _Cache(FunctionCache):

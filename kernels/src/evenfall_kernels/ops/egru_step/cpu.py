@@ -1,0 +1,54 @@
+"""egru_step on the CPU: one compiled call a token; a large decoder is split over threads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...cpu.threads import run_split
+from .cpu_loops import decode
+from .cpu_loops import step as run
+
+if TYPE_CHECKING:
+    from .stack import EgruStack
+
+State = tuple[Tensor, Tensor]
+
+_BYTES_PER_THREAD = 8_000_000
+
+
+def step(stack: EgruStack, ids: Tensor, states: list[State]) -> tuple[Tensor, list[State]]:
+    """Backend interface, see reference.step."""
+    table, tokens, new = stack.table, ids.tolist(), []
+    batch, vocabulary = len(tokens), len(stack.embedding)
+    for token in tokens:
+        if not 0 <= token < vocabulary:
+            raise IndexError(f"egru_step: ids must be in [0, {vocabulary}), got {token}")
+    out = None
+    if stack.decoder is not None:
+        out = torch.empty(batch, stack.decoder.shape[1], dtype=torch.float32, device="cpu")
+    numbers = [batch, 0 if out is None else out.data_ptr(), *tokens]
+    for units, (y, h) in zip(stack.units, states, strict=True):
+        y_new = torch.empty(batch, units, dtype=torch.float32, device="cpu")
+        h_new = torch.empty(batch, units, dtype=torch.float32, device="cpu")
+        numbers += y.data_ptr(), h.data_ptr(), y_new.data_ptr(), h_new.data_ptr()
+        new.append((y_new, h_new))
+    call = np.array(numbers, np.int64)
+    decoder = stack.decoder
+    # Only the columns of a dense matrix can be split.
+    at_once = torch.get_num_threads() == 1 or not isinstance(decoder, Tensor)
+    fired = run(table, call, out is not None and at_once)
+    if out is None:
+        out = new[-1][0]
+    elif isinstance(decoder, Tensor) and not at_once:
+        width = decoder.shape[1]
+
+        def fill(start: int, stop: int) -> None:
+            decode(table, call, start, stop)
+
+        run_split(fill, width, fired * width * decoder.element_size(), _BYTES_PER_THREAD)
+    dtype = stack.embedding.dtype
+    return out if out.dtype == dtype else out.to(dtype), new
