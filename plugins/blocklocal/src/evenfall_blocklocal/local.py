@@ -133,7 +133,7 @@ class BlockLocal(nn.Module):
         device = next(model.parameters()).device
         self.rule = make_rule(rule, setting).to(device)
         splitter = splitter_for(inner)
-        self._read = (splitter.features if splitter else None) or read_output
+        self.read = (splitter.features if splitter else None) or read_output
         self._step: _Step | None = None
 
     def forward(self, *args: Any, target: Tensor | None = None, **kwargs: Any) -> Any:
@@ -191,6 +191,12 @@ class BlockLocal(nn.Module):
         """The trainable parameters of each block of the model, without heads and feedback."""
         model = without_wrappers(self.model)
         return [[model.get_parameter(n) for n in block.parameters] for block in self.split.blocks]
+
+    def named_arguments(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Arguments of the model by name."""
+        return named_arguments(without_wrappers(self.model), args, kwargs or {})
 
     def head_parameters(self) -> int:
         """The number of trainable parameters of heads and feedback."""
@@ -329,7 +335,7 @@ class BlockLocal(nn.Module):
         return self.targets.loss(*self.targets.rows(_main_tensor(output), target))
 
     def _features(self, inputs: tuple[Any, ...], output: Any, step: _Step) -> Features:
-        values, graphs = self._read(inputs, output, step.named)
+        values, graphs = self.read(inputs, output, step.named)
         mask = step.named.get("attention_mask")
         features = Features(values, graphs, len(step.target), mask)
         rows = len(values) if graphs is None else 2

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from evenfall.files import write_text, written_aside
 from evenfall.runs import Progress, RunFolder
 
+from ..diagnostics import align_gradients, probe_blocks
 from ..local import BlockLocal
 from ..saving import save_local
 from .data import Images, open_images
@@ -28,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 RESULT = "result.json"
 _WARM_UP = 0.3
+_PROBED = 2000
+"""Images of each split that the linear probes see."""
 
 
 def train(
@@ -111,6 +114,10 @@ def one_cycle(step: int, steps: int, peak: float) -> float:
     return peak * (1 + math.cos(math.pi * (step - rise) / (steps - rise))) / 2
 
 
+def _batches(images: Tensor, labels: Tensor) -> list[tuple[Tensor, Tensor]]:
+    return list(zip(images.split(256), labels.split(256), strict=True))
+
+
 class _Run:
     def __init__(
         self, recipe: Recipe, folder: RunFolder, images: Images, progress: Progress | None
@@ -176,10 +183,27 @@ class _Run:
             "parameters": sum(p.numel() for p in local.model.parameters()),
             "head_parameters": local.head_parameters(),
             "seconds": round(self.seconds, 1),
+            "probes": self._probes(),
+            "alignment": self._alignment(),
         }
         with self.folder.new_best() as folder:
             save_local(local, folder)
             write_text(folder / RESULT, json.dumps(result, indent=2) + "\n")
+
+    def _probes(self) -> list[float]:
+        """Linear probes, fitted on training images and tested on test images."""
+        images = self.images
+        training = _batches(images.train[:_PROBED], images.train_labels[:_PROBED])
+        held_out = _batches(images.test[:_PROBED], images.test_labels[:_PROBED])
+        return [round(value, 4) for value in probe_blocks(self.local, training, held_out)]
+
+    def _alignment(self) -> list[float | None]:
+        """Alignment of the gradients of one batch; None for a block without gradient."""
+        rows = slice(0, self.recipe.batch_size)
+        found = align_gradients(
+            self.local, self.images.train[rows], target=self.images.train_labels[rows]
+        )
+        return [None if math.isnan(value) else round(value, 4) for value in found]
 
     def result(self) -> dict[str, Any]:
         """The result of the saved model."""

@@ -1,0 +1,15 @@
+"""The command `evenfall blocklocal`. Each command imports what it needs when it runs."""
+
+from __future__ import annotations
+
+from evenfall.cli.tools import make_group
+
+from . import compare, split, train
+
+app = make_group(
+    "blocklocal",
+    "Block-local learning: split models into blocks, train them, compare rules.",
+    split.split,
+    train.train,
+    compare.compare,
+)

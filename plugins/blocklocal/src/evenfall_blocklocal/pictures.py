@@ -1,0 +1,99 @@
+"""Pictures of comparisons: accuracy by rule, and what happens in each block."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from evenfall.pictures import make_figure, palette_colour, save_figure
+
+Results = Sequence[dict[str, Any]]
+
+
+def draw_comparison(results: Results, path: str | Path) -> Path:
+    """Draw a dot for the test accuracy of each run, by rule, beside the time of training.
+
+    Args:
+        results: of `evenfall blocklocal compare`.
+        path: the picture; it appears whole or not at all.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ValueError: there are no results.
+    """
+    rules = _rules(results)
+    figure = make_figure(8.0, 1.2 + 0.45 * len(rules))
+    left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
+    for row, rule in enumerate(rules):
+        runs = [one for one in results if one["rule"] == rule]
+        accuracies = [100 * one["test_accuracy"] for one in runs]
+        mean = sum(accuracies) / len(accuracies)
+        colour = palette_colour(row)
+        left.plot([min(accuracies), max(accuracies)], [row, row], color=colour, linewidth=2)
+        left.scatter(accuracies, [row] * len(runs), color=colour, s=30, zorder=3)
+        left.annotate(
+            f"{mean:.2f}", (mean, row), xytext=(0, 7), textcoords="offset points", fontsize=8,
+            ha="center",
+        )  # fmt: skip
+        seconds = sum(one["seconds"] for one in runs) / len(runs)
+        right.barh(row, seconds, color=colour, height=0.5)
+    left.set_yticks(range(len(rules)), rules)
+    left.set_ylim(len(rules) - 0.4, -0.8)
+    left.set_xlabel("test accuracy, %; a dot is a seed")
+    right.set_xlabel("seconds of training")
+    for axis in (left, right):
+        axis.grid(axis="x", alpha=0.3)
+        axis.spines[["top", "right"]].set_visible(False)
+    return save_figure(figure, path)
+
+
+def draw_blocks(results: Results, path: str | Path) -> Path:
+    """Draw, by block, the accuracy of a linear probe and the cosine between local gradients and
+    those of backpropagation: a line for each rule, the mean over its seeds.
+
+    Args:
+        results: of `evenfall blocklocal compare`.
+        path: the picture; it appears whole or not at all.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ValueError: there are no results.
+    """
+    rules = _rules(results)
+    figure = make_figure(8.0, 3.2)
+    left, right = figure.subplots(1, 2)
+    for row, rule in enumerate(rules):
+        style = {"color": palette_colour(row), "marker": "o", "markersize": 4, "label": rule}
+        for axis, name, factor in ((left, "probes", 100), (right, "alignment", 1)):
+            runs = [one[name] for one in results if one["rule"] == rule and name in one]
+            points = [
+                (block, factor * value)
+                for block, values in enumerate(zip(*runs, strict=True), 1)
+                if not math.isnan(value := sum(_number(v) for v in values) / len(values))
+            ]
+            if points:
+                axis.plot(*zip(*points, strict=True), **style)
+    left.set_ylabel("accuracy of a linear probe, %")
+    right.set_ylabel("cosine with backpropagation's gradient")
+    blocks = max((len(one.get("probes", ())) for one in results), default=1)
+    for axis in (left, right):
+        axis.set_xlabel("block")
+        axis.set_xticks(range(1, blocks + 1))
+        axis.grid(alpha=0.3)
+        axis.spines[["top", "right"]].set_visible(False)
+    if left.get_legend_handles_labels()[0]:
+        left.legend(fontsize=8)
+    return save_figure(figure, path)
+
+
+def _rules(results: Results) -> list[str]:
+    rules = list(dict.fromkeys(one["rule"] for one in results))
+    if not rules:
+        raise ValueError("results must have at least one run, got none")
+    return rules
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
