@@ -2,10 +2,14 @@
 
     python tests/benchmarks/blocklocal.py memory [--quick]
     python tests/benchmarks/blocklocal.py time [--rounds N] [--quick]
+    python tests/benchmarks/blocklocal.py cuts [--quick]
 
 Memory is the peak over what is resident before the step: the activations, the gradients and the
 heads'. There is no optimizer. Cuts balance the bytes saved for the backward pass. Time alternates
 between the rules in one process and reports medians; a step is forward and backward passes.
+
+Cuts splits one timm model of each class, with at most 60 million parameters, into 4 blocks, on the
+meta device, and runs the leak check.
 
 The accuracies of docs/blocklocal.md come from `evenfall blocklocal compare`.
 """
@@ -22,10 +26,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from evenfall_blocklocal import BlockLocal
 from record import machine
 from script import show
 from timing import forget_peak, medians, peak_mib
+
+from evenfall_blocklocal import BlockLocal
 
 CASES = (("backprop", 1), ("bll", 4), ("bll", 8), ("local-ce", 4))
 BATCH = {"resnet50": 24, "vit_small_patch16_224": 24, "gpt2": 8}
@@ -133,9 +138,45 @@ def time(rounds: int, quick: bool) -> list[dict[str, Any]]:
     return rows
 
 
+def cuts(quick: bool) -> list[dict[str, Any]]:
+    """Split one model of each timm class into 4 blocks; a row for each one."""
+    import timm
+
+    from evenfall_blocklocal import check_leaks, split_blocks
+
+    done: set[str] = set()
+    rows = []
+    names = [n for module in timm.list_modules() for n in timm.list_models(module=module)]
+    for name in names[: 40 if quick else None]:
+        config = timm.get_pretrained_cfg(name, allow_unregistered=False)
+        kind = timm.models.model_entrypoint(name)
+        if config is None or kind.__module__ + kind.__name__.partition("_")[0] in done:
+            continue
+        try:
+            with torch.device("meta"):
+                model = timm.create_model(name)
+        except (RuntimeError, NotImplementedError):
+            model = timm.create_model(name)
+        size = sum(p.numel() for p in model.parameters())
+        if size > 60e6 or type(model).__name__ in done:
+            continue
+        row = {"model": name, "class": type(model).__name__, "million": round(size / 1e6, 1)}
+        try:
+            split = split_blocks(model, 4)
+            check_leaks(model, split)
+            row |= {"legal": len(split.legal), "result": "ok"}
+        except Exception as error:  # the row says what failed
+            row |= {"legal": 0, "result": f"{type(error).__name__}: {error}"[:160]}
+        done |= {type(model).__name__, kind.__module__ + kind.__name__.partition("_")[0]}
+        rows.append(row)
+        print(json.dumps(row), flush=True)
+    print(f"{sum(row['result'] == 'ok' for row in rows)} of {len(rows)} classes")
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("part", choices=["memory", "time", "child"])
+    parser.add_argument("part", choices=["memory", "time", "cuts", "child"])
     parser.add_argument("case", nargs="*")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--rounds", type=int, default=3)
@@ -144,9 +185,11 @@ def main() -> None:
         name, rule, blocks = options.case
         child(name, rule, int(blocks), options.quick)
         return
-    rows = (
-        memory(options.quick) if options.part == "memory" else time(options.rounds, options.quick)
-    )
+    rows = {
+        "memory": lambda: memory(options.quick),
+        "time": lambda: time(options.rounds, options.quick),
+        "cuts": lambda: cuts(options.quick),
+    }[options.part]()
     show(f"blocklocal {options.part}, {machine()['cpu']}", rows)
 
 

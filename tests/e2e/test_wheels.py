@@ -34,6 +34,7 @@ CLOUDS = REPOSITORY / "hub_cards" / "stream-modelnet10-small"
 PACKAGES = {
     "evenfall-core": "evenfall",
     "evenfall-kernels": "evenfall_kernels",
+    "evenfall-blocklocal": "evenfall_blocklocal",
     "evenfall-egru": "evenfall_egru",
     "evenfall-mamba": "evenfall_mamba",
     "evenfall-sparsity": "evenfall_sparsity",
@@ -43,6 +44,7 @@ FOLDERS = {
     "evenfall": REPOSITORY,
     "evenfall-core": REPOSITORY / "core",
     "evenfall-kernels": REPOSITORY / "kernels",
+    "evenfall-blocklocal": REPOSITORY / "plugins" / "blocklocal",
     "evenfall-egru": REPOSITORY / "plugins" / "egru",
     "evenfall-mamba": REPOSITORY / "plugins" / "mamba",
     "evenfall-sparsity": REPOSITORY / "plugins" / "sparsity",

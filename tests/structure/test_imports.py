@@ -15,6 +15,7 @@ from .conftest import Distribution, Module, circles
 
 PACKAGES = [
     "evenfall",
+    "evenfall_blocklocal",
     "evenfall_egru",
     "evenfall_kernels",
     "evenfall_mamba",

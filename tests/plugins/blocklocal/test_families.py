@@ -8,11 +8,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from evenfall_blocklocal.families import Categorical, make_family
 from torch import Tensor
 from torch.distributions import Bernoulli as Coins
 from torch.distributions import Categorical as Dice
 from torch.distributions import Normal, kl_divergence
+
+from evenfall_blocklocal.families import Categorical, make_family
 
 N, Y, D = 3, 4, 6
 

@@ -10,9 +10,10 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from evenfall_blocklocal import RULES, BlockLocal, SplitError
 from evenfall_blocklocal.families import make_family
-from torch import Tensor, nn
 
 SMALL = {"latent": 4, "hidden": 8}
 LOCAL = ("bll", "bll-kl", "local-ce", "predsim", "dgl-man")
@@ -322,6 +323,25 @@ def test_a_block_without_trainable_parameters_is_refused(make_stack) -> None:
     stack[0].requires_grad_(False)
     with pytest.raises(SplitError, match="cannot be cut after '0'"):
         make(stack, None, boundaries=["0", "1"])
+
+
+def test_gradients_cleared_before_backward_are_an_error(make_stack, batch) -> None:
+    local = make(make_stack(3))
+    result = local(batch[0], target=batch[1])
+    local.zero_grad()
+    with pytest.raises(RuntimeError, match="gradients were cleared between the forward pass"):
+        result.loss.backward()
+
+
+def test_the_parts_between_boundaries_can_be_compiled(make_stack, batch) -> None:
+    found = []
+    for is_compiled in (False, True):
+        local = make(make_stack(3))
+        if is_compiled:
+            local.compile_parts(backend="eager")
+        local(batch[0], target=batch[1]).loss.backward()
+        found.append(gradients(local))
+    assert_same(*found)
 
 
 def test_a_failed_call_leaves_no_hooks(make_stack, batch) -> None:

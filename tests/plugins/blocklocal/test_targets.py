@@ -7,10 +7,11 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from evenfall_blocklocal import BlockLocal
 from evenfall_blocklocal.families import make_family
 from evenfall_blocklocal.targets import ClassTargets, TokenTargets, make_targets
-from torch import Tensor, nn
 
 BERNOULLI, GAUSSIAN = make_family("bernoulli"), make_family("gaussian")
 

@@ -312,6 +312,8 @@ class BlockLocal(nn.Module):
         for loss in step.losses:
             if loss is not None:
                 total = total + loss
+        if self.backward_mode == "inside" and total.requires_grad:
+            total.register_hook(_refuse_cleared(self.blocks_of_parameters()[:-1]))
         return LocalOutput(total, output, tuple(x if x is None else x.detach() for x in losses))
 
     def _late_losses(self, output: Any, final: Tensor, step: _Step) -> list[Tensor | None]:
@@ -359,6 +361,21 @@ def _check(rule: str, backward: str) -> None:
         raise ValueError(f"backward must be one of {BACKWARDS}, got {backward!r}")
     if rule == "overlap" and backward == "after":
         raise ValueError("rule 'overlap' supports backward='inside' alone")
+
+
+def _refuse_cleared(blocks: list[list[nn.Parameter]]) -> Callable[[Tensor], None]:
+    """A hook of the returned loss: the gradients that the blocks have now must still be there."""
+    having = [p for block in blocks for p in block if p.grad is not None]
+
+    def hook(gradient: Tensor) -> None:
+        if any(p.grad is None for p in having):
+            raise RuntimeError(
+                "gradients were cleared between the forward pass, which computes those of all but "
+                "the last block, and loss.backward(): call optimizer.zero_grad() after the step or "
+                "before the forward pass"
+            )
+
+    return hook
 
 
 def _compile(name: str, module: nn.Module, boundaries: set[str], options: dict[str, Any]) -> None:

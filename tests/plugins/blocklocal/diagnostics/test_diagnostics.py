@@ -47,7 +47,9 @@ def test_probes_read_what_is_linear_in_the_features(make_stack) -> None:
     assert len(found) == 3
     assert found[0] > 0.8
     assert local.training
-    regression = BlockLocal(make_stack(3), 3, task="regression", inputs=rows[:2], latent=4, hidden=8)
+    regression = BlockLocal(
+        make_stack(3), 3, task="regression", inputs=rows[:2], latent=4, hidden=8
+    )
     with pytest.raises(ValueError, match="probes need targets of classes"):
         probe_blocks(regression, batches, batches)
 

@@ -11,9 +11,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from safetensors.torch import load_file
+
 from evenfall_blocklocal import BlockLocal
 from evenfall_blocklocal.processes import explain_plan, make_plan, pipeline_costs
-from safetensors.torch import load_file
 
 WORKER = Path(__file__).with_name("worker.py")
 HERE = runpy.run_path(str(WORKER))

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from evenfall_blocklocal import BlockLocal
-from evenfall_blocklocal.processes import BlockPipeline, DeadRankError
 from safetensors.torch import save_file
 from torch import nn
+
+from evenfall_blocklocal import BlockLocal
+from evenfall_blocklocal.processes import BlockPipeline, DeadRankError
 
 
 def make_local() -> BlockLocal:

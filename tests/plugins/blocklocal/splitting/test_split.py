@@ -9,8 +9,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from evenfall_blocklocal import Split, SplitError, check_leaks, split_blocks
 from torch import Tensor, nn
+
+from evenfall_blocklocal import Split, SplitError, check_leaks, split_blocks
 
 
 def assert_sound(model: nn.Module, split: Split) -> None:

@@ -12,10 +12,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from safetensors.torch import load_file
+
 from evenfall_blocklocal.training import Recipe, compare_rules, load_recipe, train
 from evenfall_blocklocal.training.data import open_images
 from evenfall_blocklocal.training.run import one_cycle
-from safetensors.torch import load_file
 
 
 def write_idx(path: Path, values: np.ndarray) -> None:

@@ -16,7 +16,9 @@ def split(
     model: Annotated[
         str, typer.Argument(help="Name of a timm model, or a folder of a transformers model.")
     ],
-    blocks: Annotated[int | None, typer.Option(min=1, help="Number of blocks. [default: 4]")] = None,
+    blocks: Annotated[
+        int | None, typer.Option(min=1, help="Number of blocks. [default: 4]")
+    ] = None,
     balance: Annotated[
         str, typer.Option(help="What blocks have alike: params, macs or activations.")
     ] = "params",

@@ -27,8 +27,8 @@ def probe_blocks(
     """Accuracy of a linear probe after each block but the last, and of the model itself.
 
     The probe is ridge regression to one-hot classes on pooled, standardised features of the model
-    in eval mode; it is fitted in closed form. A good local rule can have a *lower* accuracy in early
-    blocks: they keep information that later blocks need.
+    in eval mode; it is fitted in closed form. A good local rule can have a *lower* accuracy in
+    early blocks: they keep information that later blocks need.
 
     Args:
         local: with targets of classes.

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..local import BlockLocal
+from ..splitting.trial import storage_key
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def measure_step(
 ) -> StepCost:
     """Measure forward and backward passes on one batch. Gradients are cleared.
 
-    Saved bytes are counted by hooks of autograd in a step of their own, so they slow down no timing.
+    Saved bytes are counted by hooks of autograd in a step of their own, which is not timed.
     """
     device = target.device
 
@@ -69,7 +70,7 @@ class _Saved:
 
     def __init__(self, tensor: Tensor, counter: _LiveBytes) -> None:
         self.tensor, self.counter = tensor, counter
-        self.key = tensor.untyped_storage().data_ptr()
+        self.key = storage_key(tensor)
         counter.add(self.key, tensor.untyped_storage().nbytes())
 
     def __del__(self) -> None:
@@ -82,10 +83,10 @@ class _LiveBytes:
     def __init__(self, local: BlockLocal) -> None:
         self.now = self.most = 0
         self._uses: dict[int, list[int]] = {}  # storage -> [uses, bytes]
-        self._parameters = {p.untyped_storage().data_ptr() for p in local.parameters()}
+        self._parameters = {storage_key(p) for p in local.parameters()}
 
     def pack(self, tensor: Tensor) -> _Saved | Tensor:
-        if tensor.untyped_storage().data_ptr() in self._parameters:
+        if storage_key(tensor) in self._parameters:
             return tensor
         return _Saved(tensor, self)
 

@@ -146,6 +146,11 @@ def detach(output: Any) -> Any:
     )
 
 
+def storage_key(tensor: Tensor) -> int:
+    """What tensors on one storage share, on the meta device as well, where no address exists."""
+    return int(tensor.untyped_storage()._cdata)
+
+
 def loss_tensors(output: Any) -> list[Tensor]:
     """The tensors of the output that lead to a loss: the loss, logits or last hidden state of a
     transformers output, or every differentiable tensor."""
@@ -161,12 +166,12 @@ class _SavedBytes(torch.autograd.graph.saved_tensors_hooks):
 
     def __init__(self, model: nn.Module) -> None:
         self.total = 0
-        self._seen = {p.untyped_storage().data_ptr() for p in model.parameters()}
+        self._seen = {storage_key(p) for p in model.parameters()}
         super().__init__(self._pack, lambda tensor: tensor)
 
     def _pack(self, tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in self._seen:
-            self._seen.add(storage.data_ptr())
-            self.total += storage.nbytes()
+        key = storage_key(tensor)
+        if key not in self._seen:
+            self._seen.add(key)
+            self.total += tensor.untyped_storage().nbytes()
         return tensor
