@@ -145,3 +145,20 @@ def test_graphs_are_pooled_and_empty_ones_are_zero() -> None:
     result = local(*args, target=torch.tensor([0, 2]))
     result.loss.backward()
     assert all(p.grad is not None for p in local.parameters())
+
+
+def test_egru_language_models_learn_in_blocks() -> None:
+    egru = pytest.importorskip("evenfall_egru")
+    torch.manual_seed(0)
+    config = egru.EgruConfig(vocab_size=30, embedding_size=8, hidden_sizes=[12, 12, 8])
+    local = BlockLocal(egru.EgruForCausalLM(config), 3, tied="last", latent=8, hidden=16)
+    ids = torch.randint(30, (2, 10))
+    optimizer = torch.optim.Adam(local.parameters(), 0.01)
+    losses = []
+    for _ in range(15):
+        result = local(input_ids=ids, labels=ids)
+        result.loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(torch.stack(list(result.losses)))
+    assert (losses[-1] < losses[0]).all()

@@ -385,7 +385,7 @@ def _compile(name: str, module: nn.Module, boundaries: set[str], options: dict[s
         for child, part in module.named_children():
             _compile(f"{name}.{child}", part, boundaries, options)
     elif name in boundaries:
-        module.forward = torch.compile(module.forward, **options)  # type: ignore[method-assign]
+        module.forward = torch.compile(module.forward, **options)
     elif any(True for _ in module.parameters()):
         module.compile(**options)
 

@@ -39,9 +39,8 @@ def split(
 
     with clear_errors():
         network = _load(model)
-        found = split_blocks(
-            network, blocks, balance=balance, boundaries=boundary or None, tied=tied
-        )  # type: ignore[arg-type]  # split_blocks checks the options
+        options: dict[str, Any] = {"balance": balance, "tied": tied}
+        found = split_blocks(network, blocks, boundaries=boundary or None, **options)
         check_leaks(network, found)
         reasons = None if ranks is None else _reasons(network, found, ranks)
     if as_json:

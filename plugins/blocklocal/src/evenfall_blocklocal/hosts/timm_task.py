@@ -78,4 +78,4 @@ class BlockLocalTask(TrainingTask):
 
     def _local(self, ema: bool) -> BlockLocal:
         found = self.get_trainable_module(ema)
-        return getattr(found, "module", found)  # type: ignore[return-value]  # a BlockLocal
+        return getattr(found, "module", found)

@@ -70,9 +70,8 @@ class BlockLocalTrainer(Trainer):
         return (result.loss, result.output) if return_outputs else result.loss
 
     def _set_signature_columns_if_needed(self) -> None:
-        if self._signature_columns is None:
-            names = inspect.signature(self.local.model.forward).parameters
-            self._signature_columns = [*names, "label", "label_ids", *self.label_names]
+        names = inspect.signature(self.local.model.forward).parameters
+        self._signature_columns = [*names, "label", "label_ids", *self.label_names]
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         folder = Path(output_dir or self.args.output_dir)

@@ -256,11 +256,11 @@ def _replaced(module: nn.Module, forward: Any) -> Iterator[None]:
     """The module with another forward."""
     had = "forward" in vars(module)
     before = module.forward
-    module.forward = forward  # type: ignore[method-assign]
+    module.forward = forward
     try:
         yield
     finally:
         if had:
-            module.forward = before  # type: ignore[method-assign]
+            module.forward = before
         else:
             del module.forward

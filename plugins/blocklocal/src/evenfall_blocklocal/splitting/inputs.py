@@ -81,7 +81,9 @@ def _timm_size(model: nn.Module) -> tuple[int, ...] | None:
     size = config.get("input_size") if isinstance(config, dict) else None
     if size is None:
         return None
-    embedding = getattr(model, "patch_embed", None)  # it knows an img_size given to create_model
+    embedding: Any = getattr(
+        model, "patch_embed", None
+    )  # it knows an img_size given to create_model
     if getattr(embedding, "img_size", None) is not None:
         size = (size[0], *embedding.img_size)
     channels = next((m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d)), size[0])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
@@ -53,7 +54,8 @@ def untie(model: nn.Module, ties: Sequence[Tie]) -> list[str]:
             copy = nn.Parameter(first.detach().clone())
             setattr(model.get_submodule(owner), name.rpartition(".")[2], copy)
         lines.append(f"{tie}: untied, each has its own copy")
-    if hasattr(config := getattr(model, "config", None), "tie_word_embeddings"):
+    config: Any = getattr(model, "config", None)
+    if hasattr(config, "tie_word_embeddings"):
         config.tie_word_embeddings = False
     return lines
 
