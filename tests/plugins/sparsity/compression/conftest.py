@@ -14,7 +14,7 @@ from evenfall_sparsity.compression.kinds import Kind
 
 
 class FixedCosts(Costs):
-    """A stored value takes 1 ns in a dense row and 1.2 ns alone; a block takes 1.5 ns. Narrow dtypes
+    """A stored value takes 1 ns in a dense row, 1.2 ns alone; a block takes 1.5 ns. Narrow dtypes
     are faster. A dense product takes 0.5 ns a weight."""
 
     def __init__(self) -> None:
