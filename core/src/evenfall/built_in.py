@@ -11,17 +11,16 @@ OWNER = Owner("core", CORE, __version__)
 _ELEMENTWISE = """
     AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d AdaptiveMaxPool1d AdaptiveMaxPool2d
     AdaptiveMaxPool3d AvgPool1d AvgPool2d AvgPool3d MaxPool1d MaxPool2d MaxPool3d
-    BatchNorm1d BatchNorm2d BatchNorm3d SyncBatchNorm GroupNorm LayerNorm RMSNorm InstanceNorm1d
-    InstanceNorm2d InstanceNorm3d LocalResponseNorm
-    AlphaDropout Dropout Dropout1d Dropout2d Dropout3d FeatureAlphaDropout
-    LogSoftmax Softmax Softmax2d Softmin
-    ChannelShuffle ConstantPad1d ConstantPad2d ConstantPad3d Flatten Identity PixelShuffle
+    BatchNorm1d BatchNorm2d BatchNorm3d SyncBatchNorm GroupNorm InstanceNorm1d InstanceNorm2d
+    InstanceNorm3d LocalResponseNorm
+    Dropout1d Dropout2d Dropout3d FeatureAlphaDropout LogSoftmax Softmax Softmax2d Softmin
+    ChannelShuffle ConstantPad1d ConstantPad2d ConstantPad3d Flatten PixelShuffle
     PixelUnshuffle ReflectionPad1d ReflectionPad2d ReflectionPad3d ReplicationPad1d
     ReplicationPad2d ReplicationPad3d Unflatten Upsample ZeroPad1d ZeroPad2d ZeroPad3d
 """
 
 _ACTIVATIONS = """
-    CELU ELU GELU GLU Hardshrink Hardsigmoid Hardswish Hardtanh LeakyReLU LogSigmoid Mish PReLU
+    CELU ELU GELU Hardshrink Hardsigmoid Hardswish Hardtanh LeakyReLU LogSigmoid Mish PReLU
     ReLU6 SELU Sigmoid SiLU Softplus Softshrink Softsign Tanh Tanhshrink Threshold
 """
 
@@ -34,6 +33,10 @@ _KINDS = (
     ("RNNCell GRUCell LSTMCell", "torch_rnn:CELL", "input and recurrent matrix of one step"),
     ("ReLU", "torch_nn:RELU", "activity, no operations"),
     (_ACTIVATIONS, "torch_nn:ACTIVATION", "activity, no operations"),
+    ("GLU", "torch_nn:GLU", "activity, no operations"),
+    ("LayerNorm RMSNorm", "torch_nn:NORM", "no matrix, no operations"),
+    ("AlphaDropout Dropout Identity", "torch_nn:DROPOUT", "no matrix, no operations"),
+    ("Sequential", "torch_nn:SEQUENTIAL", "each module reads the one before it"),
     (_ELEMENTWISE, "torch_nn:ELEMENTWISE", "no matrix, no operations"),
 )
 

@@ -22,23 +22,31 @@ and systems", Nature Communications 2025, arXiv 2304.04640.
 from evenfall.class_lookup import without_wrappers
 
 from .lookup import counter_for
-from .products import Product, multiply, multiply_states, multiply_unseen
-from .statements import Activity, Counter, Matrix, Operations
+from .products import Product, multiply, multiply_states, multiply_unseen, record_product
+from .statements import Activity, Axis, Counter, Link, Matrix, Operations, Units
+from .symmetry import PlacedAxis, UnitGroup, find_unit_groups
 from .walk import OperationCount, PlacedMatrix, count_operations, list_matrices
 
 __all__ = [
     "Activity",
+    "Axis",
     "Counter",
+    "Link",
     "Matrix",
     "OperationCount",
     "Operations",
+    "PlacedAxis",
     "PlacedMatrix",
     "Product",
+    "UnitGroup",
+    "Units",
     "count_operations",
     "counter_for",
+    "find_unit_groups",
     "list_matrices",
     "multiply",
     "multiply_states",
     "multiply_unseen",
+    "record_product",
     "without_wrappers",
 ]

@@ -67,7 +67,7 @@ def multiply(x: Any, weight: Any, input_axis: int) -> Operations:
     used = (rows != 0).sum(0)
     result = operations(len(rows), used, weight, input_axis, is_ternary(x))
     if _RECORD.get() is not None:
-        record(Product(weight, len(rows), used, _squares(rows), result))
+        record_product(Product(weight, len(rows), used, _squares(rows), result))
     return result
 
 
@@ -92,14 +92,14 @@ def multiply_states(y: Any, first: Any | None, last: Any, weight: Any, axis: int
     if _RECORD.get() is not None:
         squares = _squares(rows) - _squares(ends)
         squares = squares if first is None else squares + _squares(first)
-        record(Product(weight, len(rows), used, squares.clamp(min=0), result))
+        record_product(Product(weight, len(rows), used, squares.clamp(min=0), result))
     return result
 
 
 def multiply_unseen(rows: int, weight: Any) -> Operations:
     """The operations of `rows` products whose input is not visible: it counts as not zero."""
     result = Operations(rows * weight.numel(), rows * int((weight != 0).sum()))
-    record(Product(weight, rows, None, None, result))
+    record_product(Product(weight, rows, None, None, result))
     return result
 
 
@@ -116,7 +116,7 @@ def is_ternary(x: Any) -> bool:
     return bool(((x == 0) | (x == 1) | (x == -1)).all())
 
 
-def record(product: Product) -> None:
+def record_product(product: Product) -> None:
     """Append to the list of `record_products`, if there is one."""
     found = _RECORD.get()
     if found is not None:

@@ -102,10 +102,50 @@ def no_operations(module: Any, inputs: Mapping[str, Any], output: Any) -> Operat
 
 
 @dataclass(frozen=True, slots=True)
+class Axis:
+    """An axis of a parameter or buffer of a module, whose places are units, once in each gate."""
+
+    parameter: str
+    axis: int
+    gates: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """Units of a module that have no order: permuted in all these axes, and in those of the modules
+    that they come from and go to, they leave what the model computes as it is.
+
+    Attributes:
+        axes: where they are in the module; empty for a function of each unit alone.
+        read: whether they are the last axis of the module's input.
+        written: whether they are the last axis of its output.
+    """
+
+    axes: tuple[Axis, ...]
+    read: bool = False
+    written: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """The output of one submodule is the input of another; between them is at most a function of
+    each unit alone. Names are those in the module that states it."""
+
+    writer: str
+    reader: str
+
+
+def no_units(module: Any) -> tuple[Units, ...]:
+    """The units of a module that does not say which it has."""
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
 class Counter:
     """The matrices and operations of one class; what `evenfall_register_counters` registers.
 
-    It counts the whole module; its submodules are not counted again.
+    It counts the whole module; its submodules are not counted again, unless it states `links`: then
+    it counts nothing itself, and says which submodules read the outputs of which.
 
     Attributes:
         matrices: called with the module; returns its matrices.
@@ -116,6 +156,8 @@ class Counter:
             module has none.
         compressible: whether `forward` also computes where a matrix was replaced by an
             `evenfall_kernels.StoredMatrix` of it, (inputs, outputs), for inference.
+        units: called with the module; returns its units, see `Units`.
+        links: called with the module; returns every reader of each submodule that it names.
     """
 
     matrices: Callable[[Any], tuple[Matrix, ...]] = no_matrices
@@ -123,3 +165,5 @@ class Counter:
     methods: tuple[str, ...] = ("forward",)
     activity: Callable[[Any, Mapping[str, Any], Any], Activity | None] | None = None
     compressible: bool = False
+    units: Callable[[Any], tuple[Units, ...]] = no_units
+    links: Callable[[Any], tuple[Link, ...]] | None = None

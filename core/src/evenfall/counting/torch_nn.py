@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
-from .products import Product, is_ternary, multiply, multiply_unseen, record
-from .statements import Activity, Counter, Matrix, Operations
+from .products import Product, is_ternary, multiply, multiply_unseen, record_product
+from .statements import Activity, Axis, Counter, Link, Matrix, Operations, Units
 
 
 def _linear(module: Any, inputs: Mapping[str, Any], output: Any) -> Operations:
     return multiply(inputs["input"], module.weight, 1)
 
 
-LINEAR = Counter(lambda module: (Matrix("weight", 1),), _linear)
+def linear_units(module: Any) -> tuple[Units, ...]:
+    """The inputs and the outputs of y = x W^T + b with W (outputs, inputs)."""
+    outputs = [Axis("weight", 0)] + ([] if module.bias is None else [Axis("bias", 0)])
+    return Units((Axis("weight", 1),), read=True), Units(tuple(outputs), written=True)
+
+
+LINEAR = Counter(lambda module: (Matrix("weight", 1),), _linear, units=linear_units)
 """y = x W^T + b with W (outputs, inputs)."""
 
-EMBEDDING = Counter(lambda module: (Matrix("weight", 0, "lookup"),))
+EMBEDDING = Counter(
+    lambda module: (Matrix("weight", 0, "lookup"),),
+    units=lambda module: (Units((Axis("weight", 1),), written=True),),
+)
 """Rows are read; there are no operations."""
 
 ELEMENTWISE = Counter()
@@ -32,11 +42,44 @@ def _relu_activity(module: Any, inputs: Mapping[str, Any], output: Any) -> Activ
     return Activity(output.numel(), zeros, zeros)
 
 
-ACTIVATION = Counter(activity=_activity)
-"""Activation functions."""
+def _each_alone(module: Any) -> tuple[Units, ...]:
+    """A function of each unit alone; its parameters, if any, are the same for all units."""
+    if any(parameter.numel() > 1 for parameter in module.parameters()):
+        return ()
+    return (Units((), read=True, written=True),)
 
-RELU = Counter(activity=_relu_activity)
+
+ACTIVATION = Counter(activity=_activity, units=_each_alone)
+"""Activation functions of each unit alone."""
+
+GLU = Counter(activity=_activity)
+"""An activation function of pairs of units."""
+
+DROPOUT = Counter(units=_each_alone)
+"""Dropout of single values, and Identity."""
+
+RELU = Counter(activity=_relu_activity, units=_each_alone)
 """ReLU, whose derivative is 0 where its output is."""
+
+
+def _norm_units(module: Any) -> tuple[Units, ...]:
+    if len(module.normalized_shape) != 1:
+        return ()
+    names = [name for name in ("weight", "bias") if getattr(module, name, None) is not None]
+    return (Units(tuple(Axis(name, 0) for name in names), read=True, written=True),)
+
+
+NORM = Counter(units=_norm_units)
+"""LayerNorm and RMSNorm."""
+
+
+def _in_order(module: Any) -> tuple[Link, ...]:
+    names = list(module._modules)
+    return tuple(Link(one, other) for one, other in pairwise(names))
+
+
+SEQUENTIAL = Counter(links=_in_order)
+"""Each module reads the one before it."""
 
 CONV1D = Counter(
     lambda module: (Matrix("weight", 0),), lambda m, i, o: multiply(i["x"], m.weight, 0)
@@ -64,7 +107,7 @@ def _convolution(module: Any, inputs: Mapping[str, Any], output: Any) -> Operati
         result = Operations(dense, 0, effective)
     channels = x.movedim(1 if batched else 0, 0).flatten(1)  # (inputs, places)
     squares = channels.double().square().sum(1)
-    record(Product(weight, channels.shape[1], (channels != 0).sum(1), squares, result))
+    record_product(Product(weight, channels.shape[1], (channels != 0).sum(1), squares, result))
     return result
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .products import multiply, multiply_states, multiply_unseen
-from .statements import Activity, Counter, Matrix, Operations, Role
+from .statements import Activity, Axis, Counter, Matrix, Operations, Role, Units
 
 _ROLES: dict[str, Role] = {"ih": "input", "hh": "recurrent", "hr": "output"}
 _GATES = {"GRU": 3, "LSTM": 4}
@@ -101,7 +101,26 @@ def _activity(module: Any, inputs: Mapping[str, Any], output: Any) -> Activity:
     return Activity(y.numel(), int((y == 0).sum()))
 
 
-RECURRENT = Counter(_matrices, _count, activity=_activity)
+def _units(module: Any) -> tuple[Units, ...]:
+    """The inputs, and the units of each layer, which the layer above reads. Not stated for two
+    directions and for projections."""
+    if module.bidirectional or module.proj_size:
+        return ()
+    gates, last = _GATES.get(module.mode, 1), module.num_layers - 1
+    found = [Units((Axis("weight_ih_l0", 1),), read=True)]
+    for layer in range(module.num_layers):
+        names = [f"weight_ih_l{layer}", f"weight_hh_l{layer}"]
+        if module.bias:
+            names += [f"bias_ih_l{layer}", f"bias_hh_l{layer}"]
+        axes = [Axis(name, 0, gates) for name in names]
+        axes.append(Axis(f"weight_hh_l{layer}", 1))
+        if layer < last:
+            axes.append(Axis(f"weight_ih_l{layer + 1}", 1))
+        found.append(Units(tuple(axes), written=layer == last))
+    return tuple(found)
+
+
+RECURRENT = Counter(_matrices, _count, activity=_activity, units=_units)
 """RNN, GRU and LSTM."""
 
 

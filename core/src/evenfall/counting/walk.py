@@ -86,7 +86,7 @@ def count_operations(model: Any, *args: Any, **kwargs: Any) -> OperationCount:
     import torch
 
     model = without_wrappers(model)
-    known, others = _parts(model)
+    known, others = split_modules(model)
     counted = [module for module, _ in known.values()]
     unknown = {name: _class_name(module) for name, (module, may) in others.items() if may}
     multiplying: list[str] = []
@@ -129,7 +129,7 @@ def list_matrices(model: Any) -> list[PlacedMatrix]:
     """
     first: dict[int, str] = {}
     matrices = []
-    for name, (module, counter) in _parts(without_wrappers(model))[0].items():
+    for name, (module, counter) in split_modules(without_wrappers(model))[0].items():
         for matrix in counter.matrices(module):
             holder = module.get_submodule(matrix.parameter.rpartition(".")[0])
             weight = matrix.of(module)
@@ -140,7 +140,7 @@ def list_matrices(model: Any) -> list[PlacedMatrix]:
     return matrices
 
 
-def _parts(
+def split_modules(
     model: Any,
 ) -> tuple[dict[str, tuple[Any, Counter]], dict[str, tuple[Any, bool]]]:
     """By name: the modules that have a counter; and those that have none, and whether they may
@@ -165,6 +165,8 @@ def _visit(
         return
     seen.add(id(module))
     counter = table.find(module)
+    if counter is not None and counter.links is not None:
+        counter = None  # it counts nothing itself
     yield name, module, counter
     for child_name, child in [] if counter is not None else _children(module):
         yield from _visit(f"{name}.{child_name}" if name else child_name, child, table, seen)

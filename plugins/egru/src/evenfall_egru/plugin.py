@@ -39,13 +39,18 @@ def evenfall_register_checkpoints(register: Callable[..., Any]) -> None:
 
 @hookimpl
 def evenfall_register_counters(register: Callable[..., Any]) -> None:
-    """Register the operation counters of EGRU's own modules."""
-    for name, counter in (("EgruLayer", "EGRU_LAYER"), ("EgruDecoder", "EGRU_DECODER")):
+    """Register what counting, pruning and compression know of EGRU's modules."""
+    for path, counter, summary in (
+        ("layer_egru.EgruLayer", "EGRU_LAYER", "counts only the weights of units that fired"),
+        ("layer_egru.EgruDecoder", "EGRU_DECODER", "counts only the weights of units that fired"),
+        ("modeling_egru.EgruModel", "EGRU_MODEL", "which layer reads which"),
+        ("modeling_egru.EgruForCausalLM", "EGRU_LANGUAGE_MODEL", "which layer reads which"),
+    ):
         register(
-            f"evenfall_egru.models.layer_egru.{name}",
+            f"evenfall_egru.models.{path}",
             f"evenfall_egru.evaluation.counters:{counter}",
             host="transformers",
-            summary="counts only the weights of units that fired",
+            summary=summary,
         )
 
 

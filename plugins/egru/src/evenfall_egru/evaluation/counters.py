@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 from evenfall.counting import (
     Activity,
+    Axis,
     Counter,
+    Link,
     Matrix,
     Operations,
+    Units,
     multiply,
     multiply_states,
 )
@@ -47,11 +51,20 @@ def _activity(module: Any, inputs: Mapping[str, Any], output: Any) -> Activity:
     return Activity(y.numel(), int((y == 0).sum()), int(silent.sum()))
 
 
+def _units(module: Any) -> tuple[Units, ...]:
+    gated = ("kernel", "recurrent_kernel", "bias", "recurrent_bias")
+    matrices = {"kernel", "recurrent_kernel"}
+    axes = [Axis(name, int(name in matrices), 3) for name in gated]
+    axes += [Axis("recurrent_kernel", 0), Axis("threshold", 0)]
+    return Units((Axis("kernel", 0),), read=True), Units(tuple(axes), written=True)
+
+
 EGRU_LAYER = Counter(
     lambda module: (_KERNEL, _RECURRENT),
     _layer,
     activity=_activity,
     compressible=True,
+    units=_units,
 )
 """EgruLayer: W (inputs, 3 units) and R (units, 3 units)."""
 
@@ -60,5 +73,32 @@ def _decoder(module: Any, inputs: Mapping[str, Any], output: Any) -> Operations:
     return multiply(inputs["y"], _DECODER.of(module), 1)
 
 
-EGRU_DECODER = Counter(lambda module: (_DECODER,), _decoder, compressible=True)
+def _decoder_units(module: Any) -> tuple[Units, ...]:
+    words = (Axis("weight", 0), Axis("bias", 0))
+    return Units((Axis("weight", 1),), read=True), Units(words, written=True)
+
+
+EGRU_DECODER = Counter(
+    lambda module: (_DECODER,), _decoder, compressible=True, units=_decoder_units
+)
 """EgruDecoder: W (vocabulary, embedding)."""
+
+
+def _model_links(module: Any) -> tuple[Link, ...]:
+    names = ["embed_tokens", *(f"layers.{index}" for index in range(len(module.layers)))]
+    return tuple(Link(one, other) for one, other in pairwise(names))
+
+
+EGRU_MODEL = Counter(links=_model_links, methods=("forward", "_embed", "_run_layer"))
+"""EgruModel: the embedding and the layers, each read by the next."""
+
+
+def _language_model_links(module: Any) -> tuple[Link, ...]:
+    last = f"model.layers.{len(module.model.layers) - 1}"
+    if module.projection is None:
+        return (Link(last, "lm_head"),)
+    return Link(last, "projection"), Link("projection", "lm_head")
+
+
+EGRU_LANGUAGE_MODEL = Counter(links=_language_model_links, methods=("forward", "_logits"))
+"""EgruForCausalLM: the decoder reads the last layer, or a projection of it."""

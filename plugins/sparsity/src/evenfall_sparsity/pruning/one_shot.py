@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from .blocks import Block, check_block
 from .masks import mask_of, set_mask
+from .reorder import reorder_units
 from .scores import METHODS, Loss, score
 from .selection import count_of, select_smallest
 from .targets import Target, find_targets
@@ -119,6 +120,8 @@ def prune(
     check_choice("method", method, METHODS)
     shape = check_block(block)
     targets = find_targets(model, include, exclude, shape)
+    if reorder:
+        reorder_units(model, targets, shape)
     scores = score(model, targets, method, batches, loss, seed)
     remove_smallest(targets, scores, amount, scope)
     return report(targets, shape)
