@@ -94,6 +94,16 @@ def test_the_report_has_the_table_the_answers_and_the_failures(table: dict[str, 
     assert "tokens/s" not in text
 
 
+def test_rises_are_compared_with_those_of_the_baseline(table: dict[str, Any]) -> None:
+    quiet = [dict(one, model="quiet") for one in table["runs"][:5] if "metrics" in one]
+    quiet[3]["metrics"] = {"valid": {"ppl": 110.0}, "test": {"ppl": 110.0}}
+    table["runs"] += quiet
+    text = study_text(table)
+    assert "| quiet | cut | +10.0 | +20.0 |" in text
+    assert "| quiet - net | cut | +6.0 | +0.0 |" in text  # of seed 1, which both have
+    assert "net - net" not in text
+
+
 def test_speeds_have_columns(table: dict[str, Any]) -> None:
     table["runs"][4]["speeds"] = {
         "as it is": {"loop": 800, "generate": 700, "bytes": 3e6},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from evenfall.files import write_text
 from evenfall.hub import markdown_table
 
 from .counts import LAYERS, PARTS
-from .summary import Figure, Point, best_reduction, list_points, metric_rise
+from .summary import Figure, Point, best_reduction, list_points, metric_rise, rise_against
 
 _MILLION = 1e6
 
@@ -84,23 +85,40 @@ def _answers(table: dict[str, Any], points: list[Point]) -> list[str]:
 
 
 def _rises_table(table: dict[str, Any], points: list[Point]) -> str:
-    """By how much the metric of each pruned line is worse than that of its dense model."""
-    lines = list(dict.fromkeys((p.model, p.method) for p in points if p.rows[0]["prunes"]))
+    """By how much the metric of each pruned line is worse than that of its dense model, and by how
+    much more that is than of the baseline's line."""
+    lines: dict[tuple[str, str], dict[float, Point]] = {}
+    for point in points:
+        if point.method is not None and point.rows[0]["prunes"]:
+            lines.setdefault((point.model, point.method), {})[point.level] = point
     if not lines:
         return ""
-    rows = []
-    for model, method in lines:
-        cells: dict[float, str] = {}
-        for point in points:
-            if (point.model, point.method) == (model, method):
-                rises = Figure.of(100 * metric_rise(table, row) for row in point.rows)
-                cells[point.level] = _figure(rises, "+.1f")
-        rows.append([model, method, *(cells.get(level, "-") for level in table["levels"])])
+    base, rows = table["baseline"], []
+    for (model, method), by_level in lines.items():
+        rises = {
+            level: Figure.of(metric_rise(table, row) for row in point.rows)
+            for level, point in by_level.items()
+        }
+        rows.append([model, method, *_shares(table, rises)])
+        others = lines.get((base, method), {})
+        if model != base and others:
+            more = {
+                level: rise_against(table, point, others[level])
+                for level, point in by_level.items()
+                if level in others
+            }
+            rows.append([f"{model} - {base}", method, *_shares(table, more)])
     levels = [f"{100 * level:g} % removed:" for level in table["levels"]]
     title = (
         f"Change of the {table['metric']} on {table['splits'][0]} against the dense model, in %:"
     )
     return f"{title}\n\n{markdown_table(['model', 'method', *levels], rows)}"
+
+
+def _shares(table: dict[str, Any], figures: Mapping[float, Figure | None]) -> list[str]:
+    """A cell for each level, in percent."""
+    cells = [figures.get(level) for level in table["levels"]]
+    return ["-" if one is None else _figure(one.times(100), "+.1f") for one in cells]
 
 
 def _size(point: Point) -> str:

@@ -29,6 +29,12 @@ class Figure:
         values = [*values]
         return cls(mean(values), stdev(values) if len(values) > 1 else None)
 
+    def times(self, factor: float) -> Figure:
+        """The figure in another unit."""
+        return Figure(
+            factor * self.mean, None if self.deviation is None else factor * self.deviation
+        )
+
 
 @dataclass(frozen=True)
 class Point:
@@ -145,3 +151,13 @@ def metric_rise(table: dict[str, Any], row: Row, split: str | None = None) -> fl
     dense = dense_row(table, row)["metrics"][split][metric]
     rise: float = (value - dense) / dense
     return -rise if table["greater_is_better"] else rise
+
+
+def rise_against(table: dict[str, Any], point: Point, other: Point) -> Figure | None:
+    """By how much more the metric of a point rises than that of another one, seed by seed; None if
+    they have no seed in common."""
+    others = {row["seed"]: row for row in other.rows}
+    pairs = [(row, others[row["seed"]]) for row in point.rows if row["seed"] in others]
+    if not pairs:
+        return None
+    return Figure.of(metric_rise(table, row) - metric_rise(table, one) for row, one in pairs)
