@@ -10,7 +10,8 @@ from evenfall.files import write_text
 from evenfall.runs import is_first_rank
 from evenfall.trainers import ExampleLoader, Trainer
 
-from ..measurement import Part, measure
+from ..measurement import measure
+from ..measurement.result import Part
 
 FILE = "counts.json"
 PARTS: tuple[Part, ...] = get_args(Part)
