@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache
 
-from evenfall.counting import count_operations
+from evenfall.counting import count_operations, find_unit_groups
 from evenfall_egru import EgruConfig, EgruForCausalLM, RnnConfig, RnnForCausalLM
 from evenfall_egru.baselines import RnnLayer
 from evenfall_egru.evaluation import evaluate_tokens
@@ -102,6 +102,29 @@ def test_counts_equal_a_count_by_hand(cell: str, ids: torch.Tensor) -> None:
     result = evaluate_tokens(model, ids.reshape(-1), window=9)
     assert result["macs"]["dense"] == layers + 12 * 41
     assert result["activity"] == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_units_of_a_baseline_can_be_permuted(cell: str, ids: torch.Tensor) -> None:
+    model, gates = make(cell), {"lstm": 4, "gru": 3}[cell]
+    want = model(ids).logits
+    groups = {group.size: group for group in find_unit_groups(model)}
+    assert sorted(groups) == [12, 20]
+    rnn = "model.layers.0.rnn"
+    places = {(axis.name, axis.axis, axis.gates) for axis in groups[20].axes}
+    assert places == {
+        (f"{rnn}.weight_ih_l0", 0, gates), (f"{rnn}.weight_hh_l0", 0, gates),
+        (f"{rnn}.weight_hh_l0", 1, 1), (f"{rnn}.bias_ih_l0", 0, gates),
+        (f"{rnn}.bias_hh_l0", 0, gates), ("model.layers.1.rnn.weight_ih_l0", 1, 1),
+    }  # fmt: skip
+    for group in groups.values():
+        order = torch.randperm(group.size)
+        for axis in group.axes:
+            shape = (axis.gates, group.size)
+            parts = axis.tensor.detach().unflatten(axis.axis, shape)
+            moved = parts.index_select(axis.axis + 1, order).flatten(axis.axis, axis.axis + 1)
+            axis.tensor.data.copy_(moved)
+    torch.testing.assert_close(model(ids).logits, want)
 
 
 def test_a_gru_has_the_parameters_of_an_egru_without_thresholds() -> None:

@@ -85,8 +85,13 @@ EGRU_DECODER = Counter(
 
 
 def _model_links(module: Any) -> tuple[Link, ...]:
-    names = ["embed_tokens", *(f"layers.{index}" for index in range(len(module.layers)))]
+    names = ["embed_tokens", *(_path(layer, index) for index, layer in enumerate(module.layers))]
     return tuple(Link(one, other) for one, other in pairwise(names))
+
+
+def _path(layer: Any, index: int) -> str:
+    """The name of the module with the layer's weights; a baseline has torch's inside its own."""
+    return f"layers.{index}.rnn" if hasattr(layer, "rnn") else f"layers.{index}"
 
 
 EGRU_MODEL = Counter(links=_model_links, methods=("forward", "_embed", "_run_layer"))
@@ -94,7 +99,8 @@ EGRU_MODEL = Counter(links=_model_links, methods=("forward", "_embed", "_run_lay
 
 
 def _language_model_links(module: Any) -> tuple[Link, ...]:
-    last = f"model.layers.{len(module.model.layers) - 1}"
+    layers = module.model.layers
+    last = f"model.{_path(layers[-1], len(layers) - 1)}"
     if module.projection is None:
         return (Link(last, "lm_head"),)
     return Link(last, "projection"), Link("projection", "lm_head")
