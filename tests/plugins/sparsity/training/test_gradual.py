@@ -188,3 +188,18 @@ def test_state_of_other_matrices_is_an_error(model: Any) -> None:
 def test_step_before_prepare_is_an_error() -> None:
     with pytest.raises(RuntimeError, match=r"call prepare\(model\) of GradualPruning"):
         GradualPruning(0.5).step(1, 10)
+
+
+def test_units_are_reordered_once_before_blocks_are_removed(
+    model: Any, optimizer: Any, train: Any
+) -> None:
+    before, x = copy.deepcopy(model), torch.randn(3, 12)
+    options = {"block": (1, 4), "end": 4, "every": 2, "reorder": True}
+    pruning = GradualPruning(0.5, **options)
+    pruning.prepare(model)
+    assert not torch.equal(model[0].weight, before[0].weight)
+    torch.testing.assert_close(model(x), before(x))
+    train(model, optimizer, pruning, 1, 4, 4)
+    pruned = copy.deepcopy(model)
+    GradualPruning(0.75, **options).prepare(model)
+    assert torch.equal(model[0].weight, pruned[0].weight)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..pruning.blocks import Block
 from ..pruning.one_shot import SCOPES, check_amount, check_choice, remove_smallest
+from ..pruning.reorder import reorder_units
 from ..pruning.targets import Target
 from .base import SparseTraining
 from .penalty import learning_rate, shrink_blocks
@@ -40,6 +41,8 @@ class GradualPruning(SparseTraining):
         initial: the share at `begin`; None for the share that is zero when training starts, so that
             a pruned model can be pruned further.
         scope, include, exclude, block: as in `prune`.
+        reorder: first permute the hidden units as `prune` does, so that large weights share blocks.
+            A model with removed blocks keeps its order, so that they stay together.
         method: "magnitude" or "movement".
         group_penalty: strength of a penalty on the L2 norms of blocks until `end`, applied as a
             proximal step of learning rate times strength. It prepares blocks for their removal.
@@ -63,6 +66,7 @@ class GradualPruning(SparseTraining):
         include: str | Sequence[str] | None = None,
         exclude: str | Sequence[str] | None = None,
         block: Block | str = (1, 1),
+        reorder: bool = False,
         method: Literal["magnitude", "movement"] = "magnitude",
         group_penalty: float = 0.0,
     ) -> None:
@@ -80,12 +84,14 @@ class GradualPruning(SparseTraining):
             raise ValueError(f"group_penalty must not be negative, got {group_penalty!r}")
         self.amount, self.begin, self.end, self.every = amount, begin, end, every
         self.initial, self.scope, self.method = initial, scope, method
-        self.group_penalty = group_penalty
+        self.group_penalty, self.reorder = group_penalty, reorder
         self._movement: dict[str, Tensor] = {}
 
     def prepare(self, model: nn.Module) -> None:
-        """As the base class; also read the initial share, and follow the movement."""
+        """As the base class; also reorder, read the initial share, and follow the movement."""
         super().prepare(model)
+        if self.reorder and not self._share_removed():
+            reorder_units(model, self.targets, self.block)
         if self.initial is None:
             self.initial = min(self._share_removed(), self.amount)
         if self.method == "movement":
