@@ -12,6 +12,8 @@ from typing import Any, Literal
 import numpy as np
 
 from ..image import Image, load_image
+from ..image.codes import STATES
+from . import columns as col
 from .host import Host
 from .layout import Population, read_layout
 from .queues import seed_orders, send
@@ -83,6 +85,24 @@ class Emulator:
     def lost(self) -> np.ndarray:
         """By PE, events that a full queue lost."""
         return self._tables.lost.copy()
+
+    def state(self, name: str) -> dict[str, np.ndarray]:
+        """The state of the units of a population: (H,) arrays named h, v or i.
+
+        Raises:
+            ValueError: no such population on the chip.
+        """
+        population = next((p for p in self.populations if p.name == name), None)
+        if population is None or population.pes is None:
+            known = [p.name for p in self.populations if p.pes is not None]
+            raise ValueError(f"population {name!r} is not on the chip; there are {known}")
+        parts: dict[str, list[np.ndarray]] = {}
+        for pe in population.pes.tolist():
+            blob, first = self.image.blobs[pe], int(self._tables.pes[pe, col.STATE])
+            for number, part in enumerate(STATES[blob.kind]):
+                at = first + number * blob.units
+                parts.setdefault(part, []).append(self._tables.state[at : at + blob.units])
+        return {part: np.concatenate(arrays) for part, arrays in parts.items()}
 
     def run(
         self, inputs: Any, *, record: bool | Iterable[str] = False, pipelined: bool = True

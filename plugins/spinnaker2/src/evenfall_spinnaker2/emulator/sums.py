@@ -140,18 +140,29 @@ def add_queue(tables: Tables, pe: int) -> None:
             continue
         q = ranges[at, col.RANGE_PROJECTION]
         source = ranges[at, col.RANGE_UNIT] + key - ranges[at, col.RANGE_KEY]
-        if projections[q, col.IS_PLAIN]:  # slices let LLVM vectorise the loop
-            payload, rows = payloads[place], projections[q, col.ROWS]
-            start = first + projections[q, col.FIRST_ACCUMULATOR]
-            weight = projections[q, col.WEIGHT] + source * rows
-            targets, row = sums[start : start + rows], weights[weight : weight + rows]
-            for i in range(rows):
-                targets[i] = targets[i] + row[i] * payload
-            additions += rows
+        if not projections[q, col.IS_UNPOOLED]:
+            additions += add_event(
+                sums, weights, indices, pointers, projections[q], first, source, payloads[place],
+                False,
+            )  # fmt: skip
             continue
-        additions += add_event(
-            sums, weights, indices, pointers, projections[q], first, source, payloads[place], False
-        )
+        # Slices let LLVM vectorise the loops.
+        payload, start = payloads[place], first + projections[q, col.FIRST_ACCUMULATOR]
+        weight, rows = projections[q, col.WEIGHT], projections[q, col.ROWS]
+        targets = sums[start : start + rows]
+        if projections[q, col.IS_SPARSE]:
+            pointer, index = projections[q, col.POINTER] + source, projections[q, col.INDEX]
+            begin, end = pointers[pointer], pointers[pointer + 1]
+            stored = weights[weight + begin : weight + end]
+            places = indices[index + begin : index + end]
+            for i in range(end - begin):
+                targets[places[i]] = targets[places[i]] + stored[i] * payload
+            additions += end - begin
+        else:
+            stored = weights[weight + source * rows : weight + (source + 1) * rows]
+            for i in range(rows):
+                targets[i] = targets[i] + stored[i] * payload
+            additions += rows
     tables.operations[pe] += additions
     tables.waiting[pe] = 0
 

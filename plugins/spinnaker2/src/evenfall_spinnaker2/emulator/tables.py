@@ -125,7 +125,7 @@ class _Flat:
             one.kind == "conv", one.kind == "sparse", one.rows, one.first_accumulator,
             *one.source_shape, *one.pool, *one.kernel, *one.stride, *one.padding, one.out_size[1],
             one.channels, one.first_row, one.out_rows, weight, index, pointer, segment,
-            segment + len(one.segments), one.kind == "dense" and one.pool == (1, 1),
+            segment + len(one.segments), one.kind != "conv" and one.pool == (1, 1),
         ))  # fmt: skip
 
     def _append(self, arrays: list[np.ndarray], array: Any) -> int:
