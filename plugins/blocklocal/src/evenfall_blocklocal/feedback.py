@@ -4,6 +4,9 @@ Block k gets natural parameters b_k from the target alone. Chained, a linear lay
 the last local block, and each earlier block transforms the detached parameters of the block behind
 it. Direct, every block has a layer of its own on the target. Each link is trained by the loss of
 its own block.
+
+Classes start far apart, and each link keeps their distances: with torch's usual small weights, all
+classes would look alike to the first blocks for many steps.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ class Feedback(nn.Module):
             raise ValueError(f"feedback must be one of {FEEDBACKS}, got {kind!r}")
         self.kind = kind
         self.links = nn.ModuleList(
-            nn.Linear(inputs, width)
+            _first_link(inputs, width)
             if kind == "direct" or index == len(widths) - 1
             else _link(widths[index + 1], width)
             for index, width in enumerate(widths)
@@ -57,5 +60,15 @@ class Feedback(nn.Module):
         return self.kind == "direct" or index == len(self.links) - 1
 
 
-def _link(inputs: int, outputs: int) -> nn.Module:
-    return nn.Sequential(nn.Linear(inputs, outputs), nn.ReLU(), nn.Linear(outputs, outputs))
+def _first_link(inputs: int, outputs: int) -> nn.Linear:
+    link = nn.Linear(inputs, outputs)
+    nn.init.normal_(link.weight)
+    nn.init.zeros_(link.bias)
+    return link
+
+
+def _link(inputs: int, outputs: int) -> nn.Sequential:
+    hidden, last = nn.Linear(inputs, outputs), nn.Linear(outputs, outputs)
+    nn.init.orthogonal_(hidden.weight, gain=nn.init.calculate_gain("relu"))
+    nn.init.orthogonal_(last.weight)
+    return nn.Sequential(hidden, nn.ReLU(), last)

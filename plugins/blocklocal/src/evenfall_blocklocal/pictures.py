@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from evenfall.pictures import make_figure, palette_colour, save_figure
+from evenfall.pictures import PALETTE, make_figure, palette_colour, save_figure
 
 Results = Sequence[dict[str, Any]]
 
@@ -65,7 +65,9 @@ def draw_blocks(results: Results, path: str | Path) -> Path:
     figure = make_figure(8.0, 3.2)
     left, right = figure.subplots(1, 2)
     for row, rule in enumerate(rules):
-        style = {"color": palette_colour(row), "marker": "o", "markersize": 4, "label": rule}
+        line = "-" if row < len(PALETTE) else "--"
+        style = {"color": palette_colour(row), "marker": "o", "markersize": 4, "linestyle": line}
+        style |= {"label": rule}
         for axis, name, factor in ((left, "probes", 100), (right, "alignment", 1)):
             runs = [one[name] for one in results if one["rule"] == rule and name in one]
             points = [
