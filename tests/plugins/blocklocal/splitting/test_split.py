@@ -92,6 +92,25 @@ def test_timm_models_are_cut_by_name(name: str) -> None:
     assert layouts <= ({"nlc", "nc"} if "vit" in name else {"nchw", "nc"})
 
 
+def test_the_inputs_of_a_timm_model_have_its_channels() -> None:
+    timm = pytest.importorskip("timm")
+    split = split_blocks(timm.create_model("test_resnet", num_classes=3, in_chans=1), 2)
+    assert split.call[0][0].shape == (2, 1, 160, 160)
+
+
+def test_models_without_data_are_split(make_stack) -> None:
+    """On the meta device nothing is computed, and the cuts are the same."""
+    timm = pytest.importorskip("timm")
+    with torch.device("meta"):
+        empty = timm.create_model("test_vit", num_classes=3)
+    found, wanted = (
+        split_blocks(empty, 3),
+        split_blocks(timm.create_model("test_vit", num_classes=3), 3),
+    )
+    assert [row[:3] for row in found.rows()] == [row[:3] for row in wanted.rows()]
+    assert_sound(empty, found)
+
+
 def test_channels_last_features_are_recognised() -> None:
     timm = pytest.importorskip("timm")
     swin = timm.create_model(

@@ -86,8 +86,9 @@ def _timm_size(model: nn.Module) -> tuple[int, ...] | None:
     )  # it knows an img_size given to create_model
     if getattr(embedding, "img_size", None) is not None:
         size = (size[0], *embedding.img_size)
-    channels = next((m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d)), size[0])
-    return (channels, *size[1:])
+    first = config.get("first_conv") if isinstance(config, dict) else None
+    named = dict(model.named_modules()).get(first) if isinstance(first, str) else None
+    return (getattr(named, "in_channels", size[0]), *size[1:])
 
 
 def _for_transformers(model: Any) -> dict[str, Any]:
