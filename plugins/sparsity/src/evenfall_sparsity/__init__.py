@@ -7,6 +7,7 @@ Trainer.
 from __future__ import annotations
 
 from .compression import compress, restore
+from .measurement import measure
 from .pruning import keep_zeros, prune, release_masks
 from .training import DeepRewiring, GradualPruning, RigL
 
@@ -18,6 +19,7 @@ __all__ = [
     "RigL",
     "compress",
     "keep_zeros",
+    "measure",
     "prune",
     "release_masks",
     "restore",

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from evenfall.cli.tools import make_group
 
-from .study import study
+from . import compressing, demo, measuring, pruning, study
 
-app = make_group("sparsity", "Weight sparsity: prune a model and count what is left.", study)
+app = make_group(
+    "sparsity",
+    "Weight sparsity: prune a model, count what is left, store it so that it runs faster.",
+    pruning.prune, measuring.measure, compressing.compress, study.study, demo.demo,
+)  # fmt: skip

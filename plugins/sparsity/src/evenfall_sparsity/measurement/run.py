@@ -1,0 +1,149 @@
+"""measure(): one call of a model, counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from evenfall.counting import (
+    OperationCount,
+    PlacedMatrix,
+    Product,
+    count_operations,
+    list_matrices,
+    without_wrappers,
+)
+
+from ..calls import arguments_of
+from .result import MeasuredMatrix, MeasuredUnits, Measurement, Part
+
+
+def measure(model: nn.Module, batch: Any, *, items: int | None = None) -> Measurement:
+    """Count what a model stores, and what it computes for a batch, in NeuroBench's terms.
+
+    A matrix multiplies only the inputs that are not zero, and of each only the weights that are not
+    zero. `effective_macs` is the sum of these products, counted weight by weight; `expected` is
+    dense MACs x density x activity, which is the same only if the two kinds of zeros are
+    independent. Products of two activations, as in attention, and elementwise operations are not
+    counted.
+
+    The model is called in evaluation mode, without gradients. Wrappers of torch.compile,
+    DistributedDataParallel and FSDP are opened.
+
+    Args:
+        model: any module; its classes' counters are those of `evenfall.counting`.
+        batch: its input: a tensor, a tuple of arguments, or a mapping of keywords.
+        items: the number of items in the batch, by which operations are divided. None counts the
+            tokens of `input_ids` that `attention_mask` does not hide, or else takes the length of
+            the first tensor.
+
+    Returns:
+        The figures. They are complete if `unknown` and `not_called` are empty.
+
+    Raises:
+        ValueError: items is not positive, or cannot be found in the batch.
+        TypeError: the model is not a module.
+
+    Source: Yik et al. 2025, "The NeuroBench framework for benchmarking neuromorphic computing
+    algorithms and systems", arXiv 2304.04640.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got a {type(model).__name__}")
+    model = without_wrappers(model)
+    args, kwargs = arguments_of(batch)
+    item, number = _items(args, kwargs) if items is None else ("item", items)
+    if number < 1:
+        raise ValueError(f"items must be positive, got {number}")
+    with _evaluating(model):
+        count = count_operations(model, *args, **kwargs)
+    return Measurement(
+        item=item,
+        items=number,
+        parameters=sum(one.numel() for one in model.parameters()),
+        footprint=sum(
+            one.numel() * one.element_size() for one in (*model.parameters(), *model.buffers())
+        ),
+        matrices=tuple(_matrices(model, count, number)),
+        units=tuple(_units(count)),
+        unknown=count.unknown,
+        not_called=count.not_called,
+    )
+
+
+def _items(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[str, int]:
+    tokens = kwargs.get("input_ids")
+    if tokens is None and args and isinstance(args[0], Tensor) and not args[0].is_floating_point():
+        tokens = args[0] if args[0].dim() == 2 else None
+    if isinstance(tokens, Tensor):
+        mask = kwargs.get("attention_mask")
+        seen = mask if isinstance(mask, Tensor) and mask.shape == tokens.shape else None
+        return "token", tokens.numel() if seen is None else int((seen != 0).sum())
+    for value in (*args, *kwargs.values()):
+        if isinstance(value, Tensor) and value.dim():
+            return "sample", len(value)
+    raise ValueError("items must be given: the batch has no tensor that says how many there are")
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def _matrices(model: nn.Module, count: OperationCount, items: int) -> Iterator[MeasuredMatrix]:
+    placed = {one.name: one for one in list_matrices(model)}
+    parts = _parts(placed, list(count.products))
+    for name, products in count.products.items():
+        weight = placed[name].weight
+        done = [one.operations for one in products]
+        yield MeasuredMatrix(
+            name=name,
+            part=parts[name],
+            weights=weight.numel(),
+            nonzero=int(torch.count_nonzero(weight)),
+            activity=_activity(products),
+            dense_macs=sum(one.dense_macs for one in done) / items,
+            effective_macs=sum(one.effective_macs for one in done) / items,
+            effective_acs=sum(one.effective_acs for one in done) / items,
+        )
+
+
+def _parts(placed: Mapping[str, PlacedMatrix], called: list[str]) -> dict[str, Part]:
+    """The part of each matrix, from the order of the calls."""
+    parts: dict[str, Part] = dict.fromkeys(called, "hidden")
+    if not called:
+        return parts
+    last = placed[called[-1]].module
+    recurrent = any(
+        one.module == last and one.matrix.role == "recurrent" for one in placed.values()
+    )
+    inputs = [name for name in called if placed[name].matrix.role == "input"]
+    for name in inputs:
+        if placed[name].module == last and not recurrent:
+            parts[name] = "decoder"
+    if inputs and placed[inputs[0]].module == placed[called[0]].module:
+        parts[inputs[0]] = "first layer's input"
+    return parts
+
+
+def _activity(products: tuple[Product, ...]) -> float | None:
+    if any(one.active is None for one in products):
+        return None
+    inputs = sum(one.rows * len(one.active) for one in products)
+    return sum(int(one.active.sum()) for one in products) / inputs if inputs else 0.0
+
+
+def _units(count: OperationCount) -> Iterator[MeasuredUnits]:
+    for name, one in count.activity.items():
+        if one.values:
+            silent = None if one.silent is None else one.silent / one.values
+            yield MeasuredUnits(name, one.values, one.zeros / one.values, silent)
