@@ -47,9 +47,8 @@ def egru_scan_stored(
     vectors = bias, recurrent_bias, threshold
     module = _compiled(x, kernel, recurrent_kernel, vectors, options)
     if module is None:
-        matrices = (m.dense() if isinstance(m, StoredMatrix) else m
-                    for m in (kernel, recurrent_kernel))  # fmt: skip
-        return egru_scan(x, *(m.to(x.dtype) for m in matrices), *vectors, **options)
+        pair = _dense(kernel, x), _dense(recurrent_kernel, x)
+        return egru_scan(x, *pair, *vectors, **options)
     return _scan(module, x, kernel, recurrent_kernel, *vectors, options)
 
 
@@ -112,6 +111,11 @@ def _multiply(rows: Tensor, matrix: Tensor | StoredMatrix, bias: Tensor) -> Tens
     if isinstance(matrix, StoredMatrix):
         return matrix(rows, bias).contiguous()
     return torch.addmm(bias.float(), rows, matrix.float())
+
+
+def _dense(matrix: Tensor | StoredMatrix, x: Tensor) -> Tensor:
+    dense = matrix.dense() if isinstance(matrix, StoredMatrix) else matrix
+    return dense.to(x.dtype)
 
 
 def _arrays(matrix: Tensor | StoredMatrix) -> Any:

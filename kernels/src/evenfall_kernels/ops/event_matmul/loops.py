@@ -19,7 +19,7 @@ from .loops_dense import COLUMNS_IN_CACHE, FAST, add_rows_dense, list_fired
 Array = np.ndarray
 
 
-def add_fired(out: Array, coefficients: Array, rows: Array, count: int, matrix: Any) -> None:
+def add_fired(out: Any, coefficients: Any, rows: Any, count: Any, matrix: Any) -> None:
     """out += sum_k coefficients[k] * values of row rows[k], k < count, in compiled code only.
 
     out (O,) float32, coefficients (>= count,) float32 with the matrix's scale in it, rows (>=

@@ -138,9 +138,9 @@ def _random_entries(kind: Kind, per_row: int) -> Any:
     return compressed_arrays(torch.ones(shape).to(kind.dtype), columns, starts, None)
 
 
-def _events() -> np.ndarray:
+def _events() -> Any:
     generator = np.random.default_rng(0)
-    events = np.zeros((_VECTORS, _INPUTS), np.float32)
+    events: Any = np.zeros((_VECTORS, _INPUTS), np.float32)
     for vector in events:
         vector[generator.permutation(_INPUTS)[:_FIRED]] = 1.0
     return events
@@ -148,8 +148,9 @@ def _events() -> np.ndarray:
 
 def _seconds(matrix: Any) -> float:
     """Of one vector."""
-    events, out = _events(), np.empty(_OUTPUTS, np.float32)
-    scratch = np.empty(_INPUTS, np.int64), np.empty(_INPUTS, np.float32)
+    events: Any = _events()
+    out: Any = np.empty(_OUTPUTS, np.float32)
+    scratch: Any = np.empty(_INPUTS, np.int64), np.empty(_INPUTS, np.float32)
     return _best(lambda: _run(out, events, matrix, *scratch)) / _VECTORS
 
 

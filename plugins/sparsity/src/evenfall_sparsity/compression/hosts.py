@@ -54,7 +54,7 @@ def _untie(model: Any, stored: dict[str, Any]) -> None:
 if PreTrainedModel is not None:
 
     @register_quantization_config(METHOD)
-    class CompressionConfig(QuantizationConfigMixin):  # type: ignore[misc]
+    class CompressionConfig(QuantizationConfigMixin):
         """The part of config.json that describes the stored matrices.
 
         Args:
@@ -77,7 +77,7 @@ if PreTrainedModel is not None:
             self.quant_method = quant_method
 
     @register_quantizer(METHOD)
-    class CompressionQuantizer(HfQuantizer):  # type: ignore[misc]
+    class CompressionQuantizer(HfQuantizer):
         """Puts stored matrices into a model before its weights are loaded."""
 
         def validate_environment(self, *args: Any, **kwargs: Any) -> None:

@@ -50,7 +50,8 @@ def compare_text(
     small = copy.deepcopy(model)
     result = compress(small, {"input_ids": ids}, exact=exact)
     threads = torch.get_num_threads()
-    best, answers = [0.0, 0.0], [[], []]  # type: ignore[var-annotated]
+    best = [0.0, 0.0]
+    answers: list[list[int]] = [[], []]
     options = {"max_new_tokens": tokens, "min_new_tokens": tokens, "do_sample": False}
     try:
         torch.set_num_threads(1)
@@ -63,4 +64,4 @@ def compare_text(
                 best[which] = max(best[which], tokens / seconds if number else 0.0)
     finally:
         torch.set_num_threads(threads)
-    return Comparison(result, *answers, *best)
+    return Comparison(result, answers[0], answers[1], best[0], best[1])
