@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from evenfall.cli.tools import clear_errors, console, show_rows
+from evenfall.cli.tools import clear_errors, console
 
 
 def compress(
@@ -30,7 +30,6 @@ def compress(
     from evenfall.files import write_text, written_aside
 
     from ..compression import compress as compress_model
-    from ..compression.report import HEADINGS
     from ..loading import load_model
     from .common import quiet_loading
     from .prompts import read_prompt
@@ -48,7 +47,5 @@ def compress(
                 if hasattr(one, "save_pretrained"):
                     one.save_pretrained(folder)
             write_text(folder / "compression.json", json.dumps(result.as_dict(), indent=2) + "\n")
-        show_rows(HEADINGS, result.rows())
-        share = result.bytes / result.bytes_before
-        console.print(f"matrices: {result.bytes / 1e6:.2f} MB, {share:.1%} of before")
+        console.print(str(result), soft_wrap=True)
         console.print(f"wrote {output}", soft_wrap=True)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from evenfall.cli.tools import clear_errors, console, show_rows
+from evenfall.cli.tools import clear_errors, console
 
 
 def demo(
@@ -21,7 +21,6 @@ def demo(
     ] = False,
 ) -> None:
     """Answer one prompt with a model and with its compressed form: text and speed."""
-    from ..compression.report import HEADINGS
     from ..compression.speed import compare_text
     from ..loading import load_model
     from .common import quiet_loading
@@ -32,8 +31,7 @@ def demo(
         model, others = load_model(checkpoint)
         tokenizer, ids = read_prompt(prompt, others)
         found = compare_text(model, ids, tokens=tokens, rounds=rounds, exact=not lossy)
-    show_rows(HEADINGS, found.compression.rows())
-    console.print()
+    console.print(f"{found.compression}\n", soft_wrap=True)
     for label, answer, speed in (
         ("as it is", found.tokens, found.speed),
         ("compressed", found.tokens_compressed, found.speed_compressed),
