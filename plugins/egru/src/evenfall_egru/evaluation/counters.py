@@ -28,10 +28,9 @@ def _layer(module: Any, inputs: Mapping[str, Any], output: Any) -> Operations:
     """The input matrix reads x, the recurrent matrix the outputs of the previous step."""
     y, (last, _), _ = output
     state = inputs.get("state")
-    recurrent = multiply_states(
-        y, None if state is None else state[0], last, _RECURRENT.of(module), 0
-    )
-    return multiply(inputs["x"], _KERNEL.of(module), 0) + recurrent
+    read = multiply(inputs["x"], _KERNEL.of(module), 0)
+    first = None if state is None else state[0]
+    return read + multiply_states(y, first, last, _RECURRENT.of(module), 0)
 
 
 def _activity(module: Any, inputs: Mapping[str, Any], output: Any) -> Activity:
