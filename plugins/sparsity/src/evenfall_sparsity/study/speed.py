@@ -100,7 +100,8 @@ def time_study(
 
 def _forms(model: Any, example: dict[str, Any]) -> list[tuple[str, Any, int]]:
     """(form, model, bytes of its matrices) of each form that differs from the one before it."""
-    forms, stored = [], {}
+    forms: list[tuple[str, Any, int]] = []
+    stored: dict[str, Any] = {}
     for form in (COMPRESSED, ROUNDED):
         other = copy.deepcopy(model)
         result = compress(other, example, exact=form == COMPRESSED)
