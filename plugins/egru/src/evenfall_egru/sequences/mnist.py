@@ -63,7 +63,7 @@ def read_mnist(path: str | Path, split: str, *, pixels: int = 28) -> Mnist:
         raise ValueError(f"pixels must be a divisor of {_PIXELS}, got {pixels!r}")
     name = _FILES[split]
     images = _read(Path(path), f"{name}-images-idx3-ubyte", (28, 28)).reshape(-1, _PIXELS)
-    labels = _read(Path(path), f"{name}-labels-idx1-ubyte", ()).astype(np.int64)
+    labels: np.ndarray = _read(Path(path), f"{name}-labels-idx1-ubyte", ()).astype(np.int64)
     if len(images) != len(labels) or len(images) <= (_VALID if name == "train" else 0):
         raise ValueError(f"{path}: {len(images)} images and {len(labels)} labels do not match")
     if labels.size and labels.max() > 9:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from transformers import PrinterCallback, set_seed
+from transformers.trainer import TRAINER_STATE_NAME
 
 from evenfall.errors import CallbackError
 from evenfall.runs import Progress, RunFolder, make_callbacks
@@ -20,7 +21,6 @@ from .baseline import RecurrentClassifier
 from .classification_recipe import ClassificationRecipe
 from .host_callbacks import EachEpoch, LogLines, RecipeCallbacks
 from .recipe_trainer import RecipeTrainer
-from .trainer import TRAINER_STATE_NAME
 
 logger = logging.getLogger(__name__)
 

@@ -177,9 +177,11 @@ class _Log:
     def __init__(
         self, populations: tuple[Population, ...], steps: int, wanted: set[str], read: set[str]
     ) -> None:
-        self.events = {p.name: np.zeros(steps, np.int64) for p in populations}
-        self.operations = np.zeros(steps, np.int64)
-        self.values = {
+        self.events: dict[str, np.ndarray] = {
+            p.name: np.zeros(steps, np.int64) for p in populations
+        }
+        self.operations: np.ndarray = np.zeros(steps, np.int64)
+        self.values: dict[str, np.ndarray] = {
             p.name: np.zeros((steps, p.units), np.float32)
             for p in populations
             if p.pes is not None and p.name in wanted | read

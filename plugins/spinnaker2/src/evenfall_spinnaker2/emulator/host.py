@@ -123,7 +123,7 @@ class _Output:
         for layer in row["layers"]:
             weight = _matrix(image, layer["weight"], width)  # (outputs, inputs)
             width = len(weight)
-            bias = np.zeros(width, np.float32)
+            bias: np.ndarray = np.zeros(width, np.float32)
             if "bias" in layer:
                 bias = _array(image, layer["bias"])
                 if bias.shape != (width,):

@@ -75,7 +75,7 @@ def read_layout(image: Image) -> Layout:
         if row["place"] == "host":
             keys = _host_keys(row)
             sets, _ = routes.follow(first_chip, keys)
-            found = (None, None, keys.astype(np.int64), sets)
+            found: tuple[Any, ...] = (None, None, keys.astype(np.int64), sets)
         else:
             members = _pes_of(rows, number, row)
             slots = np.concatenate([np.arange(places[pe], places[pe + 1]) for pe in members])

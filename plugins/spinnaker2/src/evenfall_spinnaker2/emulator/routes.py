@@ -53,10 +53,12 @@ class Routes:
                 at a PE without blob.
         """
         keys = np.ascontiguousarray(keys, np.uint32)
-        groups = [(np.arange(len(keys)), (chip,))]
+        groups: list[tuple[np.ndarray, tuple[Chip, ...]]] = [(np.arange(len(keys)), (chip,))]
         reached: dict[int, list[tuple[np.ndarray, tuple[int, ...]]]] = {}
-        host = np.zeros(len(keys), bool)
-        marks = np.zeros(len(keys), np.uint64)  # equal where the same entries were taken
+        host: np.ndarray = np.zeros(len(keys), bool)
+        marks: np.ndarray = np.zeros(
+            len(keys), np.uint64
+        )  # equal where the same entries were taken
         while groups:
             members, path = groups.pop()
             for at, part in self._split(path[-1], keys, members):
@@ -77,7 +79,7 @@ class Routes:
         table = self.tables.get(chip)
         if table is None or not len(table.entries):
             return []
-        found = np.empty(len(members), np.int64)
+        found: np.ndarray = np.empty(len(members), np.int64)
         entry_keys = np.ascontiguousarray(table.entries["key"])
         masks = np.ascontiguousarray(table.entries["mask"])
         _first_matches(keys[members], entry_keys, masks, found)
@@ -112,15 +114,15 @@ class Routes:
         values, firsts, inverse = np.unique(marks, return_index=True, return_inverse=True)
         parts: dict[int, list[int]] = {int(first): [] for first in firsts}
         for rows in reached.values():
-            for members, pes in rows:
-                for first in np.intersect1d(members, firsts, assume_unique=True).tolist():
+            for packets, pes in rows:
+                for first in np.intersect1d(packets, firsts, assume_unique=True).tolist():
                     parts[first] += pes
-        numbers = np.zeros(len(values), np.int64)
+        numbers: np.ndarray = np.zeros(len(values), np.int64)
         for at, first in enumerate(firsts.tolist()):
-            pes = sorted(parts[first])
-            if len(set(pes)) < len(pes):
+            members = sorted(parts[first])
+            if len(set(members)) < len(members):
                 raise ValueError("routing: a packet reaches a PE twice")
-            numbers[at] = self._sets.setdefault(tuple(pes), len(self._sets))
+            numbers[at] = self._sets.setdefault(tuple(members), len(self._sets))
         return numbers[inverse]
 
     def destinations(self) -> Destinations:

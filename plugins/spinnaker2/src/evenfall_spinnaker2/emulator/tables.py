@@ -22,12 +22,12 @@ class Destinations:
 
     def __init__(self, sets: Sequence[Sequence[int]]) -> None:
         self.pointers = np.cumsum([0, *map(len, sets)]).astype(np.int64)
-        self.pes = np.array([pe for one in sets for pe in one], np.int64)
+        self.pes: np.ndarray = np.array([pe for one in sets for pe in one], np.int64)
 
 
 def make_tables(blobs: Sequence[Blob], destinations: Destinations) -> Tables:
     """The arrays of all PEs, with states of 0 and empty queues."""
-    pes = np.zeros((len(blobs), PE_COLUMNS), np.int64)
+    pes: np.ndarray = np.zeros((len(blobs), PE_COLUMNS), np.int64)
     flat = _Flat()
     unit = state = accumulator = queue = deepest = 0
     for row, blob in zip(pes, blobs, strict=True):
@@ -46,7 +46,6 @@ def make_tables(blobs: Sequence[Blob], destinations: Destinations) -> Tables:
         state += blob.units * len(STATES[blob.kind])
         accumulator += blob.units * blob.accumulators
         queue += depth
-    counters = [np.zeros(len(blobs), np.int64) for _ in range(4)]
     return Tables(
         pes,
         _table(flat.projections, PROJECTION_COLUMNS),
@@ -65,7 +64,10 @@ def make_tables(blobs: Sequence[Blob], destinations: Destinations) -> Tables:
         np.zeros(unit, np.float32),
         np.zeros(queue, np.int64),
         np.zeros(queue, np.float32),
-        *counters,
+        np.zeros(len(blobs), np.int64),
+        np.zeros(len(blobs), np.int64),
+        np.zeros(len(blobs), np.int64),
+        np.zeros(len(blobs), np.int64),
         destinations.pointers,
         destinations.pes,
         np.zeros(deepest, np.int64),
@@ -88,7 +90,8 @@ class _Flat:
         self._sizes: dict[int, int] = {}
 
     def add_parameters(self, blob: Blob) -> int:
-        place, biases = 0, np.zeros(blob.units, np.int32)
+        place = 0
+        biases: np.ndarray = np.zeros(blob.units, np.int32)
         for number, (name, array) in enumerate(blob.parameters.items()):
             if blob.arithmetic == "int8" and name == "bias":
                 biases = np.asarray(array)
@@ -139,7 +142,7 @@ def by_source(
     weights: np.ndarray, indices: np.ndarray, pointers: np.ndarray, sources: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A sparse matrix stored by rows, (indices are sources), stored by sources instead."""
-    rows = np.repeat(np.arange(len(pointers) - 1), np.diff(pointers.astype(np.int64)))
+    rows: np.ndarray = np.repeat(np.arange(len(pointers) - 1), np.diff(pointers.astype(np.int64)))
     order = np.argsort(indices, kind="stable")
     counts = np.bincount(indices, minlength=sources)
     return weights[order], rows[order], np.concatenate([[0], np.cumsum(counts)])

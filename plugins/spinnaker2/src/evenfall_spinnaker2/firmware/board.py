@@ -51,7 +51,7 @@ class BoardRun:
 def events(keys: Any, payloads: Any) -> np.ndarray:
     """Events of one tick; float payloads are sent as their bits, integers as int32."""
     values = np.asarray(payloads)
-    out = np.empty(len(values), _EVENT)
+    out: np.ndarray = np.empty(len(values), _EVENT)
     out["key"] = keys
     kind = np.int32 if values.dtype.kind in "iu" else np.float32
     out["payload"] = values.astype(kind).view(np.uint32)
