@@ -16,8 +16,10 @@ pytest.importorskip("transformers")
 egru = pytest.importorskip("evenfall_egru")
 
 from tokenizers import Tokenizer, models, pre_tokenizers
+from typer.testing import CliRunner
 
 from evenfall_spinnaker2 import compile
+from evenfall_spinnaker2.cli import app
 from evenfall_spinnaker2.emulator.emulator import Emulator
 from evenfall_spinnaker2.emulator.text import TextEmulator
 
@@ -116,3 +118,26 @@ def test_what_is_no_language_model_is_refused(tmp_path: Path, image: Path) -> No
         text.continue_text("", 3)
     with pytest.raises(ValueError, match="max_new_tokens must be at least 1"):
         text.continue_text(PROMPT, 0)
+
+
+def test_the_command_prints_the_continuation(checkpoint: Path, image: Path) -> None:
+    options = ["predict", str(image), "--prompt", PROMPT, "--max-new-tokens", "5", "--past-end"]
+    words = " ".join(WORDS[i] for i in generated(checkpoint, eos_token_id=None)[:5])
+    result = CliRunner().invoke(app, options)
+    assert result.output.strip() == f"{PROMPT} {words}"
+    result = CliRunner().invoke(app, [*options, "--json"])
+    assert json.loads(result.output)["text"] == f"{PROMPT} {words}"
+
+
+@pytest.mark.slow
+def test_the_published_model_gives_the_text_of_generate(tmp_path: Path) -> None:
+    folder = Path(__file__).parents[4] / "hub_cards" / "egru-ptb-small"
+    text = TextEmulator(Emulator(compile(folder, tmp_path / "out")))
+    ids = text.encode("the company said")
+    model = egru.EgruForCausalLM.from_pretrained(folder)
+    out = model.generate(
+        torch.tensor([ids]), do_sample=False, max_new_tokens=60, eos_token_id=None, pad_token_id=24
+    )
+    found = text.continue_text("the company said", 60, past_end=True)
+    assert [*found.prompt_ids, *found.new_ids] == out[0].tolist()
+    assert text.continue_text("the company said", 20).text == "the company said <eos>"
