@@ -28,14 +28,32 @@ static uint32_t row_of(const Projection *p, uint32_t source) {
     return (channel * height + y) * width + x;
 }
 
-static inline void add(const Target *to, uint32_t unit, uint32_t at, float value, int32_t integer) {
-    const Projection *p = to->projection;
-    if (to->blob->arithmetic == INT8) {
-        int32_t product = ((const int8_t *)to->weights)[at] * integer;
-        to->sums_24[unit] = wrap_24(to->sums_24[unit] + product);
-    } else {
-        float product = weight_at(to->weights, p->weight_format, at) * value;
-        to->sums[unit] = to->sums[unit] + product;
+INLINE void add_dense(uint32_t format, float *sums, const void *weights, uint32_t at, uint32_t rows,
+                      float value) {
+    for (uint32_t i = 0; i < rows; i++) {
+        float product = weight_at(weights, format, at + i) * value;
+        sums[i] = sums[i] + product;
+    }
+}
+
+INLINE void add_sparse(uint32_t format, uint32_t bytes, float *sums, const void *weights,
+                       const void *indices, uint32_t at, uint32_t end, float value) {
+    for (; at < end; at++) {
+        float product = weight_at(weights, format, at) * value;
+        float *sum = sums + number_at(indices, bytes, at);
+        *sum = *sum + product;
+    }
+}
+
+static void add_dense_24(int32_t *sums, const int8_t *weights, uint32_t rows, int32_t value) {
+    for (uint32_t i = 0; i < rows; i++) sums[i] = wrap_24(sums[i] + weights[i] * value);
+}
+
+static void add_sparse_24(int32_t *sums, const int8_t *weights, const void *indices, uint32_t bytes,
+                          uint32_t at, uint32_t end, int32_t value) {
+    for (; at < end; at++) {
+        int32_t *sum = sums + number_at(indices, bytes, at);
+        *sum = wrap_24(*sum + weights[at] * value);
     }
 }
 
@@ -52,9 +70,16 @@ static void add_convolution(const Target *to, uint32_t row, float value, int32_t
             int32_t left = x + p->padding_x - kernel_x, out_x = left / p->stride_x;
             if (left < 0 || left % p->stride_x || out_x >= p->out_width) continue;
             uint32_t tap = (uint32_t)((channel * p->kernel_y + kernel_y) * p->kernel_x + kernel_x);
-            for (uint32_t out = 0; out < p->channels; out++) {
-                uint32_t unit = (out * p->out_rows + (uint32_t)out_y) * p->out_width;
-                add(to, unit + (uint32_t)out_x, tap * p->channels + out, value, integer);
+            uint32_t unit = (uint32_t)out_y * p->out_width + (uint32_t)out_x;
+            uint32_t area = p->out_rows * p->out_width, at = tap * p->channels;
+            for (uint32_t out = 0; out < p->channels; out++, unit += area, at++) {
+                if (to->blob->arithmetic == INT8) {
+                    int32_t product = ((const int8_t *)to->weights)[at] * integer;
+                    to->sums_24[unit] = wrap_24(to->sums_24[unit] + product);
+                } else {
+                    float product = weight_at(to->weights, p->weight_format, at) * value;
+                    to->sums[unit] = to->sums[unit] + product;
+                }
             }
         }
     }
@@ -66,18 +91,23 @@ static void add_event(const Target *to, uint32_t source, float value, int32_t in
     if (row == NO_ROW) return;
     if (p->kind == CONV) {
         add_convolution(to, row, value, integer);
-    } else if (p->kind == SPARSE) {
+        return;
+    }
+    int is_int8 = to->blob->arithmetic == INT8;
+    float *sums = to->sums + p->first_accumulator;
+    int32_t *sums_24 = to->sums_24 + p->first_accumulator;
+    if (p->kind == SPARSE) {
         const void *indices = part(to->blob, p->at_indices);
         const void *pointers = part(to->blob, p->at_pointers);
-        uint32_t end = number_at(pointers, p->pointer_bytes, row + 1);
-        for (uint32_t at = number_at(pointers, p->pointer_bytes, row); at < end; at++) {
-            uint32_t target = p->first_accumulator + number_at(indices, p->index_bytes, at);
-            add(to, target, at, value, integer);
-        }
+        uint32_t at = number_at(pointers, p->pointer_bytes, row);
+        uint32_t end = number_at(pointers, p->pointer_bytes, row + 1), bytes = p->index_bytes;
+        if (is_int8) add_sparse_24(sums_24, to->weights, indices, bytes, at, end, integer);
+        else BY_FORMAT_AND_INDEX(p->weight_format, bytes, add_sparse, sums, to->weights, indices,
+                                 at, end, value);
+    } else if (is_int8) {
+        add_dense_24(sums_24, (const int8_t *)to->weights + row * p->rows, p->rows, integer);
     } else {
-        for (uint32_t i = 0; i < p->rows; i++) {
-            add(to, p->first_accumulator + i, row * p->rows + i, value, integer);
-        }
+        BY_FORMAT(p->weight_format, add_dense, sums, to->weights, row * p->rows, p->rows, value);
     }
 }
 

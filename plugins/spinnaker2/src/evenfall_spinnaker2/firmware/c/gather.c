@@ -20,27 +20,47 @@ void fill_vector(const Blob *blob, const Event *events, uint32_t count) {
     }
 }
 
+/* Adds weights from `at` on times the sources from `source` to `end` to one accumulator. */
+INLINE void add_dense(uint32_t format, float *sum, const void *weights, uint32_t at,
+                      const float *source, const float *end) {
+    float total = *sum;
+    for (; source < end; source++, at++) {
+        float product = weight_at(weights, format, at) * *source;
+        total = total + product;
+    }
+    *sum = total;
+}
+
+/* Adds the nonzeros from `at` to `stop` whose source lies in [first, end). */
+INLINE void add_sparse(uint32_t format, uint32_t bytes, float *sum, const void *weights,
+                       const void *indices, uint32_t at, uint32_t stop, const float *vector,
+                       uint32_t first, uint32_t end) {
+    float total = *sum;
+    for (; at < stop; at++) {
+        uint32_t source = number_at(indices, bytes, at);
+        if (source < first || source >= end) continue;
+        float product = weight_at(weights, format, at) * vector[source];
+        total = total + product;
+    }
+    *sum = total;
+}
+
 /* Adds the sources of one range to one accumulator. */
-static float add_row(const Blob *blob, const Projection *p, const Range *range, uint32_t row,
-                     float sum) {
+static void add_row(const Blob *blob, const Projection *p, const Range *range, uint32_t row,
+                    float *sum) {
     const float *vector = (const float *)part(blob, blob->at_vector) + p->vector_start;
     const void *weights = part(blob, p->at_weights);
     uint32_t first = range->first_unit, end = first + range->count;
     if (p->kind == DENSE) {
-        for (uint32_t source = first; source < end; source++) {
-            float product = weight_at(weights, p->weight_format, row * p->sources + source);
-            sum = sum + product * vector[source];
-        }
-        return sum;
+        BY_FORMAT(p->weight_format, add_dense, sum, weights, row * p->sources + first,
+                  vector + first, vector + end);
+        return;
     }
     const void *indices = part(blob, p->at_indices), *pointers = part(blob, p->at_pointers);
+    uint32_t at = number_at(pointers, p->pointer_bytes, row);
     uint32_t stop = number_at(pointers, p->pointer_bytes, row + 1);
-    for (uint32_t at = number_at(pointers, p->pointer_bytes, row); at < stop; at++) {
-        uint32_t source = number_at(indices, p->index_bytes, at);
-        if (source < first || source >= end) continue;
-        sum = sum + weight_at(weights, p->weight_format, at) * vector[source];
-    }
-    return sum;
+    BY_FORMAT_AND_INDEX(p->weight_format, p->index_bytes, add_sparse, sum, weights, indices, at,
+                        stop, vector, first, end);
 }
 
 void add_vector(const Blob *blob) {
@@ -50,8 +70,7 @@ void add_vector(const Blob *blob) {
     for (uint32_t i = 0; i < blob->ranges; i++) {
         const Projection *p = projections + ranges[i].projection;
         for (uint32_t row = 0; row < p->rows; row++) {
-            uint32_t at = p->first_accumulator + row;
-            sums[at] = add_row(blob, p, &ranges[i], row, sums[at]);
+            add_row(blob, p, &ranges[i], row, &sums[p->first_accumulator + row]);
         }
     }
 }
