@@ -87,11 +87,18 @@ def test_replicas_average_their_gradients(start, tmp_path) -> None:
 
 
 @pytest.mark.slow
-def test_a_dead_rank_is_an_error_on_the_others(start, tmp_path) -> None:
+def test_a_dead_rank_is_an_error_on_the_others_and_the_run_continues_exactly(
+    start, tmp_path
+) -> None:
     assert start(2, dies=True) == [1, 0]
     message = (tmp_path / "out-2-1-1.txt").read_text()
     assert "rank 1 lost rank 0: it has ended" in message
     assert "Start all ranks again from the last checkpoint" in message
+    assert [path.name for path in (tmp_path / "out-2-1-run").iterdir()] == ["checkpoint-10"]
+    (tmp_path / "store-2-1").unlink()
+    assert start(2) == [0, 0]
+    found, wanted = load_file(tmp_path / "out-2-1-0.safetensors"), one_process()
+    assert all(torch.equal(found[name], value) for name, value in wanted.items())
 
 
 def test_stages_have_consecutive_blocks_of_like_cost() -> None:

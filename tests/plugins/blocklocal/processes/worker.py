@@ -15,7 +15,12 @@ from safetensors.torch import save_file
 from torch import nn
 
 from evenfall_blocklocal import BlockLocal
-from evenfall_blocklocal.processes import BlockPipeline, DeadRankError
+from evenfall_blocklocal.processes import (
+    BlockPipeline,
+    DeadRankError,
+    load_checkpoint,
+    save_checkpoint,
+)
 
 
 def make_local() -> BlockLocal:
@@ -50,13 +55,18 @@ def main(
     local = make_local()
     pipeline = BlockPipeline(local, replicas=replicas, timeout=600)
     optimizer = torch.optim.AdamW(pipeline.parameters(), 0.01)
+    done = load_checkpoint(pipeline, optimizer, f"{out}-run")
     try:
         for step, (rows, target) in enumerate(batches(steps, pipeline.replica)):
-            if dies and rank == 0 and step == 2:
+            if step < done:
+                continue
+            if dies and rank == 0 and step == 12:
                 os._exit(1)
             output = pipeline(rows, target=target)
             optimizer.step()
             optimizer.zero_grad()
+            if dies and step in (4, 9):
+                save_checkpoint(pipeline, optimizer, f"{out}-run", step + 1)
         assert (output.output is not None) is pipeline.is_last
         assert len(output.losses) == pipeline.last - pipeline.first + 1
         pipeline.gather()

@@ -140,6 +140,15 @@ class BlockPipeline:
                 with self._watched(f"rank {owner}"):
                     dist.broadcast(tensor.data, owner, group=self._group)
 
+    def wait_for_all(self) -> None:
+        """Return when every rank has called it.
+
+        Raises:
+            DeadRankError: a rank has ended or does not answer.
+        """
+        with self._watched("a rank"):
+            dist.barrier(group=self._group)
+
     def _owned(self, index: int) -> list[nn.Parameter]:
         local = self.local
         inside = local.blocks_of_parameters()[index]

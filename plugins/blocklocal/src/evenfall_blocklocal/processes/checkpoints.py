@@ -1,0 +1,95 @@
+"""Checkpoints of a pipeline: the whole model once, and the optimizer of each rank.
+
+checkpoint-N/
+    weights.safetensors     the model, heads and feedback
+    optimizer-R.pt          of rank R
+    state.json              written last: without it, the checkpoint is incomplete
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+import shutil
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from evenfall.files import file_aside, write_text
+
+from .pipeline import BlockPipeline
+
+_NAME = re.compile(r"checkpoint-(\d+)")
+_STATE = "state.json"
+
+
+def save_checkpoint(
+    pipeline: BlockPipeline, optimizer: torch.optim.Optimizer, folder: str | Path, step: int
+) -> Path:
+    """Write checkpoint-<step>; every rank calls it. Older checkpoints are removed afterwards.
+
+    Args:
+        pipeline: its blocks are gathered first, so that the file has the whole model.
+        optimizer: of this rank.
+        folder: of the run, which all ranks can reach.
+        step: how many steps are done.
+
+    Raises:
+        DeadRankError: a rank has ended or does not answer.
+        OSError: the folder cannot be written.
+    """
+    pipeline.gather()
+    target = Path(folder) / f"checkpoint-{step}"
+    target.mkdir(parents=True, exist_ok=True)
+    with file_aside(target / f"optimizer-{pipeline.rank}.pt") as aside:
+        torch.save(optimizer.state_dict(), aside)
+    if pipeline.rank == 0:
+        state = pipeline.local.state_dict()
+        with file_aside(target / "weights.safetensors") as aside:
+            save_file({name: value.contiguous() for name, value in state.items()}, aside)
+    pipeline.wait_for_all()
+    if pipeline.rank == 0:
+        write_text(target / _STATE, json.dumps({"step": step, "ranks": dist.get_world_size()}))
+        for other in _checkpoints(Path(folder)):
+            if other != target:
+                shutil.rmtree(other, ignore_errors=True)
+    pipeline.wait_for_all()
+    return target
+
+
+def load_checkpoint(
+    pipeline: BlockPipeline, optimizer: torch.optim.Optimizer, folder: str | Path
+) -> int:
+    """Load the last complete checkpoint and return its step; 0 if there is none.
+
+    Raises:
+        ValueError: the checkpoint is damaged, or of another number of ranks.
+    """
+    complete = [path for path in _checkpoints(Path(folder)) if (path / _STATE).is_file()]
+    if not complete:
+        return 0
+    last = complete[-1]
+    try:
+        state = json.loads((last / _STATE).read_text("utf-8"))
+        if state["ranks"] != dist.get_world_size():
+            raise ValueError(
+                f"it is of {state['ranks']} ranks, but there are {dist.get_world_size()}"
+            )
+        pipeline.local.load_state_dict(load_file(last / "weights.safetensors"))
+        name = f"optimizer-{pipeline.rank}.pt"
+        optimizer.load_state_dict(torch.load(last / name, weights_only=True))
+    except (
+        OSError, RuntimeError, ValueError, KeyError, SafetensorError, pickle.UnpicklingError,
+    ) as error:  # fmt: skip
+        raise ValueError(f"checkpoint {last} cannot be used: {error}") from error
+    return int(state["step"])
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    numbers = {path: _NAME.fullmatch(path.name) for path in folder.glob("checkpoint-*")}
+    found = {path: int(match[1]) for path, match in numbers.items() if match}
+    return sorted(found, key=found.__getitem__)
