@@ -1,11 +1,15 @@
-"""What every test may rely on: one BLAS thread a worker, and where the real data sets are.
+"""What every test may rely on: one BLAS thread a worker, where the data sets are, and forks.
 
 The files that take longest come first, so that no worker is left alone with one at the end.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +21,7 @@ os.environ.setdefault("NUMBA_NUM_THREADS", "2")
 
 TESTS = Path(__file__).resolve().parent
 REPOSITORY = TESTS.parent
+RunScript = Callable[..., int]
 
 LONGEST = (
     "benchmarks/test_gpu.py",
@@ -49,3 +54,31 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no data sets: {folder} does not exist; set EVENFALL_DATA to their folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def run_script(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunScript]:
+    """A function that runs a script in a process of its own, in which the hosts are imported.
+
+    It takes the script, a file for all output and the arguments, and returns the exit status.
+    """
+    modules = tmp_path_factory.mktemp("modules")  # of folders that come with code
+    environment = {"HF_HUB_OFFLINE": "1", "HF_MODULES_CACHE": str(modules), "MPLBACKEND": "agg"}
+    with subprocess.Popen(
+        [sys.executable, str(TESTS / "forks.py")],
+        env=os.environ | environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as runner:
+        requests, answers = runner.stdin, runner.stdout
+        assert requests is not None
+        assert answers is not None
+
+        def run(script: Path, output: Path, *arguments: str | Path) -> int:
+            request = [str(script), str(output), [str(one) for one in arguments]]
+            print(json.dumps(request), file=requests, flush=True)
+            return int(answers.readline())
+
+        yield run
+        requests.close()

@@ -7,10 +7,7 @@ above it is `<!-- no-run: reason -->`.
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +30,7 @@ LINKED = [
     ),
 ]
 FENCE = re.compile(r"^(?P<indent> *)(?P<ticks>`{3,})(?P<language>\w*)")
-RunPage = Callable[[Path, Path], int]
+RunScript = Callable[..., int]
 NO_RUN = re.compile(r"<!--\s*no-run:?(?P<reason>.*?)-->")
 LINK = re.compile(r"\]\((?P<target>[^)\s]+)[^)]*\)|(?:src|href)=\"(?P<attribute>[^\"]+)\"")
 
@@ -96,41 +93,19 @@ def _listed(entries: list[dict[str, Any]]) -> Iterator[str]:
                 yield target
 
 
-@pytest.fixture(scope="module")
-def run_page() -> Iterator[RunPage]:
-    """A function that runs a script in a process of its own, with all output in a file."""
-    with subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("page_runner.py"))],
-        env=os.environ | {"HF_HUB_OFFLINE": "1", "MPLBACKEND": "agg"},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as runner:
-        requests, answers = runner.stdin, runner.stdout
-        assert requests is not None
-        assert answers is not None
-
-        def run(script: Path, output: Path) -> int:
-            print(json.dumps([str(script), str(output)]), file=requests, flush=True)
-            return int(answers.readline())
-
-        yield run
-        requests.close()
-
-
 @pytest.mark.slow
-def test_a_page_runs_in_a_process_of_its_own(tmp_path: Path, run_page: RunPage) -> None:
+def test_a_page_runs_in_a_process_of_its_own(tmp_path: Path, run_script: RunScript) -> None:
     script, output = tmp_path / "page.py", tmp_path / "output.txt"
     script.write_text("import os\nprint(__name__, os.getcwd())\nos.kept = 1\n1 / 0\n", "utf-8")
-    assert run_page(script, output) == 1
+    assert run_script(script, output) == 1
     shown = output.read_text(encoding="utf-8")
     assert shown.startswith(f"__main__ {tmp_path}\n")
     assert "line 4" in shown
     assert "ZeroDivisionError" in shown
     script.write_text("import os, sys\nsys.exit(1 if hasattr(os, 'kept') else 3)\n", "utf-8")
-    assert run_page(script, output) == 3
+    assert run_script(script, output) == 3
     script.write_text("print('evenfall' in __import__('sys').modules)\n", "utf-8")
-    assert run_page(script, tmp_path / "next.txt") == 0
+    assert run_script(script, tmp_path / "next.txt") == 0
     assert (tmp_path / "next.txt").read_text(encoding="utf-8") == "False\n"
 
 
@@ -144,7 +119,7 @@ def test_runner_keeps_line_numbers_and_skips_marked_blocks() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", RUNNABLE, ids=_name)
-def test_python_blocks_run(page: Path, tmp_path: Path, run_page: RunPage) -> None:
+def test_python_blocks_run(page: Path, tmp_path: Path, run_script: RunScript) -> None:
     script = _script(page.read_text(encoding="utf-8"))
     if not script.strip():
         pytest.skip("the page has no python block to run")
@@ -152,7 +127,7 @@ def test_python_blocks_run(page: Path, tmp_path: Path, run_page: RunPage) -> Non
     path.write_text(script, encoding="utf-8")
     (tmp_path / "hub_cards").symlink_to(REPOSITORY / "hub_cards", target_is_directory=True)
     output = tmp_path / "output.txt"
-    status = run_page(path, output)
+    status = run_script(path, output)
     shown = output.read_text(encoding="utf-8")[-4000:]
     assert status == 0, f"{_name(page)} fails where its lines say:\n{shown}"
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -89,18 +87,13 @@ def test_published_files_are_those_of_the_checkout(published: Path) -> None:
 
 @pytest.mark.slow
 def test_published_folder_generates_where_evenfall_is_absent(
-    published: Path, tmp_path: Path
+    published: Path, tmp_path: Path, run_script: Callable[..., int]
 ) -> None:
     report = tmp_path / "report.json"
-    process = subprocess.run(
-        [sys.executable, "-c", FOREIGN, str(published), str(report)],
-        env=os.environ | {"HF_HUB_OFFLINE": "1", "HF_MODULES_CACHE": str(tmp_path / "modules")},
-        capture_output=True,
-        text=True,
-        timeout=3600,
-        check=False,
-    )
-    assert process.returncode == 0, process.stderr[-3000:]
+    output = tmp_path / "output.txt"
+    (tmp_path / "foreign.py").write_text(FOREIGN, encoding="utf-8")
+    status = run_script(tmp_path / "foreign.py", output, published, report)
+    assert status == 0, output.read_text(encoding="utf-8")[-3000:]
     report_values = json.loads(report.read_text())
     assert report_values["evenfall"] == []
     assert report_values["module"].startswith("transformers_modules.")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -171,41 +169,56 @@ def test_too_little_text(tmp_path: Path) -> None:
 
 
 SCRIPT = """
-import sys
+import os, sys
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from evenfall_egru.training import load_recipe, run
-original = run._arguments
-def arguments(*args):
-    made = original(*args)
-    made.logging_steps = 1
-    return made
-run._arguments = arguments
-run.train(load_recipe(sys.argv[1]), sys.argv[2], sys.argv[3], save_steps=4)
+
+def train(recipe, corpus, output):
+    original = run._arguments
+    def arguments(*args):
+        made = original(*args)
+        made.logging_steps = 1
+        return made
+    run._arguments = arguments
+    run.train(load_recipe(recipe), corpus, output, save_steps=4)
+
+if __name__ == "__main__":
+    os.environ |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    how = LaunchConfig(
+        min_nodes=1, max_nodes=1, nproc_per_node=2, max_restarts=0, run_id="two",
+        rdzv_backend="c10d", rdzv_endpoint="localhost:0",
+        start_method="fork" if sys.platform == "linux" else "spawn",
+    )
+    elastic_launch(how, train)(*sys.argv[1:])
 """
 
 
-def launch(folder: Path, corpus: Path, settings: Recipe) -> subprocess.CompletedProcess[str]:
-    """Start the run in two processes, as users do."""
-    (folder / "script.py").write_text(SCRIPT)
-    (folder / "recipe.yaml").write_text(dump_recipe(settings))
-    return subprocess.run(
-        [
-            sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-            *(str(folder / name) for name in ("script.py", "recipe.yaml")),
-            str(corpus), str(folder / "two"),
-        ],
-        capture_output=True, text=True, timeout=3600, check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
-    )  # fmt: skip
+@pytest.fixture
+def launch(
+    corpus: Path, tmp_path: Path, run_script: Callable[..., int]
+) -> Callable[[Recipe], tuple[int, str]]:
+    """Train in two processes as torchrun does; return the exit status and what was printed."""
+
+    def start(settings: Recipe) -> tuple[int, str]:
+        script, recipe, output = (tmp_path / name for name in ("two.py", "recipe.yaml", "two.txt"))
+        script.write_text(SCRIPT)
+        recipe.write_text(dump_recipe(settings))
+        status = run_script(script, output, recipe, corpus, tmp_path / "two")
+        return status, output.read_text()
+
+    return start
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("_every_step")
-def test_two_processes_train_as_one(corpus: Path, tmp_path: Path) -> None:
+def test_two_processes_train_as_one(
+    corpus: Path, tmp_path: Path, launch: Callable[[Recipe], tuple[int, str]]
+) -> None:
     """The same losses, which requires the same streams, each with its own state."""
     from safetensors.torch import load_file
 
-    process = launch(tmp_path, corpus, recipe(epochs=1))
-    assert process.returncode == 0, process.stderr[-3000:]
+    status, printed = launch(recipe(epochs=1))
+    assert status == 0, printed[-3000:]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CUDA_VISIBLE_DEVICES", "")
         train(recipe(epochs=1), corpus, tmp_path / "one", save_steps=4)
@@ -227,8 +240,10 @@ def test_two_processes_train_as_one(corpus: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_batch_size_that_two_processes_cannot_share(corpus: Path, tmp_path: Path) -> None:
+def test_a_batch_size_that_two_processes_cannot_share(
+    launch: Callable[[Recipe], tuple[int, str]],
+) -> None:
     odd = Recipe(model={"embedding_size": 4, "hidden_sizes": [4]}, batch_size=3, window=4, epochs=1)
-    process = launch(tmp_path, corpus, odd)
-    assert process.returncode != 0
-    assert "batch_size (3) must be a multiple of the 2 ranks" in process.stderr
+    status, printed = launch(odd)
+    assert status != 0
+    assert "batch_size (3) must be a multiple of the 2 ranks" in printed
