@@ -6,8 +6,10 @@ distributions that the wheels declare a need for, and no others: a need that is 
 
 from __future__ import annotations
 
+import filecmp
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -19,6 +21,7 @@ from email.message import Message
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
+import pip
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -50,6 +53,7 @@ FOLDERS = {
     "evenfall-sparsity": REPOSITORY / "plugins" / "sparsity",
     "evenfall-stream": REPOSITORY / "plugins" / "stream",
 }
+SOURCES = {package: FOLDERS[name] / "src" for name, package in PACKAGES.items()}
 
 
 def _call(*command: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -72,7 +76,7 @@ def _run(*command: str | Path, cwd: Path | None = None) -> str:
 
 
 def _pip(*arguments: str | Path, python: str | Path = sys.executable) -> str:
-    return _run(sys.executable, "-m", "pip", "--python", python, *arguments)
+    return _run(python, "-m", "pip", *arguments)
 
 
 def _wheel(wheels: Path, name: str) -> zipfile.ZipFile:
@@ -125,6 +129,23 @@ def _link_files(found: Distribution, into: Path) -> None:
         link.symlink_to(Path(str(found.locate_file(top))))
 
 
+def _share_caches(packages: Path) -> None:
+    """Let installed folders that equal those of the checkout keep byte and machine code in these.
+
+    Both kinds of code are valid for a source's content and time of change; so nothing is compiled
+    twice.
+    """
+    for folder in {file.parent for file in packages.glob("evenfall*/**/*.py")}:
+        relative = folder.relative_to(packages)
+        ours = SOURCES[relative.parts[0]] / relative
+        names = [file.name for file in folder.glob("*.py")]
+        if filecmp.cmpfiles(folder, ours, names, shallow=False)[0] == names:
+            for name in names:
+                shutil.copystat(ours / name, folder / name)
+            (ours / "__pycache__").mkdir(exist_ok=True)
+            (folder / "__pycache__").symlink_to(ours / "__pycache__", target_is_directory=True)
+
+
 def _environment(root: Path, name: str, wheels: Path) -> Path:
     """Make an environment with `name` installed from the wheels; return its folder of programs."""
     venv.create(root / "venv", symlinks=True)
@@ -133,11 +154,14 @@ def _environment(root: Path, name: str, wheels: Path) -> Path:
     linked.mkdir()
     for found in _third_party(name, wheels).values():
         _link_files(found, linked)
+    (linked / "pip").symlink_to(Path(pip.__file__).parent)
     query = "import sysconfig; print(sysconfig.get_path('purelib'))"
     packages = Path(_run(programs / "python", "-c", query).strip())
     (packages / "third_party.pth").write_text(f"{linked}\n", encoding="utf-8")
-    _pip("install", "--no-index", "--find-links", wheels, name, python=programs / "python")
+    options = ("--no-index", "--no-compile", "--find-links", wheels)
+    _pip("install", *options, name, python=programs / "python")
     _pip("check", python=programs / "python")
+    _share_caches(packages)
     return programs
 
 
