@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from .lookup import CounterTable, without_wrappers
+from evenfall.class_lookup import without_wrappers
+
+from .lookup import CounterTable
 from .statements import Units
 from .walk import split_modules
 
