@@ -41,6 +41,7 @@ PACKAGES = {
     "evenfall-egru": "evenfall_egru",
     "evenfall-mamba": "evenfall_mamba",
     "evenfall-sparsity": "evenfall_sparsity",
+    "evenfall-spinnaker2": "evenfall_spinnaker2",
     "evenfall-stream": "evenfall_stream",
 }
 FOLDERS = {
@@ -51,6 +52,7 @@ FOLDERS = {
     "evenfall-egru": REPOSITORY / "plugins" / "egru",
     "evenfall-mamba": REPOSITORY / "plugins" / "mamba",
     "evenfall-sparsity": REPOSITORY / "plugins" / "sparsity",
+    "evenfall-spinnaker2": REPOSITORY / "plugins" / "spinnaker2",
     "evenfall-stream": REPOSITORY / "plugins" / "stream",
 }
 SOURCES = {package: FOLDERS[name] / "src" for name, package in PACKAGES.items()}

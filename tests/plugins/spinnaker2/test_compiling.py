@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,8 @@ import pytest
 
 from evenfall.graph import CubaLif, Egru, Graph, If, Lif
 from evenfall_spinnaker2 import compile, load_image
-from evenfall_spinnaker2.chip import load_chip
 from evenfall_spinnaker2.lowering.from_graph import make_network
 from evenfall_spinnaker2.lowering.values import activations
-from evenfall_spinnaker2.mapping import layouts
 
 from .networks import language_model, run, spiking, values
 
@@ -67,18 +64,6 @@ def test_several_slices_and_chips_compute_the_same(
     assert len({tuple(row["chip"]) for row in image.manifest["pes"]}) > 2
     x = graph.layers["embed"].weight[RNG.integers(0, 31, 10)].astype(float)
     np.testing.assert_allclose(run(image, x), egru_reference(graph, x), atol=1e-6)
-
-
-@pytest.fixture
-def use_memory(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Give processing elements few bytes, so that small networks need many."""
-
-    def use(size: int) -> None:
-        chip = load_chip()
-        small = replace(chip, sram_bytes=chip.code_bytes + chip.stack_bytes + size)
-        monkeypatch.setattr(layouts, "load_chip", lambda profile: small)
-
-    return use
 
 
 def test_int8_weights_of_egru_are_close(tmp_path: Path) -> None:

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from .compiling import compile
     from .emulator.emulator import Emulator
     from .image import Image, load_image
+    from .reporting import report
     from .tracing import trace
 
-__all__ = ["Emulator", "Image", "check", "compile", "load_image", "trace"]
+__all__ = ["Emulator", "Image", "check", "compile", "load_image", "report", "trace"]
 
 _HOME = {
     "check": "evenfall_spinnaker2.checking",
@@ -24,6 +25,7 @@ _HOME = {
     "Emulator": "evenfall_spinnaker2.emulator.emulator",
     "Image": "evenfall_spinnaker2.image",
     "load_image": "evenfall_spinnaker2.image",
+    "report": "evenfall_spinnaker2.reporting",
     "trace": "evenfall_spinnaker2.tracing",
 }
 

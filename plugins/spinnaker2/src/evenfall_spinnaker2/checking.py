@@ -107,7 +107,7 @@ def check_network(network: Network, settings: Settings, name: str) -> Check:
     mapped: Mapped | None = None
     if plan is not None:
         try:
-            mapped = map_network(network, settings)
+            mapped = map_network(network, settings, plan)
         except ValueError as error:
             problem = str(error)
     available = _available(settings, plan)

@@ -12,7 +12,7 @@ import numpy as np
 
 from evenfall.graph import Graph
 
-from .chip import Chip
+from .chip import Chip, load_chip
 from .image import Blob, pack, pack_table, write_image
 from .image.folder import HOST_ARRAYS, TOKENIZER
 from .lowering.from_graph import make_network
@@ -63,6 +63,10 @@ class Settings:
     def __post_init__(self) -> None:
         if self.mode not in ("events", "gather"):
             raise ValueError(f"mode: got {self.mode!r}, want 'events' or 'gather'")
+        most = len(load_chip(self.profile).places)
+        if self.pes is not None and not 0 < self.pes <= most:
+            raise ValueError(f"pes: got {self.pes}, want 1 to {most}")
+        board_chips(self.board)
         for name in ("queue_depth", "recorded_steps"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1 << 20:
@@ -97,13 +101,13 @@ class Mapped:
     packets: int
 
 
-def map_network(network: Network, settings: Settings) -> Mapped:
+def map_network(network: Network, settings: Settings, plan: Plan | None = None) -> Mapped:
     """Partition, place and route, and walk every packet.
 
     Raises:
         ValueError: the network does not fit.
     """
-    plan = settings.plan(network)
+    plan = plan or settings.plan(network)
     chips = board_chips(settings.board)
     placed = place(plan.flat(), plan.chip, chips, plan.usable_pes)
     routes = route(network, placed, chips, plan.chip.router_entries)

@@ -2,19 +2,11 @@
 
 from evenfall.cli.tools import make_group
 
-from .check import check, fits
-from .compile import compile
-from .inspect import inspect
-from .predict import predict
-from .trace import trace
+from . import check, compile, inspect, predict, report, script, trace
 
 app = make_group(
     "spinnaker2",
     "Networks on the chip SpiNNaker2: check, compile, emulate, explain.",
-    check,
-    fits,
-    compile,
-    predict,
-    trace,
-    inspect,
-)
+    check.check, check.fits, compile.compile, predict.predict, trace.trace, report.report,
+    inspect.inspect, script.script,
+)  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from evenfall.cli.output import write_json
-from evenfall_spinnaker2.report.text import columns
+from evenfall_spinnaker2.reports.text import columns
 
 from .options import (
     Board,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from evenfall.cli.tools import clear_errors, show_facts
-from evenfall_spinnaker2.report.text import columns
+from evenfall_spinnaker2.reports.text import columns
 
 
 def inspect(

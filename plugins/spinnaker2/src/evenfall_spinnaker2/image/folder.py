@@ -17,6 +17,7 @@ import numpy as np
 from evenfall.files import written_aside
 
 from .blob import Blob, unpack
+from .consistency import check_manifest, check_parts
 from .routing import RoutingTable, unpack_table
 
 FORMAT, VERSION = "evenfall-spinnaker2-image", [1, 0]
@@ -107,7 +108,12 @@ def load_image(folder: str | Path) -> Image:
         )
         for row in manifest["routing"]
     }
-    return Image(folder, manifest, blobs, tables, _arrays(folder, data))
+    arrays = _arrays(folder, data)
+    try:
+        check_parts(manifest, blobs, tables, arrays)
+    except ValueError as error:
+        raise ValueError(f"image {folder}: {error}") from None
+    return Image(folder, manifest, blobs, tables, arrays)
 
 
 def read_manifest(folder: str | Path) -> dict[str, Any]:
@@ -123,7 +129,7 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     if path.stat().st_size > _MANIFEST_LIMIT:
         raise ValueError(f"image {folder}: {MANIFEST} is larger than {_MANIFEST_LIMIT} bytes")
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
     except (UnicodeDecodeError, ValueError, RecursionError) as error:
         raise ValueError(f"image {folder}: {MANIFEST} is not JSON: {error}") from None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
@@ -133,17 +139,25 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
         raise ValueError(
             f"image {folder}: format version {version!r}; this release reads {VERSION[0]}"
         )
-    _check_schema(document, f"image {folder}: {MANIFEST}")
+    try:
+        _check_schema(document)
+        check_manifest(document)
+    except ValueError as error:
+        raise ValueError(f"image {folder}: {MANIFEST}: {error}") from None
     return document
 
 
 @cache
 def _validator() -> Any:
-    from jsonschema import Draft202012Validator
+    from jsonschema import Draft202012Validator, validators
 
+    checker = Draft202012Validator.TYPE_CHECKER.redefine(
+        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+    )
+    strict = validators.extend(Draft202012Validator, type_checker=checker)
     text = files(__package__).joinpath("manifest.schema.json").read_text(encoding="utf-8")
     schema = json.loads(text)
-    return Draft202012Validator(_inline(schema, schema.pop("$defs")))
+    return strict(_inline(schema, schema.pop("$defs")))
 
 
 def _inline(part: Any, definitions: Mapping[str, Any]) -> Any:
@@ -157,12 +171,16 @@ def _inline(part: Any, definitions: Mapping[str, Any]) -> Any:
     return {key: _inline(value, definitions) for key, value in part.items()}
 
 
-def _check_schema(document: object, name: str) -> None:
+def _refuse(word: str) -> None:
+    raise ValueError(f"{word} is no number of JSON")
+
+
+def _check_schema(document: object) -> None:
     error = next(iter(_validator().iter_errors(document)), None)
     if error is not None:
         where = "/".join(map(str, error.absolute_path)) or "the document"
         message = error.message if len(error.message) < 200 else f"{error.message[:200]}..."
-        raise ValueError(f"{name}: {where}: {message}")
+        raise ValueError(f"{where}: {message}")
 
 
 def _read(folder: Path, name: str, row: Mapping[str, Any]) -> bytes:
@@ -188,12 +206,7 @@ def _of(data: Mapping[str, bytes], name: str) -> bytes:
 
 
 def _blob(row: Mapping[str, Any], data: Mapping[str, bytes]) -> Blob:
-    blob = unpack(_of(data, row["blob"]), row["blob"])
-    if blob.units != row["units"]:
-        raise ValueError(f"{row['blob']}: {blob.units} units, the manifest has {row['units']}")
-    if blob.first_key != row["first_key"]:
-        raise ValueError(f"{row['blob']}: its first key differs from the manifest's")
-    return blob
+    return unpack(_of(data, row["blob"]), row["blob"])
 
 
 def _arrays(folder: Path, data: Mapping[str, bytes]) -> dict[str, Any]:

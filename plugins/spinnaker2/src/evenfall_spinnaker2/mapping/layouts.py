@@ -48,10 +48,7 @@ def make_plan(
     row = constants()["profiles"][profile]
     widths = {name: row[name]["value"] for name in ("index_bytes", "pointer_bytes") if name in row}
     options = replace(options, default_events=chip.default_events, **widths)
-    most = len(chip.places)
     usable = chip.usable_pes if usable_pes is None else usable_pes
-    if not 0 < usable <= most:
-        raise ValueError(f"pes: got {usable}, want 1 to {most}")
     pes = row["pes_per_layer"]["value"] if "pes_per_layer" in row else None
     layouts, slices = {}, {}
     for population in network.on_chip():

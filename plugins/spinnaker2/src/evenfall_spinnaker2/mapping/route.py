@@ -71,9 +71,7 @@ def route(network: Network, placed: list[Placed], chips: tuple[XY, ...], limit: 
         ValueError: a router would need more entries.
     """
     keys = assign_keys(network)
-    places: dict[str, dict[XY, list[Placed]]] = {}
-    for one in placed:
-        places.setdefault(one.slice.population, {}).setdefault(one.chip, []).append(one)
+    places = _places(placed)
     to_host = frozenset(one.population for one in network.outputs)
     targets = {name: _targets(network, name, places) for name in network.populations}
     steps = _Steps(chips)
@@ -95,6 +93,14 @@ def route(network: Network, placed: list[Placed], chips: tuple[XY, ...], limit: 
                     rules.setdefault(chip, []).append((base + first, base + stop, out, pes))
     tables = {chip: _table(rules.get(chip, []), chip, limit) for chip in chips if chip in rules}
     return Routes(keys, tables, targets, to_host, tuple(trees))
+
+
+def _places(placed: list[Placed]) -> dict[str, dict[XY, list[Placed]]]:
+    """The slices by population and chip."""
+    places: dict[str, dict[XY, list[Placed]]] = {}
+    for one in placed:
+        places.setdefault(one.slice.population, {}).setdefault(one.chip, []).append(one)
+    return places
 
 
 def _targets(
@@ -198,16 +204,13 @@ def check_routes(
     Raises:
         ValueError: a packet is lost, arrives twice or at a wrong place, or runs in a circle.
     """
-    sources: dict[str, list[tuple[XY, int, int]]] = {}
-    for one in placed:
-        part = (one.chip, one.slice.first, one.slice.count)
-        sources.setdefault(one.slice.population, []).append(part)
+    places = _places(placed)
     packets = 0
     for name, population in network.populations.items():
         wanted = {(chip, pe) for chip, pes in routes.targets[name].items() for pe in pes}
         if name in routes.to_host:
             wanted.add((chips[0], -1))
-        for chip, first, count in sources.get(name, [(chips[0], 0, population.units)]):
+        for chip, first, count in _parts(population.units, places.get(name), chips[0]):
             keys = routes.keys[name] + np.arange(first, first + count, dtype=np.uint64)
             _walk(routes, name, keys.astype(np.uint32), chip, wanted)
             packets += count
@@ -224,6 +227,8 @@ def _walk(routes: Routes, name: str, keys: Any, start: XY, wanted: set[tuple[XY,
             raise ValueError(f"population {name!r}: its packets run in a circle")
         table = routes.tables.get((x, y))
         for entry in [] if table is None else table.entries:
+            if not len(now):
+                break
             hits = (now & entry["mask"]) == entry["key"]
             taken, now = now[hits], now[~hits]
             if not len(taken):

@@ -1,0 +1,50 @@
+"""`evenfall spinnaker2 report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .options import load_examples, quiet
+
+
+def report(
+    image: Annotated[Path, typer.Argument(help="The folder of an image.", show_default=False)],
+    output: Annotated[
+        Path | None, typer.Option("--html", help="Also write this page.", show_default=False)
+    ] = None,
+    text: Annotated[
+        Path | None,
+        typer.Option(help="Run on the words of this file (language models).", show_default=False),
+    ] = None,
+    inputs: Annotated[
+        Path | None,
+        typer.Option(help="Run on the steps of this .npy file.", show_default=False),
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Steps to run at most.")] = 400,
+    layer: Annotated[
+        str | None,
+        typer.Option(help="Whose routing tree the page shows.", show_default=False),
+    ] = None,
+) -> None:
+    """Explain an image: limits, balance, estimates; with an input also queues and events."""
+    with quiet():
+        from evenfall_spinnaker2.image import load_image
+        from evenfall_spinnaker2.reporting import report as run
+
+        loaded = load_image(image)
+        given: Any = None
+        if text is not None:
+            if loaded.tokenizer is None:
+                raise ValueError(f"text: image {image} has no tokenizer; use --inputs")
+            from tokenizers import Tokenizer
+
+            words = text.read_text(encoding="utf-8")
+            given = Tokenizer.from_file(str(loaded.tokenizer)).encode(words).ids[:steps]
+        elif inputs is not None:
+            given = load_examples(inputs)[:steps]
+        typer.echo(run(loaded, output, inputs=given, layer=layer), nl=False)
+        if output is not None:
+            typer.echo(f"wrote {output}")

@@ -1,0 +1,110 @@
+"""Slices cover each population, fit, and are as few and even as possible."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from evenfall_spinnaker2.image import pack
+from evenfall_spinnaker2.lowering.from_graph import make_network
+from evenfall_spinnaker2.lowering.precision import choose_precision
+from evenfall_spinnaker2.lowering.sketch import random_egru, sketch_egru
+from evenfall_spinnaker2.mapping.blobs import make_blob
+from evenfall_spinnaker2.mapping.layout import Options, PopulationLayout, segments
+from evenfall_spinnaker2.mapping.partition import even, partition
+from evenfall_spinnaker2.mapping.route import assign_keys
+
+from ..networks import spiking, values
+
+
+def layout_of(density: float, mode: str = "events") -> PopulationLayout:
+    network = choose_precision(make_network(random_egru(40, (90,), density)))
+    return PopulationLayout(network, network.populations["layer 1"], Options(mode))
+
+
+@pytest.mark.parametrize("density", [1.0, 0.2, 0.02])
+@pytest.mark.parametrize("capacity", [4000, 9000, 60000])
+def test_slices_cover_and_fit(density: float, capacity: int) -> None:
+    layout = layout_of(density)
+    cuts = partition(layout, capacity)
+    assert [one.first for one in cuts] == np.cumsum([0, *(one.count for one in cuts)])[:-1].tolist()
+    assert sum(one.count for one in cuts) == 90
+    sizes = [layout.bytes(one.first, one.count) for one in cuts]
+    assert max(sizes) <= capacity
+    # One fewer would not do: all but one of the smallest slices do not fit into the rest.
+    assert sum(sizes) > capacity * (len(cuts) - 1) * 0.5
+
+
+@pytest.mark.parametrize("mode", ["events", "gather"])
+@pytest.mark.parametrize("density", [1.0, 0.2, 0.02])
+def test_stated_bytes_are_those_of_the_blob(density: float, mode: str) -> None:
+    network = choose_precision(make_network(random_egru(40, (90,), density)))
+    layout = PopulationLayout(network, network.populations["layer 1"], Options(mode))
+    keys = assign_keys(network)
+    for part in partition(layout, 9000):
+        blob = make_blob(network, layout, part, keys, 0)
+        size = len(pack(blob))
+        assert size <= layout.blob_bytes(part.first, part.count) <= size + 12 * 2
+        assert blob.memory() == layout.memory(part.count)
+
+
+@pytest.mark.parametrize("make", [spiking, values])
+def test_stated_bytes_of_other_layers(make) -> None:
+    network = choose_precision(make_network(make()))
+    keys = assign_keys(network)
+    for population in network.on_chip():
+        layout = PopulationLayout(network, population, Options())
+        for part in partition(layout, 4000):
+            size = len(pack(make_blob(network, layout, part, keys, 0)))
+            assert size <= layout.blob_bytes(part.first, part.count) <= size + 24
+
+
+def test_sketch_has_the_sizes_of_the_network() -> None:
+    network = choose_precision(make_network(random_egru(60, (80, 80), 1.0)))
+    sketch = sketch_egru(60, (80, 80), 1.0, "fp32")
+    for name in ("layer 1", "layer 2"):
+        one = PopulationLayout(network, network.populations[name], Options())
+        other = PopulationLayout(sketch, sketch.populations[name], Options())
+        assert one.bytes(3, 20) == other.bytes(3, 20)
+
+
+def test_even_sizes() -> None:
+    assert even(10, 4) == [2, 3, 2, 3]
+    assert even(8, 4) == [2, 2, 2, 2]
+
+
+def test_fixed_number_of_slices() -> None:
+    cuts = partition(layout_of(1.0), 60_000, pes=7)
+    assert len(cuts) == 7
+    with pytest.raises(ValueError, match=r"layer 'layer 1': a processing element needs \d+ bytes"):
+        partition(layout_of(1.0), 4000, pes=2)
+
+
+def test_segments_keep_every_sum_within_24_bits() -> None:
+    network = make_network(values())
+    one = next(p for p in network.projections if p.name == "fc1")
+    rng = np.random.default_rng(0)
+    weights = rng.integers(100, 127, (3000, 1, 4)).astype(np.int8)
+    from dataclasses import replace
+
+    large = replace(
+        one,
+        source_shape=(3000, 1, 1),
+        pool=(1, 1),
+        operation=replace(one.operation, weights=weights),
+    )
+    cuts = segments(large, is_signed=False)
+    assert len(cuts) >= 4
+    for first, end in zip((0, *cuts), (*cuts, 3000), strict=True):
+        assert 127 * weights[first:end].astype(int).sum(0).max() < 2**23
+    assert (
+        segments(
+            replace(
+                large,
+                operation=replace(one.operation, weights=weights[:50] // 9),
+                source_shape=(50, 1, 1),
+            ),
+            False,
+        )
+        == ()
+    )

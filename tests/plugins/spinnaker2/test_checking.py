@@ -1,0 +1,128 @@
+"""check: what each layer becomes, what does not fit, and what would make it fit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evenfall_spinnaker2 import check, load_image
+from evenfall_spinnaker2.checking import Settings, check_network, largest_egru
+from evenfall_spinnaker2.compiling import compile
+from evenfall_spinnaker2.lowering.sketch import random_egru, sketch_egru
+
+from .networks import language_model, spiking, values
+
+
+PUBLISHED = sketch_egru(750, (1350, 1350, 1350), 0.05, "fp32")
+
+
+def test_check_states_what_compile_writes(tmp_path: Path) -> None:
+    graph = language_model()
+    result = check(graph)
+    image = load_image(compile(graph, tmp_path / "out"))
+    assert (result.fits, result.pes, result.chips) == (True, len(image.blobs), 1)
+    assert [one.pes for one in result.layers] == [1, 1, 0]
+    assert [one.kind for one in result.layers] == ["egru", "egru", "host"]
+    assert result.layers[0].weights == 3 * 24 * (8 + 24)
+    for one, row in zip(result.layers, image.manifest["pes"], strict=False):
+        memory = {part["part"]: part["bytes"] for part in row["memory"]}
+        used = sum(memory.values()) - memory["code"] - memory["stack"] - memory["free"]
+        assert used <= one.bytes <= used + 24
+    assert result.host_bytes == 4 * (31 * 8 + 31 * 8)
+    assert result.verification == "emulator-verified, not run on hardware"
+    json.dumps(result.as_dict())
+
+
+def test_what_does_not_fit_says_what_would(use_memory: Callable[[int], None]) -> None:
+    use_memory(3000)
+    result = check(random_egru(30, (60, 40), 1.0), pes=28)
+    assert not result.fits
+    assert result.problem == f"needs {result.pes} processing elements, 28 are there"
+    changes = " ".join(result.would_fit)
+    assert "precision 'bf16'" in changes
+    assert "weights are rounded" in changes
+    assert "pruning to" in changes
+    assert "board '48'" in changes
+
+
+def test_advice_holds(use_memory: Callable[[int], None]) -> None:
+    use_memory(3000)
+    (line,) = [
+        one for one in check(random_egru(30, (60, 40), 1.0), pes=28).would_fit if "pruning" in one
+    ]
+    density = float(line.split("to ")[1].split("%")[0]) / 100
+    assert check(random_egru(30, (60, 40), density - 0.02), pes=28).fits
+
+
+def test_unit_that_does_not_fit_alone_is_named(use_memory: Callable[[int], None]) -> None:
+    use_memory(700)
+    result = check(random_egru(30, (60, 40), 1.0))
+    assert "layer 'layer 1': unit 0 alone needs" in result.problem
+    assert result.layers == ()
+
+
+def test_large_networks_are_extrapolated_without_weights() -> None:
+    sketch = sketch_egru(3000, (3000, 3000), 0.1, "bf16")
+    result = check_network(sketch, Settings(board="4x4"), "large")
+    assert result.fits
+    assert result.chips > 3
+    assert 0 < result.router_entries <= 16384
+    assert result.packets_per_tick >= 3000
+
+
+def test_published_language_model_has_the_published_layout() -> None:
+    """27 units a processing element: 5 % of 81 rows x 2 x 1350 inputs in fp32, 88.1 kB."""
+    plan = Settings(profile="published").plan(PUBLISHED)
+    assert [len(cuts) for cuts in plan.slices.values()] == [50, 50, 50]
+    assert plan.usable_pes == 150
+    layout = plan.layouts["layer 2"]
+    sizes = [sum(size for _, size in layout.weight_bytes(27 * i, 27)) for i in range(50)]
+    assert np.mean(sizes) == pytest.approx(88_136, abs=20)
+    assert check_network(PUBLISHED, Settings(profile="published"), "published").fits
+
+
+def test_published_sizes_need_at_most_100_pes() -> None:
+    result = check_network(PUBLISHED, Settings(), "published")
+    assert result.fits
+    assert result.pes <= 100
+
+
+def test_largest_egru_grows_with_pruning(use_memory: Callable[[int], None]) -> None:
+    use_memory(12_000)
+    rows = largest_egru(1, formats=("fp32", "int8"), densities=(1.0, 0.1), settings=Settings(pes=9))
+    assert [(row["weights"], row["density"]) for row in rows] == [
+        ("fp32", 1.0), ("fp32", 0.1), ("int8", 1.0), ("int8", 0.1),
+    ]  # fmt: skip
+    assert rows[0]["units"] < rows[1]["units"]
+    assert rows[0]["units"] < rows[2]["units"] <= rows[3]["units"]
+
+
+@pytest.mark.parametrize("make", [spiking, values])
+def test_other_networks_are_checked(make: Callable) -> None:
+    result = check(make())
+    assert result.fits
+    assert all(one.pes == 1 for one in result.layers)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mode": "push"}, "mode: got 'push'"),
+        ({"precision": "fp64"}, "precision: got 'fp64'"),
+        ({"profile": "mine"}, "profile: got 'mine', want one of default, published"),
+        ({"board": "12"}, "board: got '12'"),
+        ({"pes": 153}, "pes: got 153, want 1 to 152"),
+        ({"decoder": "dram"}, "decoder: got 'dram'"),
+        ({"queue_depth": -1}, "queue_depth: got -1"),
+        ({"dt": 0.0}, "dt: got 0.0"),
+        ({"integrator": "rk4"}, "integrator: got 'rk4'"),
+        ({"weight_scale": 2.0}, "weight_scale: want a positive number, with precision='int8'"),
+    ],
+)
+def test_wrong_option_is_named(options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check(language_model(), **options)
