@@ -16,7 +16,6 @@ from evenfall_spinnaker2.lowering.sketch import random_egru, sketch_egru
 
 from .networks import language_model, spiking, values
 
-
 PUBLISHED = sketch_egru(750, (1350, 1350, 1350), 0.05, "fp32")
 
 
@@ -39,9 +38,9 @@ def test_check_states_what_compile_writes(tmp_path: Path) -> None:
 
 def test_what_does_not_fit_says_what_would(use_memory: Callable[[int], None]) -> None:
     use_memory(3000)
-    result = check(random_egru(30, (60, 40), 1.0), pes=28)
+    result = check(random_egru(30, (60, 40), 1.0), pes=60)
     assert not result.fits
-    assert result.problem == f"needs {result.pes} processing elements, 28 are there"
+    assert result.problem == f"needs {result.pes} processing elements, 60 are there"
     changes = " ".join(result.would_fit)
     assert "precision 'bf16'" in changes
     assert "weights are rounded" in changes
@@ -52,10 +51,10 @@ def test_what_does_not_fit_says_what_would(use_memory: Callable[[int], None]) ->
 def test_advice_holds(use_memory: Callable[[int], None]) -> None:
     use_memory(3000)
     (line,) = [
-        one for one in check(random_egru(30, (60, 40), 1.0), pes=28).would_fit if "pruning" in one
+        one for one in check(random_egru(30, (60, 40), 1.0), pes=60).would_fit if "pruning" in one
     ]
     density = float(line.split("to ")[1].split("%")[0]) / 100
-    assert check(random_egru(30, (60, 40), density - 0.02), pes=28).fits
+    assert check(random_egru(30, (60, 40), density - 0.02), pes=60).fits
 
 
 def test_unit_that_does_not_fit_alone_is_named(use_memory: Callable[[int], None]) -> None:

@@ -77,9 +77,8 @@ def test_lif_has_the_published_trace_of_py_spinnaker2(data_dir: Path, tmp_path: 
     (blob,) = image.blobs
     assert blob.projections[0].weights.ravel().tolist() == [102]
     v, spikes = trace(image, given[:, 0])
-    scale = 102.02 / (1e-4 / 2.5e-3)
     np.testing.assert_array_equal(spikes, given[:, 2])
-    np.testing.assert_allclose(v / scale, given[:, 1], atol=1e-6)
+    np.testing.assert_allclose(v / 102.02, given[:, 1], atol=1e-6)
 
 
 @pytest.mark.parametrize(

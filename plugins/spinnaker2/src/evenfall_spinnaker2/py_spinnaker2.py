@@ -27,8 +27,8 @@ _CHUNK = 256
 def write_script(model: Any, output: str | Path, *, replace: bool = False, **options: Any) -> Path:
     """Write a folder with `network.py`, `network.json` and the connections of each projection.
 
-    Weights are int8, delays 0. All layers run from the first step on, so a bias also acts before the
-    first input has arrived. `python network.py spikes.json STEPS` runs it: the file maps input
+    Weights are int8, delays 0. All layers run from the first step on, so a bias also acts before
+    the first input has arrived. `python network.py spikes.json STEPS` runs it: the file maps input
     units to their spike times.
 
     Args:
