@@ -64,6 +64,8 @@ class EgruConfig(PreTrainedConfig):
         zoneout: probability that a unit keeps its state for a step.
         activity_regularization: weight of the mean event rate in the training loss.
         event_driven: read only the weight rows of units that fired when no gradient is needed.
+        input_table: keep the product of every embedding and the first kernel for generation on the
+            CPU, at most 256 MB, so that a token reads one row of it instead of the whole kernel.
     """
 
     model_type = "egru"
@@ -86,6 +88,7 @@ class EgruConfig(PreTrainedConfig):
     zoneout: float = 0.0
     activity_regularization: float = 0.0
     event_driven: bool = True
+    input_table: bool = False
     use_cache: bool = True
     tie_word_embeddings: bool = True
     pad_token_id: int | None = None

@@ -24,9 +24,11 @@ from .pretrained_egru import (
     EgruCausalLMOutput,
     EgruModelOutput,
     EgruPreTrainedModel,
+    one_token_output,
     wants_dict,
 )
 from .recording_egru import is_recorded
+from .step_egru import FORWARD, TokenStep
 
 
 class EgruModel(EgruPreTrainedModel):
@@ -149,6 +151,9 @@ class EgruModel(EgruPreTrainedModel):
         return layer(*inputs)
 
 
+FORWARD[EgruModel] = EgruModel.forward
+
+
 class EgruForCausalLM(EgruPreTrainedModel, GenerationMixin):
     """EGRU language model. generate(), Trainer, pipeline and push_to_hub work as usual."""
 
@@ -162,6 +167,7 @@ class EgruForCausalLM(EgruPreTrainedModel, GenerationMixin):
         if config.hidden_size != config.embedding_size:
             self.projection = nn.Linear(config.hidden_size, config.embedding_size)
         self.lm_head = EgruDecoder(config.embedding_size, config.vocab_size)
+        self._token_step = TokenStep()
         self.post_init()
 
     def get_output_embeddings(self) -> nn.Module:
@@ -174,6 +180,39 @@ class EgruForCausalLM(EgruPreTrainedModel, GenerationMixin):
             decoder.weight, decoder.bias = new_embeddings.weight, new_embeddings.bias
             new_embeddings = decoder
         self.lm_head = new_embeddings
+
+    def train(self, mode: bool = True) -> EgruForCausalLM:
+        self._token_step.forget()
+        return super().train(mode)
+
+    def _apply(self, *args: Any, **kwargs: Any) -> Any:
+        self._token_step.forget()  # it would keep weights alive that are moved elsewhere
+        return super()._apply(*args, **kwargs)
+
+    def _one_token(
+        self,
+        input_ids: torch.Tensor | None,
+        attention_mask: torch.Tensor | None,
+        position_ids: torch.Tensor | None,
+        cache: Cache | None,
+        use_cache: bool | None,
+        return_dict: bool | None,
+        logits_to_keep: int | torch.Tensor,
+    ) -> EgruCausalLMOutput | tuple[Any, ...] | None:
+        """The output after one more token, or None if the modules must be called one by one."""
+        if input_ids is None or input_ids.ndim != 2:
+            return None
+        if input_ids.shape[1] != 1:
+            self._token_step.forget_changed_copies(self.lm_head)
+            return None
+        if cache is None or type(logits_to_keep) is not int or logits_to_keep < 0:
+            return None
+        update = self.config.use_cache if use_cache is None else use_cache
+        logits = self._token_step.run(self, input_ids, attention_mask, position_ids, cache, update)
+        if logits is None:
+            return None
+        output = one_token_output(logits, cache if update else None)
+        return output if wants_dict(return_dict, self.config) else output.to_tuple()
 
     def _logits(self, y: torch.Tensor) -> torch.Tensor:
         if self.projection is not None:
@@ -209,8 +248,20 @@ class EgruForCausalLM(EgruPreTrainedModel, GenerationMixin):
             only the result is the same.
         Other arguments are those of EgruModel. The first token of a packed text is not a target.
         """
-        refuse_unknown(self.forward, kwargs, LOSS_ARGUMENTS)
         past_key_values = cache if past_key_values is None else past_key_values
+        plain = (
+            inputs_embeds is None and labels is None and not output_events
+            and not output_hidden_states and seq_idx is None and cu_seq_lens_q is None
+            and cu_seq_lens_k is None and max_length_q is None and max_length_k is None
+        )  # fmt: skip
+        if plain and not kwargs and not torch.compiler.is_compiling():
+            output = self._one_token(
+                input_ids, attention_mask, position_ids, past_key_values, use_cache, return_dict,
+                logits_to_keep,
+            )  # fmt: skip
+            if output is not None:
+                return output
+        refuse_unknown(self.forward, kwargs, LOSS_ARGUMENTS)
         texts = packed_texts(
             *batch_and_steps(input_ids, inputs_embeds), attention_mask,
             bool(use_cache) or past_key_values is not None, position_ids, cu_seq_lens_q,
