@@ -2,19 +2,28 @@
 
     python tests/benchmarks/generate.py [--rounds 9] [--no-save]
 
-Both run the same loop: one token in, logits out, the largest one next; batch 1. EGRU is timed with
-its events and with dense products, and through transformers' generate() besides. The LSTM has the
-same embedding, layers and tied decoder; its weights are random, which changes nothing in its time.
+All run the same loop: one token in, logits out, the largest one next; batch 1. EGRU is timed with
+its events and with dense products, in a plain loop and through transformers' generate(), and with
+the modules called one by one instead of in one call. The LSTM has the same embedding, layers and
+tied decoder; its weights are random, which changes nothing in its time.
 """
 
 from __future__ import annotations
 
-import itertools
+import copy
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
-import torch.nn.functional as F
+from generate_parts.loops import (
+    LstmLanguageModel,
+    constant,
+    egru_loop,
+    generate,
+    lstm_loop,
+    module_by_module,
+    with_setting,
+)
 from layout import BLUE, GREEN, ORANGE, key, pyplot, table
 from record import Record, Rows
 from script import finish, parser
@@ -24,58 +33,16 @@ from transformers import AutoModelForCausalLM
 TITLE = "Generating text"
 ABOUT = (
     "One token in, the likeliest next token out, for the published checkpoint and for an `nn.LSTM` "
-    "of the same sizes. With events, the arithmetic of a token takes a fraction of a millisecond. "
-    "The rest is Python between the operators, which the Xeon runs more slowly than the EPYC, "
-    "while the LSTM waits for memory on both."
+    "of the same sizes. With events, the arithmetic of a token takes a fraction of a millisecond, "
+    "and a token is one compiled call; module by module, Python between the operators takes longer "
+    "than the arithmetic. `generate()` takes most of its time by itself: a model that returns a "
+    "constant shows it."
 )
 IMAGE, ALT = "generate.svg", "Tokens a second of each model and number of threads"
 CHECKPOINT = Path(__file__).parents[2] / "hub_cards" / "egru-ptb-small"
 PROMPT, TOKENS = 16, 100
+LSTM, CONSTANT = "nn.LSTM, same sizes", "a constant, generate()"
 NOTES = f"{PROMPT} prompt tokens and {TOKENS} generated ones, batch 1, medians in one process."
-
-
-class LstmLanguageModel(torch.nn.Module):
-    """Embedding, one nn.LSTM a layer, decoder tied to the embedding."""
-
-    def __init__(self, config: Any) -> None:
-        super().__init__()
-        sizes = [config.embedding_size, *config.hidden_sizes]
-        self.embedding = torch.nn.Embedding(config.vocab_size, config.embedding_size)
-        self.layers = torch.nn.ModuleList(
-            torch.nn.LSTM(i, o, batch_first=True) for i, o in itertools.pairwise(sizes)
-        )
-        self.bias = torch.nn.Parameter(torch.zeros(config.vocab_size))
-
-    def forward(self, ids: torch.Tensor, states: list[Any]) -> tuple[torch.Tensor, list[Any]]:
-        x, new = self.embedding(ids), []
-        for layer, state in zip(self.layers, states, strict=True):
-            x, state = layer(x, state)
-            new.append(state)
-        return F.linear(x[:, -1], self.embedding.weight, self.bias), new
-
-
-def lstm_loop(model: LstmLanguageModel, prompt: torch.Tensor, tokens: int) -> None:
-    logits, states = model(prompt, [None] * len(model.layers))
-    for _ in range(tokens - 1):
-        logits, states = model(logits.argmax(-1, keepdim=True), states)
-
-
-def egru_loop(model: Any, prompt: torch.Tensor, tokens: int, event_driven: bool) -> None:
-    model.config.event_driven = event_driven
-    out = model(prompt, use_cache=True, logits_to_keep=1)
-    for _ in range(tokens - 1):
-        out = model(
-            out.logits[:, -1].argmax(-1, keepdim=True), past_key_values=out.past_key_values,
-            use_cache=True,
-        )  # fmt: skip
-
-
-def generate(model: Any, prompt: torch.Tensor, tokens: int, event_driven: bool) -> None:
-    model.config.event_driven = event_driven
-    model.generate(
-        prompt, attention_mask=torch.ones_like(prompt), do_sample=False, max_new_tokens=tokens,
-        min_new_tokens=tokens, pad_token_id=0,
-    )  # fmt: skip
 
 
 @torch.no_grad()
@@ -83,23 +50,30 @@ def measure(threads: int, rounds: int) -> Rows:
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_pretrained(CHECKPOINT).eval()
+    tabled = copy.deepcopy(model)
+    tabled.config.input_table = True
     lstm = LstmLanguageModel(model.config).eval()
     prompt = torch.randint(0, model.config.vocab_size, (1, PROMPT))
-    ways = {
-        "nn.LSTM, same sizes": lambda: lstm_loop(lstm, prompt, TOKENS),
-        "EGRU, dense products": lambda: egru_loop(model, prompt, TOKENS, False),
-        "EGRU, events": lambda: egru_loop(model, prompt, TOKENS, True),
-        "EGRU, dense, generate()": lambda: generate(model, prompt, TOKENS, False),
-        "EGRU, events, generate()": lambda: generate(model, prompt, TOKENS, True),
-    }
-    seconds = medians(ways, rounds)
-    base = seconds["nn.LSTM, same sizes"]
+    ways = {LSTM: partial(lstm_loop, lstm)}
+    for end, loop in (("", egru_loop), (", generate()", generate)):
+        events = with_setting(loop, model, "event_driven", True)
+        ways |= {
+            f"EGRU, dense products{end}": with_setting(loop, model, "event_driven", False),
+            f"EGRU, events, module by module{end}": module_by_module(events),
+            f"EGRU, events{end}": events,
+            f"EGRU, events, input table{end}": partial(loop, tabled),
+        }
+    ways[CONSTANT] = partial(generate, constant(model, prompt))
+    seconds = medians({name: partial(way, prompt, TOKENS) for name, way in ways.items()}, rounds)
     return [
         {
             "threads": threads,
             "way": name,
             "tokens_per_second": TOKENS / found,
-            "times_the_LSTM": base / found,
+            "times_the_LSTM": seconds[LSTM] / found,
+            "us_above_generate": 1e6 * (found - seconds[CONSTANT]) / TOKENS
+            if name.endswith("generate()")
+            else None,
         }
         for name, found in seconds.items()
     ]
@@ -111,6 +85,7 @@ def tables(record: Record) -> str:
         "Model": key("way"),
         "Tokens a second": key("tokens_per_second"),
         "Times the LSTM": key("times_the_LSTM"),
+        "µs a token above generate()": key("us_above_generate"),
     }
     return table(columns, record["rows"])
 

@@ -26,8 +26,8 @@ from record import FOLDER, Record
 from evenfall.files import file_aside, write_text
 
 SUBJECTS = (
-    "generate", "event_matmul", "event_formats", "egru_scan", "selective_scan", "mamba", "stream",
-    "stream_steps", "stream_positions", "gpu", "startup",
+    "generate", "egru_step", "event_matmul", "event_formats", "egru_scan", "selective_scan",
+    "mamba", "stream", "stream_steps", "stream_positions", "gpu", "startup",
 )  # fmt: skip
 """In the order of the page."""
 PAGE, IMAGES = FOLDER.with_suffix(".md"), FOLDER.with_name("images")
