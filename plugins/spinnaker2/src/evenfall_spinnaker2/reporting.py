@@ -52,7 +52,7 @@ def measure(
     image: Image, inputs: Any, cpu_seconds: float | None = None, cpu: str = "", most: int = 2000
 ) -> Activity:
     """Run the emulator and keep what the report shows; queues that overflow are counted."""
-    from .emulator import Emulator
+    from .emulator.emulator import Emulator
 
     emulator = Emulator(image, allow_overflow=True)
     names = [
