@@ -1,4 +1,4 @@
-"""Entry point: registers the patch, models and command without importing a framework."""
+"""Entry point: registers the patch, models, counters and command without importing a framework."""
 
 from __future__ import annotations
 
@@ -28,6 +28,18 @@ def evenfall_register_models(register: Callable[..., Any]) -> None:
     for name, task in (("GeometricMambaModel", "base"), ("GeometricMambaForCausalLM", "language")):
         summary = f"Mamba with coordinates, {task} model"
         register(name, f"evenfall_mamba.geometric:{name}", host="transformers", summary=summary)
+
+
+@hookimpl
+def evenfall_register_counters(register: Callable[..., Any]) -> None:
+    """Register the operation counter of the mixers, patched or not."""
+    for path in (
+        "transformers.models.mamba.modeling_mamba.MambaMixer",
+        "transformers.models.falcon_mamba.modeling_falcon_mamba.FalconMambaMixer",
+        "transformers.models.jamba.modeling_jamba.JambaMambaMixer",
+        "evenfall_mamba.geometric.layer_geometric_mamba.GeometricMambaMixer",
+    ):
+        register(path, "evenfall_mamba.counters:MIXER", host="transformers")
 
 
 @hookimpl

@@ -64,6 +64,17 @@ def evenfall_register_datasets(register: Callable[..., Any]) -> None:
 
 
 @hookimpl
+def evenfall_register_counters(register: Callable[..., Any]) -> None:
+    """Register the operation counters of STREAM's modules and of PyG's linear layer."""
+    for path, counter in (
+        ("torch_geometric.nn.Linear", "LINEAR"),
+        ("evenfall_stream.nn.selective.SelectiveView", "SELECTIVE_VIEW"),
+        ("evenfall_stream.nn.event_embedding.EventEmbedding", "EVENT_EMBEDDING"),
+    ):
+        register(path, f"evenfall_stream.counters:{counter}", host="torch_geometric")
+
+
+@hookimpl
 def evenfall_register_trainers(register: Callable[..., Any]) -> None:
     """Register the trainer of classifiers."""
     register(
