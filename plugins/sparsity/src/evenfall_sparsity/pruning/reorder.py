@@ -46,7 +46,7 @@ def reorder_units(model: nn.Module, targets: Sequence[Target], block: Block) -> 
 def _features(
     group: UnitGroup, by_weight: dict[int, Target], block: Block
 ) -> tuple[list[int], list[Tensor]]:
-    """The lengths of blocks along the group's axes, and the squared weights of each unit there."""
+    """The lengths of blocks along the group's axes, and the magnitudes of each unit's weights."""
     sizes, features = [], []
     for axis in group.axes:
         target = by_weight.get(id(axis.tensor))
@@ -55,8 +55,8 @@ def _features(
         size = block[0] if axis.axis == target.matrix.input_axis else block[1]
         if size > 1:
             sizes.append(size)
-            squares = axis.tensor.detach().float().square()
-            parts = squares.movedim(axis.axis, 0).unflatten(0, (axis.gates, group.size))
+            magnitudes = axis.tensor.detach().float().abs()
+            parts = magnitudes.movedim(axis.axis, 0).unflatten(0, (axis.gates, group.size))
             features.append(parts.movedim(1, 0).flatten(1))
     return sizes, features
 
