@@ -103,7 +103,9 @@ def test_lossy_forms_leave_the_embedding_as_it_is(
     model = pruned(tie_word_embeddings=tied)
     words, want = model.model.embed_tokens.weight.clone(), logits(model)
     result = compress(model, exact=False, costs=costs)
-    assert result.matrices[-1].form == ("rows, int8" if tied else "blocks 1x16, int8")
+    last = result.matrices[-1]
+    assert last.form == ("rows, int8" if tied else "blocks 1x16, int8")
+    assert last.reason.endswith("the table that it was tied to stays") == tied
     assert torch.equal(model.model.embed_tokens.weight, words)
     assert (logits(model) - want).abs().max() < 0.1 * want.abs().max()
     model.save_pretrained(tmp_path)

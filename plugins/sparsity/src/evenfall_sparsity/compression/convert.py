@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -66,7 +67,9 @@ def compress(
         raise TypeError(f"model must be a torch.nn.Module, got a {type(model).__name__}")
     model = without_wrappers(model)
     _check_original(model)
-    placed = [one for one in list_matrices(model) if one.matrix.role != "lookup"]
+    every = list_matrices(model)
+    placed = [one for one in every if one.matrix.role != "lookup"]
+    tables = {one.weight.data_ptr() for one in every if one.matrix.role == "lookup"}
     if not placed:
         raise ValueError("nothing to compress: the model has no matrix that a counter knows")
     left = _excluded(exclude, [one.name for one in placed])
@@ -82,11 +85,13 @@ def compress(
         if counts.count(one.weight.data_ptr()) > 1:
             reason = "several modules multiply it"
         row, kind = _choose(model, one, active.get(one.name), exact, reason, costs)
-        matrices.append(row)
         if kind is not None:
+            if one.weight.data_ptr() in tables:
+                row = replace(row, reason=f"{row.reason}; the table that it was tied to stays")
             matrix = kind.store(_inputs_first(one))
             put(model, one.name, matrix)
             stored[one.name] = matrix.describe()
+        matrices.append(row)
     result = Compression(tuple(matrices), stored)
     mark_compressed(model, stored)
     return result
