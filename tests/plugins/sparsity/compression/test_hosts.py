@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from evenfall.counting import count_operations
-from evenfall_sparsity import compress, prune
+from evenfall_sparsity import compress, measure, prune
 from evenfall_sparsity.compression import CompressedLinear, Costs
 
 egru = pytest.importorskip("evenfall_egru")
@@ -137,6 +137,19 @@ def test_operations_are_counted_as_before(pruned: Make, costs: Costs) -> None:
     assert {n: [p.operations for p in parts] for n, parts in got.products.items()} == {
         n: [p.operations for p in parts] for n, parts in want.products.items()
     }
+
+
+def test_measure_counts_the_same_operations_and_a_smaller_footprint(
+    pruned: Make, costs: Costs
+) -> None:
+    model, batch = pruned(), {"input_ids": IDS}
+    before = measure(model, batch)
+    compress(model, costs=costs)
+    after = measure(model, batch)
+    assert (after.dense_macs, after.effective_macs) == (before.dense_macs, before.effective_macs)
+    assert after.connection_sparsity == before.connection_sparsity
+    assert after.activation_sparsity == before.activation_sparsity
+    assert after.footprint < 0.7 * before.footprint
 
 
 def test_training_is_refused(pruned: Make, costs: Costs) -> None:
