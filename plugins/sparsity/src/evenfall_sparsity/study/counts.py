@@ -60,14 +60,17 @@ def count_parts(model: Any, example: dict[str, Any]) -> dict[str, Any]:
         )
     layers = [one for one in found.matrices if one.part in LAYERS]
     weights = sum(one.weights for one in layers)
-    parts = {part: found.part(part) for part in PARTS}
-    total = tuple(map(sum, zip(*parts.values(), strict=True)))
+    parts: dict[str, tuple[float, float]] = {part: found.part(part) for part in PARTS}
+    parts["total"] = (
+        sum(dense for dense, _ in parts.values()),
+        sum(effective for _, effective in parts.values()),
+    )
     sparsity = found.activation_sparsity
     return {
         "tokens": found.items,
         "macs": {
             part: {"dense": dense, "effective": effective}
-            for part, (dense, effective) in {**parts, "total": total}.items()
+            for part, (dense, effective) in parts.items()
         },
         "expected": found.expected,
         "weights": weights,

@@ -84,10 +84,9 @@ class Point:
     def bytes(self) -> float | None:
         """Bytes of all multiplied matrices in the smallest form with every weight kept; None if
         not measured."""
-        speeds = [row.get("speeds") for row in self.rows]
-        if None in speeds:
+        if any("speeds" not in row for row in self.rows):
             return None
-        forms = (AS_IT_IS, COMPRESSED)
+        forms, speeds = (AS_IT_IS, COMPRESSED), [row["speeds"] for row in self.rows]
         return mean(min(one[form]["bytes"] for form in forms if form in one) for one in speeds)
 
     def count(self, name: str) -> float | None:
