@@ -195,4 +195,4 @@ class _Log:
             self.values[population.name][step] = sent
 
     def rasters(self) -> dict[str, np.ndarray]:
-        return {name: self.values[name] for name in self._wanted}
+        return {name: rows for name, rows in self.values.items() if name in self._wanted}

@@ -15,7 +15,8 @@ class Run:
             counts.
         events: by name of the population, (T,) events at each step.
         operations: (T,) synaptic operations at each step: additions of a weight times an event.
-        rasters: by name, (T, units) float32, what each unit sent; empty unless recorded.
+        rasters: by name, in the order of the levels, (T, units) float32: what each unit sent. Empty
+            unless recorded.
     """
 
     outputs: dict[str, Any] = field(repr=False)
