@@ -80,16 +80,6 @@ def test_the_gradient_of_the_gaussian_agreement_is_that_of_overlap(messages) -> 
     torch.testing.assert_close(found - found[0], wanted - wanted[0])
 
 
-@pytest.mark.parametrize("name", ["bernoulli", "categorical", "gaussian"])
-def test_scores_of_chosen_classes_are_those_of_all(messages, name: str) -> None:
-    family = Categorical(3) if name == "categorical" else make_family(name)
-    a, b = messages
-    chosen = torch.tensor([[0, 2], [1, 1], [3, 0]])
-    torch.testing.assert_close(
-        family.scores_of_each(a, b[chosen]), family.scores(a, b).gather(1, chosen)
-    )
-
-
 def test_wrong_families_are_refused() -> None:
     with pytest.raises(ValueError, match="family must be one of"):
         make_family("poisson")

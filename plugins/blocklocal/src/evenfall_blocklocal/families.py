@@ -27,7 +27,6 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -43,10 +42,6 @@ class Family(ABC):
 
     def scores(self, a: Tensor, b: Tensor) -> Tensor:
         """s (N, Y) of a (N, D) and b (Y, D)."""
-        return self.log_partition(a.unsqueeze(1) + b) - self.log_partition(b)
-
-    def scores_of_each(self, a: Tensor, b: Tensor) -> Tensor:
-        """s (N, K) of a (N, D) and b (N, K, D), with other classes for each row."""
         return self.log_partition(a.unsqueeze(1) + b) - self.log_partition(b)
 
     def agreement(self, a: Tensor, b: Tensor) -> Tensor:
@@ -102,10 +97,6 @@ class Gaussian(Family):
 
     def scores(self, a: Tensor, b: Tensor) -> Tensor:
         return (a @ b.t() - b.square().sum(-1) / 2) / math.sqrt(a.shape[-1])
-
-    def scores_of_each(self, a: Tensor, b: Tensor) -> Tensor:
-        products = torch.einsum("nd,nkd->nk", a, b)
-        return (products - b.square().sum(-1) / 2) / math.sqrt(a.shape[-1])
 
     def agreement(self, a: Tensor, b: Tensor) -> Tensor:
         return (a - b).square().sum(-1) / 4

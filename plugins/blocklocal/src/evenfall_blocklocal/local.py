@@ -14,32 +14,18 @@ from torch.utils._pytree import tree_map_only
 from evenfall.counting import without_wrappers
 from evenfall.splitters import splitter_for
 
+from .compiling import compile_part
 from .features import Features, FeatureShape, read_output
+from .outputs import LocalOutput, guess_task, main_tensor, targets_of
 from .rules import RULES, Fa, Overlap, Setting, make_options, make_rule
 from .splitting import Split, SplitError, check_leaks, split_blocks
 from .splitting.inputs import named_arguments
 from .splitting.split import refuse_checkpointing
 from .splitting.trial import detach
-from .targets import Targets, Task, make_targets
+from .targets import Task
 
 BACKWARDS = ("inside", "after")
 _STRIDE = 1_000_003
-
-
-@dataclass(frozen=True)
-class LocalOutput:
-    """What a training call of BlockLocal returns.
-
-    Attributes:
-        loss: the sum of all losses. Call `loss.backward()`: it trains the last block, and with
-            backward="after" the others, too.
-        output: of the model.
-        losses: the loss of each block, detached; None for a block without one.
-    """
-
-    loss: Tensor
-    output: Any
-    losses: tuple[Tensor | None, ...]
 
 
 @dataclass
@@ -121,12 +107,12 @@ class BlockLocal(nn.Module):
             split = split_blocks(
                 model, blocks, balance=balance, boundaries=boundaries, inputs=inputs, tied=tied
             )
-        self.leaks = check_leaks(model, split)
+        check_leaks(model, split)
         self.model, self.split, self.rule_name = model, replace(split, output=None), rule
         self.backward_mode, self.criterion, self.scale_loss = backward, criterion, scale_loss
         self.seed, self.steps = seed, 0
-        self.task = task or _guess_task(split.output)
-        self.targets = _targets(model, split.output, self.task)
+        self.task = task or guess_task(split.output)
+        self.targets = targets_of(type(without_wrappers(model)).__name__, split.output, self.task)
         self.shapes: list[FeatureShape] = [b.shape for b in split.blocks if b.shape is not None]
         inner = without_wrappers(model)
         setting = Setting(self.shapes, self.targets, chosen, inner, split.boundaries, split.call)
@@ -211,7 +197,7 @@ class BlockLocal(nn.Module):
         """
         boundaries = set(self.split.boundaries)
         for name, module in without_wrappers(self.model).named_children():
-            _compile(name, module, boundaries, options)
+            compile_part(name, module, boundaries, options)
 
     def get_extra_state(self) -> Tensor:
         """The number of training calls, from which random numbers are drawn."""
@@ -317,7 +303,7 @@ class BlockLocal(nn.Module):
         return LocalOutput(total, output, tuple(x if x is None else x.detach() for x in losses))
 
     def _late_losses(self, output: Any, final: Tensor, step: _Step) -> list[Tensor | None]:
-        logits = _main_tensor(output)
+        logits = main_tensor(output)
         (error,) = torch.autograd.grad(final, logits, retain_graph=True)
         losses: list[Tensor | None] = []
         for index, features in enumerate(step.waiting):
@@ -334,7 +320,7 @@ class BlockLocal(nn.Module):
         loss = getattr(output, "loss", None)
         if isinstance(loss, Tensor):
             return loss
-        return self.targets.loss(*self.targets.rows(_main_tensor(output), target))
+        return self.targets.loss(*self.targets.rows(main_tensor(output), target))
 
     def _features(self, inputs: tuple[Any, ...], output: Any, step: _Step) -> Features:
         values, graphs = self.read(inputs, output, step.named)
@@ -376,43 +362,3 @@ def _refuse_cleared(blocks: list[list[nn.Parameter]]) -> Callable[[Tensor], None
             )
 
     return hook
-
-
-def _compile(name: str, module: nn.Module, boundaries: set[str], options: dict[str, Any]) -> None:
-    """Compile a module, or the parts of it if boundaries are inside; a boundary's own hook is
-    outside of its forward."""
-    if any(boundary.startswith(f"{name}.") for boundary in boundaries):
-        for child, part in module.named_children():
-            _compile(f"{name}.{child}", part, boundaries, options)
-    elif name in boundaries:
-        module.forward = torch.compile(module.forward, **options)
-    elif any(True for _ in module.parameters()):
-        module.compile(**options)
-
-
-def _guess_task(output: Any) -> Task:
-    return "tokens" if _main_tensor(output).dim() == 3 else "classes"
-
-
-def _targets(model: nn.Module, output: Any, task: str) -> Targets:
-    logits = _main_tensor(output)
-    name = type(without_wrappers(model)).__name__
-    outputs = logits.shape[-1] if logits.dim() > 1 else 1
-    return make_targets(task, outputs, causal="CausalLM" in name or "LMHead" in name)
-
-
-def _main_tensor(output: Any) -> Tensor:
-    """The logits or predictions in a model's output."""
-    for name in ("logits", "last_hidden_state"):
-        value = output.get(name) if isinstance(output, dict) else getattr(output, name, None)
-        if isinstance(value, Tensor):
-            return value
-    if isinstance(output, Tensor):
-        return output
-    found = [leaf for leaf in torch.utils._pytree.tree_leaves(output) if isinstance(leaf, Tensor)]
-    if not found:
-        raise ValueError(f"the output of the model has no tensor: {type(output).__name__}")
-    return found[0]
-
-
-__all__ = ["BlockLocal", "LocalOutput"]

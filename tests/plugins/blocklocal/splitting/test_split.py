@@ -78,6 +78,26 @@ def test_a_skip_forbids_the_cut_under_it() -> None:
         split_blocks(model, 3, inputs=torch.randn(2, 4))
 
 
+class Shortcut(nn.Module):
+    """The shortcut passes through an Identity, the branch does not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.shortcut = nn.Linear(4, 4), nn.Identity()
+        self.branch, self.last = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.first(x)
+        return self.last(self.shortcut(y) + self.branch(y))
+
+
+def test_a_module_that_returns_its_input_is_no_cut() -> None:
+    model = Shortcut()
+    split = split_blocks(model, 2, inputs=torch.randn(2, 4))
+    assert split.legal == ("first",)
+    assert_sound(model, split)
+
+
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_convnext", "test_efficientnet"])
 def test_timm_models_are_cut_by_name(name: str) -> None:
     timm = pytest.importorskip("timm")

@@ -134,7 +134,12 @@ def _legal(model: nn.Module, trial: Trial) -> list[Point]:
     allowed = None if named is None else set(named(model))
     everything = trial.graph.reached(trial.graph.roots)
     by_parameters: dict[int, Point] = {}
+    made_by: dict[tuple[Any, ...], str] = {}
     for point in trial.points:
+        # What hands on another module's tensor, such as Identity, cuts only one of its uses.
+        maker = made_by.setdefault(point.nodes, point.name)
+        if maker != point.name and not maker.startswith(f"{point.name}."):
+            continue
         before = trial.graph.reached(point.nodes)
         if point.name in trial.reused or not before or before == everything:
             continue

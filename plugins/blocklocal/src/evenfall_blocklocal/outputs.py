@@ -1,0 +1,54 @@
+"""What a model and a training call return, and what a model's output says about its targets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from .targets import Targets, Task, make_targets
+
+
+@dataclass(frozen=True)
+class LocalOutput:
+    """What a training call of BlockLocal returns.
+
+    Attributes:
+        loss: the sum of all losses. Call `loss.backward()`: it trains the last block, and with
+            backward="after" the others, too.
+        output: of the model.
+        losses: the loss of each block, detached; None for a block without one.
+    """
+
+    loss: Tensor
+    output: Any
+    losses: tuple[Tensor | None, ...]
+
+
+def guess_task(output: Any) -> Task:
+    """Tokens, if a model with this output predicts at each position; else classes."""
+    return "tokens" if main_tensor(output).dim() == 3 else "classes"
+
+
+def targets_of(kind: str, output: Any, task: str) -> Targets:
+    """The targets of a model of class `kind`, whose name tells causal language models, that has
+    this output."""
+    logits = main_tensor(output)
+    outputs = logits.shape[-1] if logits.dim() > 1 else 1
+    return make_targets(task, outputs, causal="CausalLM" in kind or "LMHead" in kind)
+
+
+def main_tensor(output: Any) -> Tensor:
+    """The logits or predictions in a model's output."""
+    for name in ("logits", "last_hidden_state"):
+        value = output.get(name) if isinstance(output, dict) else getattr(output, name, None)
+        if isinstance(value, Tensor):
+            return value
+    if isinstance(output, Tensor):
+        return output
+    found = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+    if not found:
+        raise ValueError(f"the output of the model has no tensor: {type(output).__name__}")
+    return found[0]
