@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -37,3 +40,23 @@ def batch() -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(1)
     rows = torch.randn(12, 5, generator=generator)
     return rows, torch.randint(3, (12,), generator=generator)
+
+
+def write_idx(path: Path, values: np.ndarray) -> None:
+    header = bytes([0, 0, 8, values.ndim]) + np.array(values.shape, ">i4").tobytes()
+    path.write_bytes(gzip.compress(header + values.tobytes()))
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in the form of MNIST: 8 x 8 images that are brighter on the left or on the right."""
+    folder = tmp_path_factory.mktemp("data") / "mnist"
+    folder.mkdir()
+    draw = np.random.default_rng(0)
+    for split, count in (("train", 128), ("t10k", 32)):
+        labels = draw.integers(0, 10, count, dtype=np.uint8)
+        images = draw.integers(0, 60, (count, 8, 8), dtype=np.uint8)
+        images[np.arange(count), labels % 8] += 150
+        write_idx(folder / f"{split}-images-idx3-ubyte.gz", images)
+        write_idx(folder / f"{split}-labels-idx1-ubyte.gz", labels)
+    return folder.parent

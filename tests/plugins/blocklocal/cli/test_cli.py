@@ -49,16 +49,15 @@ def test_mistakes_are_one_line() -> None:
     assert "bundled recipes" in " ".join(missing.output.split())
 
 
-@pytest.mark.slow
-def test_compare_writes_the_table_and_the_pictures(data_dir: Path, tmp_path: Path) -> None:
+def test_compare_writes_the_table_and_the_pictures(digits: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(
         "data: mnist\nmodel: mlp\nmodel_options: {width: 16, depth: 3}\nboundaries: ['1', '2']\n"
-        "blocks: 3\noptions: {latent: 8, hidden: 16}\nepochs: 1\ntrain_samples: 512\n"
-        "test_samples: 128\nlearning_rate: 1e-2\n"
+        "blocks: 3\noptions: {latent: 8, hidden: 16}\nepochs: 1\nbatch_size: 32\n"
+        "learning_rate: 1e-2\n"
     )
-    arguments = ("compare", recipe, "--data", data_dir, "--output", tmp_path / "out", "--seeds", 1)
+    arguments = ("compare", recipe, "--data", digits, "--output", tmp_path / "out", "--seeds", 1)
     text = run(*arguments).output
     assert all(rule in text for rule in ("bll", "local-ce", "frozen", "backprop"))
     for name in ("table.md", "results.json", "accuracy.png", "blocks.png"):
@@ -69,6 +68,6 @@ def test_compare_writes_the_table_and_the_pictures(data_dir: Path, tmp_path: Pat
     assert "use --resume" in " ".join(run(*arguments, code=1).output.split())
     run(*arguments, "--resume")
     text = run(
-        "train", recipe, "--rule", "frozen", "--data", data_dir, "--output", tmp_path / "one"
+        "train", recipe, "--rule", "frozen", "--data", digits, "--output", tmp_path / "one"
     ).output
     assert "frozen: test accuracy" in text

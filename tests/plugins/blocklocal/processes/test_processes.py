@@ -32,9 +32,9 @@ def start(tmp_path):
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch", "evenfall_blocklocal.processes"])
 
-    def run(ranks: int, replicas: int = 1, dies: bool = False) -> list[int]:
+    def run(ranks: int, replicas: int = 1, dies: bool = False, steps: int = STEPS) -> list[int]:
         shared = {
-            "ranks": ranks, "replicas": replicas, "steps": STEPS, "dies": dies,
+            "ranks": ranks, "replicas": replicas, "steps": steps, "dies": dies,
             "store": str(tmp_path / f"store-{ranks}-{replicas}"),
             "out": str(tmp_path / f"out-{ranks}-{replicas}"),
         }  # fmt: skip
@@ -54,10 +54,10 @@ def start(tmp_path):
     return run
 
 
-def one_process() -> dict[str, Any]:
+def one_process(steps: int = STEPS) -> dict[str, Any]:
     local = HERE["make_local"]()
     optimizer = torch.optim.AdamW(local.parameters(), 0.01)
-    for rows, target in HERE["batches"](STEPS):
+    for rows, target in HERE["batches"](steps):
         local(rows, target=target).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -78,11 +78,11 @@ def test_ranks_give_the_weights_of_one_process(start, tmp_path) -> None:
 
 @pytest.mark.slow
 def test_replicas_average_their_gradients(start, tmp_path) -> None:
-    assert start(4, replicas=2) == [0] * 4
+    assert start(4, replicas=2, steps=4) == [0] * 4
     found = [load_file(tmp_path / f"out-4-2-{rank}.safetensors") for rank in range(4)]
     parameters = [name for name, _ in HERE["make_local"]().named_parameters()]
     assert all(torch.equal(found[0][name], found[3][name]) for name in parameters)
-    wanted = one_process()
+    wanted = one_process(4)
     assert any(not torch.equal(found[0][name], wanted[name]) for name in parameters)
 
 

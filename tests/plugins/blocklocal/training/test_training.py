@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,27 +16,6 @@ from safetensors.torch import load_file
 from evenfall_blocklocal.training import Recipe, compare_rules, load_recipe, train
 from evenfall_blocklocal.training.data import open_images
 from evenfall_blocklocal.training.run import one_cycle
-
-
-def write_idx(path: Path, values: np.ndarray) -> None:
-    header = bytes([0, 0, 8, values.ndim]) + np.array(values.shape, ">i4").tobytes()
-    path.write_bytes(gzip.compress(header + values.tobytes()))
-
-
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in the form of MNIST: 8 x 8 images that are brighter on the left or on the right."""
-    folder = tmp_path_factory.mktemp("data") / "mnist"
-    folder.mkdir()
-    draw = np.random.default_rng(0)
-    for split, count in (("train", 128), ("t10k", 32)):
-        labels = draw.integers(0, 10, count, dtype=np.uint8)
-        images = draw.integers(0, 60, (count, 8, 8), dtype=np.uint8)
-        images[np.arange(count), labels % 8] += 150
-        write_idx(folder / f"{split}-images-idx3-ubyte.gz", images)
-        write_idx(folder / f"{split}-labels-idx1-ubyte.gz", labels)
-    return folder.parent
-
 
 RECIPE = Recipe(
     data="mnist", model="mlp", model_options={"width": 16, "depth": 2}, boundaries=("1", "2"),
