@@ -344,6 +344,12 @@ def test_the_parts_between_boundaries_can_be_compiled(make_stack, batch) -> None
     assert_same(*found)
 
 
+def test_a_model_wrapped_for_data_parallelism_is_refused(make_stack) -> None:
+    wrapped = nn.DataParallel(make_stack(3))
+    with pytest.raises(ValueError, match="must not be wrapped by DataParallel"):
+        make(wrapped)
+
+
 def test_a_failed_call_leaves_no_hooks(make_stack, batch) -> None:
     local = make(make_stack(3))
     with pytest.raises(RuntimeError):

@@ -75,7 +75,7 @@ class BlockLocal(nn.Module):
 
     Raises:
         SplitError: the model cannot be split so, or a parameter would learn from two losses.
-        ValueError: an unknown option.
+        ValueError: an unknown option, or the model is wrapped for data parallelism.
 
     Source: Kappel et al., arXiv 2305.14974. The head and the normalisation over classes, without
     which the rule collapses, are Evenfall's.
@@ -99,7 +99,7 @@ class BlockLocal(nn.Module):
         **options: Any,
     ) -> None:
         super().__init__()
-        _check(rule, backward)
+        _check(model, rule, backward)
         chosen = make_options(options)
         if isinstance(blocks, Split):
             split = blocks
@@ -340,7 +340,12 @@ class BlockLocal(nn.Module):
             scaled.backward(retain_graph=keep)
 
 
-def _check(rule: str, backward: str) -> None:
+def _check(model: nn.Module, rule: str, backward: str) -> None:
+    if isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel):
+        raise ValueError(
+            f"model must not be wrapped by {type(model).__name__}, which does not support backward "
+            "passes inside of the forward pass; use evenfall_blocklocal.processes"
+        )
     if rule not in RULES:
         raise ValueError(f"rule must be one of {tuple(RULES)}, got {rule!r}")
     if backward not in BACKWARDS:

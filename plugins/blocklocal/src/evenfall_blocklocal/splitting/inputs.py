@@ -88,7 +88,10 @@ def _timm_size(model: nn.Module) -> tuple[int, ...] | None:
         size = (size[0], *embedding.img_size)
     first = config.get("first_conv") if isinstance(config, dict) else None
     named = dict(model.named_modules()).get(first) if isinstance(first, str) else None
-    return (getattr(named, "in_channels", size[0]), *size[1:])
+    channels = getattr(named, "in_channels", size[0])
+    if channels in (4 * size[0], 16 * size[0]):  # squares of pixels are channels, as in TResNet
+        channels = size[0]
+    return (channels, *size[1:])
 
 
 def _for_transformers(model: Any) -> dict[str, Any]:
