@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch._C import _is_tracing
+from torch._C import _is_torch_function_mode_enabled, _is_tracing
 from torch._C._functorch import is_functorch_wrapped_tensor, maybe_current_level
 from torch.autograd import forward_ad
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
@@ -81,6 +81,18 @@ def is_traced() -> bool:
 def is_plain_eager(tensors: Iterable[Tensor]) -> bool:
     """Whether all are plain tensors, not lazily negated, outside tracers and dispatch modes."""
     return not is_traced() and _are_plain(tensors)
+
+
+def runs_as_written() -> bool:
+    """Whether no tracer, mode, transform or autocast changes what PyTorch runs."""
+    return not (
+        is_traced()
+        or is_in_torch_dispatch_mode()
+        or _is_torch_function_mode_enabled()
+        or torch.is_autocast_enabled("cpu")
+        or forward_ad._current_level >= 0
+        or maybe_current_level() is not None
+    )
 
 
 def can_be_read(tensor: Tensor) -> bool:

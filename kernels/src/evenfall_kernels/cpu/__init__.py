@@ -10,4 +10,5 @@ Plugins may use these modules. Importing the package imports none of them:
     simd_memory.load_at, store_at             Lanes at any position of flat memory
     tiles.signal, load_tile, store_tile       (batch, channels, time) as rows of sixteen channels
     scalar_math.exp                           an exponential that LLVM vectorises
+    checksum.checksum                         notices changed weights
 """

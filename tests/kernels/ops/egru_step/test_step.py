@@ -13,11 +13,14 @@ from evenfall import use_backend
 from evenfall_kernels import (
     EgruStack,
     EgruWeights,
+    StoredMatrix,
+    compress_blocks,
     compress_rows,
     egru_scan,
     egru_step,
     event_matmul,
     input_table,
+    quantize_rows,
 )
 from evenfall_kernels.ops.egru_step import cpu
 
@@ -81,6 +84,20 @@ def test_compressed_matrices(backend: str, dtype: torch.dtype, index_dtype: torc
         EgruWeights(compress(w.kernel), compress(w.recurrent_kernel), *w[2:]) for w in plain.layers
     ]
     stack = EgruStack(plain.embedding, layers, compress(plain.decoder), plain.decoder_bias)
+    assert_step_equals_float64(stack, 2, scale=20)
+
+
+def test_blocks_and_stored_matrices(backend: str) -> None:
+    plain = make_stack(units=(20, 16))
+    (first, second), decoder = plain.layers, plain.decoder
+    quantized = StoredMatrix(*quantize_rows(second.kernel))
+    stored = StoredMatrix(first.recurrent_kernel)
+    blocks = StoredMatrix(compress_blocks(second.recurrent_kernel, 16))
+    layers = [
+        EgruWeights(compress_blocks(first.kernel, 8), stored, *first[2:]),
+        EgruWeights(quantized, blocks, *second[2:]),
+    ]
+    stack = EgruStack(plain.embedding, layers, compress_blocks(decoder, 4), plain.decoder_bias)
     assert_step_equals_float64(stack, 2, scale=20)
 
 

@@ -29,11 +29,10 @@ def step(stack: EgruStack, ids: Tensor, states: list[State]) -> tuple[Tensor, li
             raise IndexError(f"egru_step: ids must be in [0, {vocabulary}), got {token}")
     out = None
     if stack.decoder is not None:
-        out = torch.empty(batch, stack.decoder.shape[1], dtype=torch.float32, device="cpu")
+        out = states[0][0].new_empty((batch, stack.decoder.shape[1]))
     numbers = [batch, 0 if out is None else out.data_ptr(), *tokens]
-    for units, (y, h) in zip(stack.units, states, strict=True):
-        y_new = torch.empty(batch, units, dtype=torch.float32, device="cpu")
-        h_new = torch.empty(batch, units, dtype=torch.float32, device="cpu")
+    for y, h in states:
+        y_new, h_new = torch.empty_like(y), torch.empty_like(h)
         numbers += y.data_ptr(), h.data_ptr(), y_new.data_ptr(), h_new.data_ptr()
         new.append((y_new, h_new))
     call = np.array(numbers, np.int64)

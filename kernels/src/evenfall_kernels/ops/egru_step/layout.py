@@ -14,6 +14,7 @@ from numba import types
 from numba.extending import intrinsic
 from torch import Tensor
 
+from ..event_matmul.compressed import Compressed
 from ..event_matmul.formats import (
     BlockArrays,
     DenseArrays,
@@ -21,10 +22,11 @@ from ..event_matmul.formats import (
     compressed_arrays,
     dense_arrays,
 )
-from ..event_matmul.rows import CompressedRows
+from ..event_matmul.stored import StoredMatrix
 from .adders import adder_address
 
 Array = np.ndarray
+Matrix: TypeAlias = Tensor | Compressed | StoredMatrix
 Arrays: TypeAlias = DenseArrays | RowArrays | BlockArrays
 
 # Columns of the table.
@@ -40,11 +42,13 @@ KERNEL, RECURRENT_KERNEL, BIAS, RECURRENT_BIAS, THRESHOLD = range(5)
 PER_LAYER, AFTER_LAYERS = 5, 2
 
 
-def arrays_of(matrix: Tensor | CompressedRows | None) -> Arrays | None:
+def arrays_of(matrix: Matrix | None) -> Arrays | None:
     """The memory of a contiguous matrix or vector, shared with it."""
     if matrix is None:
         return None
-    if isinstance(matrix, CompressedRows):
+    if isinstance(matrix, StoredMatrix):
+        return matrix.arrays()
+    if isinstance(matrix, Compressed):
         return compressed_arrays(matrix.values, matrix.columns, matrix.row_starts, matrix.scale)
     return dense_arrays(matrix.detach().reshape(-1, matrix.shape[-1]), None)
 

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..egru_scan.reference import layer as run_layer
-from ..event_matmul.rows import CompressedRows
 
 if TYPE_CHECKING:
+    from .layout import Matrix
     from .stack import EgruStack
 
 State = tuple[Tensor, Tensor]
@@ -40,6 +40,6 @@ def step(stack: EgruStack, ids: Tensor, states: list[State]) -> tuple[Tensor, li
     return x.to(stack.embedding.dtype), new
 
 
-def as_dense(matrix: Tensor | CompressedRows) -> Tensor:
+def as_dense(matrix: Matrix) -> Tensor:
     """The matrix (I, O)."""
     return matrix if isinstance(matrix, Tensor) else matrix.dense()

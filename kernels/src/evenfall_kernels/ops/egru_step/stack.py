@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ..event_matmul.rows import CompressedRows
-from .layout import arrays_of, table_of
-
-Matrix: TypeAlias = Tensor | CompressedRows
+from ..event_matmul.compressed import Compressed
+from ..event_matmul.stored import StoredMatrix
+from .layout import Matrix, arrays_of, table_of
 
 MAX_TABLE_BYTES = 256_000_000
 _LOW = (torch.float32, torch.bfloat16, torch.float16)
@@ -24,7 +23,10 @@ _MATRICES = ("kernel", "recurrent_kernel", "decoder")
 
 
 class EgruWeights(NamedTuple):
-    """The weights of one layer, as `egru_scan` takes them; the matrices may be compressed."""
+    """The weights of one layer, as `egru_scan` takes them.
+
+    The matrices may also be CompressedRows, CompressedBlocks or a StoredMatrix.
+    """
 
     kernel: Matrix  # (I, 3H)
     recurrent_kernel: Matrix  # (H, 3H)
@@ -43,8 +45,8 @@ class EgruStack:
         embedding: (V, E).
         layers: the weights of each layer; the first has E inputs, each other one as many as the
             layer before has units.
-        decoder: (H, O) with one row per unit of the last layer, or None: `egru_step` then returns
-            the outputs of the last layer.
+        decoder: (H, O) with one row per unit of the last layer, also compressed, or None:
+            `egru_step` then returns the outputs of the last layer.
         decoder_bias: (O,) or None.
         input_table: `input_table(embedding, kernel)` of the first layer, (V, 3H) float32, or None.
             With it, a token reads one row instead of the whole kernel. Make it again when the
@@ -118,7 +120,9 @@ def _check_kinds(named: dict[str, Matrix | None]) -> None:
     for name, matrix in named.items():
         if matrix is None and name in _OPTIONAL:
             continue
-        compressed = isinstance(matrix, CompressedRows) and name.rpartition(".")[2] in _MATRICES
+        compressed = (
+            isinstance(matrix, Compressed | StoredMatrix) and name.rpartition(".")[2] in _MATRICES
+        )
         if matrix is None or not (compressed or isinstance(matrix, Tensor)):
             raise TypeError(f"EgruStack: {name} must be a Tensor, got {type(matrix).__name__}")
         if matrix.device != first.device:
