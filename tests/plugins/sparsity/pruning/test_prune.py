@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch")
 from torch import nn
 from torch.nn.utils import parametrizations
 
+from evenfall_kernels import StoredMatrix
 from evenfall_sparsity import keep_zeros, prune
 
 
@@ -254,6 +255,16 @@ def test_module_without_a_counter_is_told() -> None:
         prune(OwnLinear(2, 2), 0.5)
 
 
+def test_parameters_that_are_no_matrices_are_not_told(recwarn: Any) -> None:
+    transformers = pytest.importorskip("transformers")
+    config = transformers.MambaConfig(
+        vocab_size=16, hidden_size=8, state_size=4, num_hidden_layers=1, time_step_rank=2
+    )
+    result = prune(transformers.MambaForCausalLM(config), 0.5)
+    assert len(result.matrices) == 5
+    assert not [one for one in recwarn if "not pruned" in str(one.message)]
+
+
 def test_parametrised_weight_is_an_error() -> None:
     model = parametrizations.weight_norm(nn.Linear(3, 3))
     with pytest.raises(ValueError, match="remove the parametrisation first"):
@@ -268,6 +279,9 @@ def test_quantised_model_is_an_error() -> None:
     model.config = Config()
     with pytest.raises(ValueError, match="compressed or quantised already"):
         prune(model, 0.5)
+    compressed = nn.Sequential(nn.Linear(2, 2), StoredMatrix(torch.ones(2, 2)))
+    with pytest.raises(ValueError, match="compressed or quantised already"):
+        prune(compressed, 0.5)
     with pytest.raises(TypeError, match=r"must be a torch.nn.Module, got a dict"):
         prune({}, 0.5)
 

@@ -10,8 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from evenfall.counting import Matrix, PlacedMatrix, list_matrices, without_wrappers
+from evenfall.counting import (
+    Matrix,
+    PlacedMatrix,
+    counter_for,
+    list_matrices,
+    without_wrappers,
+)
 from evenfall.errors import closest, warn_user
+from evenfall_kernels import StoredMatrix
 
 from .blocks import Block, Grid
 
@@ -120,7 +127,9 @@ def _tied_groups(matrices: Iterable[PlacedMatrix]) -> list[list[PlacedMatrix]]:
 
 def _check_not_quantised(model: nn.Module) -> None:
     config = getattr(model, "config", None)
-    if getattr(config, "quantization_config", None) is not None:
+    if getattr(config, "quantization_config", None) is not None or any(
+        isinstance(module, StoredMatrix) for module in model.modules()
+    ):
         raise ValueError(
             "model is compressed or quantised already; prune the original model instead"
         )
@@ -173,6 +182,7 @@ def _warn_of_unknown(
         for name, weight in model.named_parameters()
         if weight.dim() > 1 and id(weight) not in known and not _matches([name], excluded)
     ]
+    left = [name for name in left if not _has_counter(model, name)]
     if left:
         more = f" and {len(left) - 4} more" if len(left) > 4 else ""
         warn_user(
@@ -180,3 +190,12 @@ def _warn_of_unknown(
             "to silence this",
             UserWarning,
         )
+
+
+def _has_counter(model: nn.Module, name: str) -> bool:
+    """Whether the module of a parameter, or one around it, has a counter: then the parameter is no
+    matrix, or the counter would state it."""
+    path = name.split(".")[:-1]
+    around = [model.get_submodule(".".join(path[:length])) for length in range(len(path) + 1)]
+    counters = [counter_for(module) for module in around]
+    return any(one is not None and one.links is None for one in counters)
