@@ -15,9 +15,11 @@ pytest.importorskip("accelerate")
 
 from typer.testing import CliRunner
 
-from evenfall.runs import Callback
+from evenfall.runs import Callback, make_callbacks
 from evenfall_sparsity import prune
 from evenfall_sparsity.cli import app
+from evenfall_sparsity.study import find_study, read_study
+from evenfall_sparsity.study.run import best_folders, find_trainer, plan_recipes
 
 STUDY = f"""
 trainer: egru
@@ -101,6 +103,19 @@ def test_a_study_of_the_egru_trainer(tmp_path: Path) -> None:
 
     assert run(tmp_path).exit_code == 0
     assert json.loads((tmp_path / "out/study.json").read_text()) == timed
+
+
+@pytest.mark.parametrize("name", ["ptb", "ptb-blocks", "wikitext-2"])
+def test_recipes_and_callbacks_of_bundled_studies_are_valid(name: str, tmp_path: Path) -> None:
+    file = find_study(name)
+    study = read_study(file)
+    bests = best_folders(study, tmp_path)
+    recipes = plan_recipes(study, file, find_trainer(study.trainer)[0], bests)
+    assert {*recipes} == {*bests}
+    for run, recipe in recipes.items():
+        make_callbacks(recipe.callbacks)
+        assert (recipe.initial_checkpoint is None) == run.endswith("start") or "quiet" in run
+    assert any(recipe.callbacks for recipe in recipes.values())
 
 
 def test_timing_needs_a_study(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def run_study(
     trainer, about = find_trainer(study.trainer)
     runs = plan_study(study)
     bests = best_folders(study, output)
-    recipes = _recipes(study, Path(file), trainer, runs, bests)
+    recipes = plan_recipes(study, Path(file), trainer, bests)
     table = {
         "trainer": study.trainer,
         "metric": about["metric"],
@@ -152,10 +152,21 @@ def _best(run: StudyRun, output: Path) -> Path:
     return found
 
 
-def _recipes(
-    study: StudyFile, file: Path, trainer: Trainer, runs: list[StudyRun], bests: dict[str, Path]
+def plan_recipes(
+    study: StudyFile, file: Path, trainer: Trainer, bests: Mapping[str, Path]
 ) -> dict[str, Any]:
-    """The recipe of each run by name."""
+    """The recipe of each run by the name of the run.
+
+    Args:
+        study: the content of `file`.
+        file: the recipe is searched beside it.
+        trainer: reads the recipe.
+        bests: as `best_folders`.
+
+    Raises:
+        FileNotFoundError: the recipe is not found.
+        ValueError: the recipe of a run is not valid.
+    """
     beside = file.parent / study.recipe
     base = trainer.load_recipe(beside if beside.exists() else study.recipe)
     if _FIELD not in [one.name for one in fields(base)]:
@@ -164,7 +175,7 @@ def _recipes(
             f"no field {_FIELD!r}"
         )
     recipes = {}
-    for run in runs:
+    for run in plan_study(study):
         changes = dict(run.changes)
         if run.parent is not None:
             changes[_FIELD] = str(bests[run.parent.name])
