@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .checking import check
     from .compiling import compile
-    from .emulator.emulator import Emulator
+    from .emulator import Emulator
     from .image import Image, load_image
     from .reporting import report
     from .tracing import trace
@@ -22,7 +22,7 @@ __all__ = ["Emulator", "Image", "check", "compile", "load_image", "report", "tra
 _HOME = {
     "check": "evenfall_spinnaker2.checking",
     "compile": "evenfall_spinnaker2.compiling",
-    "Emulator": "evenfall_spinnaker2.emulator.emulator",
+    "Emulator": "evenfall_spinnaker2.emulator",
     "Image": "evenfall_spinnaker2.image",
     "load_image": "evenfall_spinnaker2.image",
     "report": "evenfall_spinnaker2.reporting",

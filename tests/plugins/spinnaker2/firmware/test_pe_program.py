@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evenfall_spinnaker2.emulator.queues import push
+from evenfall_spinnaker2.emulator.queues import send
 from evenfall_spinnaker2.emulator.tables import Destinations, make_tables
 from evenfall_spinnaker2.emulator.units import compute
 from evenfall_spinnaker2.firmware.board import BoardRun, events, run
@@ -34,11 +34,11 @@ def firmware(tmp_path_factory: pytest.TempPathFactory) -> Firmware:
 
 def emulated(blob: Blob, ticks: list) -> tuple[list[np.ndarray], np.ndarray]:
     """Outputs at each tick and the last state, by the emulator's loops."""
-    tables = make_tables([blob], Destinations([]))
+    tables = make_tables([blob], Destinations([[0]]))
     outputs = []
     for keys, payloads in ticks:
-        for key, payload in zip(keys.tolist(), payloads.tolist(), strict=True):
-            push(tables, 0, key, np.float32(payload))
+        sets = np.zeros(len(keys), np.int64)
+        send(tables, keys.astype(np.int64), sets, payloads.astype(np.float32))
         compute(tables, np.array([0]), True)
         outputs.append(tables.outputs.copy())
     return outputs, tables.state

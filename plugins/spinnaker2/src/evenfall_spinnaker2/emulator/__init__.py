@@ -1,4 +1,8 @@
-"""The emulator of the chip. It reads images alone: no torch, no model.
+"""The emulator of the chip. It reads images alone: no torch, no model."""
 
-Importing the package imports none of its modules.
-"""
+from .emulator import Emulator
+from .orders import OrderStudy, compare_orders
+from .result import Run
+from .text import Continuation, TextEmulator
+
+__all__ = ["Continuation", "Emulator", "OrderStudy", "Run", "TextEmulator", "compare_orders"]

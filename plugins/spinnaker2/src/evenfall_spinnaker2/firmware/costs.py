@@ -68,7 +68,7 @@ def _cost(firmware: Firmware, kind: str, mode: str, matrix: str, weights: str) -
         ]  # fmt: skip
     else:
         blob = _blob(kind, mode, matrix, weights, large)
-        payloads = np.ones(large, np.int32 if kind == "int8" else np.float32)
+        payloads: np.ndarray = np.ones(large, np.int32 if kind == "int8" else np.float32)
         ticks = [events(np.arange(n), payloads[:n]) for n in (0, small, small, large, large)]
         found = run(firmware, blob, ticks, count=True).instructions
         counts = [float(found[2]), float(found[4])]
@@ -89,16 +89,18 @@ def _blob(kind: str, mode: str, matrix: str, weights: str, sources: int) -> Blob
     shape = (sources, 1, 1)
     if matrix == "sparse":
         stored = np.arange(0, others, 3)
-        pointers = (np.arange(lines + 1) * len(stored)).astype("<u2")
+        pointers: np.ndarray = (np.arange(lines + 1) * len(stored)).astype("<u2")
         indices = np.tile(stored, lines).astype("<u2")
-        values = np.zeros(len(indices), dtype)
+        values: np.ndarray = np.zeros(len(indices), dtype)
         part = Projection(
             "sparse", weights, shape, rows, values, indices=indices, pointers=pointers
         )
     else:
         part = Projection("dense", weights, shape, rows, np.zeros((lines, others), dtype))
     layout = parameter_layout(unit, "int8" if is_int8 else "float32", False)
-    parameters = {name: np.ones(size * n, kind) for name, (kind, size) in layout.items()}
+    parameters: dict[str, np.ndarray] = {
+        name: np.ones(size * n, kind) for name, (kind, size) in layout.items()
+    }
     return Blob(
         unit, mode, "int8" if is_int8 else "float32", n, 1 << 20, (part,),
         (SourceRange(0, sources, 0, 0),), parameters, sources, load_address=_ADDRESS,
