@@ -146,15 +146,13 @@ def largest_egru(
     rows = []
     for weight_format in formats:
         for density in densities:
-            low, high = 0, 1 << 15
+            low, high = 0, 16
+            while _holds(layers, high, density, weight_format, settings):
+                low, high = high, 2 * high
             while high - low > 1:
                 units = (low + high) // 2
-                sketch = sketch_egru(units, (units,) * layers, density, weight_format)
-                plan, _ = _plan(sketch, settings)
-                if plan is not None and plan.pes <= _available(settings, plan):
-                    low = units
-                else:
-                    high = units
+                fits = _holds(layers, units, density, weight_format, settings)
+                low, high = (units, high) if fits else (low, units)
             parameters = layers * (6 * low * low + 6 * low)
             rows.append(
                 {
@@ -165,6 +163,13 @@ def largest_egru(
                 }
             )
     return rows
+
+
+def _holds(layers: int, units: int, density: float, weight_format: str, settings: Settings) -> bool:
+    """Whether an EGRU with equal layers fits."""
+    sketch = sketch_egru(units, (units,) * layers, density, weight_format)
+    plan, _ = _plan(sketch, settings)
+    return plan is not None and plan.pes <= _available(settings, plan)
 
 
 def _plan(network: Network, settings: Settings) -> tuple[Plan | None, str]:
