@@ -74,7 +74,7 @@ def connections(network: Network, one: Projection) -> Any:
         units[np.arange(size), start + np.arange(size)] = 1
         weights = np.rint(apply(one, units, shape)).astype(np.int64)
         pre, post = np.nonzero(weights)
-        columns = (pre + start, post, weights[pre, post], np.zeros_like(pre))
+        columns: Any = (pre + start, post, weights[pre, post], np.zeros_like(pre))
         parts.append(np.stack(columns, axis=1))
     return np.concatenate(parts)
 

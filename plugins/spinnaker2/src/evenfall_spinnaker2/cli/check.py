@@ -69,7 +69,8 @@ def fits(
 ) -> None:
     """List the largest EGRU that fits, for each precision and density of its weights."""
     with quiet():
-        from evenfall_spinnaker2.checking import Settings, largest_egru
+        from evenfall_spinnaker2.checking import largest_egru
+        from evenfall_spinnaker2.compiling import Settings
 
         rows = largest_egru(layers, settings=Settings(mode=mode, board=board, pes=pes))
     if as_json:

@@ -43,7 +43,7 @@ def inspect(
         facts += [(key, str(value)) for key, value in manifest["options"].items()]
         facts.append(("processing elements", str(len(rows))))
         show_facts(str(image), facts)
-        cells = []
+        listed: list[tuple[str, ...]] = []
         for number, one in enumerate(manifest["populations"]):
             mine = [
                 blob
@@ -54,11 +54,11 @@ def inspect(
                 {f"{p.kind} {p.weight_format}" for blob in mine for p in blob.projections}
             )
             first, count, _ = one["keys"][0]
-            cells.append(
+            listed.append(
                 (
                     one["name"], one["kind"], str(one["units"]), str(one["level"]), str(len(mine)),
                     ", ".join(kinds), f"{first:#x} .. {first + count - 1:#x}",
                 )
             )  # fmt: skip
         headings = ("population", "kind", "units", "level", "PEs", "weights", "keys")
-        typer.echo(columns(headings, cells))
+        typer.echo(columns(headings, listed))

@@ -186,8 +186,8 @@ def pack(blob: Blob) -> bytes:
         if array.shape != (count * blob.units,):
             raise ValueError(f"{name}: got shape {array.shape}, want ({count * blob.units},)")
         out += array.astype(dtype).tobytes()
-    for number, one in enumerate(blob.projections):
-        row = _pack_projection(out, one)
+    for number, projection in enumerate(blob.projections):
+        row = _pack_projection(out, projection)
         PROJECTION.pack_into(out, at_projections + number * PROJECTION.size, *row)
     places, end = [], _aligned(len(out))
     for size in blob.memory().values():
@@ -355,12 +355,12 @@ def _check(blob: Blob, accumulators: int, vector_units: int) -> None:
         is_int8 = one.weight_format == "int8"
         _want(is_int8 or blob.arithmetic != "int8", f"{one.weight_format} in int8 arithmetic")
     after = 0
-    for one in blob.ranges:
-        _want(one.first_key >= after and one.count > 0, "source ranges do not ascend")
-        after = one.first_key + one.count
-        _want(one.projection < len(blob.projections), "a source range without projection")
-        units = blob.projections[one.projection].source_units
-        _want(one.first_unit + one.count <= units, "a source range beyond its population")
+    for given in blob.ranges:
+        _want(given.first_key >= after and given.count > 0, "source ranges do not ascend")
+        after = given.first_key + given.count
+        _want(given.projection < len(blob.projections), "a source range without projection")
+        units = blob.projections[given.projection].source_units
+        _want(given.first_unit + given.count <= units, "a source range beyond its population")
 
 
 def _word(codes: dict[str, int], code: int) -> str:

@@ -123,7 +123,7 @@ class _Maker:
             )
         assert isinstance(layer, Dense | Conv2d)
         flags = frozenset({"relu"} if layer.activation == "relu" else ())
-        bias = np.zeros(shape[0]) if layer.bias is None else layer.bias.astype(np.float64)
+        bias: Any = np.zeros(shape[0]) if layer.bias is None else layer.bias.astype(np.float64)
         bias = np.repeat(bias, int(np.prod(shape[1:], dtype=np.int64)))
         return Population(name, "dense", shape, parameters={"bias": bias}, flags=flags)
 
@@ -167,7 +167,7 @@ class _Maker:
         if layer.bias is None:
             return
         population = self.populations[name]
-        bias = np.repeat(layer.bias.astype(np.float64), population.units // len(layer.bias))
+        bias: Any = np.repeat(layer.bias.astype(np.float64), population.units // len(layer.bias))
         key = "bias" if population.kind == "cuba_lif" else "offset"
         parameters = dict(population.parameters)
         parameters[key] = parameters[key] + bias
@@ -198,9 +198,9 @@ class _Maker:
         shape = population.shape if len(population.shape) == 3 else (population.units, 1, 1)
         operation: Matrix | Convolution
         if isinstance(layer, Conv2d):
-            operation = Convolution(
-                layer.weight * np.asarray(scale, layer.weight.dtype), layer.stride, layer.padding
-            )
+            weights: Any = layer.weight * np.asarray(scale, layer.weight.dtype)
+            (step_y, step_x), (pad_y, pad_x) = layer.stride, layer.padding
+            operation = Convolution(weights, (step_y, step_x), (pad_y, pad_x))
         elif isinstance(layer, Egru):
             operation = Matrix(_gates(layer.kernel, (2, 0, 1)), 0)
         elif layer is None:

@@ -99,7 +99,7 @@ def random_egru(
     }
     width = inputs
     for number, units in enumerate(sizes):
-        zeros = np.zeros(3 * units, np.float32)
+        zeros: Any = np.zeros(3 * units, np.float32)
         layers[f"layer {number + 1}"] = Egru(
             matrix(width, 3 * units), matrix(units, 3 * units), zeros, zeros,
             np.full(units, 0.01, np.float32),

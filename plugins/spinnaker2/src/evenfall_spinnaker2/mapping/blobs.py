@@ -86,7 +86,8 @@ def _projection(
     matrix = np.ascontiguousarray(weights).reshape(sources, groups * part.count)
     if layout.mode == "gather":
         matrix = np.ascontiguousarray(matrix.T)
-    indices = pointers = None
+    indices: Any = None
+    pointers: Any = None
     values = matrix
     if form == "sparse":
         lines, others = np.nonzero(matrix)

@@ -173,9 +173,9 @@ def _table(
             joined.append([first, stop, links, pes])
     rows = []
     for first, stop, links, pes in joined:
-        bits = np.zeros(160, np.uint8)
+        bits: Any = np.zeros(160, np.uint8)
         bits[list(pes)] = 1
-        words = np.packbits(bits, bitorder="little").view("<u4")
+        words: Any = np.packbits(bits, bitorder="little").view("<u4")
         for key, size in _blocks(first, stop):
             rows.append((key, (1 << 32) - size, links, words))
     if len(rows) > limit:
@@ -211,7 +211,7 @@ def check_routes(
         if name in routes.to_host:
             wanted.add((chips[0], -1))
         for chip, first, count in _parts(population.units, places.get(name), chips[0]):
-            keys = routes.keys[name] + np.arange(first, first + count, dtype=np.uint64)
+            keys: Any = routes.keys[name] + np.arange(first, first + count, dtype=np.uint64)
             _walk(routes, name, keys.astype(np.uint32), chip, wanted)
             packets += count
     return packets

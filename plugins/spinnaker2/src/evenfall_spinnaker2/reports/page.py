@@ -242,7 +242,8 @@ def _run(image: Image, activity: Activity) -> str:
 def _estimates(image: Image, pes: list[PeFacts], activity: Activity | None) -> str:
     both = [estimate(image, pes, fast=fast) for fast in (False, True)]
     measured = activity is not None and activity.cpu_seconds is not None
-    cpu = f"{activity.cpu_seconds * 1e6:,.1f}" if measured and activity else ""
+    seconds = activity.cpu_seconds if activity is not None else None
+    cpu = "" if seconds is None else f"{seconds * 1e6:,.1f}"
 
     def row(name: str, values: Sequence[float], form: str, known: str = "") -> tuple[str, ...]:
         cells = (name, *(format(value, form) for value in values))
