@@ -4,8 +4,7 @@
 
 Three layers 750 -> 1350 -> 1350 -> 750 and a decoder of 10,000 words, the sizes of the EGRU paper.
 Weights are random, since only their number counts. Of each pruned matrix, blocks of 1 x 16 chosen
-at random are kept. A shift of the candidate's bias sets the activity of every layer, measured on
-the model as it is then timed.
+at random are kept. The thresholds set the activity of each layer, which is measured as well.
 """
 
 from __future__ import annotations
@@ -17,8 +16,6 @@ import torch
 from generate_parts.loops import (
     LstmCellLanguageModel,
     LstmLanguageModel,
-    egru_loop,
-    lstm_loop,
     module_by_module,
     with_setting,
 )
@@ -27,6 +24,7 @@ from record import Record, Rows
 from script import finish, parser
 from timing import medians
 from torch import Tensor
+from transformers import DynamicCache
 
 from evenfall_egru import EgruConfig, EgruForCausalLM
 from evenfall_kernels import StoredMatrix, compress_blocks
@@ -39,10 +37,10 @@ ABOUT = (
 )
 SIZES = {"vocab_size": 10_000, "embedding_size": 750, "hidden_sizes": [1350, 1350, 750]}
 KEPT, BLOCK, ACTIVITY = 0.1, 16, 0.1
-PROMPT, TOKENS = 16, 50
+TOKENS = 50
 NOTES = (
-    f"{PROMPT} prompt tokens and {TOKENS} generated ones in a plain loop, batch 1, random weights, "
-    "medians in one process."
+    f"{TOKENS} random tokens read one at a time in a plain loop, the likeliest next one picked "
+    "after each; batch 1, random weights, medians in one process. Activity is that of the last 40."
 )
 
 
@@ -56,15 +54,16 @@ def prune_blocks(matrix: Tensor, gates: int) -> None:
 
 
 def set_activity(model: EgruForCausalLM) -> None:
-    """Shift the candidates until about a tenth of each layer's outputs are events."""
-    prompt = torch.randint(0, SIZES["vocab_size"], (1, 32))
+    """Set the thresholds, the same for all units of a layer, so that about a tenth are events."""
+    ids = torch.randint(0, SIZES["vocab_size"], (1, 64))
     for index, layer in enumerate(model.model.layers):
-        low, high, plain = -4.0, 2.0, layer.bias[2 * layer.units :].clone()
+        low, high = 0.0, 1.0
         for _ in range(10):
-            shift = (low + high) / 2
-            layer.bias[2 * layer.units :] = plain + shift
-            share = float(model(prompt, output_events=True).activity[index])
-            low, high = (shift, high) if share < ACTIVITY else (low, shift)
+            layer.threshold.fill_((low + high) / 2)
+            events = model(ids, output_events=True).events[index]
+            share = float(events[:, 32:].mean())  # at first, the state is still empty
+            middle = (low + high) / 2
+            low, high = (middle, high) if share > ACTIVITY else (low, middle)
 
 
 def make_model(pruned: bool = False, decoder: bool = False) -> EgruForCausalLM:
@@ -93,16 +92,33 @@ def _store(module: Any, name: str, matrix: Tensor) -> None:
     setattr(module, name, stored)
 
 
-def activity(model: EgruForCausalLM, prompt: Tensor) -> float:
-    """The share of active units over all layers while generating."""
-    out = model(prompt, use_cache=True, logits_to_keep=1)
-    cache, shares = out.get("cache", out.get("past_key_values")), []
-    for _ in range(TOKENS):
-        ids = out.logits[:, -1].argmax(-1, keepdim=True)
-        out = model(ids, past_key_values=cache, use_cache=True)
+def read_with_egru(model: EgruForCausalLM, ids: Tensor) -> None:
+    """Read tokens one at a time and pick the likeliest next one after each.
+
+    That one is not read: with random weights it would soon be always the same.
+    """
+    cache = DynamicCache(config=model.config)
+    for index in range(ids.shape[1]):
+        out = model(ids[:, index : index + 1], past_key_values=cache, use_cache=True)
+        out.logits[:, -1].argmax(-1)
+
+
+def share_of_events(model: EgruForCausalLM, ids: Tensor) -> float:
+    """The share of active units over all layers, once the state is filled."""
+    cache, shares = DynamicCache(config=model.config), []
+    for index in range(ids.shape[1]):
+        model(ids[:, index : index + 1], past_key_values=cache, use_cache=True)
         fired = [layer.keys != 0 for layer in cache.layers]
         shares.append(torch.cat(fired, 1).float().mean())
-    return float(torch.stack(shares).mean())
+    return float(torch.stack(shares[10:]).mean())
+
+
+def read_with_lstm(model: Any, ids: Tensor) -> None:
+    """The same with an LSTM."""
+    states: list[Any] = [None] * len(model.layers)
+    for index in range(ids.shape[1]):
+        logits, states = model(ids[:, index : index + 1], states)
+        logits.argmax(-1)
 
 
 @torch.no_grad()
@@ -110,19 +126,19 @@ def measure(threads: int, rounds: int) -> Rows:
     torch.set_num_threads(threads)
     dense, blocks, all_blocks = make_model(), make_model(True), make_model(True, True)
     lstm, cells = LstmLanguageModel(dense.config).eval(), LstmCellLanguageModel(dense.config).eval()
-    prompt = torch.randint(0, SIZES["vocab_size"], (1, PROMPT))
-    events = with_setting(egru_loop, dense, "event_driven", True)
+    ids = torch.randint(0, SIZES["vocab_size"], (1, TOKENS))
+    events = with_setting(read_with_egru, dense, "event_driven", True)
     ways = {
-        "nn.LSTM": partial(lstm_loop, lstm),
-        "nn.LSTMCell": partial(lstm_loop, cells),
-        "EGRU, dense products": with_setting(egru_loop, dense, "event_driven", False),
+        "nn.LSTM": partial(read_with_lstm, lstm),
+        "nn.LSTMCell": partial(read_with_lstm, cells),
+        "EGRU, dense products": with_setting(read_with_egru, dense, "event_driven", False),
         "EGRU, rows that fired, module by module": module_by_module(events),
         "EGRU, rows that fired": events,
-        "EGRU, blocks in the layers": partial(egru_loop, blocks),
-        "EGRU, blocks in layers and decoder": partial(egru_loop, all_blocks),
+        "EGRU, blocks in the layers": partial(read_with_egru, blocks),
+        "EGRU, blocks in layers and decoder": partial(read_with_egru, all_blocks),
     }
     models = {"layers": blocks, "decoder": all_blocks}
-    seconds = medians({name: partial(way, prompt, TOKENS) for name, way in ways.items()}, rounds)
+    seconds = medians({name: partial(way, ids) for name, way in ways.items()}, rounds)
     lstm_seconds = min(seconds["nn.LSTM"], seconds["nn.LSTMCell"])
     rows: Rows = []
     for name, found in seconds.items():
@@ -130,7 +146,7 @@ def measure(threads: int, rounds: int) -> Rows:
         rows.append({
             "threads": threads,
             "way": name,
-            "activity": activity(model, prompt) if "EGRU" in name else None,
+            "activity": share_of_events(model, ids) if "EGRU" in name else None,
             "tokens_per_second": TOKENS / found,
             "times_the_faster_LSTM": lstm_seconds / found,
             "times_dense_rows": seconds["EGRU, rows that fired"] / found,

@@ -47,7 +47,6 @@ class LstmCellLanguageModel(nn.Module):
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
 
     def forward(self, ids: torch.Tensor, states: list[Any]) -> tuple[torch.Tensor, list[Any]]:
-        new = []
         for x in self.embedding(ids).unbind(1):
             new = []
             for layer, state in zip(self.layers, states, strict=True):
