@@ -21,6 +21,8 @@ from transformers import DynamicCache
 
 from evenfall import use_backend
 from evenfall.counting import count_operations
+from evenfall_egru.baselines.configuration import RnnConfig
+from evenfall_egru.baselines.modeling import RnnForCausalLM
 from evenfall_egru.models import step_egru
 from evenfall_egru.models.layer_egru import EgruLayer
 from evenfall_egru.models.pretrained_egru import EgruCausalLMOutput, one_token_output
@@ -306,6 +308,12 @@ def test_is_not_used_for_other_outputs(
     make_egru: Callable[..., Any], taken: Taken, options: dict[str, Any]
 ) -> None:
     next_logits(make_egru(), **options)
+    assert taken.pop() == 0
+
+
+def test_is_not_used_for_models_of_other_layers(taken: Taken) -> None:
+    config = RnnConfig(vocab_size=41, embedding_size=12, hidden_sizes=[20, 12])
+    next_logits(RnnForCausalLM(config).eval())
     assert taken.pop() == 0
 
 

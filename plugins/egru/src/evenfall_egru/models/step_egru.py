@@ -197,7 +197,9 @@ def _is_token(ids: torch.Tensor) -> bool:
 def _is_plain_setting(settings: dict[str, Any]) -> bool:
     """Whether the configuration, as its __dict__, needs no more than `egru_step` does."""
     return (
-        settings["event_driven"] and settings["variant"] == "released" and not settings["zoneout"]
+        settings.get("event_driven", False)  # models of other layers have no such setting
+        and settings["variant"] == "released"
+        and not settings["zoneout"]
     )
 
 
