@@ -2,11 +2,11 @@
 
 from evenfall.cli.tools import make_group
 
-from . import check, compile, inspect, predict, report, script, trace
+from . import checking, compiling, inspecting, predict, reporting, scripting, trace
 
 app = make_group(
     "spinnaker2",
     "Networks on the chip SpiNNaker2: check, compile, emulate, explain.",
-    check.check, check.fits, compile.compile, predict.predict, trace.trace, report.report,
-    inspect.inspect, script.script,
+    checking.check, checking.fits, compiling.compile, predict.predict, trace.trace,
+    reporting.report, inspecting.inspect, scripting.script,
 )  # fmt: skip
