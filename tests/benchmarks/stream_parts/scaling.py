@@ -1,29 +1,26 @@
 """Time and peak memory of StreamConv and its rivals by the number of points of one cloud.
 
-Run as `python -m stream_parts.scaling StreamConv 4096` within tests/benchmarks, it writes the peak
-MiB above what was resident before, of the forward pass and of both: each memory figure comes from
-such a process of its own.
+Memory is the peak MiB above what was resident before, of the forward pass and of both. Each figure
+comes from a process of its own; it is a fork, where there are any, of one that has imported the
+hosts and run nothing.
 """
 
 from __future__ import annotations
 
-import argparse
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+import multiprocessing
+import warnings
 
 import torch
 from record import Rows
 from stream_parts.layers import DENSE, LAYERS, OURS, TRANSFORMER, passes
 from timing import forget_peak, medians, peak_mib
 
-HERE = Path(__file__).resolve().parents[1]
 SIZES = (1024, 4096, 8192, 16384, 65536, 262144)
 LARGEST = {OURS: SIZES[-1], TRANSFORMER: 65536, DENSE: 16384}
 QUICK = (64, 512)
 WARM_UP = 64
 THREADS = 2
+HOSTS = ("torch_geometric.nn", "evenfall_stream.nn.conv", "evenfall_stream.neighbors")
 
 
 def cases(quick: bool) -> list[tuple[str, int]]:
@@ -36,8 +33,7 @@ def cases(quick: bool) -> list[tuple[str, int]]:
 def scaling(quick: bool, rounds: int) -> Rows:
     """A row for each layer and size, and how the time grows by eight times as many points."""
     todo = cases(quick)
-    with ThreadPoolExecutor(THREADS) as pool:
-        memory = dict(zip(todo, pool.map(lambda case: in_child(*case), todo), strict=True))
+    memory = dict(zip(todo, peaks(todo), strict=True))
     rows: Rows = []
     for name, points in todo:
         ms = {what: s * 1e3 for what, s in medians(passes(name, points), rounds).items()}
@@ -61,31 +57,25 @@ def growth(rows: Rows) -> Rows:
     ]  # fmt: skip
 
 
-def in_child(name: str, points: int) -> tuple[float, float]:
-    """Peak MiB of the forward pass and of both."""
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "stream_parts.scaling", name, str(points)],
-        cwd=HERE, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    forward, both = map(float, done.stdout.split())
-    return forward, both
+def peaks(todo: list[tuple[str, int]]) -> list[tuple[float, float]]:
+    """Peak MiB of the forward pass and of both, of each layer and size."""
+    forks = "forkserver" in multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("forkserver" if forks else "spawn")
+    context.set_forkserver_preload(list(HOSTS))
+    with context.Pool(THREADS, maxtasksperchild=1) as pool:
+        return pool.starmap(peak, todo, chunksize=1)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("layer", choices=list(LAYERS))
-    parser.add_argument("points", type=int)
-    options = parser.parse_args()
+def peak(name: str, points: int) -> tuple[float, float]:
+    """Peak MiB of the forward pass and of both, in this process, which must be new."""
+    warnings.simplefilter("ignore")
     torch.set_num_threads(THREADS)
-    for run in passes(options.layer, WARM_UP).values():  # compiles, starts threads
+    for run in passes(name, WARM_UP).values():  # compiles, starts threads
         run()
-    work = passes(options.layer, options.points)
+    forward, both = passes(name, points).values()
     forget_peak()
     before = peak_mib()
-    for run in work.values():
-        run()
-        sys.stdout.write(f"{peak_mib() - before}\n")
-
-
-if __name__ == "__main__":
-    main()
+    forward()
+    after_forward = peak_mib()
+    both()
+    return after_forward - before, peak_mib() - before
