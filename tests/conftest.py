@@ -5,6 +5,7 @@ The files that take longest come first, so that no worker is left alone with one
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -41,6 +42,12 @@ LONGEST = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     places = {TESTS / name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path, len(places)))
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is imported by now out of later garbage collections; each training run has one."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

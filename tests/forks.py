@@ -9,6 +9,7 @@ the answer is the script's exit status.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -57,6 +58,7 @@ def main() -> None:
     for host in HOSTS if FORKS else ():
         with suppress(ImportError):  # the script that needs it then says so
             importlib.import_module(host)
+    gc.freeze()  # the forks' collections leave the hosts out
     for line in iter(sys.stdin.readline, ""):
         print(run(*json.loads(line)), flush=True)
 
