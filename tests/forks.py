@@ -9,6 +9,7 @@ the answer is the script's exit status.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import json
@@ -59,6 +60,7 @@ def main() -> None:
         with suppress(ImportError):  # the script that needs it then says so
             importlib.import_module(host)
     gc.freeze()  # the forks' collections leave the hosts out
+    atexit.register(gc.unfreeze)  # extensions look for what is left at the end
     for line in iter(sys.stdin.readline, ""):
         print(run(*json.loads(line)), flush=True)
 
