@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
-import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -223,7 +223,9 @@ def test_generation_without_cuda_events(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @needs_host
-def test_host_that_was_imported_before_stays_imported() -> None:
+def test_host_that_was_imported_before_stays_imported(
+    tmp_path: Path, run_script: Callable[..., int]
+) -> None:
     code = """
 import sys, types
 sys.modules["selective_scan_cuda"] = theirs = types.ModuleType("selective_scan_cuda")
@@ -239,10 +241,9 @@ with evenfall.patch("mamba", targets=["mamba_ssm"]) as handle:
     assert all(getattr(simple, name).__module__.startswith("evenfall_mamba") for name in names)
 assert [getattr(simple, name) for name in names] == before and modules() == modules_before
 """
-    process = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=3600
-    )
-    assert process.returncode == 0, process.stderr
+    script, output = tmp_path / "script.py", tmp_path / "output.txt"
+    script.write_text(code, encoding="utf-8")
+    assert run_script(script, output) == 0, output.read_text(encoding="utf-8")
 
 
 @needs_host
