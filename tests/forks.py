@@ -4,7 +4,7 @@ A host such as transformers takes seconds to import; here all scripts together w
 What belongs to Evenfall is imported by each script itself.
 
 Each line of the input is a script, a file for its output and its arguments, as JSON; each line of
-the answer is the script's exit status.
+the answer is the script's exit status. An empty line ends it.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def main() -> None:
             importlib.import_module(host)
     gc.freeze()  # the forks' collections leave the hosts out
     atexit.register(gc.unfreeze)  # extensions look for what is left at the end
-    for line in iter(sys.stdin.readline, ""):
+    while line := sys.stdin.readline().strip():
         print(run(*json.loads(line)), flush=True)
 
 
