@@ -27,3 +27,8 @@ def test_exactly_the_smallest_are_selected(count: int, kinds: int) -> None:
 def test_counts_are_rounded_to_the_nearest() -> None:
     assert [count_of(0.9, 10), count_of(0.9, 11), count_of(1 / 3, 10)] == [9, 10, 3]
     assert [count_of(0.0, 7), count_of(1.0, 7)] == [0, 7]
+
+
+def test_scores_of_a_transposed_weight_are_selected() -> None:
+    scores = torch.ones(3, 4).t()
+    assert select_smallest([scores], 5)[0].flatten().tolist() == [True] * 5 + [False] * 7

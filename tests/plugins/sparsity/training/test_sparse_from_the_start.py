@@ -137,3 +137,15 @@ def test_resumed_run_equals_one_that_never_stopped(model: Any, train: Any, kind:
 def test_wrong_arguments(kind: Any, options: Any, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         kind(0.5, **options)
+
+
+def test_rewiring_of_a_transposed_weight() -> None:
+    model = nn.Linear(8, 4, bias=False)
+    model.weight = nn.Parameter(torch.randn(8, 4).t())
+    rewiring = DeepRewiring(0.5, l1=10.0)
+    rewiring.prepare(model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    model(torch.ones(1, 8)).sum().backward()
+    optimizer.step()
+    rewiring.step(1, 5, optimizer)
+    assert int(rewiring.mask(rewiring.targets[0]).removed.sum()) == 16

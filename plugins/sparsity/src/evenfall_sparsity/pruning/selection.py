@@ -26,6 +26,7 @@ def select_smallest(scores: Sequence[Tensor], count: int) -> list[Tensor]:
     Returns:
         For each tensor a boolean mask of its shape.
     """
+    scores = [one.contiguous() for one in scores]
     total = sum(one.numel() for one in scores)
     if count == 0 or count == total:
         return [torch.full_like(one, count > 0, dtype=torch.bool) for one in scores]

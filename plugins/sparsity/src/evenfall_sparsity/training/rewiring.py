@@ -71,7 +71,9 @@ class DeepRewiring(SparseTraining):
         super().prepare(model)
         scores = score(model, self.targets, self.initial, seed=self.seed)
         remove_smallest(self.targets, scores, self.amount, self.scope)
-        self._signs = {one.name: one.weight.detach().sign().to(torch.int8) for one in self.targets}
+        self._signs = {
+            one.name: one.weight.detach().sign().to(torch.int8).contiguous() for one in self.targets
+        }
         self.is_complete = True
 
     @torch.no_grad()
@@ -92,7 +94,7 @@ class DeepRewiring(SparseTraining):
         flipped = (weight.sign() * signs < 0) & ~removed
         count = int(flipped.sum())
         if count:
-            removed = removed | flipped
+            removed = (removed | flipped).contiguous()
             places = removed.view(-1).nonzero()[:, 0]
             order = torch.randperm(len(places), generator=self._generator)[:count]
             grown = places[order.to(places.device)]
