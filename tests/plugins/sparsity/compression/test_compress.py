@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from evenfall_kernels import StoredMatrix
-from evenfall_sparsity import compress, restore
+from evenfall_sparsity import compress, prune, restore
 from evenfall_sparsity.compression import CompressedLinear, Costs
 
 Make = Callable[..., Tensor]
@@ -195,3 +197,31 @@ def test_restore_names_what_does_not_fit(by_blocks: Make, costs: Costs) -> None:
         restore(nn.Sequential(nn.Linear(64, 99)), stored)
     with pytest.raises(ValueError, match="cannot be compressed: Bilinear computes from dense"):
         restore(nn.Sequential(nn.Bilinear(1, 2, 3)), stored)
+
+
+def test_layers_that_a_fused_operation_reads_stay_as_they_are(costs: Costs) -> None:
+    layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True).eval()
+    model = nn.Sequential(layer, nn.Linear(16, 64))
+    prune(model, 0.95)
+    x = torch.randn(2, 3, 16)
+    with torch.no_grad():
+        want = model(x)
+        result = compress(model, costs=costs)
+        torch.testing.assert_close(model(x), want)
+    reasons = {one.name: one.reason for one in result.matrices}
+    assert reasons["0.linear1.weight"] == (
+        "TransformerEncoderLayer passes its weight to a fused operation"
+    )
+    assert list(result.stored) == ["1.weight"]
+
+
+def test_a_compressed_model_does_not_hold_the_dense_weights(costs: Costs) -> None:
+    egru = pytest.importorskip("evenfall_egru")
+    config = egru.EgruConfig(vocab_size=20, embedding_size=32, hidden_sizes=[32])
+    model = egru.EgruForCausalLM(config)
+    prune(model, 0.95)
+    kernel = weakref.ref(model.model.layers[0].recurrent_kernel)
+    result = compress(model, costs=costs)
+    assert "model.layers.0.recurrent_kernel" in result.stored
+    gc.collect()
+    assert kernel() is None

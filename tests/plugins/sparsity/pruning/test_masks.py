@@ -190,3 +190,14 @@ def test_mask_that_does_not_fit_is_an_error() -> None:
     for removed in (torch.ones(3, 2, dtype=torch.bool), torch.ones(2, 3)):
         with pytest.raises(ValueError, match=r"mask must be boolean with shape \(2, 3\), got"):
             Mask(weight, removed)
+
+
+def test_gradients_are_masked_after_a_weight_is_unfrozen() -> None:
+    model = make_model().requires_grad_(False)
+    prune(model, 0.5)
+    model.requires_grad_(True)
+    train(model, torch.optim.SGD(model.parameters(), lr=0.1), steps=1)
+    model.zero_grad()
+    model(torch.ones(2, 6)).sum().backward()
+    for i in (0, 2):
+        assert (model[i].weight.grad[model[i].weight == 0] == 0).all()

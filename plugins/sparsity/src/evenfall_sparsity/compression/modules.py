@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from evenfall.counting import counter_for
 from evenfall_kernels import StoredMatrix
 
+from ..pruning.masks import forget_mask
+
 
 class CompressedLinear(nn.Module):
     """torch.nn.Linear with a stored matrix (inputs, outputs): y = x W + b, for inference.
@@ -57,6 +59,7 @@ def put(model: nn.Module, name: str, stored: StoredMatrix) -> None:
         setattr(model.get_submodule(parent), own, replacement)
     else:
         delattr(module, parameter)
+        forget_mask(module, parameter)
         setattr(module, parameter, stored)
 
 

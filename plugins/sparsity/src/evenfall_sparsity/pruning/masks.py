@@ -50,8 +50,12 @@ class Mask:
         _MASKS[weight] = weakref.ref(self)
         _watch_optimizers()
         self._handle: Any = None
-        if weight.requires_grad and weight.is_leaf:
-            self._handle = weight.register_hook(_gradient_hook(weakref.ref(self)))
+        self._watch_gradient()
+
+    def _watch_gradient(self) -> None:
+        """Mask the gradients from now on, once there can be any: a frozen parameter has none."""
+        if self._handle is None and self.weight.requires_grad and self.weight.is_leaf:
+            self._handle = self.weight.register_hook(_gradient_hook(weakref.ref(self)))
 
     def on(self, device: torch.device) -> Tensor:
         """`removed` on a device: it follows its parameter."""
@@ -62,6 +66,7 @@ class Mask:
     @torch.no_grad()
     def apply(self, weight: Tensor, state: dict[str, Any] | None = None) -> None:
         """Set the removed weights to zero, and the same places of an optimiser's state."""
+        self._watch_gradient()
         removed = self.on(weight.device)
         weight.masked_fill_(removed, 0)
         for value in (state or {}).values():
@@ -121,6 +126,11 @@ def masks_of(model: nn.Module) -> dict[str, Mask]:
         for name, mask in module.__dict__.get(RECORD, {}).items()
         if module._parameters.get(name) is mask.weight
     }
+
+
+def forget_mask(module: nn.Module, name: str) -> None:
+    """Drop the mask of a parameter that a module no longer has: the mask keeps it in memory."""
+    module.__dict__.get(RECORD, {}).pop(name, None)
 
 
 def release_masks(model: nn.Module) -> None:
