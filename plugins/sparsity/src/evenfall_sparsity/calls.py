@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 
@@ -42,3 +44,27 @@ def each_batch(batches: Any, method: str) -> Iterator[Any]:
         yield batch
     if not count:
         raise ValueError(f"method {method!r} needs batches, got none")
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """In the block, every module is in evaluation mode."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+@contextmanager
+def values_kept(tensors: Iterable[Tensor]) -> Iterator[None]:
+    """After the block, tensors have the values from before it."""
+    kept = [(tensor, tensor.detach().clone()) for tensor in tensors]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for tensor, value in kept:
+                tensor.copy_(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -303,3 +304,33 @@ def test_keep_zeros_finds_the_zeros_of_a_loaded_model() -> None:
     loaded = make_mlp(7, 9, 5)
     loaded.load_state_dict(model.state_dict())
     assert keep_zeros(loaded).zeros == 54
+
+
+def make_normalised() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(6, 6), nn.BatchNorm1d(6), nn.Dropout(), nn.Linear(6, 2))
+
+
+def test_wanda_evaluates_the_model_and_leaves_it_in_its_mode() -> None:
+    model, x = make_normalised(), torch.randn(16, 6) + 3
+    weight, x_norm = model[3].weight.detach().clone(), model[:2].eval()(x).norm(dim=0)
+    model.train()
+    before = {name: value.clone() for name, value in model.named_buffers()}
+    prune(model, 0.5, include="3.weight", method="wanda", batches=[x])
+    assert all(torch.equal(value, before[name]) for name, value in model.named_buffers())
+    assert all(module.training for module in model.modules())
+    scores = (weight.abs() * x_norm).flatten()
+    assert (model[3].weight.flatten()[scores.argsort()[:6]] == 0).all()
+
+
+def test_snip_changes_no_statistics() -> None:
+    model = make_normalised()
+    before = {name: value.clone() for name, value in model.named_buffers()}
+    prune(
+        model, 0.5, method="snip", batches=[torch.randn(16, 6) + 3],
+        loss=lambda model, batch: model(batch).square().sum(),
+    )  # fmt: skip
+    assert all(torch.equal(value, before[name]) for name, value in model.named_buffers())
+
+
+def test_amount_is_any_real_number() -> None:
+    assert prune(nn.Linear(4, 4), np.float32(0.5)).zeros == 8

@@ -11,6 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from evenfall_sparsity import GradualPruning, prune
 from evenfall_sparsity.training.schedule import cubic
@@ -75,8 +76,11 @@ def test_blocks_are_removed_whole(model: Any, optimizer: Any, train: Any) -> Non
         assert (blocks == 4).sum() == blocks.numel() // 2
 
 
-def test_moments_and_averaged_weights_get_the_zeros(model: Any, optimizer: Any) -> None:
-    pruning, averaged = GradualPruning(0.5, begin=0, end=1.0, every=1), copy.deepcopy(model)
+@pytest.mark.parametrize("average", [copy.deepcopy, AveragedModel])
+def test_moments_and_averaged_weights_get_the_zeros(
+    model: Any, optimizer: Any, average: Any
+) -> None:
+    pruning, averaged = GradualPruning(0.5, begin=0, end=1.0, every=1), average(model)
     pruning.prepare(model)
     model(torch.ones(2, 12)).sum().backward()
     optimizer.step()
@@ -84,7 +88,7 @@ def test_moments_and_averaged_weights_get_the_zeros(model: Any, optimizer: Any) 
     for i in (0, 2):
         zero = model[i].weight == 0
         assert zero.any()
-        assert (averaged[i].weight[zero] == 0).all()
+        assert (getattr(averaged, "module", averaged)[i].weight[zero] == 0).all()
         assert (optimizer.state[model[i].weight]["exp_avg"][zero] == 0).all()
 
 
@@ -203,3 +207,11 @@ def test_units_are_reordered_once_before_blocks_are_removed(
     pruned = copy.deepcopy(model)
     GradualPruning(0.75, **options).prepare(model)
     assert torch.equal(model[0].weight, pruned[0].weight)
+
+
+@pytest.mark.parametrize("points", [{"begin": 0.9, "end": 5}, {"end": 101}])
+def test_ramp_that_does_not_fit_into_the_run(model: Any, points: Any) -> None:
+    pruning = GradualPruning(0.5, **points)
+    pruning.prepare(model)
+    with pytest.raises(ValueError, match=r"must be in this order and within the run"):
+        pruning.step(1, 100)

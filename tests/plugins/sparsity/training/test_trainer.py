@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
 
+from evenfall.runs import Callback
 from evenfall_sparsity import GradualPruning
 from evenfall_sparsity.training.trainer import TrainerSparsity
 
@@ -68,3 +69,24 @@ def test_checkpoint_without_states_is_an_error(make_trainer: Any, tmp_path: Path
 def test_only_callbacks_are_taken() -> None:
     with pytest.raises(TypeError, match=r"must be evenfall.runs.Callback, got 3"):
         TrainerSparsity(3)
+
+
+class Shifting(Callback):
+    """Changes all weights before the training, as reordering does."""
+
+    def prepare(self, model: Any) -> None:
+        with torch.no_grad():
+            for weight in model.parameters():
+                weight.add_(1)
+
+
+def test_resumed_model_is_not_changed_by_what_prepares_it(
+    make_trainer: Any, tmp_path: Path
+) -> None:
+    trainer = make_trainer(8, TrainerSparsity(Shifting()))
+    trainer.train()
+    resumed = make_trainer(8, TrainerSparsity(Shifting()))
+    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-4"))
+    want = dict(trainer.model.named_parameters())
+    for name, weight in resumed.model.named_parameters():
+        assert torch.equal(weight, want[name]), name

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -18,7 +17,7 @@ from evenfall.counting import (
     without_wrappers,
 )
 
-from ..calls import arguments_of
+from ..calls import arguments_of, evaluating
 from .result import MeasuredMatrix, MeasuredUnits, Measurement, Part
 
 
@@ -45,7 +44,8 @@ def measure(model: nn.Module, batch: Any, *, items: int | None = None) -> Measur
         The figures. They are complete if `unknown` and `not_called` are empty.
 
     Raises:
-        ValueError: items is not positive, or cannot be found in the batch.
+        ValueError: items is not positive, or cannot be found in the batch; a weight is on the meta
+            device.
         TypeError: the model is not a module.
 
     Source: Yik et al. 2025, "The NeuroBench framework for benchmarking neuromorphic computing
@@ -58,7 +58,10 @@ def measure(model: nn.Module, batch: Any, *, items: int | None = None) -> Measur
     item, number = _items(args, kwargs) if items is None else ("item", items)
     if number < 1:
         raise ValueError(f"items must be positive, got {number}")
-    with _evaluating(model):
+    missing = [name for name, weight in model.named_parameters() if weight.is_meta]
+    if missing:
+        raise ValueError(f"model has no values to count: {missing[:3]} are on the meta device")
+    with evaluating(model):
         count = count_operations(model, *args, **kwargs)
     return Measurement(
         item=item,
@@ -86,17 +89,6 @@ def _items(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[str, int]:
         if isinstance(value, Tensor) and value.dim():
             return "sample", len(value)
     raise ValueError("items must be given: the batch has no tensor that says how many there are")
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
 
 
 def _matrices(model: nn.Module, count: OperationCount, items: int) -> Iterator[MeasuredMatrix]:

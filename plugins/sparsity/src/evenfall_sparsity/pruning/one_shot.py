@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Literal
 
 import torch
@@ -129,7 +130,7 @@ def prune(
 
 def check_amount(amount: float, name: str = "amount") -> None:
     """Raise a ValueError if the amount is not a number from 0 to 1."""
-    is_number = isinstance(amount, int | float) and not isinstance(amount, bool)
+    is_number = isinstance(amount, Real) and not isinstance(amount, bool)
     if not is_number or not math.isfinite(amount) or not 0 <= amount <= 1:
         raise ValueError(f"{name} must be between 0 and 1, got {amount!r}")
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from evenfall.counting import count_operations, list_matrices
 
-from ..calls import arguments_of, call, each_batch
+from ..calls import arguments_of, call, each_batch, evaluating, values_kept
 from .targets import Target
 
 METHODS = ("magnitude", "random", "wanda", "snip")
@@ -74,7 +74,8 @@ def _wanda(model: nn.Module, targets: Sequence[Target], batches: Any) -> list[Te
     aliases = _first_names(model)
     for batch in each_batch(batches, "wanda"):
         args, kwargs = arguments_of(batch)
-        count = count_operations(model, *args, **kwargs)
+        with evaluating(model):
+            count = count_operations(model, *args, **kwargs)
         for name, parts in count.products.items():
             found = squares.setdefault(aliases[name], {})
             for part in parts:
@@ -120,13 +121,16 @@ def _times_inputs(target: Target, parts: dict[tuple[int, ...], Tensor]) -> Tenso
 def _snip(
     model: nn.Module, targets: Sequence[Target], batches: Any, loss: Loss | None
 ) -> list[Tensor]:
-    """|w dL/dw|, with the gradient summed over the batches."""
+    """|w dL/dw|, with the gradient summed over the batches, in the mode that the model is in.
+
+    Its buffers, such as the statistics of a batch norm, stay as they are.
+    """
     weights = [one.weight for one in targets]
     frozen = [one.name for one in targets if not one.weight.requires_grad]
     if frozen:
         raise ValueError(f"method 'snip' needs gradients, but {frozen[:3]} are frozen")
     sums: list[Tensor] | None = None
-    with torch.enable_grad():
+    with torch.enable_grad(), values_kept(model.buffers()):
         for batch in each_batch(batches, "snip"):
             value = _loss(model, batch, loss)
             gradients = torch.autograd.grad(value, weights, allow_unused=True)

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
+from evenfall.counting import without_wrappers
 from evenfall.runs import Callback, TrainingContext
 
 from ..pruning.blocks import Block, check_block
@@ -63,7 +65,8 @@ class SparseTraining(Callback):
             step: steps done, from 1.
             total_steps: steps of the whole run.
             optimizer: its state at removed weights is set to zero as well.
-            averaged: a copy of the model with averaged weights, which gets the same zeros.
+            averaged: a copy of the model with averaged weights, such as torch's AveragedModel,
+                which gets the same zeros.
 
         Raises:
             RuntimeError: `prepare` was not called.
@@ -75,7 +78,7 @@ class SparseTraining(Callback):
                 mask = self.mask(target)
                 mask.apply(target.weight, optimizer and optimizer.state.get(target.weight))
                 if averaged is not None:
-                    mask.apply(averaged.get_parameter(target.name))
+                    mask.apply(_bare(averaged).get_parameter(target.name))
 
     def update(self, step: int, total_steps: int, optimizer: Any) -> bool:
         """Change the masks if it is time; return whether they changed."""
@@ -127,6 +130,14 @@ class SparseTraining(Callback):
             removed = _unpack(packed, target.weight.shape)
             self.set_removed(target, removed.to(target.weight.device))
         self.is_complete = state["is_complete"]
+
+
+def _bare(averaged: nn.Module) -> nn.Module:
+    """The copy of the model, whose names are those of the targets."""
+    if isinstance(averaged, AveragedModel):
+        averaged = averaged.module
+    bare: nn.Module = without_wrappers(averaged)
+    return bare
 
 
 def _pack(mask: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from ..pruning.reorder import reorder_units
 from ..pruning.targets import Target
 from .base import SparseTraining
 from .penalty import learning_rate, shrink_blocks
-from .schedule import check_every, check_points, cubic, steps_of
+from .schedule import check_every, check_points, cubic, ramp
 
 METHODS = ("magnitude", "movement")
 _SHRINK_EVERY = 10  # steps; the penalty of ten is applied at once, which costs a tenth
@@ -32,7 +32,7 @@ class GradualPruning(SparseTraining):
 
     .. math:: S = -\sum_t w_t \frac{\partial L}{\partial w_t}
 
-    summed since the begin; of a block, the sum over its weights.
+    summed since the start of training; of a block, the sum over its weights.
 
     Args:
         amount: the share of weights that are zero at the end.
@@ -48,7 +48,8 @@ class GradualPruning(SparseTraining):
             proximal step of learning rate times strength. It prepares blocks for their removal.
 
     Raises:
-        ValueError: an argument is out of range.
+        ValueError: an argument is out of range; in the first step, if `begin` is later than `end`,
+            or `end` later than the last step.
 
     Sources: Zhu and Gupta 2017, arXiv 1710.01878; Sanh et al. 2020, arXiv 2005.07683 (movement);
     Lagunas et al. 2021, arXiv 2109.04838 (movement of blocks).
@@ -119,7 +120,7 @@ class GradualPruning(SparseTraining):
 
     def update(self, step: int, total_steps: int, optimizer: Any) -> bool:
         """Remove weights at every `every`-th step of the ramp, and at its end."""
-        begin, end = steps_of(self.begin, total_steps), steps_of(self.end, total_steps)
+        begin, end = ramp(self.begin, self.end, total_steps)
         if self.group_penalty and step <= end and step % _SHRINK_EVERY == 0:
             for target in self.targets:
                 rate = _SHRINK_EVERY * self.group_penalty * learning_rate(optimizer, target)

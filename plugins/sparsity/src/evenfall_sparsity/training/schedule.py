@@ -25,6 +25,21 @@ def steps_of(value: float, total: int) -> int:
     return round(value * total) if value <= 1 else round(value)
 
 
+def ramp(begin: float, end: float, total: int) -> tuple[int, int]:
+    """The steps at which a ramp begins and ends.
+
+    Raises:
+        ValueError: it begins after its end, or ends after the run.
+    """
+    first, last = steps_of(begin, total), steps_of(end, total)
+    if not first <= last <= total:
+        raise ValueError(
+            f"begin {begin!r} and end {end!r} are steps {first} and {last} of a run of {total}; "
+            "they must be in this order and within the run"
+        )
+    return first, last
+
+
 def check_points(begin: float, end: float) -> None:
     """Raise a ValueError unless both are points of a run, in this order."""
     for name, value in (("begin", begin), ("end", end)):

@@ -7,8 +7,11 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from evenfall.counting import without_wrappers
 from evenfall.runs import Callback, TrainingContext
 from evenfall.runs.callback_state import FILE, read_states, write_states
+
+from ..calls import values_kept
 
 
 class TrainerSparsity(TrainerCallback):
@@ -37,8 +40,12 @@ class TrainerSparsity(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Prepare the model; load the states if the run resumes."""
-        for callback in self.callbacks:
-            callback.prepare(_bare(kwargs["model"]))
+        model = without_wrappers(kwargs["model"])
+        # A run that resumes has its weights already, and the optimiser's moments fit them.
+        weights = [*model.parameters(), *model.buffers()] if state.global_step else []
+        with values_kept(weights):
+            for callback in self.callbacks:
+                callback.prepare(model)
         if state.global_step:
             folder = _checkpoint(args, state)
             if not (folder / FILE).is_file():
@@ -59,7 +66,7 @@ class TrainerSparsity(TrainerCallback):
         """Call the callbacks."""
         optimizer = kwargs["optimizer"]
         context = TrainingContext(
-            model=_bare(kwargs["model"]),
+            model=without_wrappers(kwargs["model"]),
             averaged_model=None,
             optimizer=getattr(optimizer, "optimizer", optimizer),  # unwrap Accelerate's
             step=state.global_step,
@@ -85,8 +92,3 @@ class TrainerSparsity(TrainerCallback):
 
 def _checkpoint(args: TrainingArguments, state: TrainerState) -> Path:
     return Path(args.output_dir) / f"checkpoint-{state.global_step}"
-
-
-def _bare(model: Any) -> Any:
-    """The model inside DistributedDataParallel."""
-    return getattr(model, "module", model)
