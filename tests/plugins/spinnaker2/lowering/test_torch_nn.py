@@ -79,3 +79,18 @@ def test_overlapping_pooling_is_refused(pool: Any) -> None:
         return
     with pytest.raises(LoweringError, match="only stride = kernel without padding"):
         make_network(lower(model))
+
+
+def test_a_module_that_is_there_twice_computes_twice() -> None:
+    torch.manual_seed(0)
+    relu, linear = nn.ReLU(), nn.Linear(4, 4)
+    model = nn.Sequential(linear, relu, linear, relu, nn.Linear(4, 3)).eval()
+    x = torch.randn(5, 4)
+    with torch.no_grad():
+        wanted = model(x).numpy()
+    np.testing.assert_allclose(computed(lower(model), x.numpy()), wanted, atol=1e-6)
+
+
+def test_weights_on_the_device_meta_are_refused() -> None:
+    with pytest.raises(LoweringError, match="on the device 'meta'"):
+        lower(nn.Sequential(nn.Linear(4, 3, device="meta")))

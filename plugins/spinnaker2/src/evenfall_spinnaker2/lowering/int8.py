@@ -12,13 +12,17 @@ from evenfall.errors import LoweringError
 from .network import Convolution, Network, Projection
 from .values import activations
 
+_MOST = 1 << 24
+"""Largest integer of a bias: float32 holds it exactly, and the 32-bit sum has room for it."""
+
 
 def int8_arithmetic(network: Network, calibration: Any, limit: int) -> Network:
     """Round weights and activations to int8.
 
     An activation is worth its integer times the scale of its layer: its largest absolute value on
-    the calibration examples / 127. A row of weights has the scale max |w| / limit. The sums are
-    integers, and one multiplier for each unit brings them to the scale of the next layer.
+    the calibration examples / 127. A row of weights has the scale max |w| / limit, or a larger one
+    if its bias would be too large an integer. The sums are integers, and one multiplier for each
+    unit brings them to the scale of the next layer.
 
     Args:
         network: an input and layers of kind "dense".
@@ -46,11 +50,11 @@ def int8_arithmetic(network: Network, calibration: Any, limit: int) -> Network:
             continue
         if len(incoming) != 1:
             raise LoweringError(f"layer {name!r}: int8 arithmetic needs exactly one input")
-        integers, rows = _rounded(incoming[0], population.units, limit)
+        bias, source = population.parameters["bias"], scales[incoming[0].source]
+        integers, rows = _rounded(incoming[0], bias / source, limit)
         projections.append(integers)
-        into = scales[incoming[0].source] * rows
-        bias = np.rint(population.parameters["bias"] / into)
-        bias = np.clip(bias, -(2**30), 2**30)
+        into = source * rows
+        bias = np.rint(bias / into)
         flags, multiplier = population.flags, into
         if name in read:
             flags, multiplier = flags | {"quantise"}, into / scales[name]
@@ -64,14 +68,23 @@ def int8_arithmetic(network: Network, calibration: Any, limit: int) -> Network:
     return replace(network, populations=populations, projections=tuple(projections))
 
 
-def _rounded(one: Projection, units: int, limit: int) -> tuple[Projection, Any]:
-    """The projection as integers, and the scale of each unit."""
+def _rounded(one: Projection, bias: Any, limit: int) -> tuple[Projection, Any]:
+    """The projection as integers, and the scale of each unit.
+
+    Args:
+        one: its largest weights give the scales.
+        bias: (H,) of the units, divided by the scale of the source. A scale is so large that the
+            bias is at most `_MOST` of it; without weights, `_MOST` of it.
+        limit: largest integer.
+    """
     weights = one.operation.weights.astype(np.float64)
     axes = (1, 2, 3) if isinstance(one.operation, Convolution) else (0, 1)
     largest = np.abs(weights).max(axis=axes)
-    scales = np.where(largest > 0, largest / limit, 1.0)
+    most = np.abs(bias).reshape(len(largest), -1).max(axis=1)
+    scales = np.maximum(largest / limit, most / _MOST)
+    scales = np.where(scales > 0, scales, 1.0)
     shape = (-1, 1, 1, 1) if isinstance(one.operation, Convolution) else (1, 1, -1)
     integers = np.rint(weights / scales.reshape(shape)).astype(np.int8)
     operation = replace(one.operation, weights=integers)
     stored = replace(one, operation=operation, weight_format="int8")
-    return stored, np.repeat(scales, units // len(scales))
+    return stored, np.repeat(scales, len(bias) // len(scales))

@@ -16,6 +16,8 @@ from evenfall.lowering import GraphBuilder, Lowering
 def _array(tensor: Any) -> Any:
     import torch
 
+    if tensor.is_meta:
+        raise LoweringError("model: a weight is on the device 'meta' and has no values")
     tensor = tensor.detach().cpu()
     return (tensor if tensor.dtype == torch.float64 else tensor.float()).numpy()
 
@@ -27,7 +29,7 @@ def _lower_sequential(module: Any, builder: GraphBuilder) -> None:
     is_model = builder.last is None
     if is_model:
         builder.add("input", Input(_input_shape(module)))
-    for name, child in module.named_children():
+    for name, child in module._modules.items():  # a module may be there twice
         builder.lower(child, name)
     if is_model:
         builder.add("output", Readout())
