@@ -87,3 +87,15 @@ def test_wrong_families_are_refused() -> None:
         Categorical(4).log_partition(torch.zeros(2, 6))
     with pytest.raises(ValueError, match="states must be at least 2"):
         Categorical(1)
+
+
+def test_half_precision_is_summed_in_float32() -> None:
+    torch.manual_seed(0)
+    family = make_family("bernoulli")
+    a, b = torch.randn(8, 64).bfloat16(), torch.randn(3, 64).bfloat16()
+    exact = family.scores(a.double(), b.double())
+    with torch.autocast("cpu", torch.bfloat16):
+        scores, agreement = family.scores(a, b), family.agreement(a[:3], b)
+    torch.testing.assert_close(scores.double(), exact, atol=1e-4, rtol=0)
+    exact = family.agreement(a[:3].double(), b.double())
+    torch.testing.assert_close(agreement.double(), exact, atol=1e-4, rtol=0)

@@ -300,10 +300,14 @@ def test_an_output_changed_in_place_gives_the_same_gradients() -> None:
         ({"family": "poisson"}, "family must be one of"),
         ({"feedback": "none"}, "feedback must be one of"),
         ({"latents": 4}, "unknown option 'latents'. Closest: 'latent'"),
-        ({"latent": 0}, "latent must be positive"),
+        ({"latent": 0}, "latent must be a positive integer"),
+        ({"latent": 2.5}, "latent must be a positive integer"),
+        ({"grid": (0, 2)}, "grid must be two positive integers"),
+        ({"grid": 2}, "grid must be two positive integers"),
+        ({"agreement": float("nan")}, "agreement must be finite"),
         ({"momentum": 2.0}, r"momentum must be in \[0, 1\]"),
         ({"bootstrap": 0.1}, "head_depth must be 0"),
-        ({"agreement": -1.0}, "agreement must not be negative"),
+        ({"agreement": -1.0}, "agreement must be finite and not negative"),
         ({"head_depth": 3}, "head_depth must be 0, 1 or 2"),
     ],
 )
@@ -356,3 +360,43 @@ def test_a_failed_call_leaves_no_hooks(make_stack, batch) -> None:
         local(torch.randn(4, 7), target=batch[1][:4])
     assert not any(module._forward_hooks for module in local.model.modules())
     local(batch[0], target=batch[1]).loss.backward()
+
+
+def test_heads_have_the_type_of_the_model(make_stack, batch) -> None:
+    local = make(make_stack().double(), inputs=torch.randn(2, 5).double())
+    result = local(batch[0].double(), target=batch[1])
+    assert {loss.dtype for loss in result.losses} == {torch.float64}
+
+
+def test_a_training_call_without_gradients_is_refused(make_stack, batch) -> None:
+    local = make(make_stack())
+    with torch.no_grad(), pytest.raises(RuntimeError, match=r"call eval\(\) to test"):
+        local(batch[0], target=batch[1])
+    assert all(p.grad is None for p in local.parameters())
+
+
+def test_any_seed_is_allowed(make_stack, batch) -> None:
+    for seed in (2**40, -1):
+        make(make_stack(), seed=seed)(batch[0], target=batch[1])
+
+
+def test_a_split_is_used_for_the_same_model_alone_and_without_other_choices(make_stack) -> None:
+    local = make(make_stack())
+    again = BlockLocal(make_stack(), local.split, **SMALL)
+    assert again.split.boundaries == local.split.boundaries
+    with pytest.raises(SplitError, match="of another model"):
+        BlockLocal(nn.Sequential(nn.Linear(5, 3)), local.split)
+    with pytest.raises(ValueError, match="have no effect"):
+        BlockLocal(make_stack(), local.split, balance="macs")
+
+
+def test_a_copy_of_a_compiled_model_uses_its_own_weights(make_stack, batch) -> None:
+    local = make(make_stack())
+    local.compile_parts(backend="eager")
+    twin = copy.deepcopy(local)
+    with torch.no_grad():
+        for parameter in twin.model.parameters():
+            parameter.add_(1)
+    plain = make_stack()
+    plain.load_state_dict(twin.model.state_dict())
+    assert torch.equal(twin.model(batch[0]), plain(batch[0]))

@@ -39,3 +39,18 @@ def test_heads_that_do_not_fit_are_refused(tmp_path, make_stack) -> None:
         load_local(make_stack(3), tmp_path, inputs=torch.randn(2, 5), latent=5)
     with pytest.raises(FileNotFoundError, match="was not written by save_local"):
         load_local(make_stack(3), tmp_path / "none")
+
+
+@pytest.mark.parametrize("name", ["blocklocal.json", "blocklocal.safetensors"])
+def test_damaged_and_missing_files_are_refused(tmp_path, make_stack, name: str) -> None:
+    local = BlockLocal(make_stack(2), 2, inputs=torch.randn(2, 5), latent=4, hidden=8)
+    file = save_local(local, tmp_path) / name
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(ValueError, match="damaged"):
+        load_local(make_stack(2), tmp_path, inputs=torch.randn(2, 5))
+    file.write_bytes(b"[]")
+    with pytest.raises(ValueError, match="damaged"):
+        load_local(make_stack(2), tmp_path, inputs=torch.randn(2, 5))
+    file.unlink()
+    with pytest.raises(FileNotFoundError, match=name):
+        load_local(make_stack(2), tmp_path, inputs=torch.randn(2, 5))

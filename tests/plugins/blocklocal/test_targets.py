@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 
 from evenfall_blocklocal import BlockLocal
 from evenfall_blocklocal.families import make_family
+from evenfall_blocklocal.outputs import guess_task
 from evenfall_blocklocal.targets import ClassTargets, TokenTargets, make_targets
 
 BERNOULLI, GAUSSIAN = make_family("bernoulli"), make_family("gaussian")
@@ -162,3 +165,60 @@ def test_egru_language_models_learn_in_blocks() -> None:
         optimizer.zero_grad()
         losses.append(torch.stack(list(result.losses)))
     assert (losses[-1] < losses[0]).all()
+
+
+@pytest.mark.parametrize(
+    ("task", "target", "wanted"),
+    [
+        ("classes", torch.full((12,), 3), "from 0 to 2, got 3 to 3"),
+        ("classes", torch.full((12,), -100), "from 0 to 2, got -100 to -100"),
+        ("classes", torch.zeros(12, 1, dtype=torch.long), r"class indices, got int64 .*\(12, 1\)"),
+        ("classes", torch.ones(12, 3), "task='labels'"),
+        ("classes", torch.zeros(0, dtype=torch.long), r"got int64 of shape \(0,\)"),
+        ("classes", torch.zeros(5, dtype=torch.long), "target has 5 rows, but the model has 12"),
+        ("classes", torch.tensor(1), "a row for each sample"),
+        ("labels", torch.full((12, 3), 2), "values from 0 to 1"),
+        ("labels", torch.zeros(12, 2), r"\(batch, 3\) zeros and ones"),
+        ("regression", torch.zeros(12), r"\(batch, 3\) values, got float32 of shape \(12,\)"),
+        ("regression", torch.zeros(6, 6), r"\(batch, 3\) values"),
+        ("regression", torch.full((12, 3), float("nan")), "finite values"),
+        ("tokens", torch.full((12,), -100), "at least one that is not -100"),
+        ("tokens", torch.full((12,), 3), "from 0 to 2"),
+    ],
+)
+@pytest.mark.parametrize("rule", ["bll", "frozen"])
+def test_targets_that_do_not_fit_are_refused(
+    make_stack, batch, task: str, target: Tensor, wanted: str, rule: str
+) -> None:
+    local = BlockLocal(
+        make_stack(2), 2, rule, task=task, inputs=batch[0], latent=4, hidden=8, family="gaussian"
+    )
+    with pytest.raises(ValueError, match=wanted):
+        local(batch[0], target=target)
+
+
+def test_any_integer_type_gives_classes(make_stack, batch) -> None:
+    local = BlockLocal(make_stack(2), 2, inputs=batch[0], latent=4, hidden=8)
+    expected = [float(x) for x in local(batch[0], target=batch[1]).losses]
+    for dtype in (torch.int32, torch.uint8):
+        found = local(batch[0], target=batch[1].to(dtype)).losses
+        assert [float(x) for x in found] == expected
+
+
+def test_classes_of_one_output_are_refused(batch) -> None:
+    model = nn.Sequential(nn.Linear(5, 4), nn.Linear(4, 1))
+    with pytest.raises(ValueError, match="at least 2 outputs"):
+        BlockLocal(model, 2, inputs=batch[0])
+
+
+@pytest.mark.parametrize(
+    ("config", "task"),
+    [
+        ({"num_labels": 1}, "regression"),
+        ({"problem_type": "multi_label_classification", "num_labels": 3}, "labels"),
+        ({"num_labels": 3}, "classes"),
+    ],
+)
+def test_the_configuration_of_a_transformers_model_gives_the_task(config, task: str) -> None:
+    output = torch.zeros(2, config["num_labels"])
+    assert guess_task(output, SimpleNamespace(**config)) == task

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,6 +18,13 @@ def compile_part(
         for child, part in module.named_children():
             compile_part(f"{name}.{child}", part, boundaries, options)
     elif name in boundaries:
-        module.forward = torch.compile(module.forward, **options)
+        _compile_forward(module, options)
     elif any(True for _ in module.parameters()):
         module.compile(**options)
+
+
+def _compile_forward(module: nn.Module, options: dict[str, Any]) -> None:
+    """Compile the forward alone, so that hooks run outside of it. It holds the module as an
+    argument, which a deep copy of the module replaces by the copy."""
+    if "forward" not in vars(module):
+        module.forward = partial(torch.compile(type(module).forward, **options), module)

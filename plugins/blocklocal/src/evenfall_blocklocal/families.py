@@ -41,11 +41,13 @@ class Family(ABC):
         """A, summed over the last dimension."""
 
     def scores(self, a: Tensor, b: Tensor) -> Tensor:
-        """s (N, Y) of a (N, D) and b (Y, D)."""
+        """s (N, Y) of a (N, D) and b (Y, D). Half precision is summed in float32."""
+        a, b = _widen(a), _widen(b)
         return self.log_partition(a.unsqueeze(1) + b) - self.log_partition(b)
 
     def agreement(self, a: Tensor, b: Tensor) -> Tensor:
-        """J (N,) of a and b (N, D)."""
+        """J (N,) of a and b (N, D). Half precision is summed in float32."""
+        a, b = _widen(a), _widen(b)
         return self.log_partition(a) + self.log_partition(b) - self.log_partition(a + b)
 
 
@@ -100,6 +102,11 @@ class Gaussian(Family):
 
     def agreement(self, a: Tensor, b: Tensor) -> Tensor:
         return (a - b).square().sum(-1) / 4
+
+
+def _widen(x: Tensor) -> Tensor:
+    """Scores are small differences of large sums, which 16 bits do not resolve."""
+    return x.float() if x.dtype.itemsize < 4 else x
 
 
 FAMILIES = ("bernoulli", "categorical", "gaussian")

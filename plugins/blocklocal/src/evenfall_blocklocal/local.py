@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -26,6 +26,7 @@ from .targets import Task
 
 BACKWARDS = ("inside", "after")
 _STRIDE = 1_000_003
+_DEFAULTS = ("params", "refuse")  # of balance and tied
 
 
 @dataclass
@@ -102,22 +103,27 @@ class BlockLocal(nn.Module):
         _check(model, rule, backward)
         chosen = make_options(options)
         if isinstance(blocks, Split):
+            if boundaries is not None or inputs is not None or (balance, tied) != _DEFAULTS:
+                raise ValueError(
+                    "blocks is a Split, so balance, boundaries, inputs and tied have no effect: "
+                    "pass them to split_blocks"
+                )
             split = blocks
         else:
             split = split_blocks(
                 model, blocks, balance=balance, boundaries=boundaries, inputs=inputs, tied=tied
             )
         check_leaks(model, split)
-        self.model, self.split, self.rule_name = model, replace(split, output=None), rule
+        inner = without_wrappers(model)
+        self.model, self.split, self.rule_name = model, split, rule
         self.backward_mode, self.criterion, self.scale_loss = backward, criterion, scale_loss
         self.seed, self.steps = seed, 0
-        self.task = task or guess_task(split.output)
-        self.targets = targets_of(type(without_wrappers(model)).__name__, split.output, self.task)
+        self.task = task or guess_task(split.output, getattr(inner, "config", None))
+        self.targets = targets_of(type(inner).__name__, split.output, self.task)
         self.shapes: list[FeatureShape] = [b.shape for b in split.blocks if b.shape is not None]
-        inner = without_wrappers(model)
         setting = Setting(self.shapes, self.targets, chosen, inner, split.boundaries, split.call)
-        device = next(model.parameters()).device
-        self.rule = make_rule(rule, setting).to(device)
+        first = next(p for p in model.parameters() if p.is_floating_point())
+        self.rule = make_rule(rule, setting).to(first.device, first.dtype)
         splitter = splitter_for(inner)
         self.read = (splitter.features if splitter else None) or read_output
         self._step: _Step | None = None
@@ -131,6 +137,7 @@ class BlockLocal(nn.Module):
 
         Raises:
             ValueError: the target does not fit, or a batch of one meets a head with BatchNorm.
+            RuntimeError: gradients are off.
         """
         target = kwargs.get("labels") if target is None else target
         if target is None or not self.training:
@@ -156,6 +163,9 @@ class BlockLocal(nn.Module):
         """
         if self._step is not None:
             raise RuntimeError("a training call of BlockLocal is running already")
+        if not torch.is_grad_enabled():
+            raise RuntimeError("a training call of BlockLocal needs gradients: call eval() to test")
+        target = self._checked(target)
         model = without_wrappers(self.model)
         refuse_checkpointing(model)
         cuts = range(first, len(self.split.boundaries) if last is None else last + 1)
@@ -164,7 +174,6 @@ class BlockLocal(nn.Module):
         try:
             with ExitStack() as stack:
                 self._install(model, cuts, stack)
-                stack.enter_context(torch.enable_grad())
                 self.rule.begin(target)
                 self.draw(first)
                 yield
@@ -269,7 +278,8 @@ class BlockLocal(nn.Module):
     def draw(self, block: int) -> None:
         """Seed the random numbers of a block, if there is a seed."""
         if self.seed is not None:
-            torch.manual_seed((self.seed * _STRIDE + self.steps) * _STRIDE + block)
+            number = (self.seed * _STRIDE + self.steps) * _STRIDE + block
+            torch.manual_seed(number % 2**63)
 
     def local_losses(self) -> tuple[Tensor | None, ...]:
         """The losses of the blocks that have ended in the present step."""
@@ -314,20 +324,38 @@ class BlockLocal(nn.Module):
             losses.append(loss)
         return losses
 
+    def _checked(self, target: Any) -> Tensor:
+        if not isinstance(target, Tensor):
+            raise TypeError(f"target must be a tensor, got {type(target).__name__}")
+        if not target.dim():
+            raise ValueError("target must have a row for each sample, got a single number")
+        if self.criterion is not None and self.rule_name in ("backprop", "frozen"):
+            return target  # only the criterion reads it
+        return self.targets.check(target, values=target.device.type == "cpu" or not self.steps)
+
     def _final_loss(self, output: Any, target: Tensor) -> Tensor:
         if self.criterion is not None:
             return self.criterion(output, target)
         loss = getattr(output, "loss", None)
         if isinstance(loss, Tensor):
             return loss
-        return self.targets.loss(*self.targets.rows(main_tensor(output), target))
+        logits = main_tensor(output)
+        self._check_rows(len(logits), len(target))
+        return self.targets.loss(*self.targets.rows(logits, target))
+
+    def _check_rows(self, rows: int, targets: int) -> None:
+        if rows != targets:
+            raise ValueError(f"target has {targets} rows, but the model has {rows} samples")
 
     def _features(self, inputs: tuple[Any, ...], output: Any, step: _Step) -> Features:
         values, graphs = self.read(inputs, output, step.named)
         mask = step.named.get("attention_mask")
         features = Features(values, graphs, len(step.target), mask)
-        rows = len(values) if graphs is None else 2
-        if rows == 1 and any(isinstance(m, nn.BatchNorm1d) for m in self.rule.modules()):
+        if graphs is None and not self.targets.per_token:
+            self._check_rows(len(values), len(step.target))
+        if len(step.target) == 1 and any(
+            isinstance(m, nn.BatchNorm1d) for m in self.rule.modules()
+        ):
             raise ValueError(
                 "a batch of one sample gives BatchNorm of the heads no variance: use a larger "
                 "batch (drop_last=True) or head_depth=1"

@@ -27,9 +27,16 @@ class LocalOutput:
     losses: tuple[Tensor | None, ...]
 
 
-def guess_task(output: Any) -> Task:
-    """Tokens, if a model with this output predicts at each position; else classes."""
-    return "tokens" if main_tensor(output).dim() == 3 else "classes"
+def guess_task(output: Any, config: Any = None) -> Task:
+    """Tokens, if a model with this output predicts at each position; else what the configuration of
+    a transformers model says, or classes."""
+    if main_tensor(output).dim() == 3:
+        return "tokens"
+    kind = getattr(config, "problem_type", None)
+    if kind == "multi_label_classification":
+        return "labels"
+    is_regression = kind == "regression" or getattr(config, "num_labels", None) == 1
+    return "regression" if is_regression else "classes"
 
 
 def targets_of(kind: str, output: Any, task: str) -> Targets:

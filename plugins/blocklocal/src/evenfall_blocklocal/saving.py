@@ -14,15 +14,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file, save_model
 from torch import nn
 
 from evenfall.counting import without_wrappers
-from evenfall.files import write_text
+from evenfall.files import file_aside, write_text
 
 from .local import BlockLocal
 
 SETTINGS, HEADS = "blocklocal.json", "blocklocal.safetensors"
+_KEYS = {"rule", "boundaries", "task", "tied", "seed", "steps", "options"}
 
 
 def save_local(local: BlockLocal, folder: str | Path) -> Path:
@@ -39,7 +41,8 @@ def save_local(local: BlockLocal, folder: str | Path) -> Path:
     settings = settings_of(local)
     _save_backbone(without_wrappers(local.model), folder, settings)
     tensors = {name: value.contiguous() for name, value in local.rule.state_dict().items()}
-    save_file(tensors, folder / HEADS)
+    with file_aside(folder / HEADS) as aside:
+        save_file(tensors, aside)
     write_text(folder / SETTINGS, json.dumps(settings, indent=2) + "\n")
     return folder
 
@@ -54,28 +57,40 @@ def load_local(model: nn.Module, folder: str | Path, **options: Any) -> BlockLoc
 
     Raises:
         FileNotFoundError: the folder has no heads.
-        ValueError: the heads do not fit the model.
+        ValueError: the files are damaged, or the heads do not fit the model.
     """
     folder = Path(folder)
-    if not (folder / SETTINGS).is_file():
-        raise FileNotFoundError(f"{folder} has no {SETTINGS}: it was not written by save_local")
-    saved = json.loads((folder / SETTINGS).read_text("utf-8"))
+    saved, tensors = read_heads(folder)
     rule_options = {k: tuple(v) if isinstance(v, list) else v for k, v in saved["options"].items()}
-    local = BlockLocal(
-        model,
-        rule=saved["rule"],
-        boundaries=saved["boundaries"],
-        task=saved["task"],
-        seed=saved["seed"],
-        tied=saved["tied"],
-        **(rule_options | options),
-    )
+    stored = {name: saved[name] for name in ("rule", "boundaries", "task", "seed", "tied")}
+    local = BlockLocal(model, **(stored | rule_options | options))
     try:
-        local.rule.load_state_dict(load_file(folder / HEADS))
+        local.rule.load_state_dict(tensors)
     except RuntimeError as error:
         raise ValueError(f"{folder / HEADS} does not fit the model: {error}") from error
     local.steps = saved["steps"]
     return local
+
+
+def read_heads(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The settings and the tensors that `save_local` wrote.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: a file is damaged.
+    """
+    for name in (SETTINGS, HEADS):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder} has no {name}: it was not written by save_local")
+    try:
+        settings = json.loads((folder / SETTINGS).read_text("utf-8"))
+        missing = _KEYS - settings.keys()
+        tensors = load_file(folder / HEADS)
+    except (ValueError, AttributeError, SafetensorError) as error:
+        raise ValueError(f"the files of {folder} are damaged: {error}") from error
+    if missing:
+        raise ValueError(f"{folder / SETTINGS} is damaged: it has no {sorted(missing)}")
+    return settings, tensors
 
 
 def settings_of(local: BlockLocal) -> dict[str, Any]:
@@ -99,4 +114,5 @@ def _save_backbone(model: Any, folder: Path, settings: dict[str, Any]) -> None:
     elif hasattr(model, "save_pretrained"):
         model.save_pretrained(folder)
     else:
-        save_model(model, str(folder / "model.safetensors"))
+        with file_aside(folder / "model.safetensors") as aside:
+            save_model(model, str(aside))

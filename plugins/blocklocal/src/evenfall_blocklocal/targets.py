@@ -36,6 +36,18 @@ class Targets(ABC):
     def __init__(self, outputs: int) -> None:
         self.outputs = self.inputs = outputs
 
+    @abstractmethod
+    def check(self, target: Tensor, values: bool = True) -> Tensor:
+        """The target, class indices as int64.
+
+        Args:
+            target: of one call.
+            values: whether to look at its values too, which makes a GPU wait.
+
+        Raises:
+            ValueError: its shape, type or values do not fit.
+        """
+
     def encode(self, target: Tensor) -> Tensor | None:
         """The targets for the feedback, (Y, inputs); None for all classes, one-hot."""
         return None
@@ -69,8 +81,23 @@ class ClassTargets(Targets):
         super().__init__(outputs)
         self.log_prior = log_prior
 
+    def check(self, target: Tensor, values: bool = True) -> Tensor:
+        if target.is_floating_point():
+            _expect(target.dim() == 2 and target.shape[1] == self.outputs, target, "classes",
+                    f"(batch, {self.outputs}) probabilities or (batch,) class indices")  # fmt: skip
+            if values:
+                sums = target.float().sum(1)
+                _expect(bool(((sums - 1).abs() < 0.01).all()) and bool((target >= 0).all()), target,
+                        "classes", "probabilities, which add up to 1 in each row; several labels "
+                        "at once need task='labels'")  # fmt: skip
+            return target
+        _expect(target.dim() == 1, target, "classes", "(batch,) class indices")
+        if values:
+            _expect_indices(target, self.outputs, "classes")
+        return target.long()
+
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        return F.cross_entropy(output, target, ignore_index=IGNORED)
+        return F.cross_entropy(output, target)
 
     def score_loss(self, family: Family, a: Tensor, b: Tensor, target: Tensor) -> Tensor:
         scores = family.scores(a, b)
@@ -97,6 +124,16 @@ class TokenTargets(ClassTargets):
     def __init__(self, outputs: int, causal: bool, samples: int = 256) -> None:
         super().__init__(outputs)
         self.causal, self.samples = causal, samples
+
+    def check(self, target: Tensor, values: bool = True) -> Tensor:
+        fits = not target.is_floating_point() and (target.dim() == 2 or not self.causal)
+        _expect(fits, target, "tokens", "(batch, tokens) indices")
+        if values:
+            used = target[:, 1:] if self.causal else target
+            kept = used[used != IGNORED]
+            _expect(kept.numel() > 0, target, "tokens", f"at least one that is not {IGNORED}")
+            _expect_indices(kept, self.outputs, "tokens")
+        return target.long()
 
     def rows(self, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         if output.shape[:-1] != target.shape:
@@ -131,6 +168,14 @@ class LabelTargets(Targets):
         super().__init__(outputs)
         self.inputs = 2 * outputs
 
+    def check(self, target: Tensor, values: bool = True) -> Tensor:
+        _expect(target.dim() == 2 and target.shape[1] == self.outputs, target, "labels",
+                f"(batch, {self.outputs}) zeros and ones")  # fmt: skip
+        if values:
+            _expect(bool(((target >= 0) & (target <= 1)).all()), target, "labels",
+                    "values from 0 to 1")  # fmt: skip
+        return target
+
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         return F.binary_cross_entropy_with_logits(output, target.to(output.dtype))
 
@@ -147,6 +192,13 @@ class LabelTargets(Targets):
 class RegressionTargets(Targets):
     """(B,) or (B, V) values. There are no classes: the score of a sample's own target is normalised
     over the targets of the batch. Equal targets share it."""
+
+    def check(self, target: Tensor, values: bool = True) -> Tensor:
+        fits = target.dim() in (1, 2) and target[:1].numel() == self.outputs
+        _expect(fits, target, "regression", f"(batch, {self.outputs}) values")
+        if values:
+            _expect(bool(target.isfinite().all()), target, "regression", "finite values")
+        return target
 
     def encode(self, target: Tensor) -> Tensor | None:
         return target.reshape(len(target), -1).float()
@@ -167,11 +219,32 @@ def make_targets(task: str, outputs: int, causal: bool = False) -> Targets:
     """The targets of a task.
 
     Raises:
-        ValueError: no such task.
+        ValueError: no such task, or classes of a model with one output.
     """
+    if task == "classes" and outputs < 2:
+        raise ValueError(
+            "task 'classes' needs a model with at least 2 outputs, got 1; use task='labels' for "
+            "one label, or task='regression'"
+        )
     if task == "tokens":
         return TokenTargets(outputs, causal)
     kinds = {"classes": ClassTargets, "labels": LabelTargets, "regression": RegressionTargets}
     if task not in kinds:
         raise ValueError(f"task must be one of {TASKS}, got {task!r}")
     return kinds[task](outputs)
+
+
+def _expect(fits: bool, target: Tensor, task: str, wanted: str) -> None:
+    if not fits or not target.numel():
+        kind = str(target.dtype).removeprefix("torch.")
+        raise ValueError(
+            f"target of task {task!r} must be {wanted}, got {kind} of shape {tuple(target.shape)}"
+        )
+
+
+def _expect_indices(target: Tensor, outputs: int, task: str) -> None:
+    low, high = (int(x) for x in target.aminmax())
+    if low < 0 or high >= outputs:
+        raise ValueError(
+            f"target of task {task!r} must be from 0 to {outputs - 1}, got {low} to {high}"
+        )

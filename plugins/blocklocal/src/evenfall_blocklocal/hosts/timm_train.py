@@ -18,6 +18,8 @@ from typing import Any
 
 import timm
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from timm.data import create_dataset, create_loader, resolve_data_config
 from timm.optim import create_optimizer_v2
 from timm.scheduler import create_scheduler_v2
@@ -27,7 +29,7 @@ from evenfall.files import write_text, written_aside
 
 from ..local import BlockLocal
 from ..rules import RULES
-from ..saving import save_local
+from ..saving import read_heads, save_local
 from .timm_task import BlockLocalTask
 
 logger = logging.getLogger(__name__)
@@ -165,17 +167,15 @@ def _validate(task: BlockLocalTask, loader: Any, device: Any) -> float:
 
 def _restore(folder: Path, task: BlockLocalTask, optimizer: Any) -> int:
     """Load weights, heads and the optimizer; return the epochs done."""
-    from safetensors.torch import load_file
-
-    from ..saving import HEADS, SETTINGS
-
     try:
         model = task.get_eval_model()
         model.load_state_dict(load_file(folder / "model.safetensors"))
-        steps = json.loads((folder / SETTINGS).read_text("utf-8"))["steps"]
-        task.load_task_state({"rule": load_file(folder / HEADS), "steps": steps})
+        settings, tensors = read_heads(folder)
+        task.load_task_state({"rule": tensors, "steps": settings["steps"]})
         state = torch.load(folder / _STATE, weights_only=True)
-    except (OSError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+    except (
+        OSError, RuntimeError, ValueError, SafetensorError, pickle.UnpicklingError,
+    ) as error:  # fmt: skip
         raise ValueError(f"run {folder} cannot be continued: {error}") from error
     optimizer.load_state_dict(state["optimizer"])
     return int(state["epoch"])

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import inspect
-import json
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import Trainer
 
 from ..local import BlockLocal
-from ..saving import HEADS, SETTINGS, save_local
+from ..saving import HEADS, read_heads, save_local
 
 
 class BlockLocalTrainer(Trainer):
@@ -90,5 +88,6 @@ class BlockLocalTrainer(Trainer):
             raise ValueError(f"checkpoint {folder} has no {HEADS}; it is of another Trainer")
         plain = type(self.local.model).from_pretrained(folder)
         self.local.model.load_state_dict(plain.state_dict())
-        self.local.rule.load_state_dict(load_file(folder / HEADS))
-        self.local.steps = int(json.loads((folder / SETTINGS).read_text("utf-8"))["steps"])
+        settings, tensors = read_heads(folder)
+        self.local.rule.load_state_dict(tensors)
+        self.local.steps = int(settings["steps"])

@@ -51,18 +51,25 @@ class RuleOptions:
         if self.feedback not in FEEDBACKS:
             raise ValueError(f"feedback must be one of {FEEDBACKS}, got {self.feedback!r}")
         for name in ("latent", "hidden"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+            if not _is_count(getattr(self, name)):
+                raise ValueError(f"{name} must be a positive integer, got {getattr(self, name)!r}")
+        grid = self.grid
+        if not isinstance(grid, tuple | list) or len(grid) != 2 or not all(map(_is_count, grid)):
+            raise ValueError(f"grid must be two positive integers, got {grid!r}")
         for name in ("bootstrap", "similarity", "momentum"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
-        if self.agreement < 0:
-            raise ValueError(f"agreement must not be negative, got {self.agreement}")
+        if not 0 <= self.agreement < float("inf"):
+            raise ValueError(f"agreement must be finite and not negative, got {self.agreement}")
         if self.bootstrap and self.head_depth:
             raise ValueError(
                 "bootstrap feeds natural parameters to the next block, so they must be the block's "
                 f"own channels: head_depth must be 0, got {self.head_depth}"
             )
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def make_options(values: dict[str, Any]) -> RuleOptions:

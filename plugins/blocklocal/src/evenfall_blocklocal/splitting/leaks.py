@@ -39,6 +39,10 @@ def check_leaks(model: nn.Module, split: Split) -> LeakReport:
     model = without_wrappers(model)
     roots: list[list[Any]] = []
     boundaries = list(split.boundaries)
+    modules = dict(model.named_modules())
+    for name in (*boundaries, *split.detached):
+        if name not in modules:
+            raise SplitError(f"the split is of another model: this one has no module {name!r}")
 
     def cut(module: nn.Module, args: Any, output: Any) -> Any:
         roots.append([tensor.grad_fn for tensor in differentiable(output)])
