@@ -1,8 +1,7 @@
-"""Block-local training: peak memory of a step in fresh processes, and time beside backpropagation.
+"""Block-local training: memory and time of a step beside backpropagation, cuts, and accuracy.
 
-    python tests/benchmarks/blocklocal.py memory [--quick]
-    python tests/benchmarks/blocklocal.py time [--rounds N] [--quick]
-    python tests/benchmarks/blocklocal.py cuts [--quick]
+    python tests/benchmarks/blocklocal.py PART ... [--rounds N] [--quick] [--no-save]
+    python tests/benchmarks/blocklocal.py accuracy --runs FOLDER
 
 Memory is the peak over what is resident before the step: the activations, the gradients and the
 heads'. There is no optimizer. Cuts balance the bytes saved for the backward pass. Time alternates
@@ -11,7 +10,8 @@ between the rules in one process and reports medians; a step is forward and back
 Cuts splits timm models into 4 blocks, on the meta device, and runs the leak check: of
 each file of models up to five, of those with at most 60 million parameters the first of a class.
 
-The accuracies of docs/blocklocal.md come from `evenfall blocklocal compare`.
+Accuracy trains nothing: it reads the folder that `evenfall blocklocal compare` wrote. Parts that
+are not named keep their rows in the record.
 """
 
 from __future__ import annotations
@@ -26,12 +26,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from record import machine
-from script import show
+from layout import by_part, key, percent, table
+from record import Record, Rows, saved_rows
+from script import finish, parser
 from timing import forget_peak, medians, peak_mib
 
 from evenfall_blocklocal import BlockLocal
+from evenfall_blocklocal.training import Comparison
 
+TITLE = "Block-local training"
+ABOUT = """A step of `BlockLocal`, whose blocks learn during the forward pass, beside one of
+backpropagation. Read [the guide](blocklocal.md#results) for what the tables do and do not show."""
+PARTS = ("memory", "time", "cuts", "accuracy")
+NAMES = {
+    "resnet50": "ResNet-50, 224 px", "vit_small_patch16_224": "ViT-S/16, 224 px",
+    "gpt2": "12-layer language model, 256 tokens",
+}  # fmt: skip
+NOTES = """Memory: one thread, the peak of one step over what is resident before it, without an
+optimizer, in a process of its own. Accuracy: seconds are those of a busy machine, and compare with
+nothing else."""
 CASES = (("backprop", 1), ("bll", 4), ("bll", 8), ("local-ce", 4))
 BATCH = {"resnet50": 24, "vit_small_patch16_224": 24, "gpt2": 8}
 LAYERS, WIDTH, WORDS, TOKENS = 12, 384, 10_000, 256
@@ -95,7 +108,7 @@ def child(name: str, rule: str, blocks: int, quick: bool) -> None:
     print(json.dumps(row | {"head_parameters": local.head_parameters()}))
 
 
-def memory(quick: bool) -> list[dict[str, Any]]:
+def memory(quick: bool) -> Rows:
     """The peak of each case, in a process of its own."""
     rows = []
     for name in BATCH:
@@ -110,31 +123,27 @@ def memory(quick: bool) -> list[dict[str, Any]]:
             )
             row = json.loads(done.stdout.splitlines()[-1])
             reference = reference or row["peak_mib"]
-            rows.append(row | {"change_percent": round(100 * (row["peak_mib"] / reference - 1))})
-            print(json.dumps(rows[-1]), flush=True)
+            rows.append({"part": "memory"} | row | {"share": round(row["peak_mib"] / reference, 3)})
     return rows
 
 
-def time(rounds: int, quick: bool) -> list[dict[str, Any]]:
+def time(quick: bool, rounds: int) -> Rows:
     """The median seconds of each case, in turn."""
     torch.set_num_threads(1)
     rows = []
     for name in BATCH:
         batch = 2 if quick else max(BATCH[name] // 4, 2)
         steps = {case: make_step(make(name, *case, quick), name, batch) for case in CASES}
-        found = medians(
-            {f"{rule}, {blocks}": steps[rule, blocks] for rule, blocks in CASES}, rounds
-        )
-        reference = found["backprop, 1"]
-        for case, seconds in found.items():
-            row = {
-                "model": name,
-                "rule, blocks": case,
-                "batch": batch,
-                "seconds": round(seconds, 3),
-            }
-            rows.append(row | {"ratio": round(seconds / reference, 3)})
-            print(json.dumps(rows[-1]), flush=True)
+        found = medians({str(case): steps[case] for case in CASES}, rounds)
+        for rule, blocks in CASES:
+            seconds = found[str((rule, blocks))]
+            rows.append(
+                {
+                    "part": "time", "model": name, "rule": rule, "blocks": blocks, "batch": batch,
+                    "seconds": round(seconds, 3),
+                    "ratio": round(seconds / found[str(CASES[0])], 3),
+                }
+            )  # fmt: skip
     return rows
 
 
@@ -154,7 +163,7 @@ def _on_meta(name: str) -> Any:
         return timm.create_model(name)
 
 
-def cuts(quick: bool) -> list[dict[str, Any]]:
+def cuts(quick: bool) -> Rows:
     """Split one model of each timm class into 4 blocks; a row for each one."""
     import timm
 
@@ -170,7 +179,12 @@ def cuts(quick: bool) -> list[dict[str, Any]]:
             if size > 60e6 or kind in done:
                 continue
             done.add(kind)
-            row = {"model": name, "class": kind, "million": round(size / 1e6, 1)}
+            row: dict[str, Any] = {
+                "part": "cuts",
+                "model": name,
+                "class": kind,
+                "million": round(size / 1e6, 1),
+            }
             try:
                 split = split_blocks(model, 4)
                 check_leaks(model, split)
@@ -178,28 +192,75 @@ def cuts(quick: bool) -> list[dict[str, Any]]:
             except Exception as error:  # the row says what failed
                 row |= {"legal": 0, "result": f"{type(error).__name__}: {error}"[:300]}
             rows.append(row)
-            print(json.dumps(row), flush=True)
-    print(f"{sum(row['result'] == 'ok' for row in rows)} of {len(rows)} classes")
     return rows
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("part", choices=["memory", "time", "cuts", "child"])
-    parser.add_argument("case", nargs="*")
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args()
-    if options.part == "child":
-        name, rule, blocks = options.case
-        child(name, rule, int(blocks), options.quick)
-        return
-    rows = {
+def accuracy(folder: Path) -> Rows:
+    """Means over the seeds of each rule, from what `evenfall blocklocal compare` wrote."""
+    results = json.loads((folder / "results.json").read_text("utf-8"))
+    about = {"part": "accuracy", "recipe": folder.name, "epochs": results[0]["epochs"]}
+    return [about | row for row in Comparison(tuple(results)).rows()]
+
+
+def tables(record: Record) -> str:
+    """Peaks, times, how many models can be cut, and accuracies."""
+    parts = by_part(record)
+    case = {
+        "Model": lambda row: NAMES[row["model"]], "Batch": key("batch"), "Rule": key("rule"),
+        "Blocks": key("blocks"),
+    }  # fmt: skip
+    peaks = case | {
+        "Peak, MiB": key("peak_mib"), "Of backpropagation's": percent("share"),
+        "Parameters of heads": key("head_parameters"),
+    }  # fmt: skip
+    times = case | {"Seconds": key("seconds"), "Of backpropagation's": percent("ratio")}
+    rules = {
+        "Recipe": key("recipe"), "Rule": key("rule"), "Test accuracy": percent("test_accuracy"),
+        "Lowest": percent("lowest"), "Highest": percent("highest"),
+        "Training accuracy": percent("train_accuracy"),
+        "Parameters of heads": key("head_parameters"), "Seconds": key("seconds"),
+        "Seeds": key("seeds"),
+    }  # fmt: skip
+    shown = {"memory": peaks, "time": times, "accuracy": rules}
+    blocks = [table(columns, parts[name]) for name, columns in shown.items() if name in parts]
+    if "cuts" in parts:
+        failed = [row["model"] for row in parts["cuts"] if row["result"] != "ok"]
+        count = len(parts["cuts"])
+        text = f"Of {count} classes of timm models, {count - len(failed)} are cut into 4 blocks"
+        blocks.append(f"{text}; not {', '.join(failed)}." if failed else f"{text}.")
+    return "\n\n".join(blocks)
+
+
+def measure(options: argparse.Namespace) -> Rows:
+    """The rows of the parts that were asked for, and the saved ones of the others."""
+    parts: dict[str, Callable[[], Rows]] = {
         "memory": lambda: memory(options.quick),
-        "time": lambda: time(options.rounds, options.quick),
+        "time": lambda: time(options.quick, options.rounds),
         "cuts": lambda: cuts(options.quick),
-    }[options.part]()
-    show(f"blocklocal {options.part}, {machine()['cpu']}", rows)
+        "accuracy": lambda: accuracy(options.runs),
+    }
+    found = {name: parts[name]() for name in options.parts}
+    saved = saved_rows("blocklocal")
+    kept = {name: [row for row in saved if row["part"] == name] for name in PARTS}
+    return [row for name in PARTS for row in found.get(name, kept[name])]
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["child"]:
+        name, rule, blocks, *quick = sys.argv[2:]
+        child(name, rule, int(blocks), bool(quick))
+        return
+    asked = parser(__doc__, rounds=3, quick=True)
+    asked.add_argument("parts", nargs="+", choices=PARTS)
+    asked.add_argument("--runs", type=Path, help="what `evenfall blocklocal compare` wrote")
+    options = asked.parse_args()
+    if "accuracy" in options.parts and options.runs is None:
+        asked.error("accuracy needs --runs")
+    rows = measure(options)
+    parts = " ".join(dict.fromkeys(row["part"] for row in rows))
+    runs = f" --runs runs/{rows[-1]['recipe']}" if rows and "recipe" in rows[-1] else ""
+    command = f"python tests/benchmarks/blocklocal.py {parts}{runs}"
+    finish("blocklocal", rows, options, " ".join(NOTES.split()), command)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,8 @@ from evenfall.files import file_aside, write_text
 
 SUBJECTS = (
     "generate", "egru_step", "event_matmul", "event_formats", "egru_scan", "selective_scan",
-    "mamba", "stream", "stream_steps", "stream_positions", "gpu", "startup",
+    "mamba", "stream", "stream_steps", "stream_positions", "blocklocal", "gpu",
+    "startup",
 )  # fmt: skip
 """In the order of the page."""
 PAGE, IMAGES = FOLDER.with_suffix(".md"), FOLDER.with_name("images")

@@ -15,8 +15,9 @@ from evenfall.hub import today
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "benchmarks"
 PACKAGES = (
-    "evenfall-core", "evenfall-kernels", "evenfall-egru", "evenfall-stream", "torch",
-    "torch_geometric", "transformers", "mamba_ssm", "numba", "numpy", "triton", "typer", "rich",
+    "evenfall-core", "evenfall-kernels", "evenfall-egru", "evenfall-stream",
+    "evenfall-blocklocal", "torch", "torch_geometric", "transformers", "timm", "mamba_ssm", "numba",
+    "numpy", "triton", "typer", "rich",
     "pluggy",
 )  # fmt: skip
 
