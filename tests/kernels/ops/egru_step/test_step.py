@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -143,6 +144,17 @@ def test_changes_in_place_count_from_the_next_step_on(backend: str) -> None:
     before = egru_step(stack, ids, states)[0]
     stack.decoder_bias.data += 1
     torch.testing.assert_close(egru_step(stack, ids, states)[0], before + 1)
+
+
+def test_a_copy_reads_its_own_memory() -> None:
+    stack = make_stack()
+    before, _ = egru_step(stack, make_ids(2), make_states(stack, 2))
+    duplicate = deepcopy(stack)
+    with torch.no_grad():
+        stack.embedding.zero_()
+        stack.layers[0].kernel.zero_()
+    after, _ = egru_step(duplicate, make_ids(2), make_states(duplicate, 2))
+    assert torch.equal(after, before)
 
 
 def test_former_states_are_not_changed(backend: str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -83,6 +83,11 @@ class EgruStack:
             self._arrays = [arrays_of(matrix) for matrix in named.values()]
             columns = [0 if m is None else m.shape[-1] for m in named.values()]
             self.table = table_of(self._arrays, columns)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy, or what is unpickled, has addresses of its own."""
+        parts = self.embedding, self.layers, self.decoder, self.decoder_bias, self.input_table
+        return EgruStack, parts
 
     @property
     def tensors(self) -> list[Tensor]:
