@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from evenfall.counting import count_operations
@@ -202,6 +203,18 @@ def test_damaged_folders(
     model.save_pretrained(tmp_path)
     change_config(tmp_path, **changes)
     with pytest.raises(ValueError, match=message):
+        load(tmp_path)
+
+
+def test_folder_without_a_part_of_a_matrix(pruned: Make, costs: Costs, tmp_path: Path) -> None:
+    model = pruned()
+    compress(model, costs=costs)
+    model.save_pretrained(tmp_path)
+    file, name = tmp_path / "model.safetensors", "model.layers.0.kernel.values"
+    tensors = load_file(file)
+    del tensors[name]
+    save_file(tensors, file, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=f"have no .*{name}"):
         load(tmp_path)
 
 

@@ -51,6 +51,17 @@ def _untie(model: Any, stored: dict[str, Any]) -> None:
         }
 
 
+def _check_loaded(name: str, matrix: StoredMatrix) -> None:
+    """transformers only warns of tensors that a file lacks, and leaves memory as it was in them."""
+    missing = [
+        f"{name}.{part}"
+        for part, tensor in matrix.named_buffers()
+        if not getattr(tensor, "_is_hf_initialized", False)
+    ]
+    if missing:
+        raise ValueError(f"the files of the compressed model have no {missing}")
+
+
 if PreTrainedModel is not None:
 
     @register_quantization_config(METHOD)
@@ -94,6 +105,7 @@ if PreTrainedModel is not None:
             """Check the contents: the compiled loops do not."""
             for name in self.quantization_config.matrices:
                 matrix: StoredMatrix = model.get_submodule(name)
+                _check_loaded(name, matrix)
                 matrix.matrix()
             return model
 
