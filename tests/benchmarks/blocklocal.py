@@ -1,6 +1,6 @@
 """Block-local training: memory and time of a step beside backpropagation, cuts, and accuracy.
 
-    python tests/benchmarks/blocklocal.py PART ... [--rounds N] [--quick] [--no-save]
+    python tests/benchmarks/blocklocal.py [PART ...] [--rounds N] [--quick] [--no-save]
     python tests/benchmarks/blocklocal.py accuracy --runs FOLDER
 
 Memory is the peak over what is resident before the step: the activations, the gradients and the
@@ -10,8 +10,8 @@ between the rules in one process and reports medians; a step is forward and back
 Cuts splits timm models into 4 blocks, on the meta device, and runs the leak check: of
 each file of models up to five, of those with at most 60 million parameters the first of a class.
 
-Accuracy trains nothing: it reads the folder that `evenfall blocklocal compare` wrote. Parts that
-are not named keep their rows in the record.
+Accuracy trains nothing: it reads the folder that `evenfall blocklocal compare` wrote. Without a PART
+memory and time are measured. Parts that are not named keep their rows in the record.
 """
 
 from __future__ import annotations
@@ -251,9 +251,12 @@ def main() -> None:
         child(name, rule, int(blocks), bool(quick))
         return
     asked = parser(__doc__, rounds=3, quick=True)
-    asked.add_argument("parts", nargs="+", choices=PARTS)
+    asked.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; memory and time")
     asked.add_argument("--runs", type=Path, help="what `evenfall blocklocal compare` wrote")
     options = asked.parse_args()
+    options.parts = options.parts or ["memory", "time"]
+    if not set(options.parts) <= set(PARTS):
+        asked.error(f"parts must be of {PARTS}, got {options.parts}")
     if "accuracy" in options.parts and options.runs is None:
         asked.error("accuracy needs --runs")
     rows = measure(options)
