@@ -220,6 +220,30 @@ def test_feedback_alignment_multiplies_by_random_weights(make_stack, batch) -> N
     torch.testing.assert_close(local.model[0][0].weight.grad, outer.t() @ batch[0])
 
 
+class Conv1D(nn.Module):
+    """As in transformers: a linear layer with a transposed weight."""
+
+    def __init__(self, nf: int, nx: int) -> None:
+        super().__init__()
+        self.nf, self.weight = nf, nn.Parameter(torch.randn(nx, nf))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ self.weight
+
+
+def test_feedback_alignment_exchanges_transposed_weights_and_refuses_unknown_ones(batch) -> None:
+    model = nn.Sequential(nn.Linear(5, 4), Conv1D(3, 4))
+    local = make(model, 2, "fa")
+    local(batch[0], target=batch[1]).loss.backward()
+    logits = model(batch[0]).detach().requires_grad_()
+    (error,) = torch.autograd.grad(F.cross_entropy(logits, batch[1]), logits)
+    expected = (error @ local.rule.feedback_1.t()).t() @ batch[0]
+    torch.testing.assert_close(model[0].weight.grad, expected)
+    other = type("Standardised", (nn.Linear,), {})(4, 3)
+    with pytest.raises(ValueError, match="'1' is a Standardised with a weight matrix"):
+        make(nn.Sequential(nn.Linear(5, 4), other), 2, "fa")
+
+
 def test_direct_feedback_alignment_projects_the_error(make_stack, batch) -> None:
     local = make(make_stack(2), 3, "dfa")
     local(batch[0], target=batch[1])

@@ -95,6 +95,15 @@ def test_a_damaged_file_is_refused(tmp_path) -> None:
         (tmp_path / f"{name}-ubyte.gz").write_bytes(gzip.compress(content))
     with pytest.raises(ValueError, match="is damaged: 4 bytes for an array of"):
         open_images("mnist", tmp_path)
+    whole = gzip.compress(bytes(50))
+    for content in (whole[:-9], b"no archive", gzip.compress(b"a"), gzip.compress(b"abc\x09")):
+        (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(content)
+        with pytest.raises(ValueError, match="ubyte.gz is damaged"):
+            open_images("mnist", tmp_path)
+    for content in (b"", b"PK\x03\x04 cut"):
+        (tmp_path / "cifar10.npz").write_bytes(content)
+        with pytest.raises(ValueError, match="npz is damaged"):
+            open_images("cifar10-subset", tmp_path)
 
 
 def test_the_learning_rate_rises_and_falls() -> None:
@@ -111,6 +120,10 @@ def test_the_learning_rate_rises_and_falls() -> None:
         ({"rule": "hebb"}, "rule must be one of"),
         ({"epochs": 0}, "epochs must be a positive integer"),
         ({"learning_rate": 0.0}, "learning_rate must be positive"),
+        ({"learning_rate": float("nan")}, "learning_rate must be positive"),
+        ({"weight_decay": -1.0}, "weight_decay must not be negative"),
+        ({"max_grad_norm": 0.0}, "max_grad_norm must be positive"),
+        ({"train_samples": -1}, "train_samples must be a positive integer"),
         ({"options": {"latents": 3}}, "unknown option 'latents'"),
     ],
 )

@@ -45,8 +45,10 @@ class Dfa(Rule):
 
 
 class Fa(Rule):
-    """ "fa": feedback alignment. In the backward pass, linear and convolution layers multiply by
-    fixed random matrices instead of their weights. Other operations are differentiated as usual.
+    """ "fa": feedback alignment. In the backward pass, linear and convolution layers (torch's, and
+    the Conv1D of transformers) multiply by fixed random matrices instead of their weights. Other
+    operations are differentiated as usual. Other layers with a weight matrix are refused, but for
+    embeddings, which pass no error on.
 
     The output of a layer is not changed. It costs a second forward pass of those layers.
 
@@ -59,11 +61,7 @@ class Fa(Rule):
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
-        self._layers = [
-            module
-            for module in setting.model.modules()
-            if type(module) in (nn.Linear, nn.Conv1d, nn.Conv2d)
-        ]
+        self._layers = _exchanged(setting.model)
         for index, module in enumerate(self._layers):
             weight = torch.empty_like(module.weight, requires_grad=False)
             nn.init.kaiming_uniform_(weight, a=5**0.5)
@@ -88,11 +86,41 @@ class Fa(Rule):
             weight = getattr(self, f"feedback_{index}").to(output.dtype)
             if isinstance(module, nn.Linear):
                 twin = F.linear(source, weight)
+            elif _is_transposed(module):
+                twin = source @ weight
             else:
                 twin = module._conv_forward(source, weight, None)
             return output + (twin - twin.detach())
 
         return hook
+
+
+def _exchanged(model: nn.Module) -> list[Any]:
+    """The layers whose weights the backward pass replaces.
+
+    Raises:
+        ValueError: another layer has a weight matrix.
+    """
+    found: list[Any] = []
+    for name, module in model.named_modules():
+        if type(module) in (nn.Linear, nn.Conv1d, nn.Conv2d) or _is_transposed(module):
+            found.append(module)
+        elif not isinstance(module, nn.Embedding) and _has_matrix(module):
+            raise ValueError(
+                f"rule 'fa' supports linear and convolution layers, but {name!r} is a "
+                f"{type(module).__name__} with a weight matrix of its own"
+            )
+    return found
+
+
+def _is_transposed(module: nn.Module) -> bool:
+    """Whether it is transformers' Conv1D, a linear layer with a transposed weight."""
+    return type(module).__name__ == "Conv1D" and hasattr(module, "nf")
+
+
+def _has_matrix(module: nn.Module) -> bool:
+    own = module.named_parameters(recurse=False)
+    return any("weight" in name and parameter.dim() > 1 for name, parameter in own)
 
 
 def _keep_input(module: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -6,6 +6,8 @@ N samples, H rows, W columns, C channels.
 from __future__ import annotations
 
 import gzip
+import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,8 +94,13 @@ def _mnist_arrays(folder: Path) -> list[Any]:
 
 def _read_idx(path: Path) -> Any:
     """An array of bytes in MNIST's format: a zero, the type 8, the number of sizes, the sizes."""
-    with gzip.open(path) as file:
-        content = file.read()
+    try:
+        with gzip.open(path) as file:
+            content = file.read()
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    if len(content) < 4 or len(content) < 4 + 4 * content[3]:
+        raise ValueError(f"{path} is damaged: it has no complete header")
     dimensions = content[3]
     sizes = np.frombuffer(content, ">i4", dimensions, 4)
     values = np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions)
@@ -104,8 +111,11 @@ def _read_idx(path: Path) -> Any:
 
 def _cifar10_subset(folder: Path) -> Images:
     (path,) = sorted(folder.glob("cifar10*.npz"))[:1] or [folder / "cifar10.npz"]
-    with np.load(path, allow_pickle=False) as arrays:
-        parts = [arrays[key] for key in ("x_train", "y_train", "x_test", "y_test")]
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            parts = [arrays[key] for key in ("x_train", "y_train", "x_test", "y_test")]
+    except (EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
     mean = torch.tensor([0.4914, 0.4822, 0.4465]).reshape(3, 1, 1)
     deviation = torch.tensor([0.2470, 0.2435, 0.2616]).reshape(3, 1, 1)
 
