@@ -10,8 +10,8 @@ between the rules in one process and reports medians; a step is forward and back
 Cuts splits timm models into 4 blocks, on the meta device, and runs the leak check: of
 each file of models up to five, of those with at most 60 million parameters the first of a class.
 
-Accuracy trains nothing: it reads the folder that `evenfall blocklocal compare` wrote. Without a PART
-memory and time are measured. Parts that are not named keep their rows in the record.
+Accuracy trains nothing: it reads the folder that `evenfall blocklocal compare` wrote. Without a
+PART memory and time are measured. Parts that are not named keep their rows in the record.
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ def make_local() -> BlockLocal:
         nn.Sequential(nn.Linear(6, 6), nn.BatchNorm1d(6), nn.Dropout(0.3), nn.Tanh())
         for _ in range(5)
     ]
+    layers[1][1] = nn.BatchNorm1d(6, affine=False)  # buffers without a parameter
     model = nn.Sequential(*layers, nn.Linear(6, 3))
     return BlockLocal(
         model, boundaries=["0", "1", "3"], inputs=torch.randn(2, 6), feedback="direct", seed=7,

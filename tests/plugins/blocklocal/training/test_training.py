@@ -98,7 +98,7 @@ def test_a_damaged_file_is_refused(tmp_path) -> None:
     whole = gzip.compress(bytes(50))
     for content in (whole[:-9], b"no archive", gzip.compress(b"a"), gzip.compress(b"abc\x09")):
         (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(content)
-        with pytest.raises(ValueError, match="ubyte.gz is damaged"):
+        with pytest.raises(ValueError, match=r"ubyte\.gz is damaged"):
             open_images("mnist", tmp_path)
     for content in (b"", b"PK\x03\x04 cut"):
         (tmp_path / "cifar10.npz").write_bytes(content)

@@ -83,7 +83,8 @@ def load_checkpoint(
         name = f"optimizer-{pipeline.rank}.pt"
         optimizer.load_state_dict(torch.load(last / name, weights_only=True))
     except (
-        OSError, RuntimeError, ValueError, KeyError, SafetensorError, pickle.UnpicklingError,
+        OSError, RuntimeError, TypeError, ValueError, KeyError, SafetensorError,
+        pickle.UnpicklingError,
     ) as error:  # fmt: skip
         raise ValueError(f"checkpoint {last} cannot be used: {error}") from error
     return int(state["step"])

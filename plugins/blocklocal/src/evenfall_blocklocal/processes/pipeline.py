@@ -24,7 +24,7 @@ from evenfall.counting import without_wrappers
 
 from ..local import BlockLocal
 from ..splitting.trial import record
-from .plan import make_plan
+from .plan import find_buffers, make_plan
 
 
 class DeadRankError(RuntimeError):
@@ -77,6 +77,7 @@ class BlockPipeline:
         self.local, self.timeout, self.ahead = local, timeout, ahead
         self.plan = make_plan(local, dist.get_world_size(), replicas)
         self.rank = dist.get_rank()
+        self._with_buffers = find_buffers(local)
         self.stage, self.replica = self.plan.stage_of(self.rank)
         self.first, self.last = self.plan.stages[self.stage]
         self.is_last = self.stage == len(self.plan.stages) - 1
@@ -156,10 +157,9 @@ class BlockPipeline:
         return [*inside, *(p for part in parts for p in part.parameters())]
 
     def _state(self, index: int) -> list[Tensor]:
-        """Parameters, and buffers of the modules that own them, in a fixed order."""
+        """Parameters and buffers of a block, in a fixed order."""
         model, local = without_wrappers(self.local.model), self.local
-        owners = dict.fromkeys(n.rpartition(".")[0] for n in local.split.blocks[index].parameters)
-        modules = [model.get_submodule(name) for name in owners]
+        modules = [model.get_submodule(name) for name in self._with_buffers[index]]
         parts = local.rule.parts(index) if index < len(local.split.boundaries) else []
         buffers = [b for m in modules for b in m.buffers(recurse=False)]
         return [*self._owned(index), *buffers, *(b for part in parts for b in part.buffers())]

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from evenfall.counting import without_wrappers
 
 from ..local import BlockLocal
 from ..splitting.balance import choose_cuts
-from ..splitting.trial import record
+from ..splitting.trial import record, unchanged
 
 _PLAIN = (Tensor, int, float, bool, str, type(None))
 
@@ -79,6 +81,32 @@ def explain_plan(local: BlockLocal, ranks: int, replicas: int = 1) -> list[str]:
     if local.backward_mode != "inside":
         reasons.append("backward must be 'inside'")
     return [*reasons, *_unsendable(local)]
+
+
+def find_buffers(local: BlockLocal) -> list[list[str]]:
+    """Names of the modules that own buffers, by the block in which they are first called. Some,
+    such as BatchNorm(affine=False), own no parameter that would tell their block."""
+    model = without_wrappers(local.model)
+    found: list[list[str]] = [[] for _ in local.split.blocks]
+    passed: list[str] = []
+
+    def begin(name: str) -> Any:
+        def hook(module: nn.Module, args: Any) -> None:
+            if not any(name in names for names in found):
+                found[len(passed)].append(name)
+
+        return hook
+
+    with ExitStack() as stack, torch.no_grad():
+        stack.enter_context(unchanged(model))
+        for name, module in model.named_modules():
+            if next(module.buffers(recurse=False), None) is not None:
+                stack.callback(module.register_forward_pre_hook(begin(name)).remove)
+        for name in local.split.boundaries:
+            end = model.get_submodule(name).register_forward_hook(lambda *_: passed.append(""))
+            stack.callback(end.remove)
+        model(*local.split.call[0], **local.split.call[1])
+    return found
 
 
 def _unsendable(local: BlockLocal) -> list[str]:
