@@ -94,3 +94,19 @@ def test_private_files_become_readable(tmp_path: Path) -> None:
         (folder / "model.safetensors").touch(mode=0o600)
     for path in (tmp_path / "model.safetensors", tmp_path / "folder" / "model.safetensors"):
         assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_only_a_known_folder_is_replaced(tmp_path: Path) -> None:
+    write_text(tmp_path / "thesis" / "text", "1")
+    (tmp_path / "empty").mkdir()
+    write_text(tmp_path / "graph" / "mark", "1")
+    with (
+        pytest.raises(FileExistsError, match=r"has other files \(no mark\) and is not replaced"),
+        written_aside(tmp_path / "thesis", replace=True, known=("mark",)),
+    ):
+        pass
+    assert (tmp_path / "thesis" / "text").read_text() == "1"
+    for name in ("empty", "graph"):
+        with written_aside(tmp_path / name, replace=True, known=("mark",)) as aside:
+            (aside / "new").touch()
+        assert (tmp_path / name / "new").exists()

@@ -15,19 +15,21 @@ _PLACE = re.compile(r"\.(?P<name>.+)-[a-z0-9_]{8}")
 
 
 @contextmanager
-def written_aside(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
+def written_aside(
+    path: str | Path, *, replace: bool = False, known: tuple[str, ...] = ()
+) -> Iterator[Path]:
     """Yield a temporary folder of the same name; it becomes `path` if the block raises no error.
 
     Args:
         path: the folder to write.
         replace: whether an existing folder may be replaced; its files are lost.
+        known: see `want_replaceable`.
 
     Raises:
-        FileExistsError: `path` exists and `replace` is off.
+        FileExistsError: see `want_replaceable`.
     """
     path = Path(path)
-    if path.exists() and not replace:
-        raise FileExistsError(f"output {path} already exists; choose another folder")
+    want_replaceable(path, replace=replace, known=known)
     path.parent.mkdir(parents=True, exist_ok=True)
     place = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     aside, old = place / path.name, place / f"{path.name}-old"
@@ -43,6 +45,35 @@ def written_aside(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
         if old.exists() and not path.exists():
             old.rename(path)
         shutil.rmtree(place, ignore_errors=True)
+
+
+def want_replaceable(
+    path: str | Path, *, replace: bool = False, known: tuple[str, ...] = ()
+) -> None:
+    """Refuse to write a folder over what must stay.
+
+    Args:
+        path: the folder to write.
+        replace: whether an existing folder may be replaced.
+        known: entries by which a folder of the same kind is known. One that has not all of them
+            and is not empty stays, so that `replace` cannot remove other files.
+
+    Raises:
+        FileExistsError: `path` exists and may not be replaced.
+    """
+    path = Path(path)
+    if not path.exists():
+        return
+    if not replace:
+        raise FileExistsError(f"output {path} already exists; choose another folder")
+    if not known or (path.is_dir() and not any(path.iterdir())):
+        return
+    missing = [name for name in known if not (path / name).exists()]
+    if missing:
+        raise FileExistsError(
+            f"output {path} has other files (no {missing[0]}) and is not replaced; choose another "
+            "folder"
+        )
 
 
 def recover(folder: Path, names: re.Pattern[str]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -188,3 +190,12 @@ def test_newer_version_is_refused(tmp_path: Path) -> None:
     (folder / "graph.json").write_text(json.dumps(document | {"version": 9}))
     with pytest.raises(ValueError, match="version 9; this release reads 1"):
         Graph.load(folder)
+
+
+def test_graph_is_copied_and_pickled() -> None:
+    layers = {"in": Input((2,)), "fc": Dense([[1.0, 2.0]]), "out": Readout()}
+    graph = Graph(layers, (("in", "fc"), ("fc", "out")), {"name": "two"})
+    for other in (copy.deepcopy(graph), pickle.loads(pickle.dumps(graph))):
+        assert other.edges == graph.edges
+        assert dict(other.metadata) == {"name": "two"}
+        np.testing.assert_array_equal(other.layers["fc"].weight, [[1.0, 2.0]])

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evenfall.graph import CubaLif, Egru, Graph, If, Lif
-from evenfall_spinnaker2 import compile, load_image
+from evenfall.graph import CubaLif, Dense, Egru, Graph, If, Input, Lif, Readout
+from evenfall_spinnaker2 import Emulator, compile, load_image
 from evenfall_spinnaker2.lowering.from_graph import make_network
 from evenfall_spinnaker2.lowering.values import activations
 
-from .networks import language_model, run, spiking, values
+from .networks import chain, language_model, run, spiking, values
 
 RNG = np.random.default_rng(0)
 
@@ -173,3 +173,40 @@ def test_failed_compile_leaves_nothing(tmp_path: Path) -> None:
 def test_existing_folder_is_kept(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError, match="already exists"):
         compile(language_model(), tmp_path)
+
+
+def test_folder_with_other_files_is_never_replaced(tmp_path: Path) -> None:
+    graph = values()
+    graph.save(tmp_path / "model")
+    for path in (tmp_path / "model", tmp_path):
+        with pytest.raises(FileExistsError, match=r"no manifest.json\) and is not replaced"):
+            compile(graph, path, replace=True)
+    assert Graph.load(tmp_path / "model").edges == graph.edges
+    compile(graph, tmp_path / "out")
+    compile(graph, tmp_path / "out", replace=True)
+
+
+@pytest.mark.parametrize(
+    ("weight", "precision"), [(1e39, "auto"), (1e39, "fp32"), (-3.4e38, "bf16")]
+)
+def test_number_beyond_the_format_is_refused(tmp_path: Path, weight: float, precision: str) -> None:
+    layers = ("input", Input((2,))), ("fc", Dense([[weight, 1.0]])), ("out", Readout())
+    with pytest.raises(ValueError, match=r"layer 'fc': a number exceeds 3.[34]"):
+        compile(chain(*layers), tmp_path / "out", precision=precision)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("content", "depth"), [("values", 3), ("events", 0)])
+def test_only_sums_of_spikes_need_no_queue(tmp_path: Path, content: Any, depth: int) -> None:
+    full = [np.full(2, value) for value in (5e-3, 1.0, 0.0, 0.1, 0.0)]
+    graph = chain(
+        ("input", Input((3,), content)),
+        ("fc", Dense([[1.0, 2.0, 3.0], [4.0, 5.0, -6.0]])),
+        ("lif", Lif(*full)),
+        ("out", Readout()),
+    )
+    image = load_image(compile(graph, tmp_path / "out"))
+    assert image.blobs[0].queue_depth == depth
+    if content == "events":
+        with pytest.raises(ValueError, match="input 'input': events must be whole numbers"):
+            Emulator(image).run(np.full((2, 3), 0.5))

@@ -11,11 +11,11 @@ import pytest
 nir = pytest.importorskip("nir")
 
 from evenfall.errors import LoweringError
-from evenfall.graph import Dense, If, Lif
+from evenfall.graph import Dense, If, Input, Lif, Readout, SumPool
 from evenfall_spinnaker2 import check, compile, load_image
 from evenfall_spinnaker2.nir_files import from_nir, read_nir, to_nir, write_nir
 
-from .networks import Machine, language_model, spiking
+from .networks import Machine, chain, language_model, spiking
 
 
 def network(*nodes: Any) -> Any:
@@ -142,3 +142,15 @@ def test_reset_is_kept_in_the_metadata(tmp_path: Path) -> None:
     assert isinstance(layer, If)
     assert layer.reset == "subtract"
     assert isinstance(again.layers["fc"], Dense)
+
+
+def test_input_readout_and_average_are_kept(tmp_path: Path) -> None:
+    graph = chain(
+        ("in", Input((1, 4, 4))), ("pool", SumPool((2, 2), (2, 2), scale=0.25)),
+        ("if", If(np.ones((1, 2, 2)), np.ones((1, 2, 2)), np.zeros((1, 2, 2)))),
+        ("out", Readout("last")),
+    )  # fmt: skip
+    again = read_nir(write_nir(graph, tmp_path / "net.nir"))
+    assert again.layers["in"].content == "values"
+    assert again.layers["out"].steps == "last"
+    assert again.layers["pool"].scale == 0.25

@@ -139,3 +139,14 @@ def test_other_layers_are_refused_by_name(tmp_path: Path) -> None:
     ):
         write_script(language_model(), tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_other_inputs_and_options_are_refused(tmp_path: Path) -> None:
+    neuron = If(np.ones(1), np.ones(1), np.zeros(1))
+    graph = chain(
+        ("input", Input((2,))), ("fc", Dense([[1.0, 2.0]])), ("if", neuron), ("out", Readout())
+    )
+    with pytest.raises(LoweringError, match="layer 'input': an input of values"):
+        write_script(graph, tmp_path / "out")
+    with pytest.raises(ValueError, match=r"options: got \['precision'\]"):
+        write_script(graph, tmp_path / "out", precision="bf16")

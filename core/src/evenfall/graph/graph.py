@@ -45,6 +45,10 @@ class Graph:
         self._check_edges()
         object.__setattr__(self, "_shapes", self._find_shapes())
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles are made from the arguments, since views of dicts have no pickles."""
+        return Graph, (dict(self.layers), self.edges, dict(self.metadata))
+
     def sources(self, name: str) -> list[str]:
         """The layers that `name` reads, in the order of the edges."""
         return [source for source, target in self.edges if target == name]

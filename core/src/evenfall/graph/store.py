@@ -45,7 +45,7 @@ def write_graph(
         "metadata": dict(metadata),
         "sha256": hashlib.sha256(blob).hexdigest(),
     }
-    with written_aside(folder, replace=replace) as aside:
+    with written_aside(folder, replace=replace, known=("graph.json", _ARRAYS)) as aside:
         (aside / _ARRAYS).write_bytes(blob)
         (aside / "graph.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     return Path(folder)

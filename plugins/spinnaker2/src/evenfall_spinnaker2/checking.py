@@ -153,7 +153,7 @@ def largest_egru(
                 units = (low + high) // 2
                 fits = _holds(layers, units, density, weight_format, settings)
                 low, high = (units, high) if fits else (low, units)
-            parameters = layers * (6 * low * low + 6 * low)
+            parameters = layers * (6 * low * low + 7 * low)
             rows.append(
                 {
                     "weights": weight_format,

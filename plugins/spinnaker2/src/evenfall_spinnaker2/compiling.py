@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from evenfall.files import want_replaceable
 from evenfall.graph import Graph
 
 from .chip import Chip, load_chip
 from .image import Blob, pack, pack_table, write_image
-from .image.folder import HOST_ARRAYS, TOKENIZER
+from .image.folder import HOST_ARRAYS, KNOWN, TOKENIZER
 from .lowering.from_graph import make_network
 from .lowering.network import Network, Population
 from .lowering.precision import choose_precision
@@ -67,10 +68,10 @@ class Settings:
         if self.pes is not None and not 0 < self.pes <= most:
             raise ValueError(f"pes: got {self.pes}, want 1 to {most}")
         board_chips(self.board)
-        for name in ("queue_depth", "recorded_steps"):
+        for name, least in (("queue_depth", 1), ("recorded_steps", 0)):
             value = getattr(self, name)
-            if value is not None and not 0 <= value < 1 << 20:
-                raise ValueError(f"{name}: got {value}, want 0 to {(1 << 20) - 1}")
+            if value is not None and not least <= value < 1 << 20:
+                raise ValueError(f"{name}: got {value}, want {least} to {(1 << 20) - 1}")
 
     def network(self, graph: Graph, calibration: Any = None) -> Network:
         """The network of a graph, with these options."""
@@ -137,12 +138,11 @@ def compile(
         The folder.
 
     Raises:
-        FileExistsError: the folder exists and `replace` is off.
+        FileExistsError: the folder exists, and `replace` is off or it holds no image.
         LoweringError: a part of the model has no counterpart on the chip.
         ValueError: the model does not fit, or an option is wrong.
     """
-    if Path(output).exists() and not replace:
-        raise FileExistsError(f"output {output} already exists; choose another folder")
+    want_replaceable(output, replace=replace, known=KNOWN)
     settings = Settings(**options)
     source = read_source(model)
     network = settings.network(source.graph, calibration)

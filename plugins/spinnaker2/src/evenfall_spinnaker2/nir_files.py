@@ -71,8 +71,7 @@ def from_nir(found: Any, *, reset: Reset = "value", name: str = "nir") -> Graph:
             raise LoweringError(
                 f"node {key!r}: NIR's {kind} has no counterpart; supported: {known}"
             )
-        how = (node.metadata or {}).get("reset", reset)
-        layers[str(key)] = _NODES[kind](str(key), node, how)
+        layers[str(key)] = _NODES[kind](str(key), node, _text(node, "reset", reset))
     order = [str(key) for key in found.nodes]
     edges = sorted(
         {(str(one), str(other)) for one, other in found.edges},
@@ -87,7 +86,8 @@ def from_nir(found: Any, *, reset: Reset = "value", name: str = "nir") -> Graph:
 def write_nir(graph: Graph, path: str | Path) -> Path:
     """Write a graph of spiking and dense layers as a .nir file.
 
-    The reset is kept in the metadata of the nodes, since NIR does not state it.
+    NIR states neither the reset nor what an input holds nor which steps count: the metadata of the
+    nodes keeps them.
 
     Raises:
         LoweringError: a layer has no counterpart in NIR.
@@ -114,9 +114,9 @@ def to_nir(graph: Graph) -> Any:
 
 def _to_node(nir: Any, name: str, layer: Layer, shape: tuple[int, ...]) -> Any:
     if isinstance(layer, Input) and layer.content != "tokens":
-        return nir.Input({"input": np.array(layer.shape)})
+        return nir.Input({"input": np.array(layer.shape)}, metadata={"content": layer.content})
     if isinstance(layer, Readout):
-        return nir.Output({"output": np.array(shape)})
+        return nir.Output({"output": np.array(shape)}, metadata={"steps": layer.steps})
     if isinstance(layer, Dense) and layer.activation == "none":
         if layer.bias is None:
             return nir.Linear(np.array(layer.weight))
@@ -133,8 +133,9 @@ def _to_node(nir: Any, name: str, layer: Layer, shape: tuple[int, ...]) -> Any:
             1,
             np.array(bias),
         )
-    if isinstance(layer, SumPool) and layer.scale == 1:
-        return nir.SumPool2d(*(np.array(v) for v in (layer.kernel, layer.stride, layer.padding)))
+    if isinstance(layer, SumPool) and layer.scale in (1, 1 / (layer.kernel[0] * layer.kernel[1])):
+        kind = nir.SumPool2d if layer.scale == 1 else nir.AvgPool2d
+        return kind(*(np.array(v) for v in (layer.kernel, layer.stride, layer.padding)))
     if isinstance(layer, Flatten):
         return nir.Flatten({"input": np.array(shape)}, 0, -1)
     if isinstance(layer, If | Lif | CubaLif):
@@ -145,11 +146,12 @@ def _to_node(nir: Any, name: str, layer: Layer, shape: tuple[int, ...]) -> Any:
 
 
 def _input(name: str, node: Any, reset: str) -> Layer:
-    return Input(tuple(int(size) for size in node.input_type["input"]), "events")
+    shape = tuple(int(size) for size in node.input_type["input"])
+    return Input(shape, _text(node, "content", "events"))
 
 
 def _output(name: str, node: Any, reset: str) -> Layer:
-    return Readout("sum")
+    return Readout(_text(node, "steps", "sum"))
 
 
 def _linear(name: str, node: Any, reset: str) -> Layer:
@@ -199,6 +201,12 @@ def _neuron(kind: Callable[..., Layer]) -> Callable[[str, Any, str], Layer]:
         return kind(**arrays, reset=reset)
 
     return make
+
+
+def _text(node: Any, key: str, default: str) -> Any:
+    """A word in the metadata of a node; HDF5 files return bytes."""
+    found = (node.metadata or {}).get(key, default)
+    return found.decode() if isinstance(found, bytes) else found
 
 
 def _pair(value: Any) -> tuple[int, int]:

@@ -39,12 +39,21 @@ def write_script(model: Any, output: str | Path, *, replace: bool = False, **opt
 
     Raises:
         LoweringError: the network has other layers, or something that the package does not have.
+        ValueError: another option.
     """
+    unknown = set(options) - {"dt", "integrator", "weight_scale"}
+    if unknown:
+        raise ValueError(f"options: got {sorted(unknown)}, want dt, integrator or weight_scale")
     source = read_source(model)
-    network = Settings(**{"precision": "int8", **options}).network(source.graph)
+    network = Settings(precision="int8", **options).network(source.graph)
     populations = [_population(one) for one in network.populations.values()]
+    for one in network.populations.values():
+        if one.kind == "input" and one.content != "events":
+            raise LoweringError(
+                f"layer {one.name!r}: an input of {one.content}; the script has lists of spikes"
+            )
     projections = []
-    with written_aside(output, replace=replace) as aside:
+    with written_aside(output, replace=replace, known=("network.json", "network.py")) as aside:
         for number, one in enumerate(network.projections):
             name = f"connections_{number}.npy"
             np.save(aside / name, connections(network, one), allow_pickle=False)

@@ -7,7 +7,7 @@ from typing import Any
 
 from .image import Image, load_image
 from .reports.facts import Activity
-from .reports.page import write_report
+from .reports.page import layer_number, write_report
 from .reports.summary import text_report
 
 
@@ -37,9 +37,12 @@ def report(
 
     Raises:
         FileNotFoundError: no such image.
-        ValueError: the image is damaged, or `layer` is unknown.
+        ValueError: the image is damaged, `layer` is unknown, or `inputs` has no steps.
     """
     loaded = image if isinstance(image, Image) else load_image(image)
+    layer_number(loaded, layer)
+    if cpu_seconds is not None and (inputs is None or not cpu_seconds > 0):
+        raise ValueError(f"cpu_seconds: got {cpu_seconds}, want seconds above 0, with inputs")
     activity = None
     if inputs is not None:
         activity = measure(loaded, inputs, cpu_seconds, cpu, 10 * recorded)
@@ -61,4 +64,6 @@ def measure(
         if one["place"] == "chip" and one["units"] <= most
     ]
     run = emulator.run(inputs, record=names)
+    if not emulator.steps:
+        raise ValueError("inputs: got no steps, want at least one")
     return Activity(run.events, run.rasters, emulator.peak_queue, emulator.lost, cpu_seconds, cpu)

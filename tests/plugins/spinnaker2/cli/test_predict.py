@@ -82,3 +82,23 @@ def test_wrong_options_are_one_line(folder: Path, options: tuple[str, ...], mess
 def test_an_unknown_order_is_refused(folder: Path) -> None:
     options = ("--inputs", folder / "inputs.npy", "--order", "descending")
     assert "order must be" in run("predict", folder / "out", *options, code=1)
+
+
+def test_no_steps_and_unread_options_are_refused(folder: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.npy"
+    np.save(empty, PIXELS[:0])
+    out = folder / "out"
+    assert "got no steps" in run("predict", out, "--inputs", empty, code=1)
+    assert "got no steps" in run("report", out, "--inputs", empty, code=1)
+    assert "got no steps" in run("trace", out, folder / "graph", "--inputs", empty, code=1)
+    text = run("predict", out, "--prompt", "a", "--output", tmp_path / "a.npz", code=1)
+    assert "--output needs --inputs" in text
+    text = run("report", out, "--text", empty, "--inputs", empty, code=1)
+    assert "give --text or --inputs, not both" in text
+
+
+def test_random_orders_allow_overflow(folder: Path, tmp_path: Path) -> None:
+    small = compile(Graph.load(folder / "graph"), tmp_path / "small", queue_depth=20)
+    options = ("--inputs", folder / "inputs.npy", "--order", "random", "--orders", 1)
+    assert "lost" in run("predict", small, *options, code=1)
+    assert "full queues lost" in run("predict", small, *options, "--allow-overflow")

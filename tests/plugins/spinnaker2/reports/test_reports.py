@@ -135,3 +135,12 @@ def test_text_report_says_what_the_estimates_are(image: Image, activity: Activit
 
 def test_columns_are_aligned() -> None:
     assert columns(("a", "n"), [("xyz", "1"), ("b", "12")]) == "a     n\nxyz   1\nb    12"
+
+
+def test_what_would_be_ignored_is_refused(image: Image) -> None:
+    with pytest.raises(ValueError, match="layer: got 'nope', want one of tokens"):
+        report(image, layer="nope")
+    with pytest.raises(ValueError, match=r"cpu_seconds: got 0.001, want seconds above 0, with"):
+        report(image, cpu_seconds=1e-3)
+    with pytest.raises(ValueError, match="inputs: got no steps"):
+        report(image, inputs=np.zeros(0, np.int64))

@@ -39,18 +39,24 @@ def predict(
 ) -> None:
     """Compute what the chip would compute, from the image alone. It needs no torch."""
     with clear_errors():
+        import numpy as np
+
         from evenfall_spinnaker2.emulator.emulator import Emulator
 
         if order not in ("ascending", "random"):
             raise ValueError(f"order must be ascending or random, got {order!r}")
         if (prompt is None) == (inputs is None):
             raise ValueError("give either --prompt or --inputs")
+        if output is not None and inputs is None:
+            raise ValueError("--output needs --inputs")
         emulator = Emulator(image, allow_overflow=allow_overflow)
         if prompt is not None:
             result, steps = _text(emulator, prompt, max_new_tokens, past_end, as_json)
         else:
             assert inputs is not None
             steps = read_inputs(inputs)
+            if not np.size(steps):
+                raise ValueError(f"inputs {inputs}: got no steps, want at least one")
             result = _values(emulator, steps, output, as_json)
         if order == "random":
             result["random orders"] = _orders(emulator, steps, orders, as_json)
@@ -101,7 +107,7 @@ def _values(emulator: Any, steps: Any, output: Path | None, as_json: bool) -> di
 def _orders(emulator: Any, steps: Any, orders: int, as_json: bool) -> dict[str, Any]:
     from evenfall_spinnaker2.emulator.orders import compare_orders
 
-    study = compare_orders(emulator.image, steps, orders)
+    study = compare_orders(emulator.image, steps, orders, allow_overflow=emulator.allow_overflow)
     if not as_json:
         rows = [
             (f"flipped events of {name}", f"{count} of {study.events[name] * orders:,}")

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import load_examples, quiet
+from .options import quiet
+from .predict import read_inputs
 
 
 def report(
@@ -34,6 +35,8 @@ def report(
         from evenfall_spinnaker2.image import load_image
         from evenfall_spinnaker2.reporting import report as run
 
+        if text is not None and inputs is not None:
+            raise ValueError("give --text or --inputs, not both")
         loaded = load_image(image)
         given: Any = None
         if text is not None:
@@ -43,8 +46,10 @@ def report(
 
             words = text.read_text(encoding="utf-8")
             given = Tokenizer.from_file(str(loaded.tokenizer)).encode(words).ids[:steps]
+            if not given:
+                raise ValueError(f"text: {text} has no words")
         elif inputs is not None:
-            given = load_examples(inputs)[:steps]
+            given = read_inputs(inputs)[:steps]
         typer.echo(run(loaded, output, inputs=given, layer=layer), nl=False)
         if output is not None:
             typer.echo(f"wrote {output}")

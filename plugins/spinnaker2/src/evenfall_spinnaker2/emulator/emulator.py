@@ -105,7 +105,7 @@ class Emulator:
         return {part: np.concatenate(arrays) for part, arrays in parts.items()}
 
     def run(
-        self, inputs: Any, *, record: bool | Iterable[str] = False, pipelined: bool = True
+        self, inputs: Any, *, record: bool | str | Iterable[str] = False, pipelined: bool = True
     ) -> Run:
         """Compute some steps, after those before. The state stays for the next call.
 
@@ -122,6 +122,8 @@ class Emulator:
         values = self.host.encode(inputs)
         steps = len(next(iter(values.values())))
         names = {p.name for p in self.populations if p.pes is not None}
+        if isinstance(record, str):
+            record = (record,)
         wanted = names if record is True else set(record or ())
         if wanted - names:
             raise ValueError(f"record: {sorted(wanted - names)} not in {sorted(names)}")

@@ -101,6 +101,8 @@ class Host:
                     f"input {one.name!r}: want numbers of shape (T, {wanted}), got {_short(array)}"
                 )
             rows = array.reshape(len(array), one.units).astype(np.float32)
+            if self.inputs[one.name] == "events" and (rows != np.rint(rows)).any():
+                raise ValueError(f"input {one.name!r}: events must be whole numbers")
         if not np.isfinite(rows).all():
             raise ValueError(f"input {one.name!r}: values must be finite")
         if quantise and one.name in self._scale:

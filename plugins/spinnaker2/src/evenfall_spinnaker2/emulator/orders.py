@@ -37,22 +37,25 @@ class OrderStudy:
     largest_gap: float
 
 
-def compare_orders(image: Image | str | Path, inputs: Any, orders: int = 100) -> OrderStudy:
+def compare_orders(
+    image: Image | str | Path, inputs: Any, orders: int = 100, *, allow_overflow: bool = False
+) -> OrderStudy:
     """Run the same inputs with ascending keys and with random orders, seeds 0, 1, ...
 
     Args:
         image: an image, or its folder.
         inputs: of `Emulator.run`.
         orders: number of random orders.
+        allow_overflow: of `Emulator`.
 
     Raises:
         ValueError: `orders` is below 1, or what `Emulator` and `run` raise.
     """
     if orders < 1:
         raise ValueError(f"orders must be at least 1, got {orders}")
-    ordered = Emulator(image)
+    ordered = Emulator(image, allow_overflow=allow_overflow)
     base = ordered.run(inputs, record=True)
-    emulator = Emulator(ordered.image, order="random")
+    emulator = Emulator(ordered.image, order="random", allow_overflow=allow_overflow)
     flipped = dict.fromkeys(base.rasters, 0)
     changed, gap = 0, 0.0
     for seed in range(orders):

@@ -22,6 +22,8 @@ from .routing import RoutingTable, unpack_table
 
 FORMAT, VERSION = "evenfall-spinnaker2-image", [1, 0]
 MANIFEST, HOST_ARRAYS, TOKENIZER = "manifest.json", "host.safetensors", "tokenizer.json"
+KNOWN = (MANIFEST, "pes", "routing")
+"""Entries by which a folder is known as an image, so that it may be replaced."""
 _MANIFEST_LIMIT = 1 << 28
 _NAME = re.compile(r"(?!.*\.\.)[a-z0-9_]+([./-][a-z0-9_]+)*")
 
@@ -78,7 +80,7 @@ def write_image(
         },
     }
     text = json.dumps(document, indent=1, allow_nan=False) + "\n"
-    with written_aside(folder, replace=replace) as aside:
+    with written_aside(folder, replace=replace, known=KNOWN) as aside:
         for name, data in contents.items():
             path = aside / name
             path.parent.mkdir(parents=True, exist_ok=True)

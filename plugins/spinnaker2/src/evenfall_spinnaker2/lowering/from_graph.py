@@ -50,7 +50,7 @@ def make_network(
         raise ValueError(f"integrator: got {integrator!r}, want one of {INTEGRATORS}")
     if decoder not in ("host", "chip"):
         raise ValueError(f"decoder: got {decoder!r}, want 'host' or 'chip'")
-    if not dt > 0:
+    if not 0 < dt < np.inf:
         raise ValueError(f"dt: got {dt!r}, want seconds above 0")
     return _Maker(graph, dt, integrator, decoder == "host").network()
 

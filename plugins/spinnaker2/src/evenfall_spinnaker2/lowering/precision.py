@@ -13,6 +13,7 @@ from .network import Convolution, Network, Projection
 
 PRECISIONS = ("auto", "fp32", "bf16", "int8")
 SPIKING = ("if", "lif", "cuba_lif")
+_FP32, _BF16 = float(np.finfo(np.float32).max), float.fromhex("0x1.fep127")
 _SCALED = ("bias", "offset", "threshold", "reset")
 
 
@@ -46,6 +47,7 @@ def choose_precision(
         raise ValueError(f"precision: got {precision!r}, want one of {PRECISIONS}")
     if weight_scale is not None and (precision != "int8" or not weight_scale > 0):
         raise ValueError("weight_scale: want a positive number, with precision='int8'")
+    _want_range(network, _BF16 if precision == "bf16" else _FP32)
     if calibration is not None:
         if precision != "int8":
             raise ValueError("calibration is used with precision='int8' only")
@@ -70,7 +72,22 @@ def choose_precision(
             parameters = {"scale": scales, **population.parameters}
             flags = population.flags | {"scale"}
             populations[name] = replace(population, parameters=parameters, flags=flags)
-    return replace(network, populations=populations, projections=tuple(projections))
+    found = replace(network, populations=populations, projections=tuple(projections))
+    _want_range(found, _FP32)
+    return found
+
+
+def _want_range(network: Network, largest: float) -> None:
+    """Refuse numbers that float32, or bf16 for weights, does not hold."""
+    arrays = [(one.name, _weights(one), largest) for one in network.projections]
+    for one in network.populations.values():
+        arrays += [(one.name, values, _FP32) for values in one.parameters.values()]
+        arrays.append((one.name, one.embedding, _FP32))
+    for layer in (layer for out in network.outputs for layer in out.layers):
+        arrays += [(layer.name, layer.weight, _FP32), (layer.name, layer.bias, _FP32)]
+    for name, values, limit in arrays:
+        if values is not None and np.abs(values).max() > limit:
+            raise ValueError(f"layer {name!r}: a number exceeds {limit:.3g}, the largest that fits")
 
 
 def to_bf16(values: Any) -> Any:

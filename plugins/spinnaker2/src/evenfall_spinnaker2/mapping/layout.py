@@ -10,6 +10,7 @@ import numpy as np
 from evenfall_spinnaker2.image.blob import HEADER, PROJECTION, RANGE, Blob
 from evenfall_spinnaker2.image.codes import parameter_layout
 from evenfall_spinnaker2.lowering.network import Convolution, Network, Population, Projection
+from evenfall_spinnaker2.lowering.precision import SPIKING
 from evenfall_spinnaker2.lowering.sketch import Sketch
 
 WEIGHT_BYTES = {"fp32": 4, "bf16": 2, "int8": 1}
@@ -50,6 +51,10 @@ class PopulationLayout:
     def __init__(self, network: Network, population: Population, options: Options) -> None:
         self.population, self.options = population, options
         self.incoming = network.incoming(population.name)
+        sources = [network.populations[one.source] for one in self.incoming]
+        self._counts_events = population.kind in SPIKING and all(
+            one.kind in SPIKING or one.content == "events" for one in sources
+        )
         self._nonzeros = [_nonzeros_before(one) for one in self.incoming]
         self.segments = [
             segments(one, "relu" not in network.populations[one.source].flags)
@@ -88,7 +93,7 @@ class PopulationLayout:
         integer weights and spikes whose sums stay below 2^24."""
         if self.population.arithmetic == "int8":
             return not any(self.segments)
-        if self.population.kind not in ("if", "lif", "cuba_lif"):
+        if not self._counts_events:
             return False
         is_integer = all(one.weight_format == "int8" for one in self.incoming)
         if any(isinstance(one.operation.weights, Sketch) for one in self.incoming):

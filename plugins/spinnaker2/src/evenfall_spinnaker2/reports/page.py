@@ -40,7 +40,7 @@ def write_report(
 def html_report(image: Image, activity: Activity | None = None, layer: str | None = None) -> str:
     """The page as text; see `write_report`."""
     pes = pe_facts(image, activity)
-    number = _layer_number(image, layer)
+    number = layer_number(image, layer)
     name = escape(image.manifest["model"]["name"])
     sections = [
         _head(image, pes),
@@ -60,7 +60,7 @@ def html_report(image: Image, activity: Activity | None = None, layer: str | Non
     )
 
 
-def _layer_number(image: Image, layer: str | None) -> int:
+def layer_number(image: Image, layer: str | None) -> int:
     rows = image.manifest["populations"]
     names = [row["name"] for row in rows]
     if layer is None:

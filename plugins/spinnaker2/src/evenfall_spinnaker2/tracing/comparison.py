@@ -125,6 +125,8 @@ def trace(
             f"{names}"
         )
     run = emulator.run(inputs, record=True)
+    if not emulator.steps:
+        raise ValueError("inputs: got no steps, want at least one")
     values = emulator.host.encode(inputs, quantise=False)
     reference = simulate(network, values)
     layers = tuple(
