@@ -37,6 +37,18 @@ def _layer() -> float:
     return theirs / ours
 
 
+def _blocks() -> float:
+    return _row("egru_step", threads=1, way="EGRU, blocks in layers and decoder")[
+        "times_dense_rows"
+    ]
+
+
+def _memory() -> float:
+    """Percent by which a step of ResNet-50 in four blocks needs less memory."""
+    row = _row("blocklocal", part="memory", model="resnet50", rule="bll", blocks=4)
+    return 100 * (1 - row["share"])
+
+
 @pytest.mark.parametrize("page", ["README.md", "docs/index.md"])
 @pytest.mark.parametrize(
     ("sentence", "measured"),
@@ -44,6 +56,8 @@ def _layer() -> float:
         ("generates text {}x faster than an `nn.LSTM` of the same sizes", _generation),
         ("reads a prompt of 1,024 tokens {}x faster than `transformers` alone", _prompt),
         ("relates 65,536 points {}x faster than `PointTransformerConv`", _layer),
+        ("an EGRU of the paper's sizes generates {}x faster (random weights)", _blocks),
+        ("a step of ResNet-50 needs {} % less memory", _memory),
     ],
 )
 def test_figure_is_the_measured_one(

@@ -47,10 +47,11 @@ def write_script(model: Any, output: str | Path, *, replace: bool = False, **opt
     source = read_source(model)
     network = Settings(precision="int8", **options).network(source.graph)
     populations = [_population(one) for one in network.populations.values()]
-    for one in network.populations.values():
-        if one.kind == "input" and one.content != "events":
+    for population in network.populations.values():
+        if population.kind == "input" and population.content != "events":
             raise LoweringError(
-                f"layer {one.name!r}: an input of {one.content}; the script has lists of spikes"
+                f"layer {population.name!r}: an input of {population.content}; the script has "
+                "lists of spikes"
             )
     projections = []
     with written_aside(output, replace=replace, known=("network.json", "network.py")) as aside:
