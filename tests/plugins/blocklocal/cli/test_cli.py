@@ -24,7 +24,7 @@ def test_split_shows_the_blocks_and_the_dry_run() -> None:
     text = run("split", "test_resnet", "--blocks", 3, "--ranks", 3, "--legal").output
     assert "ends after" in text
     assert "legal cuts: conv1" in " ".join(text.split())
-    assert "3 ranks can share the blocks" in text
+    assert "with direct feedback, 3 ranks can share the blocks" in text
     text = run("split", "test_vit", "--boundary", "blocks.1", "--ranks", 3).output
     assert "3 ranks cannot: 3 stages need as many blocks, but there are 2" in text
 

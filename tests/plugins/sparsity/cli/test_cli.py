@@ -111,3 +111,11 @@ def test_missing_and_empty_folders(tmp_path: Path) -> None:
 def test_existing_output_is_kept(checkpoint: Path, tmp_path: Path) -> None:
     done = run("prune", checkpoint, "--amount", 0.5, "--output", tmp_path)
     assert (done.exit_code, "already exists" in done.output) == (1, True)
+
+
+def test_a_study_of_absent_data_trains_nothing(tmp_path: Path) -> None:
+    output = tmp_path / "study"
+    done = run("study", "ptb", "--data", tmp_path / "absent", "--output", output)
+    assert done.exit_code == 1
+    assert "absent not found" in done.output.replace("\n", "")
+    assert not output.exists()

@@ -84,6 +84,12 @@ def test_an_unknown_order_is_refused(folder: Path) -> None:
     assert "order must be" in run("predict", folder / "out", *options, code=1)
 
 
+def test_trace_rounds_to_int8_or_bf16_only(folder: Path) -> None:
+    options = ("--inputs", folder / "inputs.npy", "--precision", "fp32")
+    text = run("trace", folder / "out", folder / "graph", *options, code=1)
+    assert "precision must be int8 or bf16, got 'fp32'" in text
+
+
 def test_no_steps_and_unread_options_are_refused(folder: Path, tmp_path: Path) -> None:
     empty = tmp_path / "empty.npy"
     np.save(empty, PIXELS[:0])

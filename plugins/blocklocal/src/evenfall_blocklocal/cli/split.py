@@ -54,7 +54,7 @@ def split(
         console.print(f"legal cuts: {', '.join(found.legal)}", soft_wrap=True)
     if reasons is not None:
         verdict = "can share the blocks" if not reasons else "cannot: " + "; ".join(reasons)
-        console.print(f"{ranks} ranks {verdict}", soft_wrap=True)
+        console.print(f"with direct feedback, {ranks} ranks {verdict}", soft_wrap=True)
 
 
 def _reasons(network: Any, found: Any, ranks: int) -> list[str]:

@@ -31,6 +31,8 @@ def study(
 
     with training_output("run the command again to continue") as report:
         source = find_study(file)
+        if not data.exists():
+            raise FileNotFoundError(f"data {data} not found")
         if timing:
             show(
                 table := time_study(

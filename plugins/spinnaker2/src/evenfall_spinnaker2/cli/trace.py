@@ -41,6 +41,8 @@ def trace(
 
         if (prompt is None) == (inputs is None):
             raise ValueError("give either --prompt or --inputs")
+        if precision not in (None, "int8", "bf16"):
+            raise ValueError(f"precision must be int8 or bf16, got {precision!r}")
         loaded = load_image(image)
         steps: Any
         if prompt is not None:
