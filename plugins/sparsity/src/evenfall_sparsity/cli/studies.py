@@ -31,14 +31,14 @@ def study(
 
     with training_output("run the command again to continue") as report:
         source = find_study(file)
-        if not data.exists():
-            raise FileNotFoundError(f"data {data} not found")
         if timing:
             show(
                 table := time_study(
                     source, data, output, tokens=tokens, rounds=rounds, progress=report
                 )
             )
+        elif not data.exists():
+            raise FileNotFoundError(f"data {data} not found")
         else:
             table = run_study(source, data, output, progress=report, report=show)
     if is_first_rank():
