@@ -13,8 +13,6 @@ import inspect
 from typing import Any
 
 import numpy as np
-import triton.language as tl
-from triton.runtime import interpreter
 
 
 def quicken_interpreter() -> None:
@@ -23,6 +21,8 @@ def quicken_interpreter() -> None:
     It stays so for the rest of the process.
     A Triton whose interpreter has other parts stays as it is: slow, and right.
     """
+    from triton.runtime import interpreter
+
     if hasattr(getattr(interpreter, "ScanOps", None), "generic_scan"):
         interpreter.ScanOps.generic_scan = _scan
     if hasattr(interpreter, "_patch_builtin") and hasattr(interpreter, "_patch_attr"):
@@ -58,18 +58,22 @@ def _scan(operation: Any, inputs: tuple[Any, ...]) -> list[Any]:
 
 def _array(result: Any) -> Any:
     """The array of a tile; a constant as it is."""
-    return result.handle.data if isinstance(result, tl.tensor) else result
+    return result.handle.data if hasattr(result, "handle") else result
 
 
 def _patch_builtin(package: Any, builder: Any, scope: Any) -> None:
     """Triton's own, which at each call of a device function looks at every member of a package."""
+    from triton.language.core import is_builtin
+    from triton.runtime import interpreter
+
     for name in _builtin_names(package):
         member = getattr(package, name)
-        if tl.core.is_builtin(member):  # not where the kernel that calls has patched it
+        if is_builtin(member):  # not where the kernel that calls has patched it
             interpreter._patch_attr(package, name, member, builder, scope)
 
 
 @functools.cache
 def _builtin_names(package: Any) -> tuple[str, ...]:
-    members = inspect.getmembers(package)
-    return tuple(name for name, member in members if tl.core.is_builtin(member))
+    from triton.language.core import is_builtin
+
+    return tuple(name for name, member in inspect.getmembers(package) if is_builtin(member))
