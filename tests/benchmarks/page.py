@@ -27,7 +27,7 @@ from evenfall.files import file_aside, write_text
 
 SUBJECTS = (
     "generate", "egru_step", "event_matmul", "event_formats", "egru_scan", "selective_scan",
-    "mamba", "stream", "stream_steps", "stream_positions", "blocklocal", "gpu",
+    "mamba", "stream", "stream_steps", "stream_positions", "blocklocal", "spinnaker2", "gpu",
     "startup",
 )  # fmt: skip
 """In the order of the page."""

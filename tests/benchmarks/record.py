@@ -16,9 +16,8 @@ from evenfall.hub import today
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "benchmarks"
 PACKAGES = (
     "evenfall-core", "evenfall-kernels", "evenfall-egru", "evenfall-stream",
-    "evenfall-blocklocal", "torch", "torch_geometric", "transformers", "timm", "mamba_ssm", "numba",
-    "numpy", "triton", "typer", "rich",
-    "pluggy",
+    "evenfall-blocklocal", "evenfall-spinnaker2", "torch", "torch_geometric", "transformers",
+    "timm", "mamba_ssm", "numba", "numpy", "triton", "typer", "rich", "pluggy",
 )  # fmt: skip
 
 Record = dict[str, Any]

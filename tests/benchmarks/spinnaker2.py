@@ -1,200 +1,130 @@
 """Images for SpiNNaker2 beside the PyTorch models that they were made of.
 
-    python tests/benchmarks/spinnaker2.py --data FOLDER [--part NAME ...] [--classifier RUN]
+    python tests/benchmarks/spinnaker2.py [PART ...] [--data FOLDER] [--quick] [--no-save]
 
-Parts: text (egru-ptb-small over --tokens tokens of the test text), greedy (200 tokens), cnn
-(N-MNIST by cnn_sinabs.nir), mlp (a dense network in int8, trained here on MNIST for a minute),
-classifier (the best model of a run of `evenfall egru classify`, over MNIST's test images), speed.
-Prints tables and saves nothing.
+Parts that need nothing more: greedy (200 tokens of egru-ptb-small), orders (100 random orders of
+arrival), speed (of the emulator), sweep (10^5 to 10^8 parameters); without a PART all of these.
+With --data: text (the test text of Penn Treebank, or --tokens of it), cnn (N-MNIST by
+cnn_sinabs.nir), mlp (a dense network in int8, trained here on MNIST for a minute), classifier (the
+best model of a run of `evenfall egru classify`, named by --classifier, over MNIST's test images).
+Parts that are not named keep their rows in the record.
 """
 
 from __future__ import annotations
 
+import json
+import math
+import sys
 import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-import torch.nn.functional as F
-from script import parser, show
+from layout import BLUE, GREY, ORANGE, by_part, key, pyplot, table
+from record import Record, Rows, saved_rows
+from script import finish, parser
 
-from evenfall import registry
-from evenfall_egru import EgruForCausalLM, EgruForSequenceClassification
-from evenfall_egru.evaluation.accuracy import evaluate_frames
-from evenfall_egru.sequences import read_frames, read_mnist
-from evenfall_egru.text.corpus import encode, read_split
-from evenfall_spinnaker2 import Emulator, compile
-from evenfall_spinnaker2.emulator.text import TextEmulator
-
-CARD = Path(__file__).resolve().parents[2] / "hub_cards" / "egru-ptb-small"
-CHUNK = 512
-
-
-def text(options: Any, folder: Path) -> Iterator[dict[str, Any]]:
-    """Perplexity, logits and events over the test text, the state carried."""
-    from transformers import AutoTokenizer, DynamicCache
-
-    model = EgruForCausalLM.from_pretrained(CARD).eval()
-    tokenizer = AutoTokenizer.from_pretrained(CARD)
-    ids = encode(tokenizer, read_split(options.data / "ptb", "test"))[: options.tokens + 1]
-    for precision in ("auto", "int8"):
-        emulator = Emulator(compile(CARD, folder / precision, precision=precision))
-        cache, seconds = DynamicCache(config=model.config), 0.0
-        loss, flips, events, equal, gap, choices = np.zeros(2), 0, 0, 0, 0.0, 0
-        for first in range(0, len(ids) - 1, CHUNK):
-            inputs = ids[first : first + CHUNK][: len(ids) - 1 - first]
-            targets = ids[first + 1 : first + 1 + len(inputs)]
-            with torch.no_grad():
-                wanted = model(
-                    inputs[None], past_key_values=cache, use_cache=True, output_hidden_states=True
-                )
-            started = time.perf_counter()
-            run = emulator.run(inputs.numpy(), record=True)
-            seconds += time.perf_counter() - started
-            got = torch.from_numpy(next(iter(run.outputs.values())))
-            logits = wanted.logits[0]
-            differs = np.zeros(len(inputs), bool)
-            for y, raster in zip(wanted.hidden_states[1:], run.rasters.values(), strict=True):
-                other = (y[0].numpy() != 0) != (raster != 0)
-                flips, events = flips + int(other.sum()), events + int(np.count_nonzero(raster))
-                differs |= other.any(1)
-            gaps = (got - logits).abs().amax(1).numpy()
-            equal += int((~differs).sum())
-            gap = max(gap, float(gaps[~differs].max(initial=0)))
-            choices += int((got.argmax(1) != logits.argmax(1)).sum())
-            for row, values in enumerate((logits, got)):
-                loss[row] += float(F.cross_entropy(values, targets, reduction="sum"))
-        yield {
-            "part": "text", "weights": precision, "tokens": len(ids) - 1,
-            "perplexity, PyTorch": float(np.exp(loss[0] / (len(ids) - 1))),
-            "perplexity, image": float(np.exp(loss[1] / (len(ids) - 1))),
-            "events": events, "flipped": flips, "steps with equal events": equal,
-            "largest gap of a logit there": gap, "other choices": choices,
-            "tokens/s, recorded": (len(ids) - 1) / seconds,
-        }  # fmt: skip
+TITLE = "SpiNNaker2"
+ABOUT = """Images of networks, run by the emulator and compared with PyTorch. No chip was at hand.
+Read [the guide](spinnaker2-emulator.md) for what an image is verified by."""
+IMAGE = "spinnaker2-sweep.svg"
+ALT = "CPU time, processing elements and router entries against the number of parameters"
+NOTES = """The sweep compiles EGRUs of four layers with random weights in fp32 for a board of 48
+chips, a process each; a packet is an event on a link between chips, if every unit sends. Speed is
+of the emulator while generating: the median of seven rounds of 100 tokens."""
+WITHOUT_DATA = ("greedy", "orders", "speed", "sweep")
+WITH_DATA = ("text", "cnn", "mlp", "classifier")
+HEADINGS = {
+    "text": "Text", "greedy": "Greedy text", "orders": "Orders of arrival", "speed": "Speed",
+    "sweep": "Compilation", "cnn": "A spiking CNN on N-MNIST", "mlp": "A dense network in int8",
+    "classifier": "An EGRU on MNIST",
+}  # fmt: skip
 
 
-def greedy(options: Any, folder: Path) -> Iterator[dict[str, Any]]:
-    """Two hundred tokens, past line ends."""
-    emulator = TextEmulator(Emulator(compile(CARD, folder / "greedy")))
-    found = emulator.continue_text("the company said", 200, past_end=True)
-    ids = torch.tensor([found.prompt_ids])
-    out = EgruForCausalLM.from_pretrained(CARD).generate(
-        ids, do_sample=False, max_new_tokens=200, eos_token_id=None, pad_token_id=24
-    )
-    same = list(found.new_ids) == out[0, ids.shape[1] :].tolist()
-    yield {"part": "greedy", "tokens": 200, "same as generate": same}
+def parts() -> dict[str, Callable[..., Any]]:
+    """What measures each part, in the order of the page."""
+    from spinnaker2_parts import classifiers, language
+    from spinnaker2_parts.speed import speed
+    from spinnaker2_parts.sweep import sweep
 
-
-def cnn(options: Any, folder: Path) -> Iterator[dict[str, Any]]:
-    """A spiking CNN from a NIR file on N-MNIST's recordings, in frames of a millisecond."""
-    emulator = Emulator(compile(options.data / "nir" / "cnn_sinabs.nir", folder / "cnn"))
-    recordings = registry.datasets.get("nmnist")(options.data / "nmnist_small", "test")
-    right = 0
-    for number in range(len(recordings)):
-        one = recordings[number]
-        step = one["t"] // 1000
-        frames = np.zeros((int(step.max()) + 1, 2, 34, 34), np.float32)
-        np.add.at(frames, (step, one["p"], one["y"], one["x"]), 1)
-        emulator.reset()
-        spikes = next(iter(emulator.run(frames).outputs.values()))
-        right += int(spikes.reshape(-1, 10).sum(0).argmax()) == int(one["label"])
-    yield {
-        "part": "cnn",
-        "PEs": len(emulator.image.blobs),
-        "recordings": number + 1,
-        "right": right,
-    }
-
-
-def mlp(options: Any, folder: Path) -> Iterator[dict[str, Any]]:
-    """A dense network, trained on MNIST's training images, with int8 weights and activations."""
-    torch.manual_seed(0)
-    train = read_frames("mnist", options.data / "mnist", "train", {"pixels": 784})
-    x, labels = train.x[:, 0], train.labels
-    model = torch.nn.Sequential(
-        torch.nn.Linear(784, 256), torch.nn.ReLU(), torch.nn.Linear(256, 128), torch.nn.ReLU(),
-        torch.nn.Linear(128, 10),
+    found = (
+        language.text, language.greedy, language.orders, classifiers.cnn, classifiers.mlp,
+        classifiers.classifier, speed, sweep,
     )  # fmt: skip
-    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
-    for _ in range(6):
-        for rows in torch.randperm(len(x)).split(128):
-            loss = F.cross_entropy(model(x[rows]), labels[rows])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-    test = read_mnist(options.data / "mnist", "test", pixels=784)
-    images = test.images.astype(np.float32) / np.float32(255)
-    with torch.no_grad():
-        wanted = model(torch.from_numpy(images)).argmax(1).numpy()
-    settings = {"precision": "int8", "calibration": x[:1000].numpy()}
-    emulator = Emulator(compile(model.eval(), folder / "mlp", **settings))
-    got = next(iter(emulator.run(images).outputs.values())).argmax(1)
-    yield {
-        "part": "mlp", "images": len(got),
-        "accuracy, PyTorch": float((wanted == test.labels).mean()),
-        "accuracy, image": float((got == test.labels).mean()),
-        "other choices": int((got != wanted).sum()), "PEs": len(emulator.image.blobs),
-    }  # fmt: skip
+    return {one.__name__: one for one in found}
 
 
-def classifier(options: Any, folder: Path) -> Iterator[dict[str, Any]]:
-    """A trained EGRU on all test images of MNIST."""
-    model = EgruForSequenceClassification.from_pretrained(options.classifier / "best").eval()
-    pixels = {"pixels": model.config.embedding_size}
-    frames = read_frames("mnist", options.data / "mnist", "test", pixels)
-    wanted = evaluate_frames(model, frames)
-    for precision in ("auto", "int8"):
-        emulator = Emulator(compile(model, folder / f"c-{precision}", precision=precision))
-        choices, operations = [], 0.0
-        for x in frames.x.numpy():
-            emulator.reset()
-            run = emulator.run(x)
-            choices.append(int(next(iter(run.outputs.values())).argmax()))
-            operations += float(run.operations.mean())
-        found = np.array(choices)
-        yield {
-            "part": "classifier", "weights": precision, "pixels a step": pixels["pixels"],
-            "images": len(found), "accuracy, PyTorch": wanted["accuracy"],
-            "accuracy, image": float((found == frames.labels.numpy()).mean()),
-            "other choices": int((found != np.array(wanted["predictions"])).sum()),
-            "activity": wanted["activity"][0], "operations a step": operations / len(found),
-        }  # fmt: skip
+def tables(record: Record) -> str:
+    """A table for each part."""
+    blocks = []
+    for name, rows in by_part(record).items():
+        columns = {column: key(column) for row in rows for column in row if column != "part"}
+        blocks.append(f"{HEADINGS[name]}:\n\n{table(columns, rows)}")
+    return "\n\n".join(blocks)
 
 
-def speed(options: Any, folder: Path) -> Iterator[dict[str, Any]]:
-    """Tokens in a second while generating: the median of seven rounds of 100 tokens."""
-    for mode in ("events", "gather"):
-        emulator = Emulator(compile(CARD, folder / f"speed-{mode}", mode=mode))
-        tokens = np.random.default_rng(0).integers(0, 10_000, 100)
-        emulator.run(tokens[:2], pipelined=False)
-        seconds = []
-        for _ in range(7):
-            started = time.perf_counter()
-            emulator.run(tokens, pipelined=False)
-            seconds.append(time.perf_counter() - started)
-        yield {"part": "speed", "mode": mode, "tokens/s": 100 / float(np.median(seconds))}
+def picture(rows: Rows) -> None:
+    """What compilation costs, beside n log n."""
+    plt = pyplot()
+    sweep = [row for row in rows if row["part"] == "sweep"]
+    sizes = [row["parameters"] for row in sweep]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3))
+    seconds = [row["CPU seconds"] for row in sweep]
+    left.loglog(sizes, seconds, "o-", color=BLUE, label="compile")
+    growth = [n * math.log(n) for n in sizes]
+    line = [seconds[-1] * one / growth[-1] for one in growth]
+    left.loglog(sizes, line, "--", color=GREY, label="n log n")
+    left.set(xlabel="parameters", ylabel="CPU seconds")
+    right.loglog(sizes, [row["PEs"] for row in sweep], "o-", color=BLUE, label="PEs")
+    entries = [row["router entries"] for row in sweep]
+    right.loglog(sizes, entries, "o-", color=ORANGE, label="entries of the fullest router")
+    right.set(xlabel="parameters")
+    for axes in (left, right):
+        axes.legend()
+    figure.tight_layout()
 
 
-PARTS = {one.__name__: one for one in (text, greedy, cnn, mlp, classifier, speed)}
+def measure(options: Any) -> Rows:
+    """The rows of the parts that were asked for, and the saved ones of the others."""
+    saved = saved_rows("spinnaker2")
+    rows: Rows = []
+    for name, part in parts().items():
+        if name in options.parts:
+            with tempfile.TemporaryDirectory() as folder:
+                rows += part(options, Path(folder))
+        else:
+            rows += [row for row in saved if row["part"] == name]
+    return rows
 
 
 def main() -> None:
     """Measure the parts that were asked for."""
-    options = parser(__doc__)
-    options.add_argument("--data", type=Path, required=True, help="folder of the data sets")
-    options.add_argument("--part", nargs="*", choices=PARTS, help="by default all")
-    options.add_argument("--tokens", type=int, default=10**9, help="of the test text")
-    options.add_argument("--classifier", type=Path, help="folder of a run")
-    options = options.parse_args()
-    for name in options.part or PARTS:
-        if name == "classifier" and options.classifier is None:
-            continue
-        with tempfile.TemporaryDirectory() as folder:
-            show(name, list(PARTS[name](options, Path(folder))))
+    if sys.argv[1:2] == ["child"]:
+        from spinnaker2_parts.sweep import child
+
+        print(json.dumps(child(int(sys.argv[2]))))
+        return
+    asked = parser(__doc__, quick=True)
+    asked.add_argument("parts", nargs="*", help=f"of {', '.join(WITHOUT_DATA + WITH_DATA)}")
+    asked.add_argument("--data", type=Path, help="folder of the data sets")
+    asked.add_argument("--tokens", type=int, default=10**9, help="of the test text")
+    asked.add_argument("--orders", type=int, default=100, help="random orders of arrival")
+    asked.add_argument("--classifier", type=Path, help="folder of a run")
+    options = asked.parse_args()
+    options.parts = options.parts or list(WITHOUT_DATA)
+    unknown = set(options.parts) - {*WITHOUT_DATA, *WITH_DATA}
+    if unknown:
+        asked.error(f"parts must be of {WITHOUT_DATA + WITH_DATA}, got {sorted(unknown)}")
+    if options.data is None and set(options.parts) & set(WITH_DATA):
+        asked.error(f"{', '.join(WITH_DATA)} need --data")
+    if options.classifier is None and "classifier" in options.parts:
+        asked.error("classifier needs --classifier")
+    rows = measure(options)
+    names = dict.fromkeys(row["part"] for row in rows)
+    more = " --data FOLDER" if names.keys() & set(WITH_DATA) else ""
+    more += " --classifier RUN" if "classifier" in names else ""
+    command = f"python tests/benchmarks/spinnaker2.py {' '.join(names)}{more}"
+    finish("spinnaker2", rows, options, " ".join(NOTES.split()), command)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -139,7 +140,8 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     version = document.get("version")
     if not isinstance(version, list) or version[:1] != VERSION[:1]:
         raise ValueError(
-            f"image {folder}: format version {version!r}; this release reads {VERSION[0]}"
+            f"image {folder}: format version {reprlib.repr(version)}; "
+            f"this release reads {VERSION[0]}"
         )
     try:
         _check_schema(document)

@@ -1,0 +1,56 @@
+"""Speed of the emulator: a trained model, and the sizes of the published one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from spinnaker2_parts.language import CARD
+from spinnaker2_parts.sweep import graph
+
+from evenfall_spinnaker2 import Emulator, check, compile
+
+TOKENS, ROUNDS = 100, 7
+PUBLISHED = (1350, 1350, 1350)
+"""Hidden sizes of the published language model on the chip."""
+
+
+def rate(emulator: Emulator, tokens: Any) -> float:
+    """Tokens a second while generating, the median of some rounds."""
+    emulator.run(tokens[:2], pipelined=False)
+    seconds = []
+    for _ in range(ROUNDS):
+        started = time.perf_counter()
+        emulator.run(tokens, pipelined=False)
+        seconds.append(time.perf_counter() - started)
+    return len(tokens) / float(np.median(seconds))
+
+
+def speed(options: Any, folder: Path) -> Iterator[dict[str, Any]]:
+    """Tokens in a second of egru-ptb-small, and of the published sizes with 5 % of the weights."""
+    tokens = np.random.default_rng(0).integers(0, 10_000, TOKENS)
+    large = graph(PUBLISHED, 0.05)
+    models = {"egru-ptb-small": CARD, "3 x 1350, 95 % pruned at random": large}
+    for number, (name, model) in enumerate(models.items()):
+        for mode in ("events", "gather"):
+            image = compile(
+                model, folder / f"{number}-{mode}", mode=mode, queue_depth=2 * max(PUBLISHED)
+            )
+            emulator = Emulator(image)
+            run = emulator.run(tokens)
+            hidden = [f"layer{layer}" for layer in range(len(PUBLISHED))]
+            counts = [run.events[one].mean() for one in hidden if one in run.events]
+            yield {
+                "part": "speed", "model": name, "mode": mode, "PEs": len(emulator.image.blobs),
+                "activity": float(sum(counts) / sum(PUBLISHED)) if counts else None,
+                "tokens/s": rate(emulator, tokens),
+            }  # fmt: skip
+    found = check(large, profile="published")
+    largest = max(layer.largest for layer in found.layers)
+    yield {
+        "part": "speed", "model": "3 x 1350, 95 % pruned at random", "mode": "profile published",
+        "PEs": found.pes, "bytes of the largest PE": largest,
+    }  # fmt: skip
