@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError
 from typing import Any
@@ -364,3 +366,18 @@ def test_command_in_a_new_process(site) -> None:
     rows = {row["name"]: row["status"] for row in json.loads(done.stdout)}
     assert (rows["good"], rows["bad"]) == ("ok", "broken")
     assert done.stderr == ""
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+@pytest.mark.parametrize("command", ["plugins", "kernels --json", "doctor", "--help"])
+def test_output_to_a_full_disk_is_one_line(command: str) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "evenfall", *command.split()],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: the output cannot be written: [Errno 28]")
+    assert done.stderr.count("\n") == 1

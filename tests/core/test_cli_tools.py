@@ -43,6 +43,16 @@ def failing(error: Exception) -> str:
         (BadZipFile("no"), "Error: data: the archive cannot be read: no\n"),
         (ImportError("pictures need matplotlib"), "Error: pictures need matplotlib\n"),
         (FloatingPointError("loss is nan"), "Error: loss is nan\n"),
+        (MemoryError("9 TB"), "Error: there is not enough memory: 9 TB\n"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+            "Error: there is not enough memory: DefaultCPUAllocator: can't allocate memory\n",
+        ),
+        (
+            RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0"),
+            "Error: the output cannot be written: [enforce fail at inline_container.cc:664] . "
+            "unexpected pos 64 vs 0\n",
+        ),
         (CallbackError("callback 'a' raises"), "Error: callback 'a' raises\n"),
     ],
 )
@@ -58,6 +68,12 @@ def test_unreadable_weights_are_one_line(tmp_path: Path) -> None:
 def test_other_errors_pass() -> None:
     with pytest.raises(KeyError), clear_errors():
         raise KeyError("a bug, not a mistake of the user")
+
+
+def test_a_line_is_never_longer_than_a_screen() -> None:
+    line = failing(ValueError("a" * 10**6))
+    assert len(line) < 2100
+    assert line.count("\n") == 1
 
 
 def test_a_group_of_one_command_is_a_group() -> None:

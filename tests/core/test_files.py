@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from evenfall.files import file_aside, write_text, written_aside
+from evenfall.files import file_aside, write_text, writing, written_aside
 
 
 def test_a_folder_appears_when_the_block_ends(tmp_path: Path) -> None:
@@ -110,3 +110,30 @@ def test_only_a_known_folder_is_replaced(tmp_path: Path) -> None:
         with written_aside(tmp_path / name, replace=True, known=("mark",)) as aside:
             (aside / "new").touch()
         assert (tmp_path / name / "new").exists()
+
+
+def test_of_two_writers_the_first_keeps_the_folder(tmp_path: Path) -> None:
+    def write_second() -> None:
+        with written_aside(tmp_path / "run") as second:
+            (second / "second").touch()
+            with written_aside(tmp_path / "run") as first:
+                (first / "first").touch()
+
+    with pytest.raises(FileExistsError, match="run already exists"):
+        write_second()
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
+    assert [p.name for p in (tmp_path / "run").iterdir()] == ["first"]
+
+
+def test_weights_that_cannot_be_written_are_an_os_error(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    numpy = pytest.importorskip("numpy")
+    from safetensors.numpy import save_file
+
+    weights = numpy.zeros(1 << 20)
+    with pytest.raises(OSError, match="run cannot be written"), writing(tmp_path / "run"):
+        torch.save({"a": torch.from_numpy(weights)}, "/dev/full")
+    with pytest.raises(OSError, match="run cannot be written"), writing(tmp_path / "run"):
+        save_file({"a": weights}, tmp_path / "none" / "a.safetensors")
+    with pytest.raises(RuntimeError, match="other"), writing(tmp_path / "run"):
+        raise RuntimeError("other")

@@ -56,7 +56,12 @@ def test_numbers_that_yaml_reads_as_words(tmp_path: Path) -> None:
         ("rate: null", "rate must be a number, got None"),
         ("pair: 3", "has a value of the wrong type"),
         ("epochs: many", "has a value of the wrong type"),
-        ("epochs: 0", "epochs must be positive, got 0"),
+        ("epochs: 0", r"recipe .*recipe.yaml: epochs must be positive, got 0"),
+        (f"rate: 1{'0' * 400}", "rate must be a number, got <an integer of 1329 bits>"),
+        (f"epochs: {'9' * 5000}", "recipe.yaml cannot be read: Exceeds the limit"),
+        ("[" * 900, "recipe.yaml cannot be read: maximum recursion depth"),
+        ("name: 2001-99-99", "recipe.yaml cannot be read: month must be in"),
+        ("more: &a {b: *a}", "recipe.yaml cannot be read: it stands for more than 100,000 values"),
     ],
 )
 def test_errors_name_the_key(tmp_path: Path, text: str, words: str) -> None:
@@ -72,3 +77,18 @@ def test_the_source_of_a_mapping_is_named() -> None:
 def test_no_such_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read_recipe(tmp_path / "recipe.yaml", Choices)
+
+
+def test_a_file_that_is_not_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_bytes(b"name: \xff")
+    with pytest.raises(ValueError, match=r"recipe .*recipe\.yaml cannot be read: 'utf-8' codec"):
+        read_recipe(tmp_path / "recipe.yaml", Choices)
+
+
+def test_aliases_that_stand_for_billions_of_values_are_refused(tmp_path: Path) -> None:
+    lines = ["name: &a0 [lol]"]
+    lines += [f"n{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 30)]
+    with pytest.raises(ValueError, match="it stands for more than 100,000 values"):
+        read(tmp_path, "\n".join(lines))
+    shared = read(tmp_path, "more: {a: &a [1, 2], b: *a, c: *a}")
+    assert shared.more == {"a": [1, 2], "b": [1, 2], "c": [1, 2]}

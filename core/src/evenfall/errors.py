@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 import sys
 import warnings
 from collections.abc import Iterable
@@ -49,6 +50,39 @@ class LoweringError(EvenfallError, ValueError):
 
 class BackendWarning(UserWarning):
     """A slow backend serves an operation because no faster one can."""
+
+
+class _Shortened(reprlib.Repr):
+    """Looks at a few items of a few levels, so that a huge or nested value takes no time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel = 4
+        self.maxlist = self.maxtuple = self.maxset = self.maxfrozenset = self.maxdict = 12
+        self.maxstring = self.maxlong = self.maxother = MOST_CHARACTERS
+
+    def repr_int(self, x: int, level: int) -> str:
+        """Python writes no integers of more than some thousand digits."""
+        return repr(x) if x.bit_length() < 256 else f"<an integer of {x.bit_length()} bits>"
+
+
+MOST_CHARACTERS = 120
+"""Most characters of a value in a message."""
+_SHORTENED = _Shortened()
+
+
+def shorten(value: object) -> str:
+    """The repr of a value for a message, of at most 120 characters. Every message that shows a
+    value of a user or a file takes it from here."""
+    return shorten_text(_SHORTENED.repr(value))
+
+
+def shorten_text(text: str, most: int = MOST_CHARACTERS) -> str:
+    """The text, without its middle if it has more than `most` characters."""
+    if len(text) <= most:
+        return text
+    end = most // 4
+    return f"{text[: most - end - 5]} ... {text[-end:]}"
 
 
 def closest(name: str, names: Iterable[str]) -> str:

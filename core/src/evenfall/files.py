@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from .errors import EvenfallError
 
 _PLACE = re.compile(r"\.(?P<name>.+)-[a-z0-9_]{8}")
 """Where written_aside writes `name`, and puts the folder that is replaced, `name-old`."""
@@ -26,7 +30,9 @@ def written_aside(
         known: see `want_replaceable`.
 
     Raises:
-        FileExistsError: see `want_replaceable`.
+        FileExistsError: see `want_replaceable`. Another process may also have written the folder in
+            the meantime; its folder stays.
+        OSError: it cannot be written, for example on a full disk.
     """
     path = Path(path)
     want_replaceable(path, replace=replace, known=known)
@@ -35,12 +41,19 @@ def written_aside(
     aside, old = place / path.name, place / f"{path.name}-old"
     aside.mkdir()
     try:
-        yield aside
+        with writing(path):
+            yield aside
         for entry in (aside, *aside.rglob("*")):
             entry.chmod(0o755 if entry.is_dir() else 0o644)
+        want_replaceable(path, replace=replace, known=known)
         if path.exists():
             path.rename(old)
-        aside.rename(path)
+        try:
+            aside.rename(path)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+            raise FileExistsError(f"output {path}: another process has just written it") from None
     finally:
         if old.exists() and not path.exists():
             old.rename(path)
@@ -109,8 +122,38 @@ def file_aside(path: str | Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
     try:
-        yield aside
+        with writing(path):
+            yield aside
         aside.chmod(0o644)  # some writers, such as safetensors, let only the owner read
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """Turn errors of PyTorch and safetensors that mean a file cannot be written into an OSError.
+
+    Raises:
+        OSError: it cannot be written, for example on a full disk; the message names `path`.
+    """
+    try:
+        yield
+    except EvenfallError:
+        raise
+    except Exception as error:
+        if not is_failed_write(error):
+            raise
+        reason = str(error).partition("\n")[0]
+        raise OSError(f"{path} cannot be written: {reason}") from error
+
+
+def is_failed_write(error: Exception) -> bool:
+    """Whether an error of safetensors or PyTorch means that a file cannot be written."""
+    text = str(error)
+    safetensors = sys.modules.get("safetensors")
+    if safetensors is not None and isinstance(error, safetensors.SafetensorError):
+        return "serializing" in text and "deserializing" not in text
+    # torch.save raises a RuntimeError with words of its C++ file.
+    words = ("PytorchStreamWriter", "inline_container")
+    return isinstance(error, RuntimeError) and any(word in text for word in words)

@@ -7,7 +7,13 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from .errors import EvenfallError, shorten
+from .reading import reading
+
 T = TypeVar("T")
+MOST_VALUES = 100_000
+"""Most values of a recipe. An alias of YAML counts as all that it stands for: a file of a few lines
+can stand for more values than any memory holds."""
 
 
 def read_recipe(path: str | Path, kind: type[T], what: str = "recipe") -> T:
@@ -18,18 +24,44 @@ def read_recipe(path: str | Path, kind: type[T], what: str = "recipe") -> T:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not YAML, not a mapping, an unknown key (the message lists the known ones), or a
-            value that `kind` refuses.
+        ValueError: not YAML, not a mapping, more than `MOST_VALUES` values, an unknown key (the
+            message lists the known ones), or a value that `kind` refuses.
+    """
+    return make_recipe(read_yaml(path, what), kind, f"{what} {path}")
+
+
+def read_yaml(path: str | Path, what: str = "") -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not UTF-8, not YAML, not a mapping, or more than `MOST_VALUES` values.
     """
     import yaml
 
-    try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{what} {path} is not valid YAML: {error}") from None
-    if not isinstance(values, dict):
-        raise ValueError(f"{what} {path} must be a mapping, got {type(values).__name__}")
-    return make_recipe(values, kind, f"{what} {path}")
+    with reading(path, what):
+        text = Path(path).read_text(encoding="utf-8")
+        try:
+            values = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ValueError(f"{what} {path} is not valid YAML: {error}".lstrip()) from None
+        if not isinstance(values, dict):
+            got = type(values).__name__
+            raise ValueError(f"{what} {path} must be a mapping, got {got}".lstrip())
+        if _count(values, {}) > MOST_VALUES:
+            raise ValueError(f"it stands for more than {MOST_VALUES:,} values")
+    return values
+
+
+def _count(value: Any, known: dict[int, float]) -> float:
+    """The number of values that a value of YAML stands for; infinite if it contains itself."""
+    if not isinstance(value, dict | list | set | tuple):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = float("inf")
+        items = [*value, *value.values()] if isinstance(value, dict) else [*value]
+        known[id(value)] = 1 + sum(_count(item, known) for item in items)
+    return known[id(value)]
 
 
 def make_recipe(values: dict[str, Any], kind: type[T], source: str = "recipe") -> T:
@@ -41,11 +73,15 @@ def make_recipe(values: dict[str, Any], kind: type[T], source: str = "recipe") -
     known = [field.name for field in fields(kind)]  # type: ignore[arg-type]  # T is a dataclass
     unknown = sorted(str(name) for name in set(values) - set(known))
     if unknown:
-        raise ValueError(f"{source} has unknown keys {unknown}; known are {known}")
+        raise ValueError(f"{source} has unknown keys {shorten(unknown)}; known are {known}")
     hints = get_type_hints(kind)
     try:
         return kind(**{name: _as(hints[name], name, value) for name, value in values.items()})
-    except TypeError as error:
+    except EvenfallError:
+        raise
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError) as error:
         raise ValueError(f"{source} has a value of the wrong type: {error}") from error
 
 
@@ -76,8 +112,8 @@ def _as(hint: Any, name: str, value: Any) -> Any:
 def _number(name: str, value: Any) -> float:
     try:
         return float(value)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} must be a number, got {value!r}") from None
+    except (OverflowError, TypeError, ValueError):
+        raise ValueError(f"{name} must be a number, got {shorten(value)}") from None
 
 
 def _plain(value: Any) -> Any:

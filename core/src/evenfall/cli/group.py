@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
+from contextlib import suppress
 from typing import Any
 
 import typer
@@ -82,9 +85,27 @@ class EvenfallGroup(TyperGroup):
         return super().resolve_command(ctx, args)
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run. An EvenfallError becomes one line and exit code 1, without a traceback."""
+        """Run. An EvenfallError, and output that cannot be written, become one line and exit code
+        1, without a traceback."""
         try:
-            return super().main(*args, **kwargs)
+            try:
+                return super().main(*args, **kwargs)
+            finally:
+                sys.stdout.flush()
         except EvenfallError as error:
             typer.echo(f"Error: {error}", err=True)
             sys.exit(1)
+        except OSError as error:
+            _drop_output()
+            if error.errno != errno.EPIPE:  # the reader, such as `head`, has seen enough
+                with suppress(OSError):
+                    typer.echo(f"Error: the output cannot be written: {error}", err=True)
+            sys.exit(1)
+
+
+def _drop_output() -> None:
+    """Send what standard output still holds nowhere; Python would try again when it ends."""
+    with suppress(OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, NoReturn
 from zipfile import BadZipFile
 
@@ -22,7 +22,8 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from evenfall.cli.group import GROUP_SETTINGS
-from evenfall.errors import EvenfallError
+from evenfall.errors import EvenfallError, shorten_text
+from evenfall.files import is_failed_write
 from evenfall.runs import Progress, is_first_rank
 
 # Paths and names can contain brackets, which are not markup.
@@ -43,23 +44,39 @@ def make_group(name: str, summary: str, *commands: Callable[..., None]) -> typer
 @contextmanager
 def clear_errors() -> Iterator[None]:
     """Turn errors that a user can mend into one line on stderr and exit code 1: wrong values or
-    files, a full disk, a missing extra, a loss that is not finite, and every EvenfallError."""
+    files, a full disk, too little memory, a missing extra, a loss that is not finite, and every
+    EvenfallError."""
     try:
         yield
     except BadZipFile as error:
         _fail(f"data: the archive cannot be read: {error}")
+    except MemoryError as error:
+        _fail(f"there is not enough memory: {error}")
     except (ValueError, OSError, ImportError, FloatingPointError, EvenfallError) as error:
         _fail(str(error))
     except Exception as error:
         safetensors = sys.modules.get("safetensors")  # its error is not a ValueError
-        if safetensors is None or not isinstance(error, safetensors.SafetensorError):
-            raise
-        _fail(str(error))
+        if is_failed_write(error):
+            _fail(f"the output cannot be written: {error}")
+        elif safetensors is not None and isinstance(error, safetensors.SafetensorError):
+            _fail(str(error))
+        elif any(words in str(error) for words in _NO_MEMORY):
+            _fail(f"there is not enough memory: {error}")
+        raise
+
+
+_NO_MEMORY = ("can't allocate memory", "out of memory", "Storage size calculation overflowed")
+"""Words in PyTorch's errors of too little memory."""
 
 
 def _fail(message: str) -> NoReturn:
-    errors.print(f"Error: {' '.join(message.split())}")
+    with suppress(OSError):  # a full disk may hold stderr, too
+        errors.print(f"Error: {shorten_text(' '.join(message.split()), _MOST_CHARACTERS)}")
     raise typer.Exit(1) from None
+
+
+_MOST_CHARACTERS = 2000
+"""Of an error's line; PyTorch lists every weight that does not fit."""
 
 
 @contextmanager
