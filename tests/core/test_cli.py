@@ -381,3 +381,34 @@ def test_output_to_a_full_disk_is_one_line(command: str) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("Error: the output cannot be written: [Errno 28]")
     assert done.stderr.count("\n") == 1
+
+
+LOUD = """
+    import os
+    print("a line of print")
+    os.system("echo a line of a program")
+
+    @hookimpl
+    def evenfall_register_models(register):
+        register("loud", "json:loads", summary="a\\x1b[31mb")
+"""
+
+
+@pytest.mark.parametrize("command", ["plugins", "models", "kernels"])
+def test_what_a_plugin_prints_does_not_get_into_json(site, command: str) -> None:
+    site.install("loud", LOUD)
+    done = site.run("-m", "evenfall", command, "--json", EVENFALL_PLUGINS="loud")
+    assert done.returncode == 0, done.stderr
+    assert isinstance(json.loads(done.stdout), list)
+    assert "a line of print" in done.stderr
+    assert "a line of a program" in done.stderr
+
+
+def test_summaries_have_no_control_characters(world) -> None:
+    world.install("loud", LOUD)
+    assert "a\\x1b[31mb" in run("models").output
+
+
+def test_json_has_no_numbers_that_json_lacks(capsys: pytest.CaptureFixture[str]) -> None:
+    output.write_json({"a": [float("nan"), 1.5], "b": float("inf")})
+    assert json.loads(capsys.readouterr().out) == {"a": [None, 1.5], "b": None}

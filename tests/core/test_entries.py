@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 import threading
+import tomllib
+from pathlib import Path
 
 import pytest
 
-from evenfall.entries import CORE, Owner, Registry
+from evenfall.entries import CORE, OWN_PLUGINS, Owner, Registry
 from evenfall.errors import ReferenceImportError, RegistryError, UnknownNameError
 
 EGRU = Owner("egru", "evenfall-egru", "0.1.0")
@@ -210,3 +212,22 @@ def test_only_one_thread_wins_a_name() -> None:
         thread.join()
     assert len(refused) == 7
     assert registry.names() == ["one"]
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_metadata_that_json_lacks_is_refused(number: float) -> None:
+    with pytest.raises(RegistryError, match="want JSON-able values"):
+        Registry("layer").add("a", "json:loads", "x", score=number)
+
+
+@pytest.mark.parametrize("name", ["a\x1b[31m", "a\nb", "a\u202eb"])
+def test_name_with_control_characters_is_refused(name: str) -> None:
+    with pytest.raises(RegistryError, match="printable"):
+        Registry("layer").add(name, "json:loads", "x")
+
+
+def test_own_plugins_are_those_of_the_project() -> None:
+    root = Path(__file__).parents[2]
+    files = [root / "kernels" / "pyproject.toml", *root.glob("plugins/*/pyproject.toml")]
+    projects = [tomllib.loads(file.read_text(encoding="utf-8"))["project"] for file in files]
+    assert {project["name"] for project in projects} == OWN_PLUGINS

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
+from importlib.metadata import PathDistribution
+from itertools import permutations
+from pathlib import Path
 
 import pytest
 
 from evenfall import hookspecs, load_plugins, plugins, registry
+from evenfall.discovery import discover
+from evenfall.entries import Registry
 from evenfall.errors import UnknownNameError
-from evenfall.manager import PluginStatus
+from evenfall.manager import PluginManager, PluginStatus
 
 GOOD = """
     @hookimpl
@@ -323,3 +329,160 @@ def test_loading_twice_and_from_many_threads_runs_each_plugin_once(site) -> None
 def test_plugins_lists_the_installed_ones(world) -> None:
     world.install("good", GOOD)
     assert [one.name for one in plugins()] == ["good"]
+
+
+CLAIM = "@hookimpl\ndef evenfall_register_models(register): register('egru', 'json:loads')"
+
+
+@pytest.mark.parametrize("name", ["egru", "egru-for-all", "a", "Egru"])
+def test_nobody_takes_a_name_of_evenfalls_own_plugins(site, name: str) -> None:
+    """Neither by the name of a distribution, nor of an entry point, nor of what is registered."""
+    site.install("egru", CLAIM, distribution="evenfall-egru")
+    site.write_module("site_other", f"from evenfall import hookimpl\nEVENFALL_API = 1\n{CLAIM}")
+    site.write_metadata(name, "[evenfall]\negru = site_other\naa = site_other\n")
+    rows = site.manager().statuses()
+    found = {(one.name, one.distribution): (one.status, dict(one.provides)) for one in rows}
+    assert found == {
+        ("egru", "evenfall-egru"): ("ok", {"models": ["egru"]}),
+        ("egru", name): ("broken", {}),
+        ("aa", name): ("ok", {}),
+    }
+
+
+@pytest.mark.parametrize("order", list(permutations(("one", "two", "three"))))
+@pytest.mark.parametrize("known", [True, False])
+def test_three_claimants_do_not_depend_on_the_order_of_the_path(
+    site, order: tuple[str, ...], known: bool
+) -> None:
+    for name in order:
+        site.write_module(f"site_{name}", CLAIMS.format(name=name))
+        folder = site.write_metadata(f"dist-{name}", f"[evenfall]\nsame = site_{name}\n")
+        if not known:
+            (folder / "METADATA").unlink()
+    folders = [str(site.folder / f"dist_{name}-1.2.dist-info") for name in order]
+    installed = [PathDistribution(Path(folder)) for folder in folders]
+    kinds = {kind: Registry(shared.kind) for kind, shared in registry.ALL.items()}
+    manager = PluginManager(kinds, lambda group: discover(group, installed))
+    rows = manager.statuses()
+    assert sorted(one.status for one in rows) == ["broken", "broken", "ok"]
+    assert kinds["models"].names() == ["of-one"]
+    assert kinds["models"].get("of-one") is not None
+
+
+def test_a_plugin_that_cannot_be_read_displaces_no_other(site) -> None:
+    site.install("zeta", GOOD, distribution="other")
+    folder = site.write_metadata("zeta", "")
+    (folder / "entry_points.txt").write_bytes(b"[evenfall]\n\xff\xfe = \x80\n")
+    rows = site.manager().statuses()
+    assert {one.distribution: one.status for one in rows} == {"other": "ok", "zeta": "broken"}
+    (message,) = [one.message for one in rows if one.status == "broken"]
+    assert "entry_points.txt cannot be read" in message
+
+
+@pytest.mark.parametrize(
+    ("hook", "words"),
+    [
+        ("def evenfall_register_models(register): yield", "is a generator or async function"),
+        ("async def evenfall_register_models(register): pass", "is a generator or async function"),
+        (
+            "async def evenfall_register_models(register): yield",
+            "is a generator or async function",
+        ),
+        ("def evenfall_register_models(): pass", "must take the argument `register`, got ()"),
+        ("def evenfall_register_kernels(): pass", "must take the argument `register`, got ()"),
+    ],
+)
+def test_hook_that_would_register_nothing_is_broken(site, hook: str, words: str) -> None:
+    site.install("bad", f"@hookimpl\n{hook}")
+    assert words in broken_message(site, "bad")
+
+
+@pytest.mark.parametrize("kind", ["def", "async def"])
+@pytest.mark.filterwarnings("error")
+def test_hook_that_returns_work_to_do_is_broken(site, kind: str) -> None:
+    body = "register('never', 'json:loads')" + ("; yield" if kind == "def" else "")
+    site.install(
+        "bad",
+        f"{kind} later(register): {body}\n"
+        "@hookimpl\ndef evenfall_register_models(register): return later(register)",
+    )
+    assert "so its body did not run" in broken_message(site, "bad")
+
+
+@pytest.mark.parametrize("option", ["optionalhook", "wrapper"])
+def test_options_of_hooks_do_not_hide_a_mistake(site, option: str) -> None:
+    name = "evenfall_register_modles" if option == "optionalhook" else "evenfall_register_models"
+    site.install("bad", f"@hookimpl({option}=True)\ndef {name}(register): yield")
+    words = {"optionalhook": "no such hook", "wrapper": "is a hook wrapper"}[option]
+    assert words in broken_message(site, "bad")
+
+
+def test_what_a_plugin_prints_goes_to_stderr(site, capsys: pytest.CaptureFixture[str]) -> None:
+    site.install(
+        "loud",
+        """
+        print("at import")
+
+        @hookimpl
+        def evenfall_register_models(register):
+            print("in a hook")
+        """,
+    )
+    assert row(site.manager().statuses(), "loud").status == "ok"
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "at import\nin a hook\n")
+
+
+def test_names_and_reasons_have_no_control_characters(site) -> None:
+    site.install("red", "raise ValueError('a\\x1b[31m\\u202ereason')")
+    folder = site.write_metadata("dist-x", "[evenfall]\nx = site_absent\n")
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: \x1b[2Jx\nVersion: 1\n")
+    rows = site.manager().statuses()
+    assert "ValueError: a\\x1b[31m\\u202ereason" in row(rows, "red").message
+    assert row(rows, "x").distribution == "\\x1b[2Jx"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_fork_while_another_thread_loads_plugins(site) -> None:
+    """The child waits for nothing: it finds the plugins loaded, and all locks free."""
+    site.install(
+        "slow",
+        """
+        import time
+        import site_gate
+        site_gate.loading.set()
+        time.sleep(0.2)
+
+        @hookimpl
+        def evenfall_register_models(register):
+            register("slow-model", "fractions:Fraction")
+        """,
+    )
+    site.write_module("site_gate", "import threading\nloading = threading.Event()\n")
+    done = site.run("-c", FORK, EVENFALL_PLUGINS="slow")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "['slow-model']\n0\n"
+
+
+FORK = """
+import os, signal, threading
+from evenfall import registry
+import site_gate
+
+threading.Thread(target=registry.load_plugins).start()
+site_gate.loading.wait()
+process = os.fork()
+if process == 0:
+    signal.alarm(600)
+    print(registry.models.names(), flush=True)
+    os._exit(0)
+print(os.waitpid(process, 0)[1])
+"""
+CLAIMS = """
+from evenfall import hookimpl
+EVENFALL_API = 1
+
+@hookimpl
+def evenfall_register_models(register):
+    register("of-{name}", "json:loads")
+"""

@@ -43,6 +43,15 @@ _warned: set[tuple[str, str, str, str]] = set()
 _lock = threading.RLock()
 
 
+def _renew_lock() -> None:
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):  # the thread that held the lock is not in the child
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
 @dataclass(frozen=True)
 class Kernel:
     """A backend of an operation. `devices` are torch device types and `dtypes` torch dtype names;

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import Distribution, EntryPoint, distributions
 
-from evenfall.entries import UNKNOWN, Owner
+from evenfall.entries import UNKNOWN, Owner, canonical_name
+from evenfall.printing import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +39,14 @@ def discover(group: str, installed: Iterable[Distribution] | None = None) -> lis
     seen: set[str] = set()
     for distribution in distributions() if installed is None else installed:
         candidates = _candidates(distribution, group)
-        if candidates and candidates[0].owner.distribution in seen:
+        if not candidates:
             continue
+        identity = canonical_name(candidates[0].owner.distribution)
+        if identity in seen:
+            continue
+        if identity != UNKNOWN:  # two unknown ones may be different
+            seen.add(identity)
         for candidate in candidates:
-            if candidate.owner.distribution != UNKNOWN:  # two unknown ones may be different
-                seen.add(candidate.owner.distribution)
             by_name.setdefault(candidate.owner.name, []).append(candidate)
     unique = [one for name, rivals in by_name.items() for one in _keep_best(name, rivals)]
     return sorted(unique, key=lambda one: (one.owner.name, one.owner.distribution))
@@ -50,9 +54,19 @@ def discover(group: str, installed: Iterable[Distribution] | None = None) -> lis
 
 def _keep_best(name: str, rivals: list[Candidate]) -> list[Candidate]:
     """The candidates of one entry-point name; all but the best have a problem."""
-    first, *others = sorted(rivals, key=lambda one: one.owner.rank(name))
+    first, *others = sorted(rivals, key=lambda one: (bool(one.problem), *_order(one, name)))
     problem = f"plugin name {name!r} is used by {first.owner} as well; uninstall one of them"
-    return [first, *(Candidate(one.owner, None, problem, first.owner) for one in others)]
+    return [
+        first,
+        *(Candidate(one.owner, None, one.problem or problem, first.owner) for one in others),
+    ]
+
+
+def _order(candidate: Candidate, name: str) -> tuple[object, str]:
+    """The rank, then what the entry point names: distributions without metadata have equal ranks,
+    and their order on the path must not decide."""
+    point = candidate.entry_point
+    return candidate.owner.rank(name), "" if point is None else point.value
 
 
 def _candidates(distribution: Distribution, group: str) -> list[Candidate]:
@@ -66,7 +80,7 @@ def _candidates(distribution: Distribution, group: str) -> list[Candidate]:
         return [Candidate(_identity(distribution), None, problem)]
     identity = _identity(distribution)
     return [
-        Candidate(Owner(point.name, identity.distribution, identity.version), point)
+        Candidate(Owner(printable(point.name), identity.distribution, identity.version), point)
         for point in points
     ]
 
@@ -76,7 +90,8 @@ def _identity(distribution: Distribution) -> Owner:
     "unknown"."""
     try:
         metadata = distribution.metadata
-        name, version = metadata["Name"] or UNKNOWN, metadata["Version"] or UNKNOWN
+        name = printable(metadata["Name"] or UNKNOWN)
+        version = printable(metadata["Version"] or UNKNOWN)
     except Exception:
         name, version = UNKNOWN, UNKNOWN
     return Owner(name, name, version)

@@ -6,7 +6,6 @@ import difflib
 import importlib
 import json
 import re
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +18,12 @@ T = TypeVar("T")
 
 CORE = "evenfall-core"
 """The distribution of this package."""
+
+OWN_PLUGINS = frozenset(
+    f"evenfall-{name}"
+    for name in ("kernels", "blocklocal", "egru", "mamba", "sparsity", "spinnaker2", "stream")
+)
+"""The distributions of Evenfall's own plugins. No other plugin gets a name that these register."""
 
 UNKNOWN = "unknown"
 """The name and version of a distribution whose metadata is damaged."""
@@ -37,18 +42,18 @@ class Owner:
     def __str__(self) -> str:
         return f"plugin {self.name!r} ({self.distribution} {self.version})"
 
-    def rank(self, name: str) -> tuple[int, str, str]:
+    def rank(self, name: str) -> tuple[int, int, str, str]:
         """The rank of the owner among those that register `name`; the lowest rank gets it.
 
-        The core comes first. A name that starts with the name of a distribution belongs to that
-        distribution: "egru", "egru-small" and "EgruModel" to evenfall-egru. Any other name belongs
-        to the plugin that comes first in the alphabet.
+        The core comes first, then Evenfall's own plugins. Among equals, a name that starts with the
+        name of a distribution belongs to that distribution: "leaky", "leaky-small" and "LeakyModel"
+        to evenfall-leaky. Any other name belongs to the plugin that comes first in the alphabet.
         """
-        if self.distribution == CORE:
-            return (-sys.maxsize, self.name, self.distribution)
+        distribution = canonical_name(self.distribution)
+        order = 0 if distribution == CORE else 1 if distribution in OWN_PLUGINS else 2
         prefix = _words(self.distribution).removeprefix("evenfall-")
         is_own = f"{_words(name).removeprefix('evenfall-')}-".startswith(f"{prefix}-")
-        return (-len(prefix) if is_own else 0, self.name, self.distribution)
+        return (order, -len(prefix) if is_own else 0, self.name, self.distribution)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +223,10 @@ class Registry(Generic[T]):
                 message += f" {failure.owner} may provide it, but {failure.reason}"
         return message
 
+    def renew_lock(self) -> None:
+        """Replace the lock: in a forked process, the thread that held it does not exist."""
+        self._lock = threading.RLock()
+
     def __contains__(self, name: object) -> bool:
         return name in self.names()
 
@@ -249,15 +258,18 @@ class Registry(Generic[T]):
         return f"{self.kind} {name!r} is built into {CORE}"
 
     def _check(self, name: object, reference: object, metadata: dict[str, Any]) -> None:
-        if not isinstance(name, str) or not name.strip():
-            raise RegistryError(f"name of a {self.kind}: got {name!r}, want a non-empty string")
+        if not isinstance(name, str) or not name.strip() or not name.isprintable():
+            raise RegistryError(
+                f"name of a {self.kind}: got {name!r}, want a non-empty string of printable "
+                "characters"
+            )
         if not isinstance(reference, str) or not _REFERENCE.fullmatch(reference):
             raise RegistryError(
                 f"reference of {self.kind} {name!r}: got {reference!r}, "
                 'want "package.module:Name" or "package.module"'
             )
         try:
-            json.dumps(metadata)
+            json.dumps(metadata, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise RegistryError(
                 f"metadata of {self.kind} {name!r}: got {metadata!r}, want JSON-able values "
@@ -269,6 +281,11 @@ class Registry(Generic[T]):
         if not self._claims:
             message += f" No {self.kind} is registered: is its plugin installed?"
         return message + self.failure_hint(name)
+
+
+def canonical_name(distribution: str) -> str:
+    """The name of a distribution as pip compares names."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
 def import_reference(reference: str, what: str) -> object:

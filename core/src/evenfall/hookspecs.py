@@ -29,8 +29,9 @@ class Register(Protocol):
     def __call__(self, name: str, reference: str, **metadata: Any) -> None:
         """Register `reference`, "package.module:Name", under `name`; metadata must be JSON-able.
 
-        If another plugin registers the same name, it belongs to the plugin whose distribution it is
-        named after, or else to the first in the alphabet. The other plugin loads without it.
+        If another plugin registers the same name, it belongs to one of Evenfall's own plugins, or
+        to the plugin whose distribution it is named after, or else to the first in the alphabet.
+        The other plugin loads without it.
 
         Raises:
             RegistryError: this plugin has already registered the name, or an argument is malformed.

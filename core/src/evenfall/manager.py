@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
@@ -17,6 +19,7 @@ from evenfall.discovery import Candidate, discover
 from evenfall.entries import Owner, Registry
 from evenfall.errors import EvenfallError, PluginError
 from evenfall.light import load_light
+from evenfall.printing import printable
 from evenfall.registration import check_api, check_hooks, register_with
 
 logger = logging.getLogger("evenfall")
@@ -48,6 +51,9 @@ class PluginManager:
     Args:
         registries: where plugins register, by the plural in the name of the hook.
         find: lists the installed plugins of an entry-point group.
+
+    Attributes:
+        lock: held while plugins load.
     """
 
     def __init__(
@@ -57,7 +63,7 @@ class PluginManager:
     ) -> None:
         self._registries = registries
         self._find = find
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self._loading = False
         self._loaded = False
         self._forget()
@@ -65,16 +71,20 @@ class PluginManager:
     def load(self) -> None:
         """Load every installed plugin; a second call does nothing. Safe from several threads.
 
+        What a plugin prints while it is loaded goes to standard error.
+
         Raises:
             PluginError: EVENFALL_STRICT is set, and a plugin is broken or claims a name of another
                 one; the first cause is chained.
         """
         if not self._loaded:
-            with self._lock:
+            with self.lock:
                 if self._loading:
                     return  # a plugin reads a registry while it registers
                 if not self._loaded:
-                    self._load_all()
+                    # What a plugin prints must not get between the lines of the program's output.
+                    with redirect_stdout(sys.stderr):
+                        self._load_all()
         if switches.is_strict():
             self._raise_if_faulty()
 
@@ -85,7 +95,7 @@ class PluginManager:
 
     def reset(self) -> None:
         """Undo everything; the next `load` reads the environment again."""
-        with self._lock:
+        with self.lock:
             for owner in self._owners:
                 self._remove(owner)
             self._forget()
@@ -141,7 +151,10 @@ class PluginManager:
             reason = _describe(error)
             if candidate.rival is None:  # otherwise the switch would turn off the rival, too
                 reason += f" ({switches.BLOCK}={owner.name} turns it off)"
-            self._record(owner, "broken", reason, self._remove(owner))
+            # A candidate without an entry point registered nothing, and a rival that did may be
+            # its equal: two distributions without metadata are both "unknown".
+            names = {} if candidate.entry_point is None else self._remove(owner)
+            self._record(owner, "broken", reason, names)
             logger.warning("%s is broken and is not used: %s", owner, reason)
             return False
         return True
@@ -207,5 +220,5 @@ class PluginManager:
 
 def _describe(error: BaseException) -> str:
     if isinstance(error, EvenfallError):
-        return str(error)
-    return " ".join("".join(traceback.format_exception_only(error)).split())
+        return printable(error)
+    return printable(" ".join("".join(traceback.format_exception_only(error)).split()))

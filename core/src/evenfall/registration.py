@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
 from typing import Any
 
 import pluggy
@@ -44,25 +45,48 @@ def check_hooks(manager: pluggy.PluginManager, plugin: object) -> None:
 
     Raises:
         PluginError: a function with the decorator is not a hook (the message has the closest
-            names), or a hook lacks the decorator.
+            names), a hook lacks the decorator, or it is a generator, a coroutine, a wrapper, or a
+            function without the argument `register`.
     """
     hooks = [name for name in vars(manager.hook) if name.startswith(_PREFIX)]
     specified = [name for name in hooks if getattr(manager.hook, name).has_spec()]
-    try:
-        manager.check_pending()
-    except pluggy.PluginValidationError as error:
-        unknown = [
-            caller.name for caller in manager.get_hookcallers(plugin) or [] if not caller.has_spec()
-        ]
+    callers = manager.get_hookcallers(plugin) or []
+    unknown = [caller.name for caller in callers if not caller.has_spec()]
+    if unknown:
         matches = [
             match for name in unknown for match in difflib.get_close_matches(name, specified, n=1)
         ]
         hint = f"; closest: {', '.join(matches)}" if matches else ""
-        raise PluginError(f"no such hook: {', '.join(unknown)}{hint}") from error
-    implemented = {caller.name for caller in manager.get_hookcallers(plugin) or []}
+        raise PluginError(f"no such hook: {', '.join(unknown)}{hint}")
+    for caller in callers:
+        for implementation in caller.get_hookimpls():
+            if implementation.plugin is plugin:
+                _check_hook(implementation)
+    implemented = {caller.name for caller in callers}
     for name in specified:
         if name not in implemented and callable(getattr(plugin, name, None)):
             raise PluginError(f"{name} lacks the decorator @evenfall.hookimpl")
+
+
+def _check_hook(hook: pluggy.HookImpl) -> None:
+    name = hook.function.__name__
+    if hook.wrapper or hook.hookwrapper:
+        raise PluginError(f"{name} is a hook wrapper, want a function that calls register(...)")
+    if "register" not in hook.argnames:
+        raise PluginError(f"{name} must take the argument `register`, got {hook.argnames}")
+    if _runs_later(hook.function):
+        raise PluginError(
+            f"{name} is a generator or async function, so its body never runs; want a function "
+            "that calls register(...)"
+        )
+
+
+def _runs_later(function: Callable[..., object]) -> bool:
+    return (
+        inspect.isgeneratorfunction(function)
+        or inspect.iscoroutinefunction(function)
+        or inspect.isasyncgenfunction(function)
+    )
 
 
 def register_with(
@@ -79,11 +103,25 @@ def register_with(
     others = [other for other in manager.get_plugins() if other is not plugin]
     for kind, registry in registries.items():
         hook = manager.subset_hook_caller(_PREFIX + kind, others)
-        hook(
+        results = hook(
             register=_kernel_callback(registry, owner)
             if kind == "kernels"
             else _callback(registry, owner)
         )
+        for result in results:
+            _refuse_unfinished(_PREFIX + kind, result)
+
+
+def _refuse_unfinished(hook: str, result: object) -> None:
+    """A decorated hook can return a generator or coroutine without being such a function."""
+    if isinstance(result, Generator | Coroutine):
+        result.close()  # a coroutine would warn that it was never awaited
+    elif not isinstance(result, AsyncGenerator):
+        return
+    raise PluginError(
+        f"{hook} returned a {type(result).__name__}, so its body did not run; want a function that "
+        "calls register(...)"
+    )
 
 
 def _callback(registry: Registry[Any], owner: Owner) -> Register:

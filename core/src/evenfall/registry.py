@@ -11,6 +11,7 @@ Reading a registry loads the plugins first, once.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -86,3 +87,27 @@ for _path, (_reference, _summary) in built_in.COUNTERS.items():
     counters.add(_path, _reference, built_in.OWNER, host="torch", summary=_summary)
 
 _manager = PluginManager(ALL)
+
+
+def _before_fork() -> None:
+    """Wait for a thread that loads plugins: a forked process has no other threads, so it would find
+    plugins half loaded, for ever."""
+    _manager.lock.acquire()
+
+
+def _after_fork_in_parent() -> None:
+    _manager.lock.release()
+
+
+def _after_fork_in_child() -> None:
+    _manager.lock.release()
+    for one in ALL.values():
+        one.renew_lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +11,7 @@ from evenfall import registry
 from evenfall.cli.checkpoint_commands import app as checkpoints
 from evenfall.cli.grid import app as grid
 from evenfall.cli.group import GROUP_SETTINGS, EvenfallGroup
+from evenfall.cli.streams import output_to_errors
 from evenfall.entries import Registry
 from evenfall.version import __version__
 
@@ -46,11 +48,12 @@ def plugins(as_json: Json = False) -> None:
     """List the plugins, and why any is broken."""
     from evenfall.cli import output
 
-    rows = registry.plugins()
     if as_json:
+        with output_to_errors():
+            rows = registry.plugins()
         output.write_json([row.as_dict() for row in rows])
     else:
-        output.show_plugins(rows)
+        output.show_plugins(registry.plugins())
 
 
 @app.command()
@@ -120,7 +123,7 @@ def kernels(as_json: Json = False) -> None:
     from evenfall.cli import output
 
     if as_json:
-        output.write_json([entry.as_dict() for entry in registry.kernels.entries()])
+        output.list_entries(registry.kernels, as_json)
     else:
         output.show_kernels(
             [kernel for name in backends.operations() for kernel in backends.candidates(name)]
@@ -133,7 +136,8 @@ def doctor(as_json: Json = False) -> None:
     from evenfall.cli import output
     from evenfall.cli.doctor import examine
 
-    findings = examine()
+    with output_to_errors() if as_json else nullcontext():
+        findings = examine()
     if as_json:
         output.write_json([finding.as_dict() for finding in findings])
     else:

@@ -12,8 +12,10 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from evenfall import registry
+from evenfall.cli.streams import output_to_errors
 from evenfall.entries import Entry
 from evenfall.errors import EvenfallError, RegistryError, closest
+from evenfall.printing import printable
 
 GROUP_SETTINGS: dict[str, Any] = {
     "no_args_is_help": True,
@@ -29,8 +31,8 @@ class PluginCommand(TyperCommand):
     """The placeholder of a registered command: it has the help line and imports the rest on use."""
 
     def __init__(self, entry: Entry) -> None:
-        summary = str(entry.metadata.get("summary") or f"A command of {entry.owner.distribution}.")
-        super().__init__(name=entry.name, help=summary)
+        summary = entry.metadata.get("summary") or f"A command of {entry.owner.distribution}."
+        super().__init__(name=entry.name, help=printable(summary))
         self.entry = entry
 
     def make_context(
@@ -66,8 +68,11 @@ class EvenfallGroup(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command, or None if there is none of that name."""
         built_in = super().get_command(ctx, cmd_name)
-        if built_in is not None or cmd_name not in registry.commands:
+        if built_in is not None:
             return built_in
+        with output_to_errors():  # the command may write JSON, and plugins may print
+            if cmd_name not in registry.commands:
+                return None
         return PluginCommand(registry.commands.provenance(cmd_name))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -93,7 +98,7 @@ class EvenfallGroup(TyperGroup):
             finally:
                 sys.stdout.flush()
         except EvenfallError as error:
-            typer.echo(f"Error: {error}", err=True)
+            typer.echo(f"Error: {printable(error)}", err=True)
             sys.exit(1)
         except OSError as error:
             _drop_output()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -12,7 +13,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from evenfall.cli.streams import output_to_errors
 from evenfall.entries import Registry
+from evenfall.printing import printable
 from evenfall.registry import ALL
 
 if TYPE_CHECKING:
@@ -25,8 +28,9 @@ _COLOUR = {"ok": "green", "blocked": "yellow", "warning": "yellow", "broken": "r
 
 
 def write_json(rows: object) -> None:
-    """Write `rows` as indented JSON on standard output."""
-    typer.echo(json.dumps(rows, indent=2))
+    """Write `rows` as indented JSON on standard output; NaN and infinity, which JSON lacks, become
+    null."""
+    typer.echo(json.dumps(_finite(rows), indent=2, allow_nan=False))
 
 
 def show_plugins(rows: Sequence[PluginStatus]) -> None:
@@ -36,7 +40,7 @@ def show_plugins(rows: Sequence[PluginStatus]) -> None:
         return
     cells = [
         (
-            *(escape(text) for text in (row.name, row.distribution, row.version)),
+            *(_safe(text) for text in (row.name, row.distribution, row.version)),
             _coloured(row.status),
             _provided(row.provides),
         )
@@ -45,13 +49,15 @@ def show_plugins(rows: Sequence[PluginStatus]) -> None:
     _table(("plugin", "distribution", "version", "status", "provides"), cells)
     for row in rows:
         if row.message:
-            _say(f"[bold]{escape(row.name)}[/] {_coloured(row.status)}: {escape(row.message)}")
+            _say(f"[bold]{_safe(row.name)}[/] {_coloured(row.status)}: {_safe(row.message)}")
 
 
 def list_entries(entries: Registry[Any], as_json: bool) -> None:
     """One registry, as JSON or as a table."""
     if as_json:
-        write_json([entry.as_dict() for entry in entries.entries()])
+        with output_to_errors():
+            rows = [entry.as_dict() for entry in entries.entries()]
+        write_json(rows)
     else:
         show_entries(entries)
 
@@ -64,10 +70,10 @@ def show_entries(entries: Registry[Any]) -> None:
         return
     cells = [
         (
-            escape(row.name),
-            escape(str(row.metadata.get("host", ""))),
-            escape(str(row.metadata.get("summary", ""))),
-            escape(row.owner.name),
+            _safe(row.name),
+            _safe(str(row.metadata.get("host", ""))),
+            _safe(str(row.metadata.get("summary", ""))),
+            _safe(row.owner.name),
         )
         for row in rows
     ]
@@ -91,7 +97,7 @@ def show_kernels(kernels: Sequence[Kernel]) -> None:
         for kernel in kernels
     ]
     headings = ("operation", "backend", "devices", "dtypes", "priority", "plugin")
-    _table(headings, [tuple(escape(cell) for cell in row) for row in cells])
+    _table(headings, [tuple(_safe(cell) for cell in row) for row in cells])
 
 
 def show_findings(findings: Sequence[Finding]) -> None:
@@ -99,9 +105,9 @@ def show_findings(findings: Sequence[Finding]) -> None:
     for finding in findings:
         indent = " " * (9 - len(finding.level))
         mark = _coloured(finding.level) + indent
-        _say(f"{mark}[bold]{escape(finding.subject)}[/]: {escape(finding.detail)}")
+        _say(f"{mark}[bold]{_safe(finding.subject)}[/]: {_safe(finding.detail)}")
         if finding.advice:
-            _say(f"{' ' * 9}{escape(finding.advice)}")
+            _say(f"{' ' * 9}{_safe(finding.advice)}")
 
 
 def _provided(provides: Any) -> str:
@@ -125,6 +131,21 @@ def _table(headings: Iterable[str], rows: Iterable[Sequence[str]]) -> None:
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = 1000  # one line for each row, for programs such as grep
     console.print(table)
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return value
+
+
+def _safe(text: str) -> str:
+    """Text of a plugin, without markup and control characters."""
+    return escape(printable(text))
 
 
 def _say(text: str) -> None:
