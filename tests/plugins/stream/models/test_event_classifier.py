@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from evenfall_stream import EventStreamClassifier
+from evenfall_stream import EventStreamClassifier, OnlineClassifier
 from evenfall_stream.nn.event_embedding import EventEmbedding, event_ids
 
 SENSOR = (5, 4)
@@ -57,6 +57,40 @@ def test_smooth_embeddings_are_a_table_too() -> None:
     residual = row - falling @ torch.linalg.lstsq(falling, row).solution
     assert residual.abs().max() < 1e-5 * row.abs().max()
     assert 0.3 < EventEmbedding(64, (34, 34), 2, 8)(coordinates, polarity).std() < 3
+
+
+@pytest.mark.parametrize(("sensor", "polarities"), [(SENSOR, 2), ((7,), 1), ((2, 3, 4), 3)])
+def test_vectors_of_few_events_equal_those_of_the_table(
+    sensor: tuple[int, ...], polarities: int
+) -> None:
+    smooth = EventEmbedding(6, sensor, polarities, 3).double()
+    ids = torch.tensor([5, 0, 5, smooth.ids - 1])
+    weight = torch.randn(4, 6, dtype=torch.float64)
+    some, table = smooth.vectors_of(ids), smooth.vectors()[ids]
+    torch.testing.assert_close(some, table)
+    gradients = [torch.autograd.grad((one * weight).sum(), smooth.mix)[0] for one in (some, table)]
+    torch.testing.assert_close(*gradients)
+
+
+def test_a_megapixel_sensor_computes_at_its_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(self: EventEmbedding) -> Tensor:
+        raise AssertionError("made a vector for every pixel")
+
+    monkeypatch.setattr(EventEmbedding, "vectors", never)
+    model = EventStreamClassifier(3, (1280, 720), frequencies=16, widths=[8], depths=[1],
+                                  strides=[2]).eval()  # fmt: skip
+    assert sum(one.numel() for one in [*model.parameters(), *model.buffers()]) < 50_000
+    pos = torch.tensor([[0.0, 1279, 719], [1.0, 0, 0], [2.0, 640, 3]])
+    x = torch.tensor([[1.0], [0.0], [1.0]])
+    expected = model(x, pos)
+    stream = OnlineClassifier(model)
+    stream.push(x, pos)
+    torch.testing.assert_close(stream.logits(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_millions_of_independent_vectors_are_a_warning() -> None:
+    with pytest.warns(UserWarning, match="29,491,200 parameters in independent .*frequencies=16"):
+        EventEmbedding(16, (1280, 720), 2, None)
 
 
 OPTIONS: list[dict[str, Any]] = [

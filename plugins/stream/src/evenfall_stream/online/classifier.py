@@ -70,7 +70,7 @@ class OnlineClassifier:
         """
         _check_mode(any(module.training for module in self.model.modules()))
         with torch.no_grad():
-            self._table = self.model.embedding.vectors()
+            self._table = self.model.embedding.table_of_a_stream()
         self._state = zero_state(self.model)
         self._buffer_length = 0
 
@@ -141,8 +141,11 @@ class OnlineClassifier:
     def _run(self, ids: Ids, times: Times) -> None:
         for start in range(0, len(ids), PIECE):
             piece = slice(start, start + PIECE)
-            rows = torch.from_numpy(ids[piece]).to(self._table.device)
-            x = nn.functional.embedding(rows, self._table)
+            rows = torch.from_numpy(ids[piece]).to(self.model.classify.weight.device)
+            if self._table is None:
+                x = self.model.embedding.vectors_of(rows)
+            else:
+                x = nn.functional.embedding(rows, self._table)
             self._state = online_flow.advance(self.model, self._state, x, times[piece])
 
 
