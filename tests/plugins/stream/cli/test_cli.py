@@ -73,6 +73,11 @@ def test_train_again_and_with_other_choices(run: Path, tmp_path: Path) -> None:
     assert "already contains a run" in _fails("train", recipe, "--data", ".", "--output", run)
     again = _evenfall("train", recipe, "--data", ".", "--output", run, "--resume")
     assert again.exit_code == 0
+    more = _evenfall("train", recipe, "--data", ".", "--output", run, "--resume", "--epochs", 4)
+    assert more.exit_code == 0, more.output
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2, 2, 3, 4]
+    assert lines[2] == {"epoch": 2, "extended": [2, 4]}
     short = _evenfall(
         "train", recipe, "--data", ".", "--output", tmp_path / "b", "--epochs", 1, "--seed", 7
     )

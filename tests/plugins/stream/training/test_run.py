@@ -263,8 +263,8 @@ def test_batches_that_ranks_cannot_share() -> None:
 class Constant(torch.nn.Module):
     """Class 0, always."""
 
-    def forward(self, pos: Any, batch: Any = None, x: Any = None) -> Any:
-        return torch.tensor([[1.0, 0.0, -1.0]]).expand(int(batch[-1]) + 1, 3)
+    def forward(self, pos: Any, batch: Any = None, x: Any = None, batch_size: Any = None) -> Any:
+        return torch.tensor([[1.0, 0.0, -1.0]]).expand(batch_size, 3)
 
 
 def test_evaluation_counts(tmp_path: Path, shapes: type[Any]) -> None:
@@ -286,8 +286,10 @@ def test_votes_average_probabilities(tmp_path: Path, shapes: type[Any]) -> None:
     from evenfall_stream.training.build import make_transforms
 
     class Height(torch.nn.Module):
-        def forward(self, pos: Any, batch: Any = None, x: Any = None) -> Any:
-            return torch.stack([pos[:, 0].view(-1, 24).mean(1), pos.new_zeros(batch[-1] + 1)], 1)
+        def forward(
+            self, pos: Any, batch: Any = None, x: Any = None, batch_size: Any = None
+        ) -> Any:
+            return torch.stack([pos[:, 0].view(-1, 24).mean(1), pos.new_zeros(batch_size)], 1)
 
     shift = make_transforms([{"RandomShift": {"most": 5.0}}])
     two, one, other = (
@@ -306,10 +308,30 @@ def test_events_and_points_go_the_same_way(tmp_path: Path) -> None:
     model = EventStreamClassifier(2, [16], widths=[8], depths=[1], strides=[2])
     assert logits(model, Batch.from_data_list([events, events])).shape == (2, 2)
     empty = Data(x=torch.ones(0, 1), pos=torch.ones(0, 2), y=torch.tensor([0]))
-    with pytest.raises(
-        ValueError, match="has 2 examples, but the model returned 1, because the last"
-    ):
-        logits(model, Batch.from_data_list([events, empty]))
+    alone, last = logits(model.eval(), Batch.from_data_list([events, empty]))
+    assert torch.equal(alone, logits(model, Batch.from_data_list([events]))[0])
+    assert torch.equal(last, logits(model, Batch.from_data_list([empty]))[0])
+
+
+def test_an_empty_recording_last_in_a_batch_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Recordings(list):  # type: ignore[type-arg]
+        classes = ("some", "none")
+
+        def __init__(self, path: Path, split: str) -> None:
+            items = [
+                Data(x=torch.ones(n, 1), pos=torch.arange(2.0 * n).view(n, 2), y=torch.tensor([y]))
+                for n, y in ((5, 0), (0, 1)) * 4
+            ]
+            super().__init__(items)
+
+    monkeypatch.setitem(data.DATASETS, "half empty", data._Source(Recordings, {}))
+    options = {"sensor_size": [16], "widths": [8], "depths": [1], "strides": [2]}
+    choices = recipe(task="events", model=None, dataset="half empty", model_options=options,
+                     augmentation=[], epochs=1, batch_size=1)  # fmt: skip
+    assert train(choices, tmp_path, tmp_path / "run").is_dir()
+    assert log(tmp_path / "run")[0]["loss"] > 0
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:

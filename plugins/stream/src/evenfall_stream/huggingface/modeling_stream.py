@@ -19,6 +19,7 @@ from transformers import AutoModel, PreTrainedModel
 from transformers.utils import ModelOutput
 
 from ..models.hub import CONFIG, WEIGHTS, find_file, load_weights, read_config
+from ..models.segmentation import StreamSegmenter
 from .configuration_stream import (
     EventStreamClassifierConfig,
     StreamClassifierConfig,
@@ -74,11 +75,12 @@ class StreamPreTrainedModel(WrappedNetwork, PreTrainedModel):
             batch: (N,) the graph of each point.
             x: (N, F) features; for events, the polarity.
             labels: (B,) classes, (N,) for segmentation; the loss is their mean cross-entropy.
-            batch_size: number of graphs; needed if the last ones may be empty, not for
-                segmentation.
+            batch_size: number of graphs; needed if the last ones may be empty. Segmentation has
+                no rows for those and ignores it.
             return_dict: False to return a tuple.
         """
-        sizes = {} if batch_size is None else {"batch_size": batch_size}
+        by_point = isinstance(self.network, StreamSegmenter)
+        sizes = {} if batch_size is None or by_point else {"batch_size": batch_size}
         logits = self.network(pos=pos, batch=batch, x=x, **sizes)
         loss = None if labels is None else F.cross_entropy(logits.float(), labels)
         output = StreamOutput(loss=loss, logits=logits)
@@ -193,13 +195,15 @@ def _device(device_map: str | int | torch.device | Mapping[str, Any] | None) -> 
     return "cpu" if device_map is None else device_map
 
 
-def collate(examples: Sequence[Data]) -> dict[str, Tensor]:
+def collate(examples: Sequence[Data]) -> dict[str, Any]:
     """A data_collator for Trainer: Data with pos, y and optionally x to arguments of forward.
 
     The labels come first, because Trainer counts examples by the length of the first tensor.
     """
     batch = Batch.from_data_list(list(examples))
-    arguments = {"labels": batch.y, "pos": batch.pos, "batch": batch.batch}
+    arguments = {
+        "labels": batch.y, "pos": batch.pos, "batch": batch.batch, "batch_size": batch.num_graphs
+    }  # fmt: skip
     return arguments if batch.x is None else {**arguments, "x": batch.x}
 
 

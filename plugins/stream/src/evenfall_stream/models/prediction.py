@@ -7,15 +7,6 @@ from torch_geometric.data import Data
 
 
 def logits(model: nn.Module, data: Data) -> Tensor:
-    """(B, classes) logits of a batch of clouds or recordings.
-
-    Raises:
-        ValueError: the last examples of the batch have no points.
-    """
-    out: Tensor = model(x=data.x, pos=data.pos, batch=data.batch)
-    if out.shape[0] != data.num_graphs:
-        raise ValueError(
-            f"data: the batch has {data.num_graphs} examples, but the model returned {out.shape[0]}"
-            ", because the last ones are empty; remove empty examples"
-        )
+    """(B, classes) logits of a batch of clouds or recordings, also of empty ones."""
+    out: Tensor = model(x=data.x, pos=data.pos, batch=data.batch, batch_size=data.num_graphs)
     return out
