@@ -57,6 +57,7 @@ def evenfall_register_datasets(register: Callable[..., Any]) -> None:
         ("nmnist", "events", "digits recorded by an event camera"),
         ("scanobjectnn", "points", "scanned objects"),
         ("shd", "events", "spoken digits as spikes"),
+        ("spoken-digits", "events", "spoken digits as events of a bank of filters"),
         ("ssc", "events", "spoken words as spikes"),
     ):
         reference = f"evenfall_stream.datasets.arrays:{name.replace('-', '_')}"

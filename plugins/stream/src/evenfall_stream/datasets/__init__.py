@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .modelnet_meshes import modelnet
     from .nmnist import NMNIST
     from .scanobjectnn import ScanObjectNN
+    from .spoken_digits import SpokenDigits
     from .tonic import from_tonic, tonic_split
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "CutMix",
     "ModelNet10Clouds",
     "ScanObjectNN",
+    "SpokenDigits",
     "from_tonic",
     "modelnet",
     "tonic_split",
@@ -28,6 +30,7 @@ _HOME = {
     "ModelNet10Clouds": "modelnet10",
     "NMNIST": "nmnist",
     "ScanObjectNN": "scanobjectnn",
+    "SpokenDigits": "spoken_digits",
     "from_tonic": "tonic",
     "modelnet": "modelnet_meshes",
     "tonic_split": "tonic",

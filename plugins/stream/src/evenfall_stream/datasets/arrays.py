@@ -16,6 +16,7 @@ from .modelnet10 import ModelNet10Clouds
 from .modelnet_meshes import modelnet
 from .nmnist import NMNIST
 from .scanobjectnn import ScanObjectNN
+from .spoken_digits import SpokenDigits
 from .tonic import tonic_split
 
 
@@ -65,6 +66,13 @@ def dvs128_gesture(path: str | Path, split: str, *, sort: bool = False) -> Array
 def shd(path: str | Path, split: str, *, sort: bool = False) -> ArrayExamples:
     """Spiking Heidelberg Digits, through tonic; see `evenfall_stream.datasets.tonic_split`."""
     return ArrayExamples(tonic_split(path, "SHD", split, sort=sort), _events)
+
+
+def spoken_digits(
+    path: str | Path, split: str, *, speaker: str | None = None, sound: dict[str, Any] | None = None
+) -> ArrayExamples:
+    """FSDD's spoken digits as events; see `evenfall_stream.datasets.SpokenDigits`."""
+    return ArrayExamples(SpokenDigits(path, split, speaker, sound), _events)
 
 
 def ssc(path: str | Path, split: str, *, sort: bool = False) -> ArrayExamples:

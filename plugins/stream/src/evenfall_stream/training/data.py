@@ -29,6 +29,7 @@ DATASETS = {
     "scanobjectnn": _Source("ScanObjectNN", {}),
     "nmnist": _Source("NMNIST", {}),
     "dvs128-gesture": _Source("tonic_split", {"name": "DVSGesture"}),
+    "spoken-digits": _Source("SpokenDigits", {}),
     "shd": _Source("tonic_split", {"name": "SHD"}),
     "ssc": _Source("tonic_split", {"name": "SSC"}),
 }
