@@ -79,6 +79,7 @@ def test_published_files_are_those_of_the_checkout(published: Path) -> None:
     assert config == json.loads((FOLDER / "config.json").read_text())
     assert set(classes) == {
         "AutoConfig", "AutoModel", "AutoModelForCausalLM", "AutoModelForSequenceClassification",
+        "AutoModelForTokenClassification",
     }  # fmt: skip
     for reference in classes.values():
         module, _, name = reference.partition(".")

@@ -72,10 +72,11 @@ def test_language_model_computes_the_same(changes: dict[str, Any]) -> None:
     assert graph.metadata["name"] == "EgruForCausalLM"
 
 
-def test_classifier_reads_the_last_step_and_keeps_its_labels() -> None:
+@pytest.mark.parametrize("vocabulary", [0, 1])
+def test_classifier_reads_the_last_step_and_keeps_its_labels(vocabulary: int) -> None:
     torch.manual_seed(0)
     labels = {0: "no", 1: "yes", 2: "maybe"}
-    model = EgruForSequenceClassification(config(vocab_size=1, id2label=labels)).eval()
+    model = EgruForSequenceClassification(config(vocab_size=vocabulary, id2label=labels)).eval()
     x = torch.randn(12, 6)
     with torch.no_grad():
         wanted = model(inputs_embeds=x[None]).logits[0].numpy()

@@ -5,11 +5,12 @@ from transformers import (
     AutoModel,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
 )
 
 from .baselines import RnnConfig, RnnForCausalLM, RnnModel
 from .models.cache_egru import EgruCacheLayer
-from .models.classification_egru import EgruForSequenceClassification
+from .models.classification_egru import EgruForSequenceClassification, EgruForTokenClassification
 from .models.configuration_egru import EgruConfig
 from .models.modeling_egru import EgruForCausalLM, EgruModel
 
@@ -21,6 +22,7 @@ AutoModelForCausalLM.register(EgruConfig, EgruForCausalLM, exist_ok=True)
 AutoModelForSequenceClassification.register(
     EgruConfig, EgruForSequenceClassification, exist_ok=True
 )
+AutoModelForTokenClassification.register(EgruConfig, EgruForTokenClassification, exist_ok=True)
 AutoConfig.register("rnn", RnnConfig, exist_ok=True)
 AutoModel.register(RnnConfig, RnnModel, exist_ok=True)
 AutoModelForCausalLM.register(RnnConfig, RnnForCausalLM, exist_ok=True)
@@ -30,6 +32,7 @@ __all__ = [
     "EgruConfig",
     "EgruForCausalLM",
     "EgruForSequenceClassification",
+    "EgruForTokenClassification",
     "EgruModel",
     "RnnConfig",
     "RnnForCausalLM",

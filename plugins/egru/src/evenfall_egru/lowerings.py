@@ -42,7 +42,7 @@ def _lower_model(model: EgruModel, builder: GraphBuilder) -> None:
             f"EGRU: carry {config.carry!r} resets h at each call, and an exported network has no "
             "calls; set config.carry = 'full'"
         )
-    if config.vocab_size == 1:
+    if model.embed_tokens is None or config.vocab_size == 1:
         builder.add("inputs_embeds", Input((config.embedding_size,), "values"))
     else:
         _want_class("embed_tokens", model.embed_tokens, torch.nn.Embedding)

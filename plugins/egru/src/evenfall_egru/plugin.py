@@ -13,6 +13,7 @@ _MODELS = {
     "EgruModel": "EGRU base model",
     "EgruForCausalLM": "EGRU language model",
     "EgruForSequenceClassification": "EGRU sequence classifier",
+    "EgruForTokenClassification": "EGRU token classifier",
     "RnnModel": "LSTM or GRU base model, for comparison",
     "RnnForCausalLM": "LSTM or GRU language model, for comparison",
 }

@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from evenfall_egru import EgruForSequenceClassification
+from evenfall_egru import EgruForSequenceClassification, EgruForTokenClassification
 from evenfall_egru.models.padding_egru import mask_of_ids
 
 PAD = 7
@@ -127,3 +127,120 @@ def test_events_and_activity(make_egru: Callable[..., Any], ids: torch.Tensor) -
     for rate, events in zip(out.activity, out.events, strict=True):
         torch.testing.assert_close(rate, events.mean())
     assert classifier(make_egru)(ids).activity is None
+
+
+def token_classifier(make_egru: Callable[..., Any], **settings: Any) -> Any:
+    return make_egru(EgruForTokenClassification, embedding_range=1.0, num_labels=3, **settings)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_tokens_are_classified_without_their_padding(
+    make_egru: Callable[..., Any], side: str
+) -> None:
+    """Logits of each token as in its text alone; labels of padding do not count."""
+    model, ids = token_classifier(make_egru, pad_token_id=PAD), pad_texts(side)
+    logits, labels = model(ids).logits, ids % 3
+    losses = []
+    for row, text in enumerate(TEXTS):
+        alone = model(torch.tensor([text])).logits[0]
+        real = slice(6 - len(text), 6) if side == "left" else slice(len(text))
+        torch.testing.assert_close(logits[row, real], alone)
+        target = torch.tensor(text) % 3
+        losses.append(torch.nn.functional.cross_entropy(alone, target, reduction="none"))
+    got = model(ids, labels=labels).loss
+    torch.testing.assert_close(got, torch.cat(losses).mean())
+
+
+@torch.no_grad()
+def test_tokens_of_packed_texts_are_classified_as_alone(make_egru: Callable[..., Any]) -> None:
+    model, texts = token_classifier(make_egru), ([1, 2, 3], [4, 5])
+    alone = torch.cat([model(torch.tensor([text])).logits for text in texts], 1)
+    positions = torch.tensor([[0, 1, 2, 0, 1]])
+    got = model(torch.tensor([[1, 2, 3, 4, 5]]), position_ids=positions).logits
+    torch.testing.assert_close(got, alone)
+
+
+@torch.no_grad()
+def test_a_cache_continues_the_classification_of_tokens(
+    make_egru: Callable[..., Any], ids: torch.Tensor
+) -> None:
+    from transformers import DynamicCache
+
+    model = token_classifier(make_egru)
+    cache = DynamicCache(config=model.config)
+    pieces = [
+        model(part, past_key_values=cache, use_cache=True).logits for part in ids.split(6, dim=1)
+    ]
+    torch.testing.assert_close(torch.cat(pieces, 1), model(ids).logits)
+
+
+def test_loss_and_penalty_of_tokens_are_shared_between_the_parts_of_a_batch(
+    make_egru: Callable[..., Any], ids: torch.Tensor
+) -> None:
+    plain = token_classifier(make_egru).train()
+    model = token_classifier(make_egru, activity_regularization=0.7).train()
+    labels = (ids % 3).masked_fill(ids > 30, -100)
+    want = plain(ids, labels=labels, output_events=True)
+    whole = model(ids, labels=labels).loss
+    torch.testing.assert_close(whole, want.loss + 0.7 * sum(want.activity))
+    items = (labels != -100).sum()
+    parts = [
+        model(ids[rows], labels=labels[rows], num_items_in_batch=items)
+        for rows in (slice(0, 1), slice(1, 3))
+    ]
+    shares = [(labels[rows] != -100).sum() / items for rows in (slice(0, 1), slice(1, 3))]
+    cross_entropy = sum(
+        part.loss - 0.7 * share * sum(part.activity)
+        for part, share in zip(parts, shares, strict=True)
+    )
+    torch.testing.assert_close(cross_entropy, want.loss)
+
+
+def test_texts_without_tokens_are_refused(make_egru: Callable[..., Any]) -> None:
+    empty = torch.zeros(2, 0, dtype=torch.long)
+    with pytest.raises(ValueError, match=r"at least one token to classify, got shape \(2, 0\)"):
+        classifier(make_egru)(empty)
+    assert token_classifier(make_egru)(empty).logits.shape == (2, 0, 3)
+
+
+@pytest.mark.parametrize("model", [EgruForSequenceClassification, EgruForTokenClassification])
+def test_a_model_that_is_fed_vectors_has_no_embedding(
+    make_egru: Callable[..., Any], model: type, tmp_path: Any
+) -> None:
+    """Every parameter gets a gradient, as DistributedDataParallel demands."""
+    made = make_egru(model, vocab_size=0, num_labels=3).train()
+    assert not [name for name, _ in made.named_parameters() if "embed" in name]
+    made(inputs_embeds=torch.randn(2, 5, 12)).logits.sum().backward()
+    assert all(p.grad is not None for p in made.parameters())
+    with pytest.raises(ValueError, match="got vocab_size 0: pass inputs_embeds"):
+        made(torch.zeros(1, 2, dtype=torch.long))
+    made.save_pretrained(tmp_path)
+    x = torch.randn(1, 4, 12)
+    with torch.no_grad():
+        loaded = model.from_pretrained(tmp_path).eval()(inputs_embeds=x).logits
+        torch.testing.assert_close(loaded, made.eval()(inputs_embeds=x).logits)
+
+
+def test_a_language_model_needs_a_vocabulary(make_egru: Callable[..., Any]) -> None:
+    with pytest.raises(ValueError, match="vocab_size must be at least 1 for a language model"):
+        make_egru(vocab_size=0)
+
+
+@pytest.mark.parametrize("model", [EgruForSequenceClassification, EgruForTokenClassification])
+def test_output_dropout_is_used_in_training(make_egru: Callable[..., Any], model: type) -> None:
+    made = make_egru(model, output_dropout=0.999, num_labels=3, embedding_range=1.0)
+    ids = torch.arange(12).view(2, 6)
+    assert float(made(ids).logits.detach().abs().sum()) > 0
+    torch.manual_seed(0)
+    assert float(made.train()(ids).logits.detach().abs().sum()) == 0
+
+
+def test_weights_of_other_shapes_raise_the_error_of_transformers(
+    make_egru: Callable[..., Any], tmp_path: Any
+) -> None:
+    """A RuntimeError, and a ValueError as for other wrong files."""
+    classifier(make_egru).save_pretrained(tmp_path)
+    for kind in (RuntimeError, ValueError):
+        with pytest.raises(kind, match="shape mismatch in .*score.weight"):
+            EgruForSequenceClassification.from_pretrained(tmp_path, num_labels=5)

@@ -14,7 +14,7 @@ from transformers import AutoConfig
 from evenfall_egru import EgruConfig
 
 IMPOSSIBLE = [
-    ({"vocab_size": 0}, "vocab_size must be an integer of at least 1, got 0"),
+    ({"vocab_size": -1}, "vocab_size must be an integer of at least 0, got -1"),
     ({"embedding_size": -3}, "embedding_size must be an integer of at least 1, got -3"),
     (
         {"hidden_sizes": []},
@@ -27,7 +27,7 @@ IMPOSSIBLE = [
     ({"zoneout": 1.0}, r"zoneout must lie in \[0, 1\), got 1.0"),
     ({"dropconnect": -0.1}, r"dropconnect must lie in \[0, 1\), got -0.1"),
     ({"word_dropout": 2.0}, r"word_dropout must lie in \[0, 1\), got 2.0"),
-    ({"vocab_size": "many"}, "vocab_size must be an integer of at least 1, got 'many'"),
+    ({"vocab_size": "many"}, "vocab_size must be an integer of at least 0, got 'many'"),
     (
         {"hidden_sizes": 20},
         "hidden_sizes must be a non-empty list of integers of at least 1, got 20",

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.rnn import pack_sequence, unpack_sequence
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from ..models.cache_egru import EgruCacheLayer
 from .configuration import RnnConfig
@@ -27,7 +28,7 @@ class RnnCacheLayer(EgruCacheLayer):
     _layer_type = "rnn"
 
 
-class RnnLayer(nn.Module):
+class RnnLayer(GradientCheckpointingLayer):
     """One LSTM or GRU layer; all its weights are those of `rnn`, a torch module of one layer."""
 
     def __init__(self, config: RnnConfig, index: int):

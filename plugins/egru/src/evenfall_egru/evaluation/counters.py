@@ -84,7 +84,9 @@ EGRU_DECODER = Counter(
 
 
 def _model_links(module: Any) -> tuple[Link, ...]:
-    names = ["embed_tokens", *(_path(layer, index) for index, layer in enumerate(module.layers))]
+    names = [_path(layer, index) for index, layer in enumerate(module.layers)]
+    if module.embed_tokens is not None:
+        names.insert(0, "embed_tokens")
     return tuple(Link(one, other) for one, other in pairwise(names))
 
 
@@ -93,7 +95,7 @@ def _path(layer: Any, index: int) -> str:
     return f"layers.{index}.rnn" if hasattr(layer, "rnn") else f"layers.{index}"
 
 
-EGRU_MODEL = Counter(links=_model_links, methods=("forward", "_embed", "_run_layer"))
+EGRU_MODEL = Counter(links=_model_links, methods=("forward", "_embed"))
 """EgruModel: the embedding and the layers, each read by the next."""
 
 

@@ -1,6 +1,6 @@
-"""EGRU as a sequence classifier for transformers.
+"""EGRU as a classifier of texts and of their tokens, for transformers.
 
-Dimensions: B batch, T time, H units of the last layer, S packed texts.
+Dimensions: B batch, T time, H units of the last layer, S packed texts, C classes.
 """
 
 from __future__ import annotations
@@ -8,25 +8,32 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 from transformers.cache_utils import Cache
 from transformers.utils import logging
 
 from .arguments_egru import batch_and_steps, refuse_unknown
 from .configuration_egru import EgruConfig
+from .layer_egru import locked_dropout
 from .loss_egru import share_of_batch
 from .modeling_egru import EgruModel
 from .packing_egru import packed_texts
 from .padding_egru import mask_of_ids
-from .pretrained_egru import EgruClassifierOutput, EgruPreTrainedModel, wants_dict
+from .pretrained_egru import (
+    EgruClassifierOutput,
+    EgruPreTrainedModel,
+    EgruTokenClassifierOutput,
+    wants_dict,
+)
 
 logger = logging.get_logger(__name__)
 
 _LOSS = frozenset({"num_items_in_batch"})
 
 
-class EgruForSequenceClassification(EgruPreTrainedModel):
-    """EGRU with a linear head on the output of the last real token of each text."""
+class _Classifier(EgruPreTrainedModel):
+    """A linear head, without bias, on the outputs of the last layer."""
 
     def __init__(self, config: EgruConfig):
         super().__init__(config)
@@ -34,6 +41,35 @@ class EgruForSequenceClassification(EgruPreTrainedModel):
         self.model = EgruModel(config)
         self.score = nn.Linear(config.hidden_size, config.num_labels, bias=False)
         self.post_init()
+
+    def _mask(
+        self,
+        input_ids: torch.Tensor | None,
+        inputs_embeds: torch.Tensor | None,
+        attention_mask: torch.Tensor | None,
+        texts: torch.Tensor | None,
+    ) -> torch.Tensor | None:
+        """The given mask, or one that excludes `config.pad_token_id` at the ends of a row."""
+        pad = self.config.pad_token_id
+        if attention_mask is not None or texts is not None or pad is None:
+            return attention_mask
+        if input_ids is not None:
+            return mask_of_ids(input_ids, pad)
+        if inputs_embeds is not None and len(inputs_embeds) > 1:
+            logger.warning_once(
+                f"{type(self).__name__} cannot find padding in inputs_embeds; "
+                "pass attention_mask if there is any"
+            )
+        return None
+
+    def _penalty(self, labels: torch.Tensor | None) -> float:
+        """The weight of the activity in the loss of this call."""
+        used = self.training and labels is not None
+        return self.config.activity_regularization if used else 0.0
+
+
+class EgruForSequenceClassification(_Classifier):
+    """EGRU with a linear head on the output of the last real token of each text."""
 
     def forward(
         self,
@@ -64,20 +100,17 @@ class EgruForSequenceClassification(EgruPreTrainedModel):
         refuse_unknown(self.forward, kwargs, _LOSS)
         config = self.config
         past_key_values = cache if past_key_values is None else past_key_values
+        batch, steps = batch_and_steps(input_ids, inputs_embeds)
+        if batch and not steps:
+            raise ValueError(
+                f"each text must have at least one token to classify, got shape ({batch}, 0)"
+            )
         texts = packed_texts(
-            *batch_and_steps(input_ids, inputs_embeds), attention_mask,
-            bool(use_cache) or past_key_values is not None, position_ids, cu_seq_lens_q,
-            cu_seq_lens_k, max_length_q, max_length_k, seq_idx,
+            batch, steps, attention_mask, bool(use_cache) or past_key_values is not None,
+            position_ids, cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k, seq_idx,
         )  # fmt: skip
-        if attention_mask is None and texts is None and config.pad_token_id is not None:
-            if input_ids is not None:
-                attention_mask = mask_of_ids(input_ids, config.pad_token_id)
-            elif inputs_embeds is not None and len(inputs_embeds) > 1:
-                logger.warning_once(
-                    "EgruForSequenceClassification cannot find padding in inputs_embeds; "
-                    "pass attention_mask if there is any"
-                )
-        penalty = self.training and labels is not None and config.activity_regularization
+        attention_mask = self._mask(input_ids, inputs_embeds, attention_mask, texts)
+        penalty = self._penalty(labels)
         outputs = self.model(
             input_ids=input_ids,
             attention_mask=attention_mask,
@@ -89,7 +122,8 @@ class EgruForSequenceClassification(EgruPreTrainedModel):
             return_dict=True,
             cu_seq_lens_q=texts,
         )
-        logits = self.score(_last(outputs.last_hidden_state, attention_mask, texts))
+        last = _last(outputs.last_hidden_state, attention_mask, texts)
+        logits = self.score(F.dropout(last, config.output_dropout, self.training))
         loss = None
         if labels is not None:
             items = kwargs.get("num_items_in_batch")
@@ -114,6 +148,84 @@ class EgruForSequenceClassification(EgruPreTrainedModel):
         return output if wants_dict(return_dict, config) else output.to_tuple()
 
 
+class EgruForTokenClassification(_Classifier):
+    """EGRU with a linear head on the output of each token, which has seen the tokens before it."""
+
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        past_key_values: Cache | None = None,
+        labels: torch.LongTensor | None = None,
+        use_cache: bool | None = None,
+        output_hidden_states: bool | None = None,
+        output_events: bool = False,
+        return_dict: bool | None = None,
+        cache: Cache | None = None,
+        position_ids: torch.LongTensor | None = None,
+        cu_seq_lens_q: torch.Tensor | None = None,
+        cu_seq_lens_k: torch.Tensor | None = None,
+        max_length_q: int | None = None,
+        max_length_k: int | None = None,
+        seq_idx: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> EgruTokenClassifierOutput | tuple[Any, ...]:
+        r"""
+        attention_mask (`torch.Tensor` of shape `(batch, past + time)`): 0 marks padding. Without a
+            mask, `config.pad_token_id` at the start and the end of a row is padding.
+        labels (`torch.LongTensor` of shape `(batch, time)`): the class of each token; -100 is
+            ignored, as are all labels of padding.
+        Other arguments are those of EgruModel. To continue a text, pass a cache and
+        `use_cache=True`, which updates it; the result does not contain it.
+        """
+        refuse_unknown(self.forward, kwargs, _LOSS)
+        config = self.config
+        past_key_values = cache if past_key_values is None else past_key_values
+        texts = packed_texts(
+            *batch_and_steps(input_ids, inputs_embeds), attention_mask,
+            bool(use_cache) or past_key_values is not None, position_ids, cu_seq_lens_q,
+            cu_seq_lens_k, max_length_q, max_length_k, seq_idx,
+        )  # fmt: skip
+        attention_mask = self._mask(input_ids, inputs_embeds, attention_mask, texts)
+        penalty = self._penalty(labels)
+        outputs = self.model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            inputs_embeds=inputs_embeds,
+            past_key_values=past_key_values,
+            use_cache=use_cache,
+            output_hidden_states=output_hidden_states,
+            output_events=output_events or bool(penalty),
+            return_dict=True,
+            cu_seq_lens_q=texts,
+        )
+        y = outputs.last_hidden_state
+        if self.training and config.output_dropout:
+            y = locked_dropout(y, config.output_dropout, texts)
+        logits = self.score(y)
+        loss = None
+        if labels is not None:
+            if attention_mask is not None:
+                real = attention_mask[:, attention_mask.shape[1] - y.shape[1] :] != 0
+                labels = labels.masked_fill(~real.to(labels.device), -100)
+            items = kwargs.get("num_items_in_batch")
+            loss = self.loss_function(
+                logits=logits, labels=labels, config=config, num_items_in_batch=items
+            )
+            if penalty:
+                share = share_of_batch(labels, items, shift_labels=labels)
+                loss = loss + penalty * (sum(outputs.activity) * share)
+        output = EgruTokenClassifierOutput(
+            loss=loss,
+            logits=logits,
+            hidden_states=outputs.hidden_states,
+            activity=outputs.activity,
+            events=outputs.events if output_events else None,
+        )
+        return output if wants_dict(return_dict, config) else output.to_tuple()
+
+
 def _last(
     y: torch.Tensor,  # (B, T, H)
     attention_mask: torch.Tensor | None,
@@ -123,11 +235,11 @@ def _last(
     if texts is not None:
         return y[0, texts[1:] - 1]
     if attention_mask is None:
-        return y[:, -1]
+        return y[:, -1] if y.shape[1] else y.sum(1)
     mask = attention_mask[:, attention_mask.shape[1] - y.shape[1] :]
     position = torch.arange(y.shape[1], device=y.device)
     end = torch.where(mask != 0, position, -1).amax(1).clamp_min(0)
     return y.gather(1, end[:, None, None].expand(-1, 1, y.shape[-1])).squeeze(1)
 
 
-__all__ = ["EgruForSequenceClassification"]
+__all__ = ["EgruForSequenceClassification", "EgruForTokenClassification"]

@@ -14,16 +14,17 @@ _RATES = (
 )  # fmt: skip
 
 
-def _is_size(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+def _is_size(value: object, least: int = 1) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
-def check_sizes(config: Any) -> None:
-    """Raise ValueError unless vocabulary, embedding and layers have a size of at least 1."""
-    for name in ("vocab_size", "embedding_size"):
+def check_sizes(config: Any, smallest_vocabulary: int = 1) -> None:
+    """Raise ValueError unless vocabulary, embedding and layers have a size of at least 1, or the
+    vocabulary the one that is given."""
+    for name, least in (("vocab_size", smallest_vocabulary), ("embedding_size", 1)):
         value = getattr(config, name)
-        if not _is_size(value):
-            raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+        if not _is_size(value, least):
+            raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
     sizes = config.hidden_sizes
     if not isinstance(sizes, (list, tuple)) or not sizes or not all(map(_is_size, sizes)):
         raise ValueError(
@@ -46,7 +47,8 @@ class EgruConfig(PreTrainedConfig):
     published values of the Penn Treebank language model, where known.
 
     Args:
-        vocab_size: number of words or bytes.
+        vocab_size: number of words or bytes; 0 for a model without an embedding, which reads
+            `inputs_embeds` alone.
         embedding_size: width of the embedding, tied to the decoder if `tie_word_embeddings`.
         hidden_sizes: units of each layer. If the last differs from `embedding_size`, a linear
             projection precedes the decoder.
@@ -96,7 +98,7 @@ class EgruConfig(PreTrainedConfig):
     eos_token_id: int | list[int] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
-        check_sizes(self)
+        check_sizes(self, smallest_vocabulary=0)
         super().__post_init__(**kwargs)
         check_rates(self, _RATES)
         if self.variant not in ("released", "paper"):

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import nn
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .configuration_egru import EgruConfig
 from .copies_egru import WeightCopy
@@ -25,7 +26,7 @@ def locked_dropout(x: torch.Tensor, rate: float, cu_seqlens: torch.Tensor | None
     return x * mask.repeat_interleave(lengths.to(x.device), 0)[None]
 
 
-class EgruLayer(nn.Module):
+class EgruLayer(GradientCheckpointingLayer):
     """One EGRU layer. Weights have the layout of the released checkpoints: gates z, r, g."""
 
     def __init__(self, config: EgruConfig, index: int):

@@ -38,13 +38,14 @@ class EgruModel(EgruPreTrainedModel):
 
     def __init__(self, config: EgruConfig):
         super().__init__(config)
-        self.embed_tokens = nn.Embedding(
-            config.vocab_size, config.embedding_size, config.pad_token_id
-        )
+        self.embed_tokens = None
+        if config.vocab_size:
+            self.embed_tokens = nn.Embedding(
+                config.vocab_size, config.embedding_size, config.pad_token_id
+            )
         self.layers = nn.ModuleList(
             self.layer_class(config, i) for i in range(config.num_hidden_layers)
         )
-        self.gradient_checkpointing = False
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
@@ -58,6 +59,8 @@ class EgruModel(EgruPreTrainedModel):
     ) -> torch.Tensor:
         if inputs_embeds is not None:
             return inputs_embeds
+        if self.embed_tokens is None:
+            raise ValueError("input_ids need an embedding, got vocab_size 0: pass inputs_embeds")
         if not (self.training and self.config.word_dropout):
             return self.embed_tokens(input_ids)
         weight = self.embed_tokens.weight
@@ -126,9 +129,7 @@ class EgruModel(EgruPreTrainedModel):
                 x = locked_dropout(x, config.hidden_dropout, layout.cu_seqlens)
             cached = cache_of[index]
             state = cached.state() if cached is not None else None
-            x, state, layer_events = self._run_layer(
-                layer, x, state, layout.cu_seqlens, output_events
-            )
+            x, state, layer_events = layer(x, state, layout.cu_seqlens, output_events)
             if cached is not None and use_cache:
                 cached.update(*state, steps=steps)
             hidden += (x,)
@@ -145,11 +146,6 @@ class EgruModel(EgruPreTrainedModel):
         )
         return output if wants_dict(return_dict, config) else output.to_tuple()
 
-    def _run_layer(self, layer: nn.Module, *inputs: Any) -> Any:
-        if self.gradient_checkpointing and self.training:
-            return self._gradient_checkpointing_func(layer.__call__, *inputs)
-        return layer(*inputs)
-
 
 FORWARD[EgruModel] = EgruModel.forward
 
@@ -162,6 +158,8 @@ class EgruForCausalLM(EgruPreTrainedModel, GenerationMixin):
 
     def __init__(self, config: EgruConfig):
         super().__init__(config)
+        if not config.vocab_size:
+            raise ValueError("vocab_size must be at least 1 for a language model, got 0")
         self.model = self.model_class(config)
         self.projection = None
         if config.hidden_size != config.embedding_size:
@@ -178,6 +176,8 @@ class EgruForCausalLM(EgruPreTrainedModel, GenerationMixin):
             size = new_embeddings.in_features, new_embeddings.out_features
             decoder = EgruDecoder(*size, device="meta")
             decoder.weight, decoder.bias = new_embeddings.weight, new_embeddings.bias
+            # transformers' mark that post_init() must not draw the weights again
+            decoder._is_hf_initialized = getattr(new_embeddings, "_is_hf_initialized", False)
             new_embeddings = decoder
         self.lm_head = new_embeddings
 

@@ -15,6 +15,7 @@ from transformers.modeling_outputs import (
     BaseModelOutputWithPast,
     CausalLMOutputWithPast,
     SequenceClassifierOutputWithPast,
+    TokenClassifierOutput,
 )
 
 from .configuration_egru import EgruConfig
@@ -67,6 +68,18 @@ class EgruClassifierOutput(SequenceClassifierOutputWithPast):
     events: tuple[torch.Tensor, ...] | None = None
 
 
+@dataclass
+class EgruTokenClassifierOutput(TokenClassifierOutput):
+    """Adds `activity`, the mean event rate of each layer, and `events`, 0 or 1 per unit."""
+
+    activity: tuple[torch.Tensor, ...] | None = None
+    events: tuple[torch.Tensor, ...] | None = None
+
+
+class MismatchedShapesError(RuntimeError, ValueError):
+    """Weights in a file have other shapes than the model; transformers raises RuntimeError."""
+
+
 def wants_dict(return_dict: bool | None, config: EgruConfig) -> bool:
     """Whether forward returns its output class instead of a tuple."""
     return config.return_dict if return_dict is None else return_dict
@@ -109,8 +122,10 @@ class EgruPreTrainedModel(PreTrainedModel):
         """As in transformers, but with errors that name the fault.
 
         Raises:
-            ValueError: the weights cannot be read, their shapes differ from the configuration, they
-                contain NaN or infinity, or they are stored by a quantisation that is not loaded.
+            ValueError: the weights cannot be read, contain NaN or infinity, or are stored by a
+                quantisation that is not loaded.
+            MismatchedShapesError: shapes differ from the configuration; it is a RuntimeError, as in
+                transformers, and a ValueError.
         """
         name = pretrained_model_name_or_path
         options = {"ignore_mismatched_sizes": True, "output_loading_info": True}
@@ -124,7 +139,7 @@ class EgruPreTrainedModel(PreTrainedModel):
         if info["mismatched_keys"] and not ignore_mismatched_sizes:
             sizes = [f"{n}: {tuple(a)} in the file, {tuple(b)} in the configuration"
                      for n, a, b in sorted(info["mismatched_keys"])]  # fmt: skip
-            raise ValueError(
+            raise MismatchedShapesError(
                 f"checkpoint {name}: shape mismatch in {sizes}; ignore_mismatched_sizes=True "
                 "leaves these at random initialisation"
             )
@@ -152,6 +167,8 @@ __all__ = [
     "EgruClassifierOutput",
     "EgruModelOutput",
     "EgruPreTrainedModel",
+    "EgruTokenClassifierOutput",
+    "MismatchedShapesError",
     "one_token_output",
     "wants_dict",
 ]

@@ -28,6 +28,7 @@ _AUTO_MAP = {
     "AutoModel": "modeling_egru.EgruModel",
     "AutoModelForCausalLM": "modeling_egru.EgruForCausalLM",
     "AutoModelForSequenceClassification": "classification_egru.EgruForSequenceClassification",
+    "AutoModelForTokenClassification": "classification_egru.EgruForTokenClassification",
 }
 _RELATIVE = re.compile(r"^\s*from\s+\.(\S+)\s+import", re.MULTILINE)
 

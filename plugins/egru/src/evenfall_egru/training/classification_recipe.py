@@ -67,7 +67,7 @@ class ClassificationRecipe:
 
     def config(self, features: int, labels: int) -> EgruConfig:
         """The configuration of a model for frames of `features` numbers and `labels` classes."""
-        settings = {"vocab_size": 1, "embedding_size": features, "num_labels": labels}
+        settings = {"vocab_size": 0, "embedding_size": features, "num_labels": labels}
         return EgruConfig(**self.model, **settings, use_cache=False, tie_word_embeddings=False)
 
 
