@@ -242,5 +242,5 @@ def test_weights_of_other_shapes_raise_the_error_of_transformers(
     """A RuntimeError, and a ValueError as for other wrong files."""
     classifier(make_egru).save_pretrained(tmp_path)
     for kind in (RuntimeError, ValueError):
-        with pytest.raises(kind, match="shape mismatch in .*score.weight"):
+        with pytest.raises(kind, match=r"shape mismatch in .*score.weight"):
             EgruForSequenceClassification.from_pretrained(tmp_path, num_labels=5)
