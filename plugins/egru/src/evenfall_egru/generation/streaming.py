@@ -37,8 +37,10 @@ class ConsoleStreamer(BaseStreamer):
 
 
 def as_text(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
-    """Decode ids, with a line break for each <eos>."""
-    return re.sub(f" ?{EOS} ?", "\n", tokenizer.decode(ids))
+    """Decode ids, with a line break for each <eos> and no space before the first word."""
+    text = re.sub(f" ?{EOS} ?", "\n", tokenizer.decode(ids))
+    # In bytes, a space is text.
+    return text.removeprefix(" ") if tokenizer.unk_token is not None else text
 
 
 @torch.no_grad()

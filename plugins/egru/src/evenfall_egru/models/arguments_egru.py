@@ -12,8 +12,11 @@ from transformers.utils import TransformersKwargs
 
 LOSS_ARGUMENTS = frozenset({"num_items_in_batch", "ignore_index", "shift_labels"})
 
+# generate() passes its own arguments on, for stop_strings for example.
+OF_GENERATE = frozenset({"tokenizer", "assistant_tokenizer"})
+
 # Libraries pass these to every model; none changes what an EGRU computes.
-_WITHOUT_EFFECT = frozenset(TransformersKwargs.__annotations__)
+_WITHOUT_EFFECT = frozenset(TransformersKwargs.__annotations__) | OF_GENERATE
 
 
 def refuse_unknown(
@@ -21,8 +24,8 @@ def refuse_unknown(
 ) -> None:
     """Check the keyword arguments that a forward method got besides its named ones.
 
-    None and False have no effect and are allowed. Any other argument must be in `known` or a key
-    of transformers' TransformersKwargs.
+    None and False have no effect and are allowed. Any other argument must be in `known`, a key of
+    transformers' TransformersKwargs, or an argument of generate() that it passes on.
 
     Args:
         forward: the bound method.
@@ -60,4 +63,4 @@ def batch_and_steps(
     return batch, steps
 
 
-__all__ = ["LOSS_ARGUMENTS", "batch_and_steps", "refuse_unknown"]
+__all__ = ["LOSS_ARGUMENTS", "OF_GENERATE", "batch_and_steps", "refuse_unknown"]

@@ -13,7 +13,7 @@ from torch import nn
 from transformers import GenerationMixin
 from transformers.cache_utils import Cache, DynamicCache
 
-from .arguments_egru import LOSS_ARGUMENTS, batch_and_steps, refuse_unknown
+from .arguments_egru import LOSS_ARGUMENTS, OF_GENERATE, batch_and_steps, refuse_unknown
 from .cache_egru import EgruCacheLayer, cache_layers
 from .configuration_egru import EgruConfig
 from .layer_egru import EgruDecoder, EgruLayer, locked_dropout
@@ -254,7 +254,7 @@ class EgruForCausalLM(EgruPreTrainedModel, GenerationMixin):
             and not output_hidden_states and seq_idx is None and cu_seq_lens_q is None
             and cu_seq_lens_k is None and max_length_q is None and max_length_k is None
         )  # fmt: skip
-        if plain and not kwargs and not torch.compiler.is_compiling():
+        if plain and kwargs.keys() <= OF_GENERATE and not torch.compiler.is_compiling():
             output = self._one_token(
                 input_ids, attention_mask, position_ids, past_key_values, use_cache, return_dict,
                 logits_to_keep,

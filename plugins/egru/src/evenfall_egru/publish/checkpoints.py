@@ -14,6 +14,6 @@ EGRU_PTB_SMALL = Checkpoint(
     complete=add_code,
     hashes={
         "model.safetensors": "4428cf1e6955159509397e76e5144b5329b6ee003c9d84e99d57c9792b06d500",
-        "tokenizer.json": "dd6fa0d7dca0c7753dda904cae43b891f0a289f345d73c407f94d8bd15a1113b",
+        "tokenizer.json": "3265d4b5f8973851d253fde72e5d3ac8c7979bbf82003f4958e3cc856ccde2a8",
     },
 )

@@ -33,6 +33,9 @@ def vocabulary(texts: Iterable[str]) -> dict[str, int]:
 def word_tokenizer(words: dict[str, int]) -> PreTrainedTokenizerFast:
     """Split at whitespace; a line break becomes <eos>, a word not in `words` becomes <unk>.
 
+    Each word is decoded with a space before it, also the first one, so that the text of a part of
+    the ids can be appended to the text before it, as pipelines do.
+
     Raises:
         ValueError: the ids are not 0 .. len(words) - 1, or <eos> is missing.
     """
@@ -44,6 +47,7 @@ def word_tokenizer(words: dict[str, int]) -> PreTrainedTokenizerFast:
     tokenizer = Tokenizer(models.WordLevel(words, unk_token=UNK))
     tokenizer.normalizer = normalizers.Replace(Regex(r"\r?\n"), f" {EOS} ")
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.decoder = decoders.Sequence([decoders.Replace(Regex("^"), " "), decoders.Fuse()])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         unk_token=UNK,
