@@ -15,6 +15,7 @@ from .ops.event_matmul import (
 from .ops.event_matmul.stored import StoredMatrix
 from .ops.selective_scan import selective_scan
 from .ops.selective_state_update import selective_state_update
+from .ops.ssd_scan import ssd_scan
 
 __version__ = "0.1.0"
 
@@ -36,4 +37,5 @@ __all__ = [
     "quantize_rows",
     "selective_scan",
     "selective_state_update",
+    "ssd_scan",
 ]

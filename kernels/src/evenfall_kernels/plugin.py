@@ -18,8 +18,9 @@ _OPERATIONS = (
     "event_matmul",
     "selective_scan",
     "selective_state_update",
+    "ssd_scan",
 )
-_WITHOUT_TRITON = {"egru_step"}  # a GPU is not faster at one token
+_WITHOUT_TRITON = {"egru_step", "ssd_scan"}  # a GPU is not faster at one token
 
 
 @hookimpl

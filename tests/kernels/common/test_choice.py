@@ -24,6 +24,7 @@ from evenfall_kernels import (
     event_matmul,
     selective_scan,
     selective_state_update,
+    ssd_scan,
 )
 from evenfall_kernels.common import dispatch
 
@@ -61,11 +62,19 @@ def _update(x: Tensor) -> Tensor:
     )
 
 
+def _dual(x: Tensor) -> Tensor:
+    B = torch.linspace(-2, 1, 80).view(1, 20, 1, 4)
+    heads = x.transpose(1, 2)[..., None]
+    y: Any = ssd_scan(heads, heads[..., 0].detach().abs(), -torch.ones(3), B, B.cos())
+    return y
+
+
 CALLS: dict[str, tuple[str, Callable[[Tensor], Tensor], list[str], list[str]]] = {
     # operation, call, the backend's functions that run forward and backward with a gradient
     "causal_conv1d": ("causal_conv1d", _convolution, ["forward"], ["backward"]),
     "egru_scan": ("egru_scan", _egru, ["forward"], ["backward"]),
     "selective_scan": ("selective_scan", _scan, ["forward"], ["backward"]),
+    "ssd_scan": ("ssd_scan", _dual, ["forward"], ["backward"]),
     "event_matmul": ("event_matmul", _events, ["forward"], []),
     "compressed rows": ("event_matmul", _compressed, ["forward_rows"], []),
     "selective_state_update": ("selective_state_update", _update, [], []),  # plain PyTorch
@@ -213,7 +222,7 @@ def test_a_call_selects_once(case: Case, grad: bool, monkeypatch: pytest.MonkeyP
                 selections.clear()
 
 
-@pytest.mark.parametrize("name", ["egru_scan", "selective_scan"])
+@pytest.mark.parametrize("name", ["egru_scan", "selective_scan", "ssd_scan"])
 def test_backward_of_a_graph_traced_without_gradients(name: str) -> None:
     """Its forward pass saves nothing: backward would read out of bounds."""
     with torch.no_grad():

@@ -13,10 +13,12 @@ _INTEGERS = (torch.int32, torch.int64)
 _READERS = ("cpu", "reference")  # backends that call sequence_ends
 
 
-def check_cu_seqlens(cu_seqlens: Tensor, signal: Tensor, name: str) -> None:
+def check_cu_seqlens(
+    cu_seqlens: Tensor, signal: Tensor, name: str, shape: str = "(1, channels, length)"
+) -> None:
     """Check dtype, shape and device; `check_sequence_ends` checks the values.
 
-    `name` is the argument name of `signal` in messages.
+    `name` is the argument name of `signal` in messages, `shape` the shape it must have.
 
     Raises:
         TypeError: cu_seqlens is not an int32 or int64 tensor.
@@ -27,7 +29,7 @@ def check_cu_seqlens(cu_seqlens: Tensor, signal: Tensor, name: str) -> None:
         raise TypeError(f"cu_seqlens must be an int32 or int64 Tensor, got {got}")
     if signal.shape[0] != 1:
         got = tuple(signal.shape)
-        raise ValueError(f"cu_seqlens needs {name} of shape (1, channels, length), got {got}")
+        raise ValueError(f"cu_seqlens needs {name} of shape {shape}, got {got}")
     if cu_seqlens.dim() != 1 or cu_seqlens.numel() < 1:
         raise ValueError(
             f"cu_seqlens must be 1-D and not empty, got shape {tuple(cu_seqlens.shape)}"

@@ -1,0 +1,144 @@
+"""The loops of ssd_scan's forward pass in Numba: decays, the decayed matrix, and the output.
+
+    R rows of heads   K groups   J heads of a group   T steps, W channels: multiples of sixteen
+
+All arrays are rows of sixteen float32 (cpu/simd.py).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from ...cpu.compiled import compiled
+from ...cpu.simd import WIDTH, broadcast, load, store, where_less
+from ...cpu.simd_math import exp2, sigmoid
+
+_LOG2_E = 1.4426950408889634
+_ZERO, _HALF, _SMALLEST = np.float32(0), np.float32(0.5), np.float32(-96)
+
+LATER: np.ndarray = np.triu(np.ones((WIDTH, WIDTH), np.float32))
+"""Row s is 1 in the lanes of s and later steps."""
+
+EARLIER: np.ndarray = np.ascontiguousarray(LATER.T)
+"""Row t is 1 in the lanes of t and earlier steps."""
+
+
+@njit(error_model="numpy", nogil=True)
+def sum_decays(row: int, blocks: int, decay: Any, high: Any, low: Any) -> None:
+    """The base-2 logarithm of the decay from the start to each step, in two float32."""
+    total = 0.0
+    for t in range(blocks * WIDTH):
+        at, lane = row * blocks + t // WIDTH, t % WIDTH
+        total += np.float64(decay[at, lane]) * _LOG2_E
+        upper = np.float32(total)
+        high[at, lane] = upper
+        low[at, lane] = np.float32(total - np.float64(upper))
+
+
+@njit(error_model="numpy", nogil=True)
+def whole_decays(
+    row: int, blocks: int, high: Any, low: Any, before: Any, after: Any, total: Any
+) -> None:
+    """The decays from the start to each step, and from each step to the end."""
+    last = (row + 1) * blocks - 1
+    end_high, end_low = broadcast(high[last, WIDTH - 1]), broadcast(low[last, WIDTH - 1])
+    for at in range(row * blocks, last + 1):
+        upper, lower = load(high, at), load(low, at)
+        store(before, at, _power(upper, lower))
+        store(after, at, _power(end_high - upper, end_low - lower))
+    total[row] = before[last, WIDTH - 1]
+
+
+@njit(error_model="numpy", nogil=True)
+def _power(rough: Any, rest: Any) -> Any:
+    """2^(rough + rest); 0 below 2^-96, since products of tiny numbers can be very slow."""
+    exponent = rough + rest
+    return where_less(exponent, broadcast(_SMALLEST), broadcast(_ZERO), exp2(exponent))
+
+
+@njit(error_model="numpy", nogil=True)
+def decays_from(step: int, block: int, first: int, high: Any, low: Any, later: Any) -> Any:
+    """The decays from a step to the sixteen steps of a block; 0 to those before it.
+
+    `first` is the head's first row in `high`.
+    """
+    at, lane = first + step // WIDTH, step % WIDTH
+    rough = load(high, first + block) - high[at, lane]
+    value = _power(rough, load(low, first + block) - low[at, lane])
+    if block == step // WIDTH:
+        value = where_less(broadcast(_HALF), load(later, lane), value, broadcast(_ZERO))
+    return value
+
+
+@njit(error_model="numpy", nogil=True)
+def _decays_to(step: int, block: int, first: int, high: Any, low: Any, earlier: Any) -> Any:
+    """The decays from the sixteen steps of a block to a step; 0 from those after it."""
+    at, lane = first + step // WIDTH, step % WIDTH
+    rough = broadcast(high[at, lane]) - load(high, first + block)
+    value = _power(rough, broadcast(low[at, lane]) - load(low, first + block))
+    if block == step // WIDTH:
+        value = where_less(broadcast(_HALF), load(earlier, lane), value, broadcast(_ZERO))
+    return value
+
+
+@compiled()
+def prepare(
+    dt: Any, decay: Any, high: Any, low: Any, before: Any, after: Any, total: Any, product: Any,
+    matrix: Any, x: Any, scaled: Any, earlier: Any, blocks: int, lanes: int, per_group: int,
+    with_matrix: bool, first: int, stop: int,
+) -> None:  # fmt: skip
+    """For heads first to stop - 1: the decays, matrix = (C B^T * decays * dt), scaled = x dt after.
+
+    A head has `blocks` rows in dt, and `lanes` rows for a step in x.
+    """
+    zero, steps = broadcast(_ZERO), blocks * WIDTH
+    for row in range(first, stop):
+        sum_decays(row, blocks, decay, high, low)
+        whole_decays(row, blocks, high, low, before, after, total)
+        group, member = row // per_group, row % per_group
+        for s in range(steps):
+            block, lane = s // WIDTH, s % WIDTH
+            if with_matrix:
+                target, source = (row * steps + s) * blocks, (group * steps + s) * blocks
+                for other in range(block + 1):
+                    value = _decays_to(s, other, row * blocks, high, low, earlier)
+                    value = value * load(product, source + other) * load(dt, row * blocks + other)
+                    store(matrix, target + other, value)
+                for other in range(block + 1, blocks):
+                    store(matrix, target + other, zero)
+            weight = dt[row * blocks + block, lane] * after[row * blocks + block, lane]
+            target = ((group * steps + s) * per_group + member) * lanes
+            source = (row * steps + s) * lanes
+            for k in range(lanes):
+                store(scaled, target + k, load(x, source + k) * weight)
+
+
+@compiled()
+def finish(
+    by_head: Any, by_group: Any, before: Any, x: Any, skip: Any, z: Any, out: Any, padded: int,
+    steps: int, heads: int, lanes: int, per_group: int, position: Any, first: int, stop: int,
+) -> None:  # fmt: skip
+    """For heads first to stop - 1: out = (by_head + before by_group + skip x) silu(z).
+
+    `position` is the row of out of the chunk's first step, and the rows from one batch row to the
+    next.
+    """
+    blocks = padded // WIDTH
+    for row in range(first, stop):
+        batch, head = row // heads, row % heads
+        group, member = row // per_group, row % per_group
+        for t in range(steps):
+            weight = before[row * blocks + t // WIDTH, t % WIDTH]
+            source = (row * padded + t) * lanes
+            other = ((group * padded + t) * per_group + member) * lanes
+            target = position[0] + batch * position[1] + (t * heads + head) * lanes
+            for k in range(lanes):
+                value = load(by_head, source + k) + load(by_group, other + k) * weight
+                value = value + load(skip, head * lanes + k) * load(x, source + k)
+                if z.shape[0] > 0:
+                    gate = load(z, source + k)
+                    value = value * (gate * sigmoid(gate))
+                store(out, target + k, value)
