@@ -16,6 +16,7 @@ from .ops.event_matmul.stored import StoredMatrix
 from .ops.selective_scan import selective_scan
 from .ops.selective_state_update import selective_state_update
 from .ops.ssd_scan import ssd_scan
+from .ops.ssd_state_update import ssd_state_update
 
 __version__ = "0.1.0"
 
@@ -38,4 +39,5 @@ __all__ = [
     "selective_scan",
     "selective_state_update",
     "ssd_scan",
+    "ssd_state_update",
 ]

@@ -19,6 +19,7 @@ _OPERATIONS = (
     "selective_scan",
     "selective_state_update",
     "ssd_scan",
+    "ssd_state_update",
 )
 _WITHOUT_TRITON = {"egru_step", "ssd_scan"}  # a GPU is not faster at one token
 

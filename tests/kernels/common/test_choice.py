@@ -25,6 +25,7 @@ from evenfall_kernels import (
     selective_scan,
     selective_state_update,
     ssd_scan,
+    ssd_state_update,
 )
 from evenfall_kernels.common import dispatch
 
@@ -69,6 +70,13 @@ def _dual(x: Tensor) -> Tensor:
     return y
 
 
+def _update_heads(x: Tensor) -> Tensor:
+    ones = torch.ones(1, 1, 4)
+    return ssd_state_update(
+        torch.zeros(1, 3, 1, 4), x[..., :1], torch.ones(1, 3), -torch.ones(3), ones, ones
+    )
+
+
 CALLS: dict[str, tuple[str, Callable[[Tensor], Tensor], list[str], list[str]]] = {
     # operation, call, the backend's functions that run forward and backward with a gradient
     "causal_conv1d": ("causal_conv1d", _convolution, ["forward"], ["backward"]),
@@ -77,6 +85,7 @@ CALLS: dict[str, tuple[str, Callable[[Tensor], Tensor], list[str], list[str]]] =
     "ssd_scan": ("ssd_scan", _dual, ["forward"], ["backward"]),
     "event_matmul": ("event_matmul", _events, ["forward"], []),
     "compressed rows": ("event_matmul", _compressed, ["forward_rows"], []),
+    "ssd_state_update": ("ssd_state_update", _update_heads, [], []),  # plain PyTorch
     "selective_state_update": ("selective_state_update", _update, [], []),  # plain PyTorch
 }
 X = torch.linspace(-1, 1, 60).view(1, 3, 20)
@@ -214,7 +223,7 @@ def test_a_call_selects_once(case: Case, grad: bool, monkeypatch: pytest.MonkeyP
         for x in (X, X * (X > 0.9), X[:, :1] * (X[:, :1] < -0.9)):
             if x.shape == X.shape or case.operation in ("egru_scan", "event_matmul"):
                 y = case.call(x.clone().requires_grad_(grad))
-                plain = grad and case.operation == "selective_state_update"
+                plain = grad and case.operation in ("selective_state_update", "ssd_state_update")
                 assert selections == ([] if plain else [case.operation])
                 if grad:
                     y.sum().backward()
