@@ -1,4 +1,4 @@
-"""The model families of transformers that use the Mamba-1 scan, and the tested versions."""
+"""The model families of transformers that the patch covers, and the tested versions."""
 
 from __future__ import annotations
 
@@ -26,4 +26,43 @@ FAMILIES = (
     Family("Jamba", "transformers.models.jamba.modeling_jamba"),
     Family("Zamba", "transformers.models.zamba.modeling_zamba", fused=False),
 )
-"""Every family with a Mamba-1 mixer in these versions. Mamba-2 models use another scan."""
+"""Every family with a Mamba-1 mixer in these versions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mamba2Family:
+    """One family with a Mamba-2 mixer.
+
+    Attributes:
+        name: the name of its models.
+        module: its module in transformers.
+        block: the class around a mixer, if some versions of it do not pass `seq_idx` to the mixer.
+        models: the classes around the blocks that do not pass `seq_idx` on, outermost first.
+    """
+
+    name: str
+    module: str
+    block: str | None = None
+    models: tuple[str, ...] = ()
+
+
+MAMBA2_FAMILIES = (
+    Mamba2Family(
+        "Mamba2",
+        "transformers.models.mamba2.modeling_mamba2",
+        "Mamba2Block",
+        ("Mamba2ForCausalLM", "Mamba2Model"),
+    ),
+    Mamba2Family("Bamba", "transformers.models.bamba.modeling_bamba"),
+    Mamba2Family(
+        "FalconH1", "transformers.models.falcon_h1.modeling_falcon_h1", "FalconH1DecoderLayer"
+    ),
+    Mamba2Family(
+        "GraniteMoeHybrid", "transformers.models.granitemoehybrid.modeling_granitemoehybrid"
+    ),
+    Mamba2Family(
+        "NemotronH", "transformers.models.nemotron_h.modeling_nemotron_h", "NemotronHBlock"
+    ),
+    Mamba2Family("Zamba2", "transformers.models.zamba2.modeling_zamba2"),
+)
+"""Every family whose scan has one decay a head, in these versions."""

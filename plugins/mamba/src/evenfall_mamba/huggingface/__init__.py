@@ -1,1 +1,1 @@
-"""The operations of the Mamba-1 models of transformers, on Evenfall's kernels."""
+"""The operations of the Mamba models of transformers, on Evenfall's kernels."""

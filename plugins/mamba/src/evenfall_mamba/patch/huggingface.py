@@ -9,6 +9,7 @@ from evenfall.patches import Change, Target
 from ..families import FAMILIES, TESTED_TRANSFORMERS, Family
 from ..huggingface import operations
 from ..huggingface.state import with_state_record
+from . import mamba2
 from .changes import always
 
 _INNER = (
@@ -42,5 +43,9 @@ def _changes(family: Family) -> Iterator[Change]:
 TARGET = Target(
     "transformers",
     TESTED_TRANSFORMERS,
-    (_CACHE, *(change for family in FAMILIES for change in _changes(family))),
+    (
+        _CACHE,
+        *(change for family in FAMILIES for change in _changes(family)),
+        *mamba2.CHANGES,
+    ),
 )
