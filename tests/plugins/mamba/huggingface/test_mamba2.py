@@ -12,6 +12,7 @@ from torch import Tensor
 
 import evenfall
 from evenfall_mamba.huggingface import mamba2
+from evenfall_mamba.ssm import heads
 
 from .mamba2_models import MAKERS, cache_name, make_model
 
@@ -171,7 +172,7 @@ def test_a_token_uses_one_decay_a_head(ids: Tensor) -> None:
     model = make_model("FalconH1")
     with evenfall.patch("mamba", targets=["transformers"]):
         cache = model(ids, use_cache=True)
-        with mock.patch.object(mamba2, "selective_state_update") as general:
+        with mock.patch.object(heads, "general_update") as general:
             key = cache_name(model)
             model(ids[:, :1], use_cache=True, **{key: cache[key]})
     general.assert_not_called()

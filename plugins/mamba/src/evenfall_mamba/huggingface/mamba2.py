@@ -10,10 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from evenfall_kernels import ssd_scan, ssd_state_update
-
-from ..packing import read_packing
-from ..ssm.step import selective_state_update
+from ..ssm.dual import scan_chunks
+from ..ssm.heads import selective_state_update
 from . import operations
 from .packed import given_seq_idx
 
@@ -52,26 +50,10 @@ def mamba2_selective_state_update(
     z: Tensor | None = None,
     **kwargs: Any,
 ) -> Tensor:
-    """One token: (B, H, P) -> (B, H, P); changes state (B, H, P, N) in place.
-
-    The mixers repeat dt, A, D and dt_bias for all channels without copying them. The kernel then
-    takes one of each head.
-    """
-    by_head = (dt, A, D, dt_bias)
-    if all(t is None or _repeats(t, 2 if t is A else 1) for t in by_head):
-        return ssd_state_update(
-            state, hidden_states, dt[..., 0], A[:, 0, 0], B, C, None if D is None else D[:, 0], z,
-            None if dt_bias is None else dt_bias[:, 0], dt_softplus,
-        )  # fmt: skip
+    """One token: (B, H, P) -> (B, H, P); changes state (B, H, P, N) in place."""
     return selective_state_update(
         state, hidden_states, dt, A, B, C, D, z, dt_bias, dt_softplus=dt_softplus
     )
-
-
-def _repeats(tensor: Tensor, dimensions: int) -> bool:
-    """Whether its last dimensions are one value, repeated."""
-    sizes = zip(tensor.stride()[-dimensions:], tensor.shape[-dimensions:], strict=True)
-    return all(stride == 0 or size == 1 for stride, size in sizes)
 
 
 def mamba2_chunk_scan(
@@ -93,22 +75,12 @@ def mamba2_chunk_scan(
 
     `chunk_size` has no effect: the result does not depend on it. Packed sequences do not mix.
     """
-    batch, length = hidden_states.shape[:2]
-    seq_idx = given_seq_idx(kwargs, batch)
-    signals, state, rows = [hidden_states, dt, B, C, kwargs.get("z")], initial_states, None
+    state = initial_states
     if state is not None and torch.is_grad_enabled():
         state = state.clone()  # later calls change the cache in place
-    if seq_idx is not None:
-        rows = read_packing(seq_idx, length)
-        signals = [
-            None if t is None else t.reshape(1, batch * length, *t.shape[2:]) for t in signals
-        ]
-        state = rows.sequence_states(state)
-    x, dt, B, C, z = signals
-    out, last = ssd_scan(
-        x, dt, A, B, C, D, z, dt_bias, dt_softplus, True, dt_limit=dt_limit, initial_state=state,
-        cu_seqlens=None if rows is None else rows.cu_seqlens,
+    seq_idx = given_seq_idx(kwargs, len(hidden_states))
+    out, last = scan_chunks(
+        hidden_states, dt, A, B, C, D, kwargs.get("z"), dt_bias, dt_softplus, dt_limit, state,
+        seq_idx,
     )  # fmt: skip
-    if rows is not None:
-        out, last = out.view(hidden_states.shape), last[rows.last]
     return (out, last) if return_final_states else out

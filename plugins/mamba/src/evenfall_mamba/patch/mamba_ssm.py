@@ -13,6 +13,7 @@ from ..ssm import convolution, scan, step
 from ..ssm.events import torch_with_events
 from ..ssm.norm import on_any_device
 from ..standins import MODULES
+from . import mamba2_ssm
 from .changes import always
 
 _SCAN = "u delta A B C D z delta_bias delta_softplus return_last_state"
@@ -66,6 +67,7 @@ TARGET = Target(
         *_each("layer_norm_fn", on_any_device, _LAYER, _NORM, _BLOCK, _MIXER),
         *_each("torch", torch_with_events, None, "mamba_ssm.utils.generation"),
         *_each("rms_norm_fn", on_any_device, _RMS, _NORM, _MIXER),
+        *mamba2_ssm.CHANGES,
     ),
     StandIns(MODULES, ("mamba_ssm", "causal_conv1d")),
 )  # fmt: skip
