@@ -21,15 +21,19 @@ def run(*arguments: str) -> str:
 def test_check_as_json() -> None:
     report = json.loads(run(*CHECK, "--json"))
     assert report["installed"]["transformers"].startswith("5.")
-    assert report["patch"]["families"] == ["Mamba", "FalconMamba", "Jamba", "Zamba"]
+    assert report["patch"]["families"] == [
+        "Mamba", "FalconMamba", "Jamba", "Zamba",
+        "Mamba2", "Bamba", "FalconH1", "GraniteMoeHybrid", "NemotronH", "Zamba2",
+    ]  # fmt: skip
     assert report["patch"]["applied"] == []
     assert applied() == []
     assert set(report["patch"]["backends"]) == {
-        "selective_scan", "selective_state_update", "causal_conv1d",
+        "selective_scan", "selective_state_update", "ssd_scan", "ssd_state_update",
+        "causal_conv1d",
     }  # fmt: skip
     assert report["patch"]["targets"][0] == "transformers"
     assert report["patch"]["mamba_ssm"] == ">=2.3.2,<2.4"
-    for row in report["speed"][:3]:
+    for row in report["speed"][:6]:
         assert row["gain"] == row["before"] / row["after"] > 0
 
 
@@ -38,7 +42,8 @@ def test_check_as_tables() -> None:
     for word in (
         "transformers",
         "FalconMamba",
-        "forward of 8 tokens",
+        "Mamba: forward of 8 tokens",
+        "Mamba-2: forward of 8 tokens",
         "before, ms",
         "speed-up",
         "applies to",

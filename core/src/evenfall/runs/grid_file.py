@@ -132,7 +132,4 @@ def cell_recipe(base: Any, cell: Cell, seed: int | None) -> Any:
         inner[last] = value
     if seed is not None:
         values["seed"] = seed
-    try:
-        return make_recipe(values, type(base))
-    except ValueError as error:
-        raise ValueError(f"cell {cell.name}: {error}") from error
+    return make_recipe(values, type(base), f"cell {cell.name}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import statistics
 import sys
 import time
@@ -16,11 +17,13 @@ import torch
 import evenfall
 from evenfall.backends import select
 
-from .families import FAMILIES, TESTED_MAMBA_SSM, TESTED_TRANSFORMERS
+from .families import FAMILIES, MAMBA2_FAMILIES, TESTED_MAMBA_SSM, TESTED_TRANSFORMERS
 
 _PACKAGES = ("transformers", "mamba-ssm", "causal-conv1d", "kernels", "torch", "triton", "numba")
 _EXTENSIONS = ("selective_scan_cuda", "causal_conv1d", "causal_conv1d_cuda")
-_OPERATIONS = ("selective_scan", "selective_state_update", "causal_conv1d")
+_OPERATIONS = (
+    "selective_scan", "selective_state_update", "ssd_scan", "ssd_state_update", "causal_conv1d",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ def package_versions() -> dict[str, str | None]:
 def coverage(device: str) -> dict[str, Any]:
     """Models and versions that the patch covers, its targets here, and each operation's backend."""
     return {
-        "families": [family.name for family in FAMILIES],
+        "families": [family.name for family in (*FAMILIES, *MAMBA2_FAMILIES)],
         "transformers": TESTED_TRANSFORMERS,
         "mamba_ssm": TESTED_MAMBA_SSM,
         "targets": list(evenfall.patch("mamba").targets),
@@ -72,12 +75,13 @@ def _handles() -> list[Any]:
 
 
 def measure(device: str, length: int, repeats: int) -> list[Speed]:
-    """Time a 2-layer Mamba of width 256 without and with the patch; also mamba_ssm if installed.
+    """Time a Mamba and a Mamba-2 of 2 layers and width 256 without and with the patch, and one
+    layer of mamba_ssm if that is installed.
 
     Raises:
         PatchError: the patch does not support an installed version.
     """
-    tasks = _tasks(device, length)
+    tasks = _all_tasks(device, length)
     before = {name: _median(task, device, repeats) for name, task in tasks.items()}
     handle = evenfall.patch("mamba")
     block = "mamba_ssm" in handle.targets
@@ -106,11 +110,24 @@ def _block(device: str, length: int) -> Callable[[], object]:
     return lambda: layer(x).sum().backward()
 
 
-def _tasks(device: str, length: int) -> dict[str, Callable[[], object]]:
-    from transformers import DynamicCache, MambaConfig, MambaForCausalLM
+def _all_tasks(device: str, length: int) -> dict[str, Callable[[], object]]:
+    from transformers import Mamba2Config, Mamba2ForCausalLM, MambaConfig, MambaForCausalLM
 
-    config = MambaConfig(vocab_size=100, hidden_size=256, num_hidden_layers=2)
-    model = MambaForCausalLM(config).to(device)
+    sizes = {"vocab_size": 100, "hidden_size": 256, "num_hidden_layers": 2}
+    models = {
+        "Mamba": MambaForCausalLM(MambaConfig(**sizes)),
+        "Mamba-2": Mamba2ForCausalLM(Mamba2Config(num_heads=8, head_dim=64, n_groups=1, **sizes)),
+    }
+    return {
+        f"{name}: {task}": run
+        for name, model in models.items()
+        for task, run in _tasks(model.to(device), device, length).items()
+    }
+
+
+def _tasks(model: Any, device: str, length: int) -> dict[str, Callable[[], object]]:
+    from transformers import DynamicCache
+
     ids = torch.randint(100, (1, length), device=device)
 
     @torch.no_grad()
@@ -119,10 +136,11 @@ def _tasks(device: str, length: int) -> dict[str, Callable[[], object]]:
 
     @torch.no_grad()
     def generate() -> None:
-        cache = DynamicCache(config=config)
+        cache = DynamicCache(config=model.config)
+        names = inspect.signature(model.forward).parameters
+        name = "cache" if "cache" in names else "cache_params"  # depends on the version
         for piece in [ids[:, :8]] + 16 * [ids[:, :1]]:
-            # the cache goes by position: its name depends on the version of transformers
-            model.eval()(piece, None, None, cache, use_cache=True)
+            model.eval()(piece, use_cache=True, **{name: cache})
 
     def train() -> None:
         model.train()(ids, labels=ids).loss.backward()

@@ -118,6 +118,8 @@ class TextEmulator:
         while True:
             new.append(int(logits[-1].argmax()))
             before, text = text, self.decode([*ids, *new])
+            if not prompt.startswith(" "):  # a tokenizer may put a space before each word
+                text = text.removeprefix(" ")
             if show is not None:
                 show(text[len(before) :])
             is_end = new[-1] in self.end_tokens and not past_end

@@ -1,0 +1,51 @@
+"""Triton's ssd_state_update on a GPU: the output, and the state changed in place.
+
+On the CPU, where Triton is interpreted, the small sizes alone.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from evenfall import use_backend
+from evenfall.testing.gpu import triton_device
+from evenfall.testing.memory import poisoned_memory
+from evenfall_kernels import ssd_state_update
+
+from ..ops.ssd_state_update.test_step import OPTIONAL, make
+
+DEVICE = triton_device()
+pytestmark = pytest.mark.gpu
+
+# batch, heads, channels, states, groups
+SMALL = [(1, 1, 1, 1, 1), (2, 6, 3, 5, 3), (0, 3, 4, 16, 1), (1, 2, 33, 128, 1)]
+LARGE = [(3, 5, 64, 256, 1), (16, 24, 64, 128, 1)]
+ALLOWED = {torch.float32: 1e-4, torch.bfloat16: 3e-2}
+
+
+def relative_error(got: torch.Tensor, want: torch.Tensor) -> float:
+    """Of the largest value; a NaN counts as infinite."""
+    if not want.numel():
+        return 0.0
+    error = (got.double() - want).abs().max() / want.abs().max().clamp_min(1e-9)
+    return float(error.nan_to_num(float("inf")))
+
+
+@pytest.mark.parametrize("sizes", SMALL + (LARGE if DEVICE == "cuda" else []))
+@pytest.mark.parametrize("left_out", [(), OPTIONAL])
+@pytest.mark.parametrize("dtype", ALLOWED)
+def test_equals_float64(
+    sizes: tuple[int, int, int, int, int], left_out: tuple[str, ...], dtype: torch.dtype
+) -> None:
+    inputs = {n: t.to(DEVICE) for n, t in make(*sizes, dtype=dtype).items() if n not in left_out}
+    inputs["state"] = inputs["state"].float()
+    exact = {name: tensor.double() for name, tensor in inputs.items()}
+    with use_backend("reference"):
+        want = ssd_state_update(**exact, dt_softplus=True)
+    with use_backend("triton"), poisoned_memory():
+        got = ssd_state_update(**inputs, dt_softplus=True)
+    assert got.shape == want.shape
+    assert got.dtype == dtype
+    assert relative_error(got, want) <= ALLOWED[dtype]
+    assert relative_error(inputs["state"], exact["state"]) <= ALLOWED[dtype]
