@@ -383,6 +383,16 @@ def test_output_to_a_full_disk_is_one_line(command: str) -> None:
     assert done.stderr.count("\n") == 1
 
 
+def test_an_error_of_another_file_is_not_one_of_the_output(monkeypatch) -> None:
+    def fail(*_: object) -> None:
+        open("/no/such/file")  # noqa: SIM115
+
+    monkeypatch.setattr(output, "show_plugins", fail)
+    result = run("plugins", code=1)
+    assert isinstance(result.exception, FileNotFoundError)
+    assert "cannot be written" not in result.output
+
+
 LOUD = """
     import os
     print("a line of print")

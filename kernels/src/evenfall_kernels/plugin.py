@@ -21,7 +21,8 @@ _OPERATIONS = (
     "ssd_scan",
     "ssd_state_update",
 )
-_WITHOUT_TRITON = {"egru_step", "ssd_scan"}  # one token gains nothing on a GPU; not written yet
+_WITHOUT_TRITON = {"egru_step", "ssd_scan"}
+"""One token gains nothing on a GPU; that of ssd_scan is not written yet."""
 
 
 @hookimpl

@@ -14,8 +14,9 @@ from spinnaker2_parts.sweep import graph
 from evenfall_spinnaker2 import Emulator, check, compile
 
 TOKENS, ROUNDS = 100, 7
-PUBLISHED = (1350, 1350, 1350)
-"""Hidden sizes of the published language model on the chip."""
+EMBEDDING, PUBLISHED = 750, (1350, 1350, 1350)
+"""Width of the embedding and hidden sizes of the published language model on the chip."""
+LARGE = "3 x 1350, 95 % pruned at random"
 
 
 def rate(emulator: Emulator, tokens: Any) -> float:
@@ -32,25 +33,24 @@ def rate(emulator: Emulator, tokens: Any) -> float:
 def speed(options: Any, folder: Path) -> Iterator[dict[str, Any]]:
     """Tokens in a second of egru-ptb-small, and of the published sizes with 5 % of the weights."""
     tokens = np.random.default_rng(0).integers(0, 10_000, TOKENS)
-    large = graph(PUBLISHED, 0.05)
-    models = {"egru-ptb-small": CARD, "3 x 1350, 95 % pruned at random": large}
-    for number, (name, model) in enumerate(models.items()):
+    large = graph(EMBEDDING, PUBLISHED, 0.05)
+    models: dict[str, tuple[Any, dict[str, Any]]] = {
+        "egru-ptb-small": (CARD, {}), LARGE: (large, {"queue_depth": EMBEDDING + max(PUBLISHED)}),
+    }  # fmt: skip
+    for name, (model, settings) in models.items():
         for mode in ("events", "gather"):
-            image = compile(
-                model, folder / f"{number}-{mode}", mode=mode, queue_depth=2 * max(PUBLISHED)
-            )
-            emulator = Emulator(image)
+            emulator = Emulator(compile(model, folder / name / mode, mode=mode, **settings))
             run = emulator.run(tokens)
-            hidden = [f"layer{layer}" for layer in range(len(PUBLISHED))]
-            counts = [run.events[one].mean() for one in hidden if one in run.events]
+            layers = [one for one in emulator.populations if one.pes is not None]
+            events = sum(run.events[one.name].mean() for one in layers)
             yield {
                 "part": "speed", "model": name, "mode": mode, "PEs": len(emulator.image.blobs),
-                "activity": float(sum(counts) / sum(PUBLISHED)) if counts else None,
+                "activity": float(events / sum(one.units for one in layers)),
                 "tokens/s": rate(emulator, tokens),
             }  # fmt: skip
     found = check(large, profile="published")
     largest = max(layer.largest for layer in found.layers)
     yield {
-        "part": "speed", "model": "3 x 1350, 95 % pruned at random", "mode": "profile published",
+        "part": "speed", "model": LARGE, "mode": "profile published",
         "PEs": found.pes, "bytes of the largest PE": largest,
     }  # fmt: skip

@@ -26,8 +26,11 @@ SWEEP = tuple(10 ** (5 + step / 2) for step in range(7))
 LAYERS = 4
 
 
-def graph(hidden_sizes: tuple[int, ...], density: float, vocabulary: int = 10_000) -> Graph:
-    """An EGRU language model with random weights, a share `density` of which is not zero."""
+def graph(
+    embedding_size: int, hidden_sizes: tuple[int, ...], density: float, vocabulary: int = 10_000
+) -> Graph:
+    """An EGRU language model with random weights; of those on the chip, a share `density` is not
+    zero."""
     rng = np.random.default_rng(0)
 
     def matrix(rows: int, columns: int) -> Any:
@@ -37,10 +40,13 @@ def graph(hidden_sizes: tuple[int, ...], density: float, vocabulary: int = 10_00
             values[rng.random((rows, columns), np.float32) >= density] = 0
         return values
 
-    width = hidden_sizes[-1]
-    table = rng.standard_normal((vocabulary, width), np.float32)
-    layers: dict[str, Any] = {"tokens": Input((vocabulary,), "tokens"), "embed": Embedding(table)}
-    inputs = width
+    def table(width: int) -> Any:
+        return rng.standard_normal((vocabulary, width), np.float32)
+
+    layers: dict[str, Any] = {
+        "tokens": Input((vocabulary,), "tokens"), "embed": Embedding(table(embedding_size)),
+    }  # fmt: skip
+    inputs = embedding_size
     for number, units in enumerate(hidden_sizes):
         zeros = np.zeros(3 * units, np.float32)
         threshold = np.full(units, 0.05, np.float32)
@@ -48,7 +54,7 @@ def graph(hidden_sizes: tuple[int, ...], density: float, vocabulary: int = 10_00
             matrix(inputs, 3 * units), matrix(units, 3 * units), zeros, zeros, threshold
         )
         inputs = units
-    layers |= {"head": Dense(table, np.zeros(vocabulary, np.float32)), "logits": Readout()}
+    layers |= {"head": Dense(table(inputs), np.zeros(vocabulary, np.float32)), "logits": Readout()}
     names = list(layers)
     return Graph(layers, tuple(pairwise(names)))
 
@@ -67,7 +73,7 @@ def sweep(options: Any, folder: Path) -> Iterator[dict[str, Any]]:
 def child(parameters: int) -> dict[str, Any]:
     """Compile one network of about that many parameters in the layers on the chip."""
     units = round((parameters / (6 * LAYERS)) ** 0.5)
-    network = graph((units,) * LAYERS, 1.0, vocabulary=16)
+    network = graph(units, (units,) * LAYERS, 1.0, vocabulary=16)
     count = sum(
         layer.kernel.size + layer.recurrent_kernel.size
         for layer in network.layers.values()

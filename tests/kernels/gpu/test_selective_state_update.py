@@ -14,6 +14,7 @@ from evenfall.testing.memory import poisoned_memory
 from evenfall_kernels import selective_state_update
 
 from ..ops.selective_state_update.test_step import OPTIONAL, make
+from .errors import relative_error
 
 DEVICE = triton_device()
 pytestmark = pytest.mark.gpu
@@ -22,14 +23,6 @@ pytestmark = pytest.mark.gpu
 SMALL = [(1, 1, 1, None), (2, 64, 5, 2), (0, 4, 4, None), (2, 3, 256, None)]
 LARGE = [(3, 33, 256, None), (16, 1536, 16, None)]
 ALLOWED = {torch.float32: 1e-4, torch.bfloat16: 3e-2}
-
-
-def relative_error(got: torch.Tensor, want: torch.Tensor) -> float:
-    """Of the largest value; a NaN counts as infinite."""
-    if not want.numel():
-        return 0.0
-    error = (got.double() - want).abs().max() / want.abs().max().clamp_min(1e-9)
-    return float(error.nan_to_num(float("inf")))
 
 
 @pytest.mark.parametrize("sizes", SMALL + (LARGE if DEVICE == "cuda" else []))

@@ -14,6 +14,7 @@ from evenfall.testing.memory import poisoned_memory
 from evenfall_kernels import ssd_state_update
 
 from ..ops.ssd_state_update.test_step import OPTIONAL, make
+from .errors import relative_error
 
 DEVICE = triton_device()
 pytestmark = pytest.mark.gpu
@@ -22,14 +23,6 @@ pytestmark = pytest.mark.gpu
 SMALL = [(1, 1, 1, 1, 1), (2, 6, 3, 5, 3), (0, 3, 4, 16, 1), (1, 2, 33, 128, 1)]
 LARGE = [(3, 5, 64, 256, 1), (16, 24, 64, 128, 1)]
 ALLOWED = {torch.float32: 1e-4, torch.bfloat16: 3e-2}
-
-
-def relative_error(got: torch.Tensor, want: torch.Tensor) -> float:
-    """Of the largest value; a NaN counts as infinite."""
-    if not want.numel():
-        return 0.0
-    error = (got.double() - want).abs().max() / want.abs().max().clamp_min(1e-9)
-    return float(error.nan_to_num(float("inf")))
 
 
 @pytest.mark.parametrize("sizes", SMALL + (LARGE if DEVICE == "cuda" else []))

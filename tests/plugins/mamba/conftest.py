@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -47,10 +47,10 @@ def _seed() -> None:
     torch.manual_seed(0)
 
 
-def make_model(name: str) -> Any:
+def make_model(name: str, makers: Mapping[str, Callable[[], Any]] = MAKERS) -> Any:
     """A model in eval mode, with noise on its weights, since some projections start at zero."""
     torch.manual_seed(0)
-    model = MAKERS[name]()
+    model = makers[name]()
     with torch.no_grad():
         for key, parameter in model.named_parameters():
             if "A_log" not in key and parameter.dim() > 1:

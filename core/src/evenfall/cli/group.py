@@ -101,11 +101,17 @@ class EvenfallGroup(TyperGroup):
             typer.echo(f"Error: {printable(error)}", err=True)
             sys.exit(1)
         except OSError as error:
+            if error.filename is not None or error.errno not in _NOT_WRITTEN:
+                raise  # not of standard output
             _drop_output()
             if error.errno != errno.EPIPE:  # the reader, such as `head`, has seen enough
                 with suppress(OSError):
                     typer.echo(f"Error: the output cannot be written: {error}", err=True)
             sys.exit(1)
+
+
+_NOT_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF, errno.EPIPE)
+"""What a stream that cannot be written raises, without the name of a file."""
 
 
 def _drop_output() -> None:

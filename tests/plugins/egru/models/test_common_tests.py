@@ -44,7 +44,7 @@ def fetch(version: str, packages: tuple[str, ...]) -> Path:
             (*PIP, *sdist, "--dest", str(aside)),
             (*PIP, "install", "--no-deps", "--target", str(aside), *packages),
         ):
-            done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=3600)
             if done.returncode:
                 pytest.skip(f"transformers {version} cannot be fetched: {done.stderr[-200:]}")
         (archive,) = aside.glob("transformers-*.tar.gz")

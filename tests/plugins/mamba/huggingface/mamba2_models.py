@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from transformers import (
     BambaConfig,
     BambaForCausalLM,
@@ -22,9 +20,8 @@ from transformers import (
     Zamba2ForCausalLM,
 )
 
-COMMON = {
-    "vocab_size": 50, "hidden_size": 32, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
-}  # fmt: skip
+from ..conftest import COMMON
+
 ATTENTION = {"num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 32, **COMMON}
 MIXER = {
     "mamba_n_heads": 4, "mamba_d_head": 16, "mamba_d_state": 8, "mamba_n_groups": 2,
@@ -71,20 +68,3 @@ MAKERS: dict[str, Callable[[], Any]] = {
         )
     ),
 }  # fmt: skip
-
-
-def make_model(name: str) -> Any:
-    """A model in eval mode, with noise on its weights, since some projections start small."""
-    torch.manual_seed(0)
-    model = MAKERS[name]()
-    with torch.no_grad():
-        for key, parameter in model.named_parameters():
-            if "A_log" not in key and parameter.dim() > 1:
-                parameter.add_(torch.randn_like(parameter), alpha=0.14)
-    return model.eval()
-
-
-def cache_name(model: Any) -> str:
-    """The name of the cache in forward and output. It depends on the model and the version."""
-    names = inspect.signature(model.forward).parameters
-    return next(name for name in names if name in ("cache", "cache_params", "past_key_values"))

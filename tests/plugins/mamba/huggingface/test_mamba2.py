@@ -14,7 +14,8 @@ import evenfall
 from evenfall_mamba.huggingface import mamba2
 from evenfall_mamba.ssm import heads
 
-from .mamba2_models import MAKERS, cache_name, make_model
+from ..conftest import cache_name, make_model
+from .mamba2_models import MAKERS
 
 CLOSE: dict[str, float] = {"rtol": 0, "atol": 2e-5}
 LENGTHS = (5, 7)
@@ -24,7 +25,7 @@ POSITIONS = torch.tensor([[*range(5), *range(7)]])
 
 @pytest.fixture(params=list(MAKERS), scope="module")
 def model(request: pytest.FixtureRequest) -> Any:
-    return make_model(request.param)
+    return make_model(request.param, MAKERS)
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +117,7 @@ def test_packed_sequences_stay_apart(model: Any, ids: Tensor) -> None:
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["cu_seqlens", "cu_seq_lens_q"])
 def test_bounds_of_sequences_are_taken_as_well(ids: Tensor, name: str) -> None:
-    model = make_model("NemotronH")
+    model = make_model("NemotronH", MAKERS)
     bounds = {name: torch.tensor([0, 5, 12])}
     with evenfall.patch("mamba", targets=["transformers"]):
         got = model(ids[:1], use_cache=False, position_ids=POSITIONS, **bounds).logits
@@ -127,7 +128,7 @@ def test_bounds_of_sequences_are_taken_as_well(ids: Tensor, name: str) -> None:
 def test_packed_training_with_gradient_checkpointing(
     ids: Tensor, checkpoint_activations: Callable[[Any], None]
 ) -> None:
-    model, both = make_model("Mamba2").train(), SEQ_IDX.expand(2, -1)
+    model, both = make_model("Mamba2", MAKERS).train(), SEQ_IDX.expand(2, -1)
 
     def gradients() -> list[Tensor]:
         model.zero_grad()
@@ -169,7 +170,7 @@ def test_several_packed_rows_and_their_last_states(ids: Tensor) -> None:
 @torch.no_grad()
 def test_a_token_uses_one_decay_a_head(ids: Tensor) -> None:
     """Repeating A for all channels and states would read and exponentiate N P times as much."""
-    model = make_model("FalconH1")
+    model = make_model("FalconH1", MAKERS)
     with evenfall.patch("mamba", targets=["transformers"]):
         cache = model(ids, use_cache=True)
         with mock.patch.object(heads, "general_update") as general:
@@ -192,7 +193,7 @@ def test_a_step_with_a_decay_per_channel_is_right(ids: Tensor) -> None:
 def test_bamba_itself_forgets_where_a_call_starts(ids: Tensor) -> None:
     """Its model numbers the positions of every call from 0, so attention after a cache is wrong
     unless the caller passes position_ids, as `generate` does. The patch changes nothing here."""
-    model = make_model("Bamba")
+    model = make_model("Bamba", MAKERS)
     key, whole = cache_name(model), model(ids).logits[:, 8:]
     errors = []
     for positions in ({}, {"position_ids": torch.arange(8, 12)[None]}):

@@ -89,3 +89,12 @@ def test_spoken_digits_leave_a_speaker_out(tmp_path: Path) -> None:
     assert left_out[0].y.tolist() == [3]
     with pytest.raises(ValueError, match="speaker must be one of"):
         SpokenDigits(tmp_path, "test", speaker="eve")
+
+
+def test_a_damaged_recording_is_named(tmp_path: Path) -> None:
+    pytest.importorskip("torch_geometric")
+    from evenfall_stream.datasets import SpokenDigits
+
+    (tmp_path / "3_ann_0.wav").write_bytes(b"RIFF")
+    with pytest.raises(ValueError, match=r"3_ann_0\.wav cannot be read as WAV"):
+        SpokenDigits(tmp_path, "test")[0]

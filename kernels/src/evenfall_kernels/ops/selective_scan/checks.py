@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ...common.arguments import check_floating
 from ...common.dispatch import can_be_read
 
 DISCRETIZATIONS = ("mamba", "zoh", "dirac", "async")
@@ -24,16 +25,7 @@ def check_signals(
 
     `optional` has D, z, delta_bias, step, step_scale and initial_state.
     """
-    arguments = {"u": u, "delta": delta, "A": A, "B": B, "C": C, **optional}
-    for name, tensor in arguments.items():
-        if tensor is None and name in optional:
-            continue
-        if not isinstance(tensor, Tensor):
-            raise TypeError(f"{name} must be a Tensor, got {type(tensor).__name__}")
-        if not tensor.is_floating_point():
-            raise TypeError(f"{name} must be real floating point, got {tensor.dtype}")
-        if tensor.device != u.device:
-            raise ValueError(f"{name} is on {tensor.device}, but u is on {u.device}")
+    check_floating({"u": u, "delta": delta, "A": A, "B": B, "C": C, **optional}, optional)
     if u.dim() != 3:
         raise ValueError(f"u must have shape (batch, channels, length), got {tuple(u.shape)}")
     if A.dim() != 2 or not 1 <= A.shape[1] <= MAX_STATES:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from ...common.arguments import check_floating
+
 _LETTERS = {
     "dt": "batch, length, heads",
     "A": "heads,",
@@ -19,15 +21,7 @@ def check_signals(
 
     `optional` has D, z, dt_bias and initial_state.
     """
-    for name, tensor in {"x": x, "dt": dt, "A": A, "B": B, "C": C, **optional}.items():
-        if tensor is None and name in optional:
-            continue
-        if not isinstance(tensor, Tensor):
-            raise TypeError(f"{name} must be a Tensor, got {type(tensor).__name__}")
-        if not tensor.is_floating_point():
-            raise TypeError(f"{name} must be real floating point, got {tensor.dtype}")
-        if tensor.device != x.device:
-            raise ValueError(f"{name} is on {tensor.device}, but x is on {x.device}")
+    check_floating({"x": x, "dt": dt, "A": A, "B": B, "C": C, **optional}, optional)
     if x.dim() != 4 or 0 in x.shape[2:]:
         raise ValueError(
             f"x must have shape (batch, length, heads, channels) with at least one head and one "

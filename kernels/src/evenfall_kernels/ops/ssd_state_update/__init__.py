@@ -80,8 +80,7 @@ def ssd_state_update(
     )
     if choice.module is None:
         return ssd_state_update_op(*arguments, choice.backend)
-    out = choice.module.step(*arguments)
-    return out
+    return choice.module.step(*arguments)
 
 
 def _check(

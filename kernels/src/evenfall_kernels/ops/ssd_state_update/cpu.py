@@ -18,7 +18,7 @@ from ...cpu.scalar_math import FAST
 from ...cpu.simd import WIDTH, broadcast, load, store, total
 from ...cpu.stored_dtypes import as_stored
 from ...cpu.threads import run_split
-from .reference import finish
+from ..selective_state_update.reference import finish
 
 _BYTES_PER_THREAD = 500_000
 

@@ -6,8 +6,9 @@ B batch   H heads   P channels of a head   N states   G groups of H / G heads
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from ..selective_state_update.reference import finish
 
 
 def advance(
@@ -25,15 +26,6 @@ def advance(
     new_state = torch.exp(log_decay)[..., None, None] * state.to(dtype) + push
     out = (new_state * rows_C[:, :, None]).sum(-1)
     return new_state, finish(out, x, D, z)
-
-
-def finish(out: Tensor, x: Tensor, D: Tensor | None, z: Tensor | None) -> Tensor:
-    """Apply skip connection and gate; the result has the dtype of x."""
-    if D is not None:
-        out = out + x.to(out.dtype) * D.to(out.dtype)
-    if z is not None:
-        out = out * F.silu(z.to(out.dtype))
-    return out.to(x.dtype)
 
 
 def step(

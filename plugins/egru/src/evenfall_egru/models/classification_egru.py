@@ -42,6 +42,30 @@ class _Classifier(EgruPreTrainedModel):
         self.score = nn.Linear(config.hidden_size, config.num_labels, bias=False)
         self.post_init()
 
+    def _read(
+        self, input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None,
+        inputs_embeds: torch.Tensor | None, past_key_values: Cache | None, use_cache: bool | None,
+        output_hidden_states: bool | None, output_events: bool, packing: tuple[Any, ...],
+    ) -> tuple[Any, torch.Tensor | None, torch.Tensor | None]:  # fmt: skip
+        """The outputs of the model, the mask of padding, and the bounds of packed texts."""
+        texts = packed_texts(
+            *batch_and_steps(input_ids, inputs_embeds), attention_mask,
+            bool(use_cache) or past_key_values is not None, *packing,
+        )  # fmt: skip
+        attention_mask = self._mask(input_ids, inputs_embeds, attention_mask, texts)
+        outputs = self.model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            inputs_embeds=inputs_embeds,
+            past_key_values=past_key_values,
+            use_cache=use_cache,
+            output_hidden_states=output_hidden_states,
+            output_events=output_events,
+            return_dict=True,
+            cu_seq_lens_q=texts,
+        )
+        return outputs, attention_mask, texts
+
     def _mask(
         self,
         input_ids: torch.Tensor | None,
@@ -98,30 +122,18 @@ class EgruForSequenceClassification(_Classifier):
         Other arguments are those of EgruModel. Each packed text gives one row of logits.
         """
         refuse_unknown(self.forward, kwargs, _LOSS)
-        config = self.config
-        past_key_values = cache if past_key_values is None else past_key_values
         batch, steps = batch_and_steps(input_ids, inputs_embeds)
         if batch and not steps:
             raise ValueError(
                 f"each text must have at least one token to classify, got shape ({batch}, 0)"
             )
-        texts = packed_texts(
-            batch, steps, attention_mask, bool(use_cache) or past_key_values is not None,
-            position_ids, cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k, seq_idx,
+        config, penalty = self.config, self._penalty(labels)
+        outputs, attention_mask, texts = self._read(
+            input_ids, attention_mask, inputs_embeds,
+            cache if past_key_values is None else past_key_values, use_cache,
+            output_hidden_states, output_events or bool(penalty),
+            (position_ids, cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k, seq_idx),
         )  # fmt: skip
-        attention_mask = self._mask(input_ids, inputs_embeds, attention_mask, texts)
-        penalty = self._penalty(labels)
-        outputs = self.model(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            inputs_embeds=inputs_embeds,
-            past_key_values=past_key_values,
-            use_cache=use_cache,
-            output_hidden_states=output_hidden_states,
-            output_events=output_events or bool(penalty),
-            return_dict=True,
-            cu_seq_lens_q=texts,
-        )
         last = _last(outputs.last_hidden_state, attention_mask, texts)
         logits = self.score(F.dropout(last, config.output_dropout, self.training))
         loss = None
@@ -180,26 +192,13 @@ class EgruForTokenClassification(_Classifier):
         `use_cache=True`, which updates it; the result does not contain it.
         """
         refuse_unknown(self.forward, kwargs, _LOSS)
-        config = self.config
-        past_key_values = cache if past_key_values is None else past_key_values
-        texts = packed_texts(
-            *batch_and_steps(input_ids, inputs_embeds), attention_mask,
-            bool(use_cache) or past_key_values is not None, position_ids, cu_seq_lens_q,
-            cu_seq_lens_k, max_length_q, max_length_k, seq_idx,
+        config, penalty = self.config, self._penalty(labels)
+        outputs, attention_mask, texts = self._read(
+            input_ids, attention_mask, inputs_embeds,
+            cache if past_key_values is None else past_key_values, use_cache,
+            output_hidden_states, output_events or bool(penalty),
+            (position_ids, cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k, seq_idx),
         )  # fmt: skip
-        attention_mask = self._mask(input_ids, inputs_embeds, attention_mask, texts)
-        penalty = self._penalty(labels)
-        outputs = self.model(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            inputs_embeds=inputs_embeds,
-            past_key_values=past_key_values,
-            use_cache=use_cache,
-            output_hidden_states=output_hidden_states,
-            output_events=output_events or bool(penalty),
-            return_dict=True,
-            cu_seq_lens_q=texts,
-        )
         y = outputs.last_hidden_state
         if self.training and config.output_dropout:
             y = locked_dropout(y, config.output_dropout, texts)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from evenfall.errors import shorten
 from evenfall.files import written_aside
 
 from .blob import Blob, unpack
@@ -140,8 +140,7 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     version = document.get("version")
     if not isinstance(version, list) or version[:1] != VERSION[:1]:
         raise ValueError(
-            f"image {folder}: format version {reprlib.repr(version)}; "
-            f"this release reads {VERSION[0]}"
+            f"image {folder}: format version {shorten(version)}; this release reads {VERSION[0]}"
         )
     try:
         _check_schema(document)

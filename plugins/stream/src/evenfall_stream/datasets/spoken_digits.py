@@ -89,7 +89,7 @@ class SpokenDigits(Dataset):
 
     def _convert(self, number: int) -> tuple[Recording, int]:
         if number not in self._converted:
-            rate, samples = read_wav(self._files[number])
+            rate, samples = read_wav(self._files[number], f"{self.names[number]}.wav")
             t, channel = SoundToEvents(rate, **self.sound).push(samples)
             self._converted[number] = Recording(t, channel, None, np.zeros_like(t))
         return self._converted[number], int(_parts(self.names[number])[0])

@@ -139,9 +139,7 @@ class EventEmbedding(nn.Module):
         return (waves @ self.mix).flatten(0, 1)
 
     def vectors_of(self, ids: Tensor) -> Tensor:
-        """The vectors of (N,) ids, (N, W), without those of other ids."""
-        if self.frequencies is None:
-            return nn.functional.embedding(ids, self.table)
+        """The smooth vectors of (N,) ids, (N, W), without those of other ids."""
         waves, rest = ids.new_ones(1, 1).to(self.mix.dtype), ids
         for axis in self._axes():
             own = axis[rest % len(axis)]

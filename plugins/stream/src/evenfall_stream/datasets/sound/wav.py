@@ -12,20 +12,23 @@ from numpy.typing import NDArray
 from scipy.io import wavfile
 
 
-def read_wav(source: str | Path | bytes) -> tuple[int, NDArray[np.float64]]:
+def read_wav(
+    source: str | Path | bytes, name: str = "the sound"
+) -> tuple[int, NDArray[np.float64]]:
     """Read a WAV file: (samples per second, (n,) samples), the mean of the file's channels.
 
     Integers are divided by their full scale, 2 ** (bits - 1); floating-point samples stay.
 
     Args:
         source: a file, or its contents.
+        name: of the contents, for messages.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: it is no WAV file, it is cut off or compressed, or a sample is not finite.
     """
     contents = source if isinstance(source, bytes) else Path(source).read_bytes()
-    name = "the sound" if isinstance(source, bytes) else str(source)
+    name = name if isinstance(source, bytes) else str(source)
     try:
         with warnings.catch_warnings():
             # Chunks with titles and the like are skipped; a file that is cut off is refused.
