@@ -29,7 +29,7 @@ ABOUT = """Images of networks, run by the emulator and compared with PyTorch. No
 Read [the guide](spinnaker2-emulator.md) for what an image is verified by."""
 IMAGE = "spinnaker2-sweep.svg"
 ALT = "CPU time, processing elements and router entries against the number of parameters"
-NOTES = """The sweep compiles EGRUs of four layers with random weights in fp32 for a board of 48
+NOTES = """The sweep compiles EGRUs of four layers with random weights in bf16 for a board of 48
 chips, a process each; a packet is an event on a link between chips, if every unit sends. Speed is
 of the emulator while generating: the median of seven rounds of 100 tokens."""
 WITHOUT_DATA = ("greedy", "orders", "speed", "sweep")
@@ -58,9 +58,18 @@ def tables(record: Record) -> str:
     """A table for each part."""
     blocks = []
     for name, rows in by_part(record).items():
-        columns = {column: key(column) for row in rows for column in row if column != "part"}
+        names = dict.fromkeys(name for row in rows for name in row if name != "part")
+        columns = {name: _column(name) for name in names}
         blocks.append(f"{HEADINGS[name]}:\n\n{table(columns, rows)}")
     return "\n\n".join(blocks)
+
+
+def _column(name: str) -> Callable[[dict[str, Any]], Any]:
+    if name.startswith("perplexity"):
+        return lambda row: f"{row[name]:.4f}"
+    if name.startswith("accuracy"):
+        return lambda row: f"{100 * row[name]:.2f} %"
+    return key(name)
 
 
 def picture(rows: Rows) -> None:

@@ -60,7 +60,7 @@ def graph(
 
 
 def sweep(options: Any, folder: Path) -> Iterator[dict[str, Any]]:
-    """What it takes to compile EGRUs of four layers in fp32, a process each."""
+    """What it takes to compile EGRUs of four layers in bf16, a process each."""
     for parameters in SWEEP[: 2 if options.quick else None]:
         script = Path(__file__).parents[1] / "spinnaker2.py"
         done = subprocess.run(
@@ -81,11 +81,11 @@ def child(parameters: int) -> dict[str, Any]:
     )
     started = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
-        image = compile(network, Path(folder) / "image", precision="fp32", board="48")
+        image = compile(network, Path(folder) / "image", precision="bf16", board="48")
         seconds = time.process_time() - started
         manifest = read_manifest(image)
         size = sum(row["bytes"] for row in manifest["files"].values())
-    found = check(network, precision="fp32", board="48")
+    found = check(network, precision="bf16", board="48")
     return {
         "parameters": count, "PEs": found.pes, "chips": found.chips, "CPU seconds": seconds,
         "peak MiB": round(peak_mib()), "image MiB": size / 2**20,
