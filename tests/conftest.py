@@ -12,8 +12,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from evenfall.testing.hub.client import Shell
+    from evenfall.testing.hub.server import Hub
 
 # Set before torch or numba is imported. Two Numba threads, so that parallel loops are truly
 # parallel under test even where the machine would have given one.
@@ -102,3 +107,21 @@ def run_script(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunScript]:
 
         yield run
         print(file=requests, flush=True)  # a fork of pytest may hold the pipe open
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    """A Hugging Face Hub of this machine, and two tokens of the user ann: one may write."""
+    from evenfall.testing.hub.server import serve
+
+    with serve() as running:
+        running.store.tokens = {"hf_ann": ("ann", True), "hf_reader": ("ann", False)}
+        yield running
+
+
+@pytest.fixture
+def shell(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
+    """Runs `evenfall checkpoints` against that Hub."""
+    from evenfall.testing.hub.client import Shell
+
+    return Shell(hub, tmp_path / "home", monkeypatch)

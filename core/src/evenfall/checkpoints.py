@@ -17,9 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from evenfall.files import written_aside
-
-CONFIG = "config.json"
-_PICKLES = {".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"}
+from evenfall.hub.checking import CONFIG, published_files
 
 
 @dataclass(frozen=True)
@@ -35,6 +33,10 @@ class Checkpoint:
         complete: function that adds files, such as code, to the copy that is published; None if
             there are none.
         hashes: file name -> SHA-256 in hexadecimal, for files that must equal the published ones.
+        make_card: function that makes the card, README.md, from results.json; None if none does.
+        trainer: name of the registered trainer that evaluates the model; None if none does.
+        recorded: function that returns the trainer's metric on a split ("valid", "test") from the
+            results; it raises KeyError if they have none.
         hub_id: repository on the Hugging Face Hub; None if not uploaded.
         revision: commit or tag of that repository.
     """
@@ -44,6 +46,9 @@ class Checkpoint:
     load_folder: Callable[..., Any]
     complete: Callable[[Path], None] | None = None
     hashes: Mapping[str, str] = field(default_factory=dict)
+    make_card: Callable[[dict[str, Any]], object] | None = None
+    trainer: str | None = None
+    recorded: Callable[[dict[str, Any], str], float] | None = None
     hub_id: str | None = None
     revision: str | None = None
 
@@ -108,7 +113,7 @@ class Checkpoint:
             FileNotFoundError: as `find`.
             ValueError: as `find`, or the folder does not contain exactly one checkpoint.
         """
-        files = _files(self.find(folder))
+        files = published_files(self.find(folder))
         with written_aside(output) as copy:
             for file in files:
                 shutil.copyfile(file, copy / file.name)
@@ -147,26 +152,3 @@ def _places(folder: Path) -> Iterator[Path]:
 def _sha256(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _files(folder: Path) -> list[Path]:
-    """The files of a folder that are published: all but hidden ones."""
-    visible = [path for path in sorted(folder.iterdir()) if not path.name.startswith((".", "__"))]
-    names = {path.name for path in visible}
-    folders = [path.name for path in visible if path.is_dir()]
-    pickles = [path.name for path in visible if path.suffix in _PICKLES]
-    problem = ""
-    if folders:
-        problem = f"it has folders {folders}"
-    elif pickles:
-        problem = f"it has pickles {pickles}"
-    elif CONFIG not in names:
-        problem = f"it has no {CONFIG}"
-    elif not any(path.suffix == ".safetensors" for path in visible):
-        problem = "it has no .safetensors file"
-    if problem:
-        raise ValueError(
-            f"folder {folder} cannot be published: {problem}; pass the folder of one checkpoint, "
-            "such as a run's best/"
-        )
-    return visible

@@ -48,6 +48,10 @@ class LoweringError(EvenfallError, ValueError):
     """A model, or a part of it, cannot become a graph."""
 
 
+class HubError(EvenfallError, OSError):
+    """The Hugging Face Hub refuses a request or cannot be reached; nothing was published."""
+
+
 class BackendWarning(UserWarning):
     """A slow backend serves an operation because no faster one can."""
 

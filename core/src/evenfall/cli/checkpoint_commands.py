@@ -1,30 +1,29 @@
-"""`evenfall checkpoints`: list the registered checkpoints, and make folders to publish."""
+"""`evenfall checkpoints`: list the registered checkpoints, make, check, send and fetch folders."""
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from evenfall import registry
-from evenfall.checkpoints import Checkpoint, model_type
+from evenfall.cli.checkpoint_names import checkpoint_of
 from evenfall.cli.group import GROUP_SETTINGS
-from evenfall.errors import RegistryError, UnknownNameError
+from evenfall.cli.hub_commands import check, pull, push
 
 Json = Annotated[bool, typer.Option("--json", help="Write JSON instead of a table.")]
 
 app = typer.Typer(
     name="checkpoints",
-    help="List the registered checkpoints, or make a folder to publish.",
+    help="List, check, publish, send and fetch checkpoints.",
     **{**GROUP_SETTINGS, "no_args_is_help": False},
 )
 
 
 @app.callback(invoke_without_command=True)
 def checkpoints(context: typer.Context, as_json: Json = False) -> None:
-    """List the registered checkpoints, or make a folder to publish."""
+    """List, check, publish, send and fetch checkpoints."""
     if context.invoked_subcommand is None:
         _show(as_json)
     elif as_json:
@@ -57,50 +56,8 @@ def publish(
     console.print(f"ready to upload: {made}", soft_wrap=True)
 
 
-def checkpoint_of(name: str) -> Checkpoint:
-    """The registered checkpoint `name`, or that of the folder `name`, which is published like the
-    registered checkpoints of its model type.
-
-    Raises:
-        UnknownNameError: there is neither.
-        FileNotFoundError: the folder has no config.json.
-        ValueError: no registered checkpoint has the folder's model type.
-        RegistryError: a plugin registered an object that is not a Checkpoint.
-    """
-    if name in registry.checkpoints:
-        return _registered(name)
-    if not Path(name).is_dir():
-        try:
-            return _registered(name)
-        except UnknownNameError as error:
-            raise UnknownNameError(f"{error} There is no folder of that name either.") from None
-    kind, known = model_type(name), []
-    for entry in registry.checkpoints.entries():
-        types = entry.metadata.get("model_types", [])
-        if kind in types:
-            return dataclasses.replace(
-                _registered(entry.name),
-                name=Path(name).resolve().name,
-                folder=Path(name).resolve(),
-                hashes={},
-                hub_id=None,
-                revision=None,
-            )
-        known += types
-    raise ValueError(
-        f"folder {name}: no plugin publishes model_type {kind!r}; known are {sorted(set(known))}"
-    )
-
-
-def _registered(name: str) -> Checkpoint:
-    checkpoint = registry.checkpoints.get(name)
-    if isinstance(checkpoint, Checkpoint):
-        return checkpoint
-    entry = registry.checkpoints.provenance(name)
-    raise RegistryError(
-        f"checkpoint {name!r} of {entry.owner}: {entry.reference!r} is a "
-        f"{type(checkpoint).__name__}, want an evenfall.checkpoints.Checkpoint"
-    )
+for _command in (check, push, pull):
+    app.command()(_command)
 
 
 def _show(as_json: bool) -> None:

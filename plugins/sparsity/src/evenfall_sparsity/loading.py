@@ -8,7 +8,8 @@ from typing import Any
 from torch import nn
 
 from evenfall import registry
-from evenfall.checkpoints import CONFIG, model_type
+from evenfall.checkpoints import model_type
+from evenfall.hub.checking import CONFIG
 
 
 def load_model(name: str) -> tuple[nn.Module, tuple[Any, ...]]:

@@ -275,7 +275,7 @@ def test_a_pack_that_fails_leaves_the_folder_as_it_was(
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("evenfall.hub.write_card", interrupted)
+    monkeypatch.setattr("evenfall.hub.folders.write_card", interrupted)
     assert _evenfall(*pack).exit_code != 0
     assert {file.name: file.read_bytes() for file in (tmp_path / "p").iterdir()} == before
     assert not list(tmp_path.glob(".p-*"))

@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from evenfall.checkpoints import Checkpoint
 
 from ..loading import load_checkpoint
 from .folder import add_code
+
+
+def _card(results: dict[str, Any]) -> object:
+    from .card import make_card
+
+    return make_card(results)
+
+
+def _recorded(results: dict[str, Any], split: str) -> float:
+    """The perplexity of the trainer's protocol, full carry."""
+    evaluations = [e for e in results["evaluations"] if e["carry"] == "full"]
+    return float(next(e["perplexity"] for e in evaluations if e["split"] == split))
+
 
 EGRU_PTB_SMALL = Checkpoint(
     name="egru-ptb-small",
     folder="hub_cards/egru-ptb-small",
     load_folder=load_checkpoint,
     complete=add_code,
+    make_card=_card,
+    trainer="egru",
+    recorded=_recorded,
     hashes={
         "model.safetensors": "4428cf1e6955159509397e76e5144b5329b6ee003c9d84e99d57c9792b06d500",
         "tokenizer.json": "3265d4b5f8973851d253fde72e5d3ac8c7979bbf82003f4958e3cc856ccde2a8",

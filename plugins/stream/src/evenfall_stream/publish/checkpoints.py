@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from evenfall.checkpoints import Checkpoint
 
 from ..models.loading import load_checkpoint
+
+
+def _card(results: dict[str, Any]) -> object:
+    from .card import make_card
+
+    return make_card(results)
+
+
+def _recorded(results: dict[str, Any], split: str) -> float:
+    """The accuracy of the published seed."""
+    published = [e for e in results["evaluations"] if e["published"]]
+    return float(next(e["accuracy"] for e in published if e["split"] == split))
+
 
 STREAM_MODELNET10_SMALL = Checkpoint(
     name="stream-modelnet10-small",
     folder="hub_cards/stream-modelnet10-small",
     load_folder=load_checkpoint,
+    make_card=_card,
+    trainer="stream",
+    recorded=_recorded,
     hashes={
         "model.safetensors": "129e8b3dc61a1596b275d4373a28a1838e95f7ca0bdb4ebf098694604001e60d"
     },
@@ -19,6 +37,9 @@ STREAM_NMNIST_SMALL = Checkpoint(
     name="stream-nmnist-small",
     folder="hub_cards/stream-nmnist-small",
     load_folder=load_checkpoint,
+    make_card=_card,
+    trainer="stream",
+    recorded=_recorded,
     hashes={
         "model.safetensors": "2b3450cdf528f06ed8f27fc70201199ac7e7249307df7b33ec1d31143b8c9b63"
     },

@@ -1,0 +1,56 @@
+"""The checkpoint that a name or a folder on the command line stands for."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from evenfall import registry
+from evenfall.checkpoints import Checkpoint, model_type
+from evenfall.errors import RegistryError, UnknownNameError
+
+
+def checkpoint_of(name: str) -> Checkpoint:
+    """The registered checkpoint `name`, or that of the folder `name`, which is published like the
+    registered checkpoints of its model type.
+
+    Raises:
+        UnknownNameError: there is neither.
+        FileNotFoundError: the folder has no config.json.
+        ValueError: no registered checkpoint has the folder's model type.
+        RegistryError: a plugin registered an object that is not a Checkpoint.
+    """
+    if name in registry.checkpoints:
+        return _registered(name)
+    if not Path(name).is_dir():
+        try:
+            return _registered(name)
+        except UnknownNameError as error:
+            raise UnknownNameError(f"{error} There is no folder of that name either.") from None
+    kind, known = model_type(name), []
+    for entry in registry.checkpoints.entries():
+        types = entry.metadata.get("model_types", [])
+        if kind in types:
+            return dataclasses.replace(
+                _registered(entry.name),
+                name=Path(name).resolve().name,
+                folder=Path(name).resolve(),
+                hashes={},
+                hub_id=None,
+                revision=None,
+            )
+        known += types
+    raise ValueError(
+        f"folder {name}: no plugin publishes model_type {kind!r}; known are {sorted(set(known))}"
+    )
+
+
+def _registered(name: str) -> Checkpoint:
+    checkpoint = registry.checkpoints.get(name)
+    if isinstance(checkpoint, Checkpoint):
+        return checkpoint
+    entry = registry.checkpoints.provenance(name)
+    raise RegistryError(
+        f"checkpoint {name!r} of {entry.owner}: {entry.reference!r} is a "
+        f"{type(checkpoint).__name__}, want an evenfall.checkpoints.Checkpoint"
+    )
