@@ -52,14 +52,14 @@ def evaluate(
     from ..evaluation.perplexity import evaluate_tokens
     from ..loading import load_checkpoint
     from ..publish.pack import draw_sample
-    from ..text.corpus import encode, read_split
+    from ..text.corpus import decode, encode, read_split
 
     quiet_loading()
     with clear_errors():
         if data is not None and text is None:
             content, source = read_split(data, split), f"{split} split"
         elif text is not None and data is None:
-            content, source = _read(text), text.name
+            content, source = decode(text.read_bytes(), f"text {text}"), text.name
         else:
             raise ValueError("pass exactly one of --data and --text")
         model, tokenizer = load_checkpoint(checkpoint, device)
@@ -73,10 +73,3 @@ def evaluate(
             write_text(output / "results.json", json.dumps(record, indent=2) + "\n")
             draw_sample(model, tokenizer, output / "raster.png", content)
             console.print(f"wrote results.json and raster.png to {output}", soft_wrap=True)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"text {path} is not UTF-8: {error}") from None
