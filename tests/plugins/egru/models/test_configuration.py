@@ -33,6 +33,15 @@ IMPOSSIBLE = [
         "hidden_sizes must be a non-empty list of integers of at least 1, got 20",
     ),
     ({"hidden_sizes": ["20"]}, r"hidden_sizes .* got \['20'\]"),
+    ({"vocab_size": 2**40}, "must have at most 2147483647 rows, got 1099511627776"),
+    ({"hidden_sizes": [8, 10**5000]}, "rows, got <an integer of 16610 bits>"),
+    ({"hidden_sizes": ["a" * 500] * 500}, r"at least 1, got \['aaa[^b]{,500}$"),
+    ({"dampening": []}, r"dampening must be finite and not negative, got \[\]"),
+    ({"support": float("nan")}, "support must be finite and not negative, got nan"),
+    ({"embedding_range": float("inf")}, "embedding_range must be finite and not negative, got inf"),
+    ({"activity_regularization": -1.0}, "activity_regularization must be finite and not negative"),
+    ({"event_driven": "yes"}, "event_driven must be True or False, got 'yes'"),
+    ({"threshold_mean": "x"}, "threshold_mean must lie in"),
     ({"zoneout": "none"}, r"zoneout must lie in \[0, 1\), got 'none'"),
 ]
 

@@ -102,10 +102,19 @@ def test_a_batch_larger_than_the_data_is_refused(tmp_path: Path) -> None:
     ("settings", "message"),
     [
         ({"cell": "rnn"}, "cell must be one of egru, gru, lstm, got 'rnn'"),
-        ({"epochs": 0}, "epochs must be an integer of at least 1, got 0"),
+        ({"epochs": 0}, "epochs must be an integer of at least 1 and below 1000000, got 0"),
         ({"seed": True}, "seed must be"),
-        ({"learning_rate": 0.0}, "learning_rate must be positive"),
-        ({"model": {"embedding_size": 3}}, "model has unknown keys"),
+        ({"learning_rate": 0.0}, "learning_rate must be more than 0"),
+        ({"betas": (0.9,)}, "betas must be two numbers"),
+        ({"dataset_options": 3}, "dataset_options must be a mapping, got 3"),
+        ({"dataset": 3}, "dataset must be a name, got 3"),
+        (
+            {"model": {"embedding_size": 3}},
+            "model must not set embedding_size, which comes from th",
+        ),
+        ({"model": {"num_labels": 3}}, "model must not set num_labels, which comes from the data"),
+        ({"model": {"tie_word_embeddings": True}}, "model must not set tie_word_embeddings"),
+        ({"model": {"use_cache": True}}, "model has unknown keys"),
     ],
 )
 def test_values_out_of_range_are_named(settings: dict[str, Any], message: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
-from ..models.configuration_egru import check_rates, check_sizes
+from ..models.configuration_egru import check_choice, check_numbers, check_rates, check_sizes
 
 _RATES = ("embedding_dropout", "word_dropout", "hidden_dropout", "output_dropout", "dropconnect")
 
@@ -63,10 +63,9 @@ class RnnConfig(PreTrainedConfig):
         check_sizes(self)
         super().__post_init__(**kwargs)
         check_rates(self, _RATES)
-        if self.cell not in ("lstm", "gru"):
-            raise ValueError(f"cell must be 'lstm' or 'gru', got {self.cell!r}")
-        if self.carry not in ("full", "output"):
-            raise ValueError(f"carry must be 'full' or 'output', got {self.carry!r}")
+        check_numbers(self, ("embedding_range",))
+        check_choice(self, "cell", ("lstm", "gru"))
+        check_choice(self, "carry", ("full", "output"))
 
     @property
     def hidden_size(self) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import reprlib
 from dataclasses import field
 from typing import Any
 
@@ -14,6 +16,9 @@ _RATES = (
 )  # fmt: skip
 
 
+_MOST = 2**31 - 1  # of a size
+
+
 def _is_size(value: object, least: int = 1) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
@@ -24,20 +29,60 @@ def check_sizes(config: Any, smallest_vocabulary: int = 1) -> None:
     for name, least in (("vocab_size", smallest_vocabulary), ("embedding_size", 1)):
         value = getattr(config, name)
         if not _is_size(value, least):
-            raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+            raise ValueError(f"{name} must be an integer of at least {least}, got {short(value)}")
     sizes = config.hidden_sizes
     if not isinstance(sizes, (list, tuple)) or not sizes or not all(map(_is_size, sizes)):
         raise ValueError(
-            f"hidden_sizes must be a non-empty list of integers of at least 1, got {sizes!r}"
+            f"hidden_sizes must be a non-empty list of integers of at least 1, got {short(sizes)}"
         )
+    most = max(config.vocab_size, config.embedding_size, *sizes)
+    if most > _MOST:
+        raise ValueError(f"vocabulary and layers must have at most {_MOST} rows, got {short(most)}")
 
 
 def check_rates(config: Any, names: tuple[str, ...]) -> None:
     """Raise ValueError unless each of these is in [0, 1)."""
     for name in names:
         value = getattr(config, name)
-        if not isinstance(value, (int, float)) or not 0 <= value < 1:
-            raise ValueError(f"{name} must lie in [0, 1), got {value!r}")
+        if not _is_number(value) or not 0 <= value < 1:
+            raise ValueError(f"{name} must lie in [0, 1), got {short(value)}")
+
+
+def check_numbers(config: Any, names: tuple[str, ...]) -> None:
+    """Raise ValueError unless each of these is finite and not negative."""
+    for name in names:
+        value = getattr(config, name)
+        if not _is_number(value) or not 0 <= value < math.inf:
+            raise ValueError(f"{name} must be finite and not negative, got {short(value)}")
+
+
+def check_flags(config: Any, names: tuple[str, ...]) -> None:
+    """Raise ValueError unless each of these is True or False."""
+    for name in names:
+        if not isinstance(getattr(config, name), bool):
+            raise ValueError(f"{name} must be True or False, got {short(getattr(config, name))}")
+
+
+def check_choice(config: Any, name: str, choices: tuple[str, ...]) -> None:
+    """Raise ValueError unless the value is one of the choices."""
+    if getattr(config, name) not in choices:
+        known = " or ".join(map(repr, choices))
+        raise ValueError(f"{name} must be {known}, got {short(getattr(config, name))}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def short(value: object) -> str:
+    """The repr of a value for a message; `evenfall.errors.shorten` is not in published folders."""
+    if isinstance(value, int) and value.bit_length() > 256:
+        return f"<an integer of {value.bit_length()} bits>"
+    return _REPR.repr(value)
+
+
+_REPR = reprlib.Repr()
+_REPR.maxlevel, _REPR.maxstring, _REPR.maxother = 3, 60, 60
 
 
 @strict
@@ -101,12 +146,12 @@ class EgruConfig(PreTrainedConfig):
         check_sizes(self, smallest_vocabulary=0)
         super().__post_init__(**kwargs)
         check_rates(self, _RATES)
-        if self.variant not in ("released", "paper"):
-            raise ValueError(f"variant must be 'released' or 'paper', got {self.variant!r}")
-        if self.carry not in ("full", "output"):
-            raise ValueError(f"carry must be 'full' or 'output', got {self.carry!r}")
-        if not 0 < self.threshold_mean < 1:
-            raise ValueError(f"threshold_mean must lie in (0, 1), got {self.threshold_mean}")
+        check_choice(self, "variant", ("released", "paper"))
+        check_choice(self, "carry", ("full", "output"))
+        if not _is_number(self.threshold_mean) or not 0 < self.threshold_mean < 1:
+            raise ValueError(f"threshold_mean must lie in (0, 1), got {short(self.threshold_mean)}")
+        check_numbers(self, ("dampening", "support", "embedding_range", "activity_regularization"))
+        check_flags(self, ("threshold_trainable", "event_driven", "input_table"))
 
     @property
     def hidden_size(self) -> int:

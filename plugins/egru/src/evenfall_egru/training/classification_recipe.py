@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from evenfall.errors import shorten
 from evenfall.recipes import read_recipe
-from evenfall.runs import check_callbacks
 
 from ..models.configuration_egru import EgruConfig
+from .checks import MOST_EPOCHS, check_integer, check_model_keys, check_optimizer, make_config
 
 CELLS = ("egru", "gru", "lstm")
+_FROM_DATA = {
+    **dict.fromkeys(("embedding_size", "num_labels"), "the data set"),
+    **dict.fromkeys(("vocab_size", "tie_word_embeddings"), "the task, which has no words"),
+}
 
 
 @dataclass(frozen=True)
@@ -19,7 +24,8 @@ class ClassificationRecipe:
     """The settings of `evenfall egru classify`.
 
     Attributes:
-        model: keyword arguments of EgruConfig; the data sets embedding_size and num_labels.
+        model: keyword arguments of EgruConfig, without embedding_size and num_labels, which come
+            from the data set.
         cell: "egru"; or "gru" or "lstm" for a baseline with torch's layers, which uses only
             hidden_sizes, hidden_dropout and output_dropout of `model`.
         dataset: name of a registered data set of frames.
@@ -28,7 +34,7 @@ class ClassificationRecipe:
         batch_size: sequences per step, over all ranks.
         learning_rate, weight_decay, betas: of AdamW; weight decay applies to matrices only.
         warmup_steps: steps of linear warm-up before the cosine decay to 0.
-        max_grad_norm: largest norm of the gradient (clipping).
+        max_grad_norm: largest norm of the gradient (clipping); 0 for none.
         seed: seed of initialisation, dropout and order.
         bf16: mixed precision in bfloat16, where the device supports it.
         callbacks: code that runs inside the loop, see evenfall.runs.Callback.
@@ -51,24 +57,23 @@ class ClassificationRecipe:
 
     def __post_init__(self) -> None:
         if self.cell not in CELLS:
-            raise ValueError(f"cell must be one of {', '.join(CELLS)}, got {self.cell!r}")
-        for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0), ("warmup_steps", 0)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
-        check_callbacks(self.callbacks)
-        keys = sorted({f.name for f in fields(EgruConfig)} - {"embedding_size", "vocab_size"})
-        unknown = sorted(set(self.model) - set(keys))
-        if unknown:
-            raise ValueError(f"model has unknown keys {unknown}; known are {keys}")
-        EgruConfig(**self.model)
+            raise ValueError(f"cell must be one of {', '.join(CELLS)}, got {shorten(self.cell)}")
+        if not isinstance(self.dataset, str):
+            raise ValueError(f"dataset must be a name, got {shorten(self.dataset)}")
+        if not isinstance(self.dataset_options, dict):
+            raise ValueError(
+                f"dataset_options must be a mapping, got {shorten(self.dataset_options)}"
+            )
+        check_integer("epochs", self.epochs, 1, MOST_EPOCHS)
+        check_optimizer(self)
+        check_model_keys(self.model, "a classifier", EgruConfig, _FROM_DATA)
+        make_config(EgruConfig, self.model)
 
     def config(self, features: int, labels: int) -> EgruConfig:
         """The configuration of a model for frames of `features` numbers and `labels` classes."""
         settings = {"vocab_size": 0, "embedding_size": features, "num_labels": labels}
-        return EgruConfig(**self.model, **settings, use_cache=False, tie_word_embeddings=False)
+        fixed = {"use_cache": False, "tie_word_embeddings": False}
+        return make_config(EgruConfig, {**self.model, **settings, **fixed})
 
 
 def load_classification_recipe(path: str | Path) -> ClassificationRecipe:

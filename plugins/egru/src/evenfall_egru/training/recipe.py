@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from evenfall.errors import shorten
 from evenfall.recipes import read_recipe
-from evenfall.runs import check_callbacks
 
 from ..baselines import RnnConfig
 from ..models.configuration_egru import EgruConfig
+from .checks import (
+    MOST_EPOCHS,
+    check_integer,
+    check_model_keys,
+    check_number,
+    check_optimizer,
+    make_config,
+)
+
+_FROM_TOKENIZER = dict.fromkeys(
+    ("vocab_size", "pad_token_id", "bos_token_id", "eos_token_id"), "the tokenizer"
+)
 
 
 @dataclass(frozen=True)
@@ -19,7 +31,7 @@ class Recipe:
 
     Attributes:
         model: `type`, which is "egru" (the default), "lstm" or "gru", and keyword arguments of
-            EgruConfig or RnnConfig; the tokenizer sets vocab_size.
+            EgruConfig or RnnConfig, without vocab_size, which comes from the tokenizer.
         tokenizer: "word" (vocabulary from the training split) or "byte".
         initial_checkpoint: folder, or model on the Hub, with the weights and the tokenizer to begin
             with; `tokenizer` is then ignored. None begins at random.
@@ -29,7 +41,7 @@ class Recipe:
         learning_rate, weight_decay, betas: of AdamW; weight decay applies to matrices only.
         schedule: "cosine" (decay to 0 at the end) or "constant".
         warmup_steps: steps of linear warm-up before it.
-        max_grad_norm: largest norm of the gradient (clipping).
+        max_grad_norm: largest norm of the gradient (clipping); 0 for none.
         seed: seed of initialisation, dropout and window offsets.
         bf16: mixed precision in bfloat16, where the device supports it.
         callbacks: code that runs inside the loop, see evenfall.runs.Callback.
@@ -53,26 +65,17 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.tokenizer not in ("word", "byte"):
-            raise ValueError(f"tokenizer must be 'word' or 'byte', got {self.tokenizer!r}")
+            raise ValueError(f"tokenizer must be 'word' or 'byte', got {shorten(self.tokenizer)}")
         if self.schedule not in ("cosine", "constant"):
-            raise ValueError(f"schedule must be 'cosine' or 'constant', got {self.schedule!r}")
-        if self.initial_checkpoint is not None and not isinstance(self.initial_checkpoint, str):
             raise ValueError(
-                f"initial_checkpoint must be a folder or a name, got {self.initial_checkpoint!r}"
+                f"schedule must be 'cosine' or 'constant', got {shorten(self.schedule)}"
             )
-        if not 0 < self.epochs < float("inf"):
-            raise ValueError(f"epochs must be positive, got {self.epochs}")
-        for name in ("batch_size", "window"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                raise ValueError(f"{name} must be a positive integer, got {getattr(self, name)!r}")
-        for name in ("seed", "warmup_steps"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 0:
-                raise ValueError(
-                    f"{name} must be 0 or a positive integer, got {getattr(self, name)!r}"
-                )
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
-        check_callbacks(self.callbacks)
+        if self.initial_checkpoint is not None and not isinstance(self.initial_checkpoint, str):
+            got = shorten(self.initial_checkpoint)
+            raise ValueError(f"initial_checkpoint must be a folder or a name, got {got}")
+        check_number("epochs", self.epochs, below=MOST_EPOCHS, above=True)
+        check_integer("window", self.window, 1)
+        check_optimizer(self)
         self.config()
 
     def config(self, **overrides: Any) -> EgruConfig | RnnConfig:
@@ -81,16 +84,15 @@ class Recipe:
         Raises:
             ValueError: an unknown type or key, or a value out of range.
         """
-        settings = {**self.model, **overrides}
-        kind = settings.pop("type", "egru")
+        model = self.model if isinstance(self.model, dict) else {}
+        kind = model.get("type", "egru")
         if kind not in ("egru", "lstm", "gru"):
-            raise ValueError(f"model: type must be 'egru', 'lstm' or 'gru', got {kind!r}")
+            raise ValueError(f"model: type must be 'egru', 'lstm' or 'gru', got {shorten(kind)}")
         config: type[EgruConfig | RnnConfig] = EgruConfig if kind == "egru" else RnnConfig
-        keys = ["type", *(f.name for f in fields(config) if f.name != "cell")]
-        unknown = sorted(set(settings) - set(keys))
-        if unknown:
-            raise ValueError(f"model has unknown keys {unknown}; known for {kind} are {keys}")
-        return config(**settings) if kind == "egru" else config(cell=kind, **settings)
+        check_model_keys(self.model, kind, config, _FROM_TOKENIZER, ("type",))
+        settings = {name: value for name, value in model.items() if name != "type"}
+        cell = {} if kind == "egru" else {"cell": kind}
+        return make_config(config, {**cell, **settings, **overrides})
 
 
 def load_recipe(path: str | Path) -> Recipe:
