@@ -6,6 +6,7 @@ from .grid import grid_table, run_grid
 from .lock import is_first_rank
 from .once import run_once
 from .progress import Progress
+from .states import read_state, write_state
 
 __all__ = [
     "Callback",
@@ -17,6 +18,8 @@ __all__ = [
     "grid_table",
     "is_first_rank",
     "make_callbacks",
+    "read_state",
     "run_grid",
     "run_once",
+    "write_state",
 ]
