@@ -21,6 +21,7 @@ from .modeling_egru import EgruModel
 from .packing_egru import packed_texts
 from .padding_egru import mask_of_ids
 from .pretrained_egru import (
+    CACHE,
     EgruClassifierOutput,
     EgruPreTrainedModel,
     EgruTokenClassifierOutput,
@@ -152,10 +153,10 @@ class EgruForSequenceClassification(_Classifier):
         output = EgruClassifierOutput(
             loss=loss,
             logits=logits,
-            past_key_values=outputs.past_key_values,
             hidden_states=outputs.hidden_states,
             activity=outputs.activity,
             events=outputs.events if output_events else None,
+            **{CACHE: getattr(outputs, CACHE)},
         )
         return output if wants_dict(return_dict, config) else output.to_tuple()
 

@@ -21,6 +21,7 @@ from .loss_egru import chunked_cross_entropy, share_of_batch
 from .packing_egru import packed_texts, without_first
 from .padding_egru import layout_of
 from .pretrained_egru import (
+    CACHE,
     EgruCausalLMOutput,
     EgruModelOutput,
     EgruPreTrainedModel,
@@ -139,10 +140,10 @@ class EgruModel(EgruPreTrainedModel):
         hidden = tuple(layout.unpack(h) for h in hidden)
         output = EgruModelOutput(
             last_hidden_state=hidden[-1],
-            past_key_values=past_key_values if use_cache else None,
             hidden_states=hidden if output_hidden_states else None,
             activity=tuple(activity) if output_events else None,
             events=tuple(events) if output_events else None,
+            **{CACHE: past_key_values if use_cache else None},
         )
         return output if wants_dict(return_dict, config) else output.to_tuple()
 
@@ -309,10 +310,10 @@ class EgruForCausalLM(EgruPreTrainedModel, GenerationMixin):
         output = EgruCausalLMOutput(
             loss=loss,
             logits=logits,
-            past_key_values=outputs.past_key_values,
             hidden_states=outputs.hidden_states,
             activity=outputs.activity,
             events=outputs.events if output_events else None,
+            **{CACHE: getattr(outputs, CACHE)},
         )
         return output if wants_dict(return_dict, self.config) else output.to_tuple()
 

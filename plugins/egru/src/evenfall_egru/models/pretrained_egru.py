@@ -21,6 +21,9 @@ from transformers.modeling_outputs import (
 from .configuration_egru import EgruConfig
 from .layer_egru import EgruLayer
 
+# The name of the cache in transformers' outputs; from 5.24 on, the old one is deprecated.
+CACHE = "cache" if "cache" in BaseModelOutputWithPast.__dataclass_fields__ else "past_key_values"
+
 
 @dataclass
 class EgruModelOutput(BaseModelOutputWithPast):
@@ -42,14 +45,14 @@ _KEYS: dict[bool, tuple[dict[str, Any], list[str]]] = {}
 
 
 def one_token_output(logits: torch.Tensor, cache: Any) -> EgruCausalLMOutput:
-    """EgruCausalLMOutput(logits=logits, past_key_values=cache), several times as fast.
+    """EgruCausalLMOutput of logits and a cache, several times as fast.
 
     The constructor of transformers' outputs looks up all field names for each field, which takes
     as long as the arithmetic of a token.
     """
     with_cache = cache is not None
     if with_cache not in _KEYS:
-        plain = EgruCausalLMOutput(logits=logits, past_key_values=cache)
+        plain = EgruCausalLMOutput(logits=logits, **{CACHE: cache})
         _KEYS[with_cache] = dict.fromkeys(plain.__dict__), list(plain.keys())
     fields, keys = _KEYS[with_cache]
     output = OrderedDict.__new__(EgruCausalLMOutput)
@@ -163,6 +166,7 @@ def _check_quantised(name: Any, model: Any) -> None:
 
 
 __all__ = [
+    "CACHE",
     "EgruCausalLMOutput",
     "EgruClassifierOutput",
     "EgruModelOutput",
