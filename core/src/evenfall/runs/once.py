@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evenfall.files import write_text
+from evenfall.recipes import changed_keys, make_recipe
 from evenfall.trainers import Trainer
 
 from .lock import is_first_rank
@@ -47,7 +48,7 @@ def run_once(
     file = folder / "results.json"
     choices = json.loads(json.dumps(asdict(recipe)))
     stored = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    results = stored.get("results", {}) if stored.get("recipe") == choices else {}
+    results = stored.get("results", {}) if _is_of(stored, recipe) else {}
     if results and stored.get("data", str(data)) != str(data):
         logger.warning("%s has results on %s, not on %s", folder, stored["data"], data)
     if not set(splits) <= set(results):
@@ -58,3 +59,12 @@ def run_once(
             record = {"recipe": choices, "data": str(data), "results": results}
             write_text(file, json.dumps(record, indent=2) + "\n")
     return {split: results[split] for split in splits}
+
+
+def _is_of(stored: dict[str, Any], recipe: Any) -> bool:
+    """Whether stored results are of this recipe; a choice that they lack has its default."""
+    try:
+        before = make_recipe(stored.get("recipe", {}), type(recipe))
+    except ValueError:
+        return False
+    return bool(stored) and not changed_keys(before, recipe)

@@ -17,7 +17,6 @@ def training_arguments(
     save_steps: int | None,
     metric: str,
     greater_is_better: bool,
-    schedule: str = "cosine",
 ) -> TrainingArguments:
     """The arguments of Trainer for one run.
 
@@ -27,7 +26,6 @@ def training_arguments(
         save_steps: steps between two checkpoints, or None for one per epoch.
         metric: the metric of an evaluation that chooses the best model.
         greater_is_better: its direction.
-        schedule: Trainer's name of the learning rate's schedule.
 
     Raises:
         ValueError: the batch size is not a multiple of the number of ranks.
@@ -39,8 +37,6 @@ def training_arguments(
         weight_decay=recipe.weight_decay,
         adam_beta1=recipe.betas[0],
         adam_beta2=recipe.betas[1],
-        warmup_steps=recipe.warmup_steps,
-        lr_scheduler_type=schedule,
         max_grad_norm=recipe.max_grad_norm,
         seed=recipe.seed,
         bf16=recipe.bf16,

@@ -49,6 +49,8 @@ def check_optimizer(recipe: Any) -> None:
     check_integer("warmup_steps", recipe.warmup_steps, 0)
     check_integer("seed", recipe.seed, 0, 2**32)
     check_number("learning_rate", recipe.learning_rate, above=True)
+    if recipe.threshold_learning_rate is not None:
+        check_number("threshold_learning_rate", recipe.threshold_learning_rate)
     check_number("weight_decay", recipe.weight_decay)
     check_number("max_grad_norm", recipe.max_grad_norm)
     if not isinstance(recipe.betas, (list, tuple)) or len(recipe.betas) != 2:

@@ -33,6 +33,8 @@ class ClassificationRecipe:
         epochs: passes over the training split.
         batch_size: sequences per step, over all ranks.
         learning_rate, weight_decay, betas: of AdamW; weight decay applies to matrices only.
+        threshold_learning_rate: learning rate of the thresholds; 0 keeps them; None is
+            `learning_rate`.
         warmup_steps: steps of linear warm-up before the cosine decay to 0.
         max_grad_norm: largest norm of the gradient (clipping); 0 for none.
         seed: seed of initialisation, dropout and order.
@@ -49,6 +51,7 @@ class ClassificationRecipe:
     learning_rate: float = 3e-3
     weight_decay: float = 0.01
     betas: tuple[float, float] = (0.9, 0.999)
+    threshold_learning_rate: float | None = None
     warmup_steps: int = 0
     max_grad_norm: float = 1.0
     seed: int = 0

@@ -19,6 +19,7 @@ from ..sequences.frames import Frames, read_frames
 from .arguments import training_arguments
 from .baseline import RecurrentClassifier
 from .classification_recipe import ClassificationRecipe
+from .data_record import compare_data, describe_arrays, write_data
 from .host_callbacks import EachEpoch, LogLines, RecipeCallbacks
 from .recipe_trainer import RecipeTrainer
 
@@ -72,18 +73,25 @@ def train_classifier(
         FileNotFoundError: the data is not found.
     """
     callbacks = make_callbacks(recipe.callbacks)
+    frames, valid = (
+        read_frames(recipe.dataset, data, split, recipe.dataset_options)
+        for split in ("train", "valid")
+    )
+    record = {
+        split: describe_arrays(part.x.numpy(), part.labels.numpy())
+        for split, part in (("train", frames), ("valid", valid))
+    }
     arguments = training_arguments(recipe, Path(output), save_steps, "accuracy", True)
     arguments.disable_tqdm = progress is not None
     wait = arguments.distributed_state.wait_for_everyone
     folder = RunFolder(output, recipe, first_rank=arguments.process_index == 0)
+    if resume and folder.has_run():
+        compare_data(folder.path, record)
     with folder.open(resume=resume, wait=wait):
+        if folder.first_rank:
+            write_data(folder.path, record)
         last = folder.last_checkpoint([TRAINER_STATE_NAME, *callbacks.files])
         folder.cut_log("step", 0 if last is None else int(last.name.rpartition("-")[2]))
-        splits = (
-            read_frames(recipe.dataset, data, split, recipe.dataset_options)
-            for split in ("train", "valid")
-        )
-        frames, valid = splits
         if len(frames) < recipe.batch_size:
             raise ValueError(
                 f"batch_size ({recipe.batch_size}) exceeds the {len(frames)} training sequences"
@@ -97,6 +105,8 @@ def train_classifier(
             train_dataset=frames,
             eval_dataset=valid,
             data_collator=_as_is,
+            recipe=recipe,
+            steps=steps,
             recipe_callbacks=callbacks,
             callbacks=[
                 LogLines(folder),
@@ -114,7 +124,6 @@ def train_classifier(
         if folder.first_rank:
             with folder.new_best() as best:
                 trainer.save_model(str(best))
-                (best / "training_args.bin").unlink(missing_ok=True)  # a pickle
         wait()
     return folder.best
 

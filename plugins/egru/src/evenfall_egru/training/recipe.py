@@ -38,8 +38,14 @@ class Recipe:
         epochs: passes over the training split; 0.5 is the first half of one.
         batch_size: contiguous streams of the text, trained in parallel, over all ranks.
         window: tokens of truncated backpropagation through time.
+        window_jitter: standard deviation of the length of a window, in tokens. The learning rate
+            of a step is multiplied by the length of its window / `window`.
+        short_windows: share of windows of half the length.
         learning_rate, weight_decay, betas: of AdamW; weight decay applies to matrices only.
+        threshold_learning_rate: learning rate of the thresholds; 0 keeps them; None is
+            `learning_rate`.
         schedule: "cosine" (decay to 0 at the end) or "constant".
+        cosine_start: epochs at the full learning rate before the cosine.
         warmup_steps: steps of linear warm-up before it.
         max_grad_norm: largest norm of the gradient (clipping); 0 for none.
         seed: seed of initialisation, dropout and window offsets.
@@ -53,10 +59,14 @@ class Recipe:
     epochs: float = 20
     batch_size: int = 20
     window: int = 35
+    window_jitter: float = 0.0
+    short_windows: float = 0.0
     learning_rate: float = 2e-3
     weight_decay: float = 0.01
     betas: tuple[float, float] = (0.9, 0.999)
+    threshold_learning_rate: float | None = None
     schedule: str = "cosine"
+    cosine_start: float = 0.0
     warmup_steps: int = 0
     max_grad_norm: float = 1.0
     seed: int = 0
@@ -75,6 +85,11 @@ class Recipe:
             raise ValueError(f"initial_checkpoint must be a folder or a name, got {got}")
         check_number("epochs", self.epochs, below=MOST_EPOCHS, above=True)
         check_integer("window", self.window, 1)
+        check_number("window_jitter", self.window_jitter, below=self.window / 2)
+        check_number("short_windows", self.short_windows, below=1.0)
+        check_number("cosine_start", self.cosine_start)
+        if self.cosine_start and self.schedule != "cosine":
+            raise ValueError(f"cosine_start needs schedule 'cosine', got {self.schedule!r}")
         check_optimizer(self)
         self.config()
 

@@ -2,33 +2,93 @@
 
 from __future__ import annotations
 
+import json
+import random
+import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from safetensors import SafetensorError
+from torch.optim.lr_scheduler import LambdaLR
 from transformers import Trainer, TrainerControl
+from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
 
-from evenfall.runs import Callbacks
+from evenfall.files import writing
+from evenfall.runs import Callbacks, read_state, write_state
+
+from .classification_recipe import ClassificationRecipe
+from .recipe import Recipe
+from .schedule import rate_factor
 
 _VECTORS = (".bias", ".recurrent_bias", ".threshold", "bias_ih_l0", "bias_hh_l0")
+_THRESHOLD = ".threshold"
 
 
 class RecipeTrainer(Trainer):
-    """Trainer with a recipe's callbacks.
+    """Trainer with a recipe's callbacks, learning rates and checkpoints without pickles.
+
+    A checkpoint has optimizer.json and rng-R.json of rank R, with a .safetensors for their tensors,
+    in place of Trainer's pickles. With DeepSpeed or FSDP the optimiser's state is theirs.
 
     Args:
+        recipe: the settings of the run.
+        steps: steps of an epoch.
         recipe_callbacks: the recipe's callbacks; their states are part of each checkpoint.
     """
 
     control: TrainerControl
 
-    def __init__(self, *args: Any, recipe_callbacks: Callbacks, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        recipe: Recipe | ClassificationRecipe,
+        steps: int,
+        recipe_callbacks: Callbacks,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
-        self.recipe_callbacks = recipe_callbacks
+        self.recipe, self.steps, self.recipe_callbacks = recipe, steps, recipe_callbacks
 
     def get_decay_parameter_names(self, model: torch.nn.Module) -> list[str]:
         """Weight decay applies to matrices, not to biases and thresholds."""
         return [name for name, _ in model.named_parameters() if not name.endswith(_VECTORS)]
+
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
+        """Trainer's, with the thresholds in a group of their own if they have a learning rate."""
+        is_new = self.optimizer is None
+        optimizer: torch.optim.Optimizer = super().create_optimizer(*args, **kwargs)
+        rate = self.recipe.threshold_learning_rate
+        if not is_new or rate is None:
+            return optimizer
+        names = self.model.named_parameters()
+        thresholds = {id(p) for name, p in names if name.endswith(_THRESHOLD)}
+        for group in list(optimizer.param_groups):
+            own = [p for p in group["params"] if id(p) in thresholds]
+            if own:
+                group["params"] = [p for p in group["params"] if id(p) not in thresholds]
+                optimizer.add_param_group({**group, "params": own, "lr": rate})
+        return optimizer
+
+    def create_scheduler(
+        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
+    ) -> LambdaLR:
+        """The recipe's schedule."""
+        if self.lr_scheduler is None:
+            self.lr_scheduler = LambdaLR(
+                self.optimizer if optimizer is None else optimizer,
+                lambda step: self.factor(step, num_training_steps),
+            )
+            self._created_lr_scheduler = True
+        return self.lr_scheduler
+
+    def factor(self, step: int, total: int) -> float:
+        """The factor of the learning rate after `step` of `total` steps."""
+        recipe = self.recipe
+        schedule = getattr(recipe, "schedule", "cosine")
+        start = round(getattr(recipe, "cosine_start", 0.0) * self.steps)
+        return rate_factor(step, total, schedule, recipe.warmup_steps, start)
 
     def report(self, metrics: dict[str, float]) -> None:
         """Log the result of an evaluation and pass it to the callbacks."""
@@ -42,12 +102,65 @@ class RecipeTrainer(Trainer):
             return False
         return bool(super()._determine_best_metric(metrics, trial))
 
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        """Save a whole checkpoint or none: what a full disk cut short is removed.
+
+        Raises:
+            OSError: the checkpoint cannot be written.
+        """
+        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        existed = folder.exists()
+        try:
+            with writing(folder):
+                super()._save_checkpoint(*args, **kwargs)
+        except Exception:
+            if not existed and not _is_complete(folder) and self.is_world_process_zero():
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        """Without Trainer's arguments, a pickle; recipe.yaml has them."""
+        super()._save(output_dir, state_dict)
+        folder = Path(self.args.output_dir if output_dir is None else output_dir)
+        (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, *args: Any, **kwargs: Any) -> None:
+        try:
+            super()._load_from_checkpoint(resume_from_checkpoint, *args, **kwargs)
+        except (RuntimeError, ValueError, OSError, SafetensorError) as error:
+            reason = " ".join(str(error).split())
+            raise ValueError(
+                f"checkpoint {resume_from_checkpoint} cannot be loaded: {reason}"
+            ) from error
+
+    @property
+    def _is_sharded(self) -> bool:
+        return bool(self.is_deepspeed_enabled or self.is_fsdp_enabled)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if self._is_sharded:
+            super()._save_optimizer_and_scheduler(output_dir)
+        elif self.args.should_save:
+            parts = {"optimizer": self.optimizer, "schedule": self.lr_scheduler}
+            states = {name: part.state_dict() for name, part in parts.items()}
+            write_state(output_dir, "optimizer", states)
+
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         """Load both, then set the learning rate of the next step by the schedule: in an extended
         run it differs from the stored one, which is 0 at the end of the shorter run."""
-        super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is None:
             return
+        if self._is_sharded or not (Path(checkpoint) / "optimizer.json").is_file():
+            super()._load_optimizer_and_scheduler(checkpoint)
+        else:
+            states = read_state(checkpoint, "optimizer")
+            try:
+                self.optimizer.load_state_dict(states["optimizer"])
+                self.lr_scheduler.load_state_dict(states["schedule"])
+            except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
+                raise ValueError(
+                    f"checkpoint {checkpoint}: optimizer.json does not fit the model: {error}"
+                ) from error
         # Accelerate wraps it.
         schedule: Any = getattr(self.lr_scheduler, "scheduler", self.lr_scheduler)
         factors = [factor(schedule.last_epoch) for factor in schedule.lr_lambdas]
@@ -56,8 +169,50 @@ class RecipeTrainer(Trainer):
             group["lr"] = rate
         schedule._last_lr = rates
 
+    def _rng_name(self) -> str:
+        return f"rng-{self.args.process_index}"
+
     def _save_rng_state(self, output_dir: str) -> None:
         """Also save the callbacks' states."""
-        super()._save_rng_state(output_dir)
+        version, words, gauss = random.getstate()
+        name, keys, *rest = np.random.get_state()
+        states = {
+            "python": [version, list(words), gauss],
+            "numpy": [name, np.asarray(keys).tolist(), *rest],
+            "cpu": torch.random.get_rng_state(),
+        }
+        if torch.cuda.is_available():
+            states["cuda"] = torch.cuda.random.get_rng_state_all()
+        Path(output_dir).mkdir(parents=True, exist_ok=True)
+        write_state(output_dir, self._rng_name(), states)
         if self.is_world_process_zero():
             self.recipe_callbacks.save(Path(output_dir))
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        if checkpoint is None:
+            return
+        if not (Path(checkpoint) / f"{self._rng_name()}.json").is_file():
+            super()._load_rng_state(checkpoint)
+            return
+        states = read_state(checkpoint, self._rng_name())
+        try:
+            version, words, gauss = states["python"]
+            random.setstate((version, tuple(words), gauss))
+            name, keys, *rest = states["numpy"]
+            np.random.set_state((name, np.array(keys, np.uint32), *rest))
+            torch.random.set_rng_state(states["cpu"])
+            if torch.cuda.is_available() and "cuda" in states:
+                torch.cuda.random.set_rng_state_all(states["cuda"])
+        except (LookupError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+            raise ValueError(
+                f"checkpoint {checkpoint}: {self._rng_name()}.json cannot be used: {error}"
+            ) from error
+
+
+def _is_complete(folder: Path) -> bool:
+    """Trainer writes its own state last."""
+    try:
+        json.loads((folder / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True

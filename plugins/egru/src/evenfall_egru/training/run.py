@@ -23,13 +23,12 @@ from ..text.corpus import encode, read_split
 from ..text.tokenization import byte_tokenizer, vocabulary, word_tokenizer
 from .arguments import training_arguments
 from .bptt import BpttDataset
+from .data_record import compare_data, describe_text, write_data
 from .host_callbacks import EachEpoch, LogLines, RecipeCallbacks
 from .recipe import Recipe
 from .trainer import EgruTrainer, checkpoint_files
 
 logger = logging.getLogger(__name__)
-
-_SCHEDULES = {"cosine": "cosine", "constant": "constant_with_warmup"}
 
 
 def train(
@@ -48,7 +47,8 @@ def train(
     Args:
         recipe: the settings of the run.
         data: folder or zip archive with a train and a valid text.
-        output: folder of the run: recipe.yaml, log.jsonl, checkpoints and, at the end, `best/`.
+        output: folder of the run: recipe.yaml, data.json, log.jsonl, checkpoints and, at the end,
+            `best/`.
         resume: resume from the last checkpoint in `output`, to the same losses; without one, start
             a new run. A higher `epochs` extends the run.
         save_steps: also save after every `save_steps` steps, not only after each epoch.
@@ -60,27 +60,38 @@ def train(
     Raises:
         FileExistsError: `output` already contains a run and resume is off, or it is a file.
         BlockingIOError: another process writes to `output`.
-        ValueError: the run in `output` has another recipe, the batch size is not a multiple of the
-            number of ranks, the text is too short, or the initial checkpoint does not fit.
+        FileNotFoundError: the data has no train or no valid text.
+        ValueError: the run in `output` has another recipe or other data, the batch size is not a
+            multiple of the number of ranks, a text is too short, or the initial checkpoint does
+            not fit.
         CallbackError: a callback raises, or no evaluation counts as best for all callbacks.
         UnknownNameError, ReferenceImportError: a callback is not found.
     """
     callbacks = make_callbacks(recipe.callbacks)
+    texts = {split: read_split(data, split) for split in ("train", "valid")}
+    record = {split: describe_text(text) for split, text in texts.items()}
     arguments = _arguments(recipe, Path(output), save_steps)
     arguments.disable_tqdm = progress is not None
     wait = arguments.distributed_state.wait_for_everyone
     folder = RunFolder(output, recipe, first_rank=arguments.process_index == 0)
+    if resume and folder.has_run():
+        compare_data(folder.path, record)
     with folder.open(resume=resume, wait=wait):
+        if folder.first_rank:
+            write_data(folder.path, record)
         last = folder.last_checkpoint([*checkpoint_files(arguments.world_size), *callbacks.files])
         folder.cut_log("step", 0 if last is None else int(last.name.rpartition("-")[2]))
-        text = read_split(data, "train")
         name = recipe.initial_checkpoint
         first, tokenizer = (
-            (None, _make_tokenizer(recipe, text)) if name is None else load_checkpoint(name, "cpu")
+            (None, _make_tokenizer(recipe, texts["train"]))
+            if name is None
+            else load_checkpoint(name, "cpu")
         )
+        tokens = {split: encode(tokenizer, text) for split, text in texts.items()}
         dataset = BpttDataset(
-            encode(tokenizer, text), recipe.batch_size, recipe.window, recipe.seed
-        )
+            tokens["train"], recipe.batch_size, recipe.window, recipe.seed,
+            jitter=recipe.window_jitter, short_windows=recipe.short_windows,
+        )  # fmt: skip
         model = _make_model(recipe, tokenizer)
         if first is not None:
             _copy_weights(first, model, str(name))
@@ -89,7 +100,9 @@ def train(
             model=model,
             args=arguments,
             train_dataset=dataset,
-            valid_tokens=encode(tokenizer, read_split(data, "valid")),
+            valid_tokens=tokens["valid"],
+            recipe=recipe,
+            steps=dataset.windows,
             recipe_callbacks=callbacks,
             callbacks=[
                 LogLines(folder),
@@ -149,6 +162,4 @@ def _copy_weights(source: torch.nn.Module, target: torch.nn.Module, name: str) -
 
 
 def _arguments(recipe: Recipe, output: Path, save_steps: int | None) -> TrainingArguments:
-    return training_arguments(
-        recipe, output, save_steps, "perplexity", False, _SCHEDULES[recipe.schedule]
-    )
+    return training_arguments(recipe, output, save_steps, "perplexity", False)

@@ -12,6 +12,7 @@ from transformers import DynamicCache
 from transformers.trainer import TRAINER_STATE_NAME
 
 from evenfall.files import file_aside
+from evenfall.reading import reading
 
 from ..evaluation.perplexity import evaluate_tokens
 from .recipe_trainer import RecipeTrainer
@@ -35,9 +36,22 @@ class EgruTrainer(RecipeTrainer):
     """
 
     def __init__(self, *args: Any, valid_tokens: torch.Tensor, **kwargs: Any) -> None:
+        if len(valid_tokens) < 2:
+            raise ValueError(
+                f"the validation text must have at least 2 tokens, got {len(valid_tokens)}"
+            )
         super().__init__(*args, eval_dataset=_Tokens(valid_tokens), **kwargs)
         self.valid_tokens = valid_tokens
         self.cache: DynamicCache | None = None
+
+    def factor(self, step: int, total: int) -> float:
+        """The schedule, times the relative length of the step's window."""
+        factor, dataset = super().factor(step, total), self.train_dataset
+        if not dataset.has_random_lengths:
+            return factor
+        epoch, window = divmod(step, self.steps)
+        first, last = dataset.bounds_of(epoch)[window : window + 2]
+        return factor * (last - first) / dataset.window
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> SequentialSampler:
         return SequentialSampler(self.train_dataset if train_dataset is None else train_dataset)
@@ -49,7 +63,7 @@ class EgruTrainer(RecipeTrainer):
         window = inputs.pop("window")
         if int(window[0]) == 0 or self.cache is None:
             self.cache = DynamicCache(config=self.accelerator.unwrap_model(model).config)
-        inputs |= {"past_key_values": self.cache, "use_cache": True, "skip_logits": True}
+        inputs |= {"cache": self.cache, "use_cache": True, "skip_logits": True}
         result = super().compute_loss(model, inputs, return_outputs, **kwargs)
         for layer in self.cache.layers:
             layer.detach()
@@ -58,9 +72,11 @@ class EgruTrainer(RecipeTrainer):
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
-        """Perplexity and activity on the validation text, with full carry and 16 streams."""
+        """Perplexity and activity on the validation text, with full carry and 16 streams, or fewer
+        for a short text."""
         model = self.accelerator.unwrap_model(self.model)
-        result = evaluate_tokens(model, self.valid_tokens, batch_size=16, window=256)
+        streams = min(16, len(self.valid_tokens) - 1)
+        result = evaluate_tokens(model, self.valid_tokens, batch_size=streams, window=256)
         metrics = {
             f"{metric_key_prefix}_loss": result["loss"],
             f"{metric_key_prefix}_perplexity": result["perplexity"],
@@ -88,7 +104,8 @@ class EgruTrainer(RecipeTrainer):
         if checkpoint is None:
             return
         file = Path(checkpoint) / _carry_file(self.args.process_index)
-        tensors = load_file(file, device=str(self.args.device))
+        with reading(file):
+            tensors = load_file(file, device=str(self.args.device))
         self.cache = DynamicCache(config=self.model.config)
         for index, layer in enumerate(self.cache.layers):
             if f"{index}.y" in tensors:
