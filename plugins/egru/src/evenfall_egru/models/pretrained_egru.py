@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -103,9 +104,7 @@ class EgruPreTrainedModel(PreTrainedModel):
             init.xavier_normal_(module.recurrent_kernel)
             init.zeros_(module.bias)
             init.zeros_(module.recurrent_bias)
-            mean = self.config.threshold_mean
-            beta = torch.distributions.Beta(3 * mean / (1 - mean), 3.0)
-            init.copy_(module.threshold, beta.sample(module.threshold.shape).clamp(0, 1))
+            init.copy_(module.threshold, _thresholds(module.threshold, self.config.threshold_mean))
         elif isinstance(module, nn.Embedding):
             init.normal_(module.weight, std=self.config.embedding_range)
         elif isinstance(module, nn.Linear):
@@ -147,10 +146,36 @@ class EgruPreTrainedModel(PreTrainedModel):
                 "leaves these at random initialisation"
             )
         _check_quantised(name, model)
-        bad = [n for n, p in model.named_parameters() if not bool(torch.isfinite(p).all())]
-        if bad:
+        if bad := _not_finite(model):
             raise ValueError(f"checkpoint {name} contains values that are not finite, in {bad}")
         return (model, info) if output_loading_info else model
+
+
+def _thresholds(like: torch.Tensor, mean: float) -> torch.Tensor:
+    """Samples of Beta(3 m / (1 - m), 3), which PyTorch draws in float32 or float64 only."""
+    dtype = torch.promote_types(like.dtype, torch.float32)
+    shape = torch.tensor([3 * mean / (1 - mean), 3.0], dtype=dtype)
+    return torch.distributions.Beta(*shape).sample(like.shape).clamp(0, 1)
+
+
+def _not_finite(model: nn.Module) -> list[str]:
+    """Parameters with NaN or infinity, one module at a time where they are kept on disk."""
+    bad = []
+    for name, module in model.named_modules():
+        with _in_memory(module):
+            for own, weight in module.named_parameters(name, recurse=False):
+                if not (weight.is_meta or bool(torch.isfinite(weight).all())):
+                    bad.append(own)
+    return bad
+
+
+def _in_memory(module: nn.Module) -> AbstractContextManager[Any]:
+    """In the block, the weights that accelerate keeps elsewhere are where it computes."""
+    if not any(weight.is_meta for weight in module.parameters(recurse=False)):
+        return nullcontext()
+    from accelerate.utils import align_module_device  # device_map needs accelerate
+
+    return align_module_device(module)
 
 
 def _check_quantised(name: Any, model: Any) -> None:
