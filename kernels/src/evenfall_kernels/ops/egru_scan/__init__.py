@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from .checks import check_cu_seqlens, check_mask, check_options, check_state, check_weights
-from .packing import Packed, Padded
-from .reference import Spike
-from .run import run_layer
+from .reference import event
+from .run import layout_of, run_layer
 
 __all__ = ["EgruScan", "egru_scan"]
 
@@ -102,10 +101,8 @@ def egru_scan(
     units = threshold.numel()
     if cu_seqlens is not None:
         check_cu_seqlens(cu_seqlens, x)
-        layout: Packed | Padded = Packed(cu_seqlens)
-        sequences = cu_seqlens.numel() - 1
-    else:
-        layout, sequences = Padded(*x.shape[:2]), x.shape[0]
+    sequences = x.shape[0] if cu_seqlens is None else cu_seqlens.numel() - 1
+    layout = layout_of(x, cu_seqlens, variant)
     if initial_state is not None:
         check_state(initial_state, sequences, units, x)
     if dropconnect_mask is not None:
@@ -127,14 +124,14 @@ def egru_scan(
 
     recurrent = (
         recurrent_kernel.contiguous(), recurrent_bias.contiguous(), threshold.contiguous(), y0, h0,
-        keep, keep_rate, layout.batch_sizes, dampening, support,
+        keep, keep_rate, dampening, support,
     )  # fmt: skip
-    y, c, h_last = run_layer(rows, kernel, bias, recurrent, variant, event_driven)
+    y, c, h_last = run_layer(rows, kernel, bias, recurrent, layout, variant, event_driven)
 
     state = (layout.unsort(layout.last(y, y0)), layout.unsort(h_last))
     events = None
     if return_events:
-        events = layout.unpack(Spike.apply(c - threshold, dampening, support))
+        events = layout.unpack(event(c - threshold, dampening, support))
     cells = layout.unpack(c) if return_cells else None
     return EgruScan(_as(x.dtype, layout.unpack(y)), state, events, cells)
 

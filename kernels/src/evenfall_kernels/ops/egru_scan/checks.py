@@ -70,7 +70,7 @@ def check_mask(mask: Tensor, recurrent_kernel: Tensor) -> None:
 
 
 def check_cu_seqlens(cu_seqlens: Tensor, x: Tensor) -> None:
-    """Check that cu_seqlens starts at 0, does not decrease, and ends at the number of rows."""
+    """Check the shape and dtype of cu_seqlens, and that x (1, rows, input) is one row of texts."""
     _want_tensor("cu_seqlens", cu_seqlens)
     if x.shape[0] != 1:
         raise ValueError(f"cu_seqlens needs x of shape (1, rows, input), got {tuple(x.shape)}")
@@ -79,7 +79,11 @@ def check_cu_seqlens(cu_seqlens: Tensor, x: Tensor) -> None:
             f"cu_seqlens must be a 1-D integer tensor, got {cu_seqlens.dtype} "
             f"of shape {tuple(cu_seqlens.shape)}"
         )
-    ends, rows = cu_seqlens.tolist(), x.shape[1]
+
+
+def check_bounds(cu_seqlens: Tensor, rows: int) -> None:
+    """Check that cu_seqlens starts at 0, does not decrease, and ends at the number of rows."""
+    ends = cu_seqlens.tolist()
     decreases = any(ends[i] > ends[i + 1] for i in range(len(ends) - 1))
     if ends[0] != 0 or ends[-1] != rows or decreases:
         got = ends if len(ends) <= 8 else f"{ends[:3]} ... {ends[-3:]}"

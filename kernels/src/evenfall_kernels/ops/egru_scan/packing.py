@@ -80,3 +80,39 @@ class Packed:
             return initial
         end = self.first[self.lengths[:nonempty] - 1] + torch.arange(nonempty)
         return torch.cat([rows[end.to(rows.device)], initial[nonempty:]])
+
+
+class InOrder:
+    """Sequences in their given order, (B, T, ...), or packed end to end with bounds ``cu_seqlens``.
+
+    For graphs of torch.compile and torch.export: no value is read and no number of steps becomes a
+    constant. Their operator sorts the rows when it runs.
+    """
+
+    def __init__(self, x: Tensor, cu_seqlens: Tensor | None) -> None:
+        self.batch, self.time = x.shape[:2]
+        self.cu_seqlens = cu_seqlens
+
+    def pack(self, x: Tensor) -> Tensor:
+        """(B, T, F) -> (B T, F)."""
+        return x.flatten(0, 1)
+
+    def unpack(self, rows: Tensor) -> Tensor:
+        """(B T, F) -> (B, T, F)."""
+        return rows.view(self.batch, self.time, rows.shape[-1])
+
+    def sort(self, state: Tensor) -> Tensor:
+        return state
+
+    def unsort(self, state: Tensor) -> Tensor:
+        return state
+
+    def last(self, rows: Tensor, initial: Tensor) -> Tensor:
+        """The last row of each sequence, (B, F)."""
+        if not self.time:
+            return initial
+        if self.cu_seqlens is None:
+            return self.unpack(rows)[:, -1]
+        ends = self.cu_seqlens.to(rows.device).long()
+        nonempty = ends.diff() > 0
+        return torch.where(nonempty[:, None], rows[(ends[1:] - 1).clamp_min(0)], initial)

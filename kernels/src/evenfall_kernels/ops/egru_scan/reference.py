@@ -14,11 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-class Spike(torch.autograd.Function):
-    r"""The event o = 1[v > 0] with a triangular surrogate derivative.
-
-    .. math:: \psi(v) = d \max(0, 1 - s |v|)
-    """
+class _Event(torch.autograd.Function):
+    """`event` in reverse mode. torch.compile traces no Function that has a jvp."""
 
     generate_vmap_rule = True
 
@@ -30,16 +27,33 @@ class Spike(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         v, ctx.dampening, ctx.support = inputs
         ctx.save_for_backward(v)
-        ctx.save_for_forward(v)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        return Spike.jvp(ctx, grad), None, None
+        (v,) = ctx.saved_tensors
+        return grad * ctx.dampening * (1 - ctx.support * v.abs()).clamp_min(0), None, None
+
+
+class _EventWithTangent(_Event):
+    """`event` in both modes."""
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        _Event.setup_context(ctx, inputs, output)
+        ctx.save_for_forward(inputs[0])
 
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, *_: Any) -> Tensor:
-        (v,) = ctx.saved_tensors
-        return tangent * ctx.dampening * (1 - ctx.support * v.abs()).clamp_min(0)
+        return _Event.backward(ctx, tangent)[0]
+
+
+def event(v: Tensor, dampening: float, support: float) -> Tensor:
+    r"""The event o = 1[v > 0] with a triangular surrogate derivative.
+
+    .. math:: \psi(v) = d \max(0, 1 - s |v|)
+    """
+    function = _Event if torch.compiler.is_compiling() else _EventWithTangent
+    return function.apply(v, dampening, support)
 
 
 def step(
@@ -69,7 +83,7 @@ def step(
         g = torch.tanh(xg + r * qg)
         c = z * h + (1 - z) * g
     c = (c - h) * keep + h
-    o = Spike.apply(c - threshold, dampening, support)
+    o = event(c - threshold, dampening, support)
     y = o * c
     h = c if variant == "paper" else c - o * threshold
     return y, h, c

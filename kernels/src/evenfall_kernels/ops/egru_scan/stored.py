@@ -14,7 +14,7 @@ from ...common.dispatch import choose
 from ..event_matmul.formats import DenseArrays, dense_arrays
 from ..event_matmul.stored import StoredMatrix
 from . import EgruScan, egru_scan
-from .checks import check_cu_seqlens, check_options, check_state
+from .checks import check_bounds, check_cu_seqlens, check_options, check_state
 from .packing import Packed, Padded
 
 
@@ -86,6 +86,7 @@ def _scan(
     check_options(zoneout, "released", options.get("dampening", 0.7), options.get("support", 1.0))
     if cu_seqlens is not None:
         check_cu_seqlens(cu_seqlens, x)
+        check_bounds(cu_seqlens, x.shape[1])
     layout = Padded(*x.shape[:2]) if cu_seqlens is None else Packed(cu_seqlens)
     sequences = x.shape[0] if cu_seqlens is None else cu_seqlens.numel() - 1
     rows, units = layout.pack(x).float(), threshold.numel()
