@@ -16,6 +16,9 @@ from .configuration_egru import EgruConfig
 from .copies_egru import WeightCopy
 from .scan_egru import egru_scan, event_linear, skips_silent
 
+# Other tensors, such as those of torchao, have operations of their own and few of PyTorch's.
+PLAIN = (torch.Tensor, nn.Parameter)
+
 
 def locked_dropout(x: torch.Tensor, rate: float, cu_seqlens: torch.Tensor | None) -> torch.Tensor:
     """Dropout of x (B, T, F) with one mask per sequence, the same at every step."""
@@ -92,7 +95,7 @@ class EgruDecoder(nn.Linear):
         """y (..., E) -> (..., V). In a compressed model the weight is a StoredMatrix (E, V)."""
         if not isinstance(self.weight, torch.Tensor):
             return self.weight(y, self.bias)
-        if event_driven and skips_silent(y):
+        if event_driven and type(self.weight) in PLAIN and skips_silent(y):
             return event_linear(y, self.by_unit(), bias=self.bias)
         return super().forward(y)
 
@@ -119,4 +122,4 @@ def _rows_by_unit(weight: torch.Tensor) -> torch.Tensor:
     return low if torch.equal(low.to(rows.dtype), rows) else rows
 
 
-__all__ = ["EgruDecoder", "EgruLayer", "locked_dropout"]
+__all__ = ["PLAIN", "EgruDecoder", "EgruLayer", "locked_dropout"]

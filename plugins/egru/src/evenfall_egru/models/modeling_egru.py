@@ -216,9 +216,13 @@ class EgruForCausalLM(EgruPreTrainedModel, GenerationMixin):
         return output if wants_dict(return_dict, self.config) else output.to_tuple()
 
     def _logits(self, y: torch.Tensor) -> torch.Tensor:
+        head = self.lm_head
         if self.projection is not None:
-            return self.lm_head(self.projection(y))
-        return self.lm_head(y, self.config.event_driven)
+            return head(self.projection(y))
+        # A quantised linear layer in its place takes only y; one of peft hands on what it gets.
+        if isinstance(getattr(head, "base_layer", head), EgruDecoder):
+            return head(y, self.config.event_driven)
+        return head(y)
 
     def forward(
         self,

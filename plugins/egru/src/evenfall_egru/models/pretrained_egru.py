@@ -80,6 +80,9 @@ class EgruTokenClassifierOutput(TokenClassifierOutput):
     events: tuple[torch.Tensor, ...] | None = None
 
 
+_METHODS = ("evenfall", "evenfall-egru")  # quantisation that knows EGRU layers
+
+
 class MismatchedShapesError(RuntimeError, ValueError):
     """Weights in a file have other shapes than the model; transformers raises RuntimeError."""
 
@@ -124,13 +127,14 @@ class EgruPreTrainedModel(PreTrainedModel):
         """As in transformers, but with errors that name the fault.
 
         Raises:
-            ValueError: the weights cannot be read, contain NaN or infinity, or are stored by a
-                quantisation that is not loaded.
+            ValueError: the weights cannot be read, contain NaN or infinity, or the quantisation is
+                one that is not loaded or that does not know EGRU layers.
             MismatchedShapesError: shapes differ from the configuration; it is a RuntimeError, as in
                 transformers, and a ValueError.
         """
         name = pretrained_model_name_or_path
         options = {"ignore_mismatched_sizes": True, "output_loading_info": True}
+        _check_method(kwargs.get("quantization_config"))
         try:
             model, info = super().from_pretrained(name, *args, **options, **kwargs)
         except SafetensorError as error:
@@ -182,12 +186,27 @@ def _check_quantised(name: Any, model: Any) -> None:
     """transformers ignores a method that it does not know, and draws the missing weights."""
     found = getattr(model.config, "quantization_config", None)
     if found is not None and getattr(model, "hf_quantizer", None) is None:
-        method = found.get("quant_method") if isinstance(found, dict) else found
         raise ValueError(
-            f"checkpoint {name} is compressed or quantised by {method!r}, which is not registered "
-            "with transformers; for 'evenfall', install evenfall-sparsity and import "
-            "evenfall_sparsity first"
+            f"checkpoint {name} is compressed or quantised by {_method(found)!r}, which is not "
+            "registered with transformers; for 'evenfall', install evenfall-sparsity and import "
+            "evenfall_sparsity first; for 'evenfall-egru', evenfall-egru and evenfall_egru"
         )
+    _check_method(found)
+
+
+def _check_method(config: Any) -> None:
+    """Other libraries quantise torch.nn.Linear and leave the rest as it is, without a word."""
+    if config is not None and _method(config) not in _METHODS:
+        raise ValueError(
+            f"quantization_config: method {_method(config)!r} quantises torch.nn.Linear, and leaves "
+            "all matrices of EGRU layers as they are; use "
+            "evenfall_egru.EgruQuantizationConfig(weights='int8')"
+        )
+
+
+def _method(config: Any) -> Any:
+    method = config.get("quant_method") if isinstance(config, dict) else config.quant_method
+    return getattr(method, "value", method)
 
 
 __all__ = [

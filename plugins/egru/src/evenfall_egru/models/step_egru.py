@@ -15,7 +15,7 @@ from transformers.cache_utils import Cache
 
 from .cache_egru import EgruCacheLayer
 from .copies_egru import WeightCopy
-from .layer_egru import EgruDecoder, EgruLayer
+from .layer_egru import PLAIN, EgruDecoder, EgruLayer
 
 try:
     from evenfall.backends import select
@@ -26,7 +26,6 @@ except ImportError:  # a published folder without the kernels
 
 _MOST_SEQUENCES = 2  # for more, dense products, which read the weights once, are faster
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-_PLAIN = (torch.Tensor, nn.Parameter)
 _HOOKS = itemgetter(
     "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"
 )
@@ -256,6 +255,8 @@ def _is_as_defined(module: nn.Module) -> bool:
 def _place(weight: Any) -> Any:
     """What changes if a weight is replaced; values may change, they are read in place."""
     if isinstance(weight, torch.Tensor):
+        if type(weight) not in PLAIN:
+            return type(weight)
         return (
             id(weight), weight.data_ptr(), weight.shape, weight.dtype, weight.is_contiguous(),
         )  # fmt: skip
@@ -266,7 +267,7 @@ def _place(weight: Any) -> Any:
 
 def _is_usable(weight: Any) -> bool:
     if isinstance(weight, torch.Tensor):
-        known = type(weight) in _PLAIN and weight.is_cpu and weight.dtype in _DTYPES
+        known = type(weight) in PLAIN and weight.is_cpu and weight.dtype in _DTYPES
         return known and weight.is_contiguous() and not weight.is_neg()
     if weight is None:
         return True
