@@ -58,8 +58,9 @@ def double(stack: EgruStack) -> EgruStack:
             return None
         return (matrix if isinstance(matrix, Tensor) else matrix.dense()).double()
 
+    words = convert(stack.embedding)
     return EgruStack(
-        convert(stack.embedding),
+        words if isinstance(stack.embedding, Tensor) else words.t().contiguous(),
         [EgruWeights(*map(convert, layer)) for layer in stack.layers],
         convert(stack.decoder),
         convert(stack.decoder_bias),

@@ -22,7 +22,7 @@ def changed(name: str, value: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
-        ({"embedding": [1.0]}, TypeError, "embedding must be a Tensor, got list"),
+        ({"embedding": [1.0]}, TypeError, "embedding must be a Tensor or StoredMatrix, got list"),
         ({"embedding": torch.ones(WORDS, 13).int()}, TypeError, "dtype of embedding must be in"),
         ({"embedding": torch.ones(3)}, ValueError, r"embedding must have shape \(V, E\), got \(3,"),
         ({"embedding": torch.ones(WORDS, 12)}, ValueError, r"layers\[0\].kernel .* \(12, 63\)"),

@@ -39,13 +39,13 @@ def backend(request: pytest.FixtureRequest) -> Any:
 def assert_step_equals_float64(stack: EgruStack, batch: int, scale: float = 4) -> None:
     """Compare one step with that of the same weights in float64."""
     ids, states = make_ids(batch), make_states(stack, batch)
-    tolerance = scale * ROUNDING[stack.embedding.dtype]
+    tolerance = scale * ROUNDING[stack.dtype]
     out, new = egru_step(stack, ids, states)
     with use_backend("reference"):
         want, want_new = egru_step(
             double(stack), ids, [(y.double(), h.double()) for y, h in states]
         )
-    assert out.dtype == stack.embedding.dtype
+    assert out.dtype == stack.dtype
     torch.testing.assert_close(out.double(), want, rtol=tolerance, atol=tolerance)
     for pair, want_pair in zip(new, want_new, strict=True):
         for got, expected in zip(pair, want_pair, strict=True):
@@ -218,3 +218,22 @@ def test_traced_calls_record_plain_operations() -> None:
         traced = torch.jit.trace(lambda ids: egru_step(stack, ids, states)[0], ids)
         other = ids.flip(0)
         torch.testing.assert_close(traced(other), compiled(other))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", "int8"])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_an_embedding_stored_by_feature_as_the_decoder(
+    backend: str, batch: int, dtype: str
+) -> None:
+    width = UNITS[-1]
+    rows = torch.randn(width, 63, generator=torch.Generator().manual_seed(3))
+    words = (
+        StoredMatrix(*quantize_rows(rows))
+        if dtype == "int8"
+        else StoredMatrix(rows.to(getattr(torch, dtype)))
+    )
+    stack = make_stack(width=width, embedding=words, decoder=words)
+    assert (stack.dtype, stack.vocabulary) == (torch.float32, 63)
+    assert_step_equals_float64(stack, batch, scale=8)
+    with pytest.raises(IndexError, match=r"63|out of range"):
+        egru_step(stack, torch.tensor([63] * batch), make_states(stack, batch))

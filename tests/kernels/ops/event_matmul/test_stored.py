@@ -117,3 +117,40 @@ def test_wrong_matrices(arguments: Any, error: type[Exception], message: str) ->
 def test_wrong_descriptions(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="cannot read the description"):
         StoredMatrix.empty({**make("blocks").describe(), **change})
+
+
+@pytest.mark.parametrize("name", ["float32", "bfloat16", "int8"])
+def test_columns_are_read(name: str) -> None:
+    stored = make(name)
+    indices = torch.tensor([[0, 49, 7], [7, 7, 1]])
+    got = stored.take_columns(indices)
+    assert (got.dtype, got.shape) == (torch.float32, (2, 3, INPUTS))
+    assert torch.equal(got, stored.dense().float().t()[indices])
+    with pytest.raises(IndexError):
+        stored.take_columns(torch.tensor([50]))
+
+
+def test_columns_of_compressed_rows_are_refused() -> None:
+    with pytest.raises(ValueError, match="needs dense rows, got 'compressed'"):
+        make("compressed").take_columns(torch.tensor([0]))
+
+
+def test_a_scale_stays_float32_in_a_model_of_another_dtype() -> None:
+    stored, want = make("int8"), make("int8")
+    assert torch.equal(nn.Sequential(stored).bfloat16()[0].dense(), want.dense())
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        empty = StoredMatrix.empty(want.describe(), "cpu")
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert empty.scale is not None
+    assert empty.scale.dtype == torch.float32
+
+
+def test_mostly_silent_vectors_are_multiplied_without_a_dense_matrix(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stored, x = make("int8"), torch.randn(40, INPUTS) * (torch.rand(40, INPUTS) < 0.1)
+    want = x.double() @ stored.dense().double()
+    monkeypatch.setattr(StoredMatrix, "dense", None)
+    torch.testing.assert_close(stored(x).double(), want, rtol=1e-5, atol=1e-4)

@@ -33,7 +33,8 @@ def egru_step(stack: EgruStack, ids: Tensor, states: Sequence[State]) -> tuple[T
 
     Returns:
         The logits (B, V), or without a decoder the outputs of the last layer (B, H), in the dtype
-        of the embedding; and the new states, float32 (float64 for a float64 embedding).
+        of the embedding, float32 for a StoredMatrix; and the new states, float32 (float64 for a
+        float64 embedding).
 
     Sums are in float32 (float64) and products add the rows in their order, so results equal those
     of `egru_scan` and `event_matmul` within rounding.
@@ -51,14 +52,15 @@ def egru_step(stack: EgruStack, ids: Tensor, states: Sequence[State]) -> tuple[T
     Source: as `egru_scan`.
     """
     _check_ids(stack, ids)
-    kind = torch.float64 if stack.embedding.dtype == torch.float64 else torch.float32
+    kind = torch.float64 if stack.dtype == torch.float64 else torch.float32
     flat = _check_states(stack, ids.shape[0], states, kind)
     if torch.is_grad_enabled() and any(t.requires_grad for t in (*stack.tensors, *flat)):
         raise ValueError(
             "egru_step has no gradients, but an argument requires one: call it under "
             "torch.no_grad(), or use egru_scan"
         )
-    choice = choose("egru_step", [stack.embedding, ids, *flat])
+    words = stack.embedding if isinstance(stack.embedding, Tensor) else stack.embedding.values
+    choice = choose("egru_step", [words, ids, *flat], stack.dtype)
     pairs = list(zip(flat[::2], flat[1::2], strict=True))
     return (choice.module or reference).step(stack, ids, pairs)
 

@@ -23,7 +23,7 @@ _BYTES_PER_THREAD = 8_000_000
 def step(stack: EgruStack, ids: Tensor, states: list[State]) -> tuple[Tensor, list[State]]:
     """Backend interface, see reference.step."""
     table, tokens, new = stack.table, ids.tolist(), []
-    batch, vocabulary = len(tokens), len(stack.embedding)
+    batch, vocabulary = len(tokens), stack.vocabulary
     for token in tokens:
         if not 0 <= token < vocabulary:
             raise IndexError(f"egru_step: ids must be in [0, {vocabulary}), got {token}")
@@ -36,18 +36,15 @@ def step(stack: EgruStack, ids: Tensor, states: list[State]) -> tuple[Tensor, li
         numbers += y.data_ptr(), h.data_ptr(), y_new.data_ptr(), h_new.data_ptr()
         new.append((y_new, h_new))
     call = np.array(numbers, np.int64)
-    decoder = stack.decoder
-    # Only the columns of a dense matrix can be split.
-    at_once = torch.get_num_threads() == 1 or not isinstance(decoder, Tensor)
-    fired = run(table, call, out is not None and at_once)
+    at_once = torch.get_num_threads() == 1 or not stack.decoder_can_be_split
+    fired = run(table, call, stack.words_are_columns, out is not None and at_once)
     if out is None:
         out = new[-1][0]
-    elif isinstance(decoder, Tensor) and not at_once:
-        width = decoder.shape[1]
+    elif not at_once:
 
         def fill(start: int, stop: int) -> None:
             decode(table, call, start, stop)
 
-        run_split(fill, width, fired * width * decoder.element_size(), _BYTES_PER_THREAD)
-    dtype = stack.embedding.dtype
+        run_split(fill, out.shape[1], fired * stack.decoder_row_bytes, _BYTES_PER_THREAD)
+    dtype = stack.dtype
     return out if out.dtype == dtype else out.to(dtype), new

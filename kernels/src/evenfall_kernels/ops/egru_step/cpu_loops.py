@@ -30,6 +30,7 @@ from .layout import (
     FLOAT16,
     FLOAT32,
     INPUT_TABLE,
+    INT8,
     KERNEL,
     PER_LAYER,
     RECURRENT_BIAS,
@@ -95,6 +96,31 @@ def read_row(out: Array, matrix: Array, row: int) -> None:
 
 
 @njit(error_model="numpy", nogil=True)
+def _widen_column(out: Array, stored: Array, column: int) -> None:
+    for i in range(out.shape[0]):
+        out[i] = widen(stored[i, column])
+
+
+@compiled()
+def read_column(out: Array, matrix: Array, column: int) -> None:
+    """out (I,) = column of a dense matrix times the scale of each row, in float32."""
+    kind, shape = matrix[STORED], (matrix[ROWS], matrix[COLUMNS])
+    values = pointer(matrix[VALUES])
+    if kind == FLOAT32:
+        _widen_column(out, carray(values, shape, np.float32), column)
+    elif kind == BFLOAT16:
+        _widen_column(out, carray(values, shape, np.uint16), column)
+    elif kind == FLOAT16:
+        _widen_column(out, carray(values, shape, np.int16), column)
+    elif kind == INT8:
+        _widen_column(out, carray(values, shape, np.int8), column)
+    if matrix[SCALE] != 0:
+        scale = _vector(matrix[SCALE], matrix[ROWS])
+        for i in range(out.shape[0]):
+            out[i] *= scale[i]
+
+
+@njit(error_model="numpy", nogil=True)
 def _add_bias(out: Array, matrix: Array, scratch: Array) -> None:
     bias = scratch[: out.shape[0]]
     read_row(bias, matrix, 0)
@@ -147,7 +173,7 @@ def decode(table: Any, numbers: Any, start: int, stop: int) -> None:
 
 
 @compiled(fastmath=FAST)
-def step(table: Any, numbers: Any, decodes: bool) -> int:
+def step(table: Any, numbers: Any, words_are_columns: bool, decodes: bool) -> int:
     """Run one token; returns the number of events of the last layer.
 
     numbers (2 + B + 4 L,) int64: B, the address of the logits (B, V) float32, the ids, and for each
@@ -156,7 +182,7 @@ def step(table: Any, numbers: Any, decodes: bool) -> int:
     batch = numbers[BATCH]
     layers = (table.shape[0] - FIRST_LAYER - AFTER_LAYERS) // PER_LAYER
     states = FIRST_ID + batch
-    inputs = table[EMBEDDING, COLUMNS]
+    inputs = table[EMBEDDING, ROWS if words_are_columns else COLUMNS]
     widest = inputs
     for layer in range(layers):
         widest = max(widest, table[FIRST_LAYER + PER_LAYER * layer + THRESHOLD, COLUMNS])
@@ -167,7 +193,10 @@ def step(table: Any, numbers: Any, decodes: bool) -> int:
     fired = 0
     for b in range(batch):
         x = memory[:inputs]
-        read_row(x, table[EMBEDDING], numbers[FIRST_ID + b])
+        if words_are_columns:
+            read_column(x, table[EMBEDDING], numbers[FIRST_ID + b])
+        else:
+            read_row(x, table[EMBEDDING], numbers[FIRST_ID + b])
         count = list_fired(x, NO_SCALE, rows, coefficients)
         for layer in range(layers):
             weights = table[FIRST_LAYER + PER_LAYER * layer : FIRST_LAYER + PER_LAYER * (layer + 1)]

@@ -32,9 +32,10 @@ Arrays: TypeAlias = DenseArrays | RowArrays | BlockArrays
 # Columns of the table.
 ADDER, STORED, ROWS, COLUMNS, VALUES, ENTRY_COLUMNS, ROW_STARTS, SCALE, WIDTH = range(9)
 
-# Values of STORED; only dense matrices and vectors of the first three can be read row by row.
-ABSENT, FLOAT32, BFLOAT16, FLOAT16, OTHER = range(5)
-_STORED = {"float32": FLOAT32, "uint16": BFLOAT16, "int16": FLOAT16}
+# Values of STORED. Rows are read of dense matrices and vectors of the first three, columns of
+# dense matrices of the first four.
+ABSENT, FLOAT32, BFLOAT16, FLOAT16, INT8, OTHER = range(6)
+_STORED = {"float32": FLOAT32, "uint16": BFLOAT16, "int16": FLOAT16, "int8": INT8}
 
 # Rows of the table: the embedding, the input table, five for each layer, the decoder and its bias.
 EMBEDDING, INPUT_TABLE, FIRST_LAYER = range(3)

@@ -22,8 +22,8 @@ State = tuple[Tensor, Tensor]
 
 def step(stack: EgruStack, ids: Tensor, states: list[State]) -> tuple[Tensor, list[State]]:
     """ids (B,), states (y, h) each (B, H) -> (B, V), or (B, H) without a decoder, and states."""
-    dtype = torch.float64 if stack.embedding.dtype == torch.float64 else torch.float32
-    x, new = F.embedding(ids, stack.embedding).to(dtype), []
+    dtype = torch.float64 if stack.dtype == torch.float64 else torch.float32
+    x, new = _words(stack, ids).to(dtype), []
     for weights, (y, h) in zip(stack.layers, states, strict=True):
         kernel, recurrent_kernel = as_dense(weights.kernel), as_dense(weights.recurrent_kernel)
         bias, recurrent_bias, threshold = (t.to(dtype) for t in weights[2:])
@@ -37,7 +37,12 @@ def step(stack: EgruStack, ids: Tensor, states: list[State]) -> tuple[Tensor, li
         bias = stack.decoder_bias
         decoder = as_dense(stack.decoder).to(dtype)
         x = F.linear(x, decoder.t(), None if bias is None else bias.to(dtype))
-    return x.to(stack.embedding.dtype), new
+    return x.to(stack.dtype), new
+
+
+def _words(stack: EgruStack, ids: Tensor) -> Tensor:
+    words = stack.embedding
+    return F.embedding(ids, words) if isinstance(words, Tensor) else words.take_columns(ids)
 
 
 def as_dense(matrix: Matrix) -> Tensor:

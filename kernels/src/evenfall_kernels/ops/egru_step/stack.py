@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..event_matmul.compressed import Compressed
+from ..event_matmul.formats import DenseArrays
 from ..event_matmul.stored import StoredMatrix
 from .layout import Matrix, arrays_of, table_of
 
@@ -42,7 +43,7 @@ class EgruStack:
     the next step on. A tensor that is replaced needs a new stack. Threads may share a stack.
 
     Args:
-        embedding: (V, E).
+        embedding: (V, E); or a StoredMatrix of dense rows (E, V), which may also be the decoder.
         layers: the weights of each layer; the first has E inputs, each other one as many as the
             layer before has units.
         decoder: (H, O) with one row per unit of the last layer, also compressed, or None:
@@ -62,7 +63,7 @@ class EgruStack:
 
     def __init__(
         self,
-        embedding: Tensor,
+        embedding: Tensor | StoredMatrix,
         layers: Sequence[EgruWeights],
         decoder: Matrix | None = None,
         decoder_bias: Tensor | None = None,
@@ -77,12 +78,19 @@ class EgruStack:
         self.units = _check_sizes(named, len(layers))
         self.embedding, self.layers = embedding, tuple(layers)
         self.decoder, self.decoder_bias, self.input_table = decoder, decoder_bias, input_table
-        self.table = None
-        if embedding.is_cpu and embedding.dtype in _LOW:
+        self.words_are_columns = isinstance(embedding, StoredMatrix)
+        words = embedding.values if isinstance(embedding, StoredMatrix) else embedding
+        self.vocabulary = words.shape[int(self.words_are_columns)]
+        self.dtype = torch.float32 if self.words_are_columns else words.dtype  # of the logits
+        self.table, self.decoder_can_be_split, self.decoder_row_bytes = None, False, 0
+        if words.is_cpu and self.dtype in _LOW:
             # They share the memory, so an address stays valid if `parameter.data` is replaced.
             self._arrays = [arrays_of(matrix) for matrix in named.values()]
             columns = [0 if m is None else m.shape[-1] for m in named.values()]
             self.table = table_of(self._arrays, columns)
+            rows = self._arrays[-2]
+            if isinstance(rows, DenseArrays):
+                self.decoder_can_be_split, self.decoder_row_bytes = True, rows.values[0].nbytes
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy, or what is unpickled, has addresses of its own."""
@@ -119,15 +127,20 @@ def input_table(embedding: Tensor, kernel: Tensor) -> Tensor:
 def _check_kinds(named: dict[str, Matrix | None]) -> None:
     """Check type, dtype, device and layout."""
     first = named["embedding"]
-    if not isinstance(first, Tensor):
-        raise TypeError(f"EgruStack: embedding must be a Tensor, got {type(first).__name__}")
-    allowed = (torch.float64,) if first.dtype == torch.float64 else _LOW
+    if not isinstance(first, Tensor | StoredMatrix):
+        raise TypeError(
+            f"EgruStack: embedding must be a Tensor or StoredMatrix, got {type(first).__name__}"
+        )
+    if isinstance(first, StoredMatrix) and first.format != "rows":
+        raise ValueError(f"EgruStack: embedding must have dense rows, got format {first.format!r}")
+    is_double = isinstance(first, Tensor) and first.dtype == torch.float64
+    allowed = (torch.float64,) if is_double else _LOW
     for name, matrix in named.items():
         if matrix is None and name in _OPTIONAL:
             continue
         compressed = (
             isinstance(matrix, Compressed | StoredMatrix) and name.rpartition(".")[2] in _MATRICES
-        )
+        ) or name == "embedding"
         if matrix is None or not (compressed or isinstance(matrix, Tensor)):
             raise TypeError(f"EgruStack: {name} must be a Tensor, got {type(matrix).__name__}")
         if matrix.device != first.device:
@@ -150,6 +163,8 @@ def _check_sizes(named: dict[str, Matrix | None], layers: int) -> tuple[int, ...
     if layers == 0:
         raise ValueError("EgruStack: layers must not be empty")
     shapes = {name: tuple(m.shape) for name, m in named.items() if m is not None}
+    if isinstance(named["embedding"], StoredMatrix):
+        shapes["embedding"] = shapes["embedding"][::-1]
     if len(shapes["embedding"]) != 2:
         raise ValueError(f"EgruStack: embedding must have shape (V, E), got {shapes['embedding']}")
     vocabulary, width = shapes["embedding"]

@@ -10,8 +10,10 @@ from typing import Any, Self
 from weakref import ref
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...common.dispatch import can_be_read
 from . import event_matmul
 from .blocks import CompressedBlocks
 from .compressed import Compressed
@@ -26,6 +28,7 @@ from .rows import CompressedRows
 
 FORMATS = {"rows": Tensor, "compressed": CompressedRows, "blocks": CompressedBlocks}
 _FEW = 2  # vectors; for more, a dense product, which reads dense rows once, is faster
+_FEW_CONVERTED = 8  # as many, if the rows have to be converted to the dtype of the vectors first
 _BUFFERS = ("values", "columns", "row_starts", "scale")
 
 
@@ -123,7 +126,7 @@ class StoredMatrix(nn.Module):
             elif self.scale is None:
                 return checked.matrix
             else:
-                dense = checked.matrix.float() * self.scale.float().unsqueeze(1)
+                dense = checked.matrix * self.scale.float().unsqueeze(1)
             checked.dense = ref(dense)
         return dense
 
@@ -132,10 +135,28 @@ class StoredMatrix(nn.Module):
         matrix = self.matrix()
         if isinstance(matrix, Compressed):
             return event_matmul(x, matrix, bias=bias)
-        if x.numel() <= _FEW * x.shape[-1]:
+        if x.numel() <= _FEW * x.shape[-1] or self._is_mostly_silent(x):
             return event_matmul(x, matrix, scale=self.scale, bias=bias)
         out = x @ self.dense().to(x.dtype)
         return out if bias is None else out + bias.to(x.dtype)
+
+    def _is_mostly_silent(self, x: Tensor) -> bool:
+        """Whether adding up rows takes less time than converting them all for a dense product."""
+        if self.values.dtype == x.dtype or not can_be_read(x):
+            return False
+        return int(x.count_nonzero()) <= _FEW_CONVERTED * x.shape[-1]
+
+    def take_columns(self, indices: Tensor) -> Tensor:
+        """Some columns of a matrix of dense rows, in float32: indices (...) -> (..., I).
+
+        Raises:
+            ValueError: the matrix has another format.
+            IndexError: an index is not in [0, O).
+        """
+        if self.format != "rows":
+            raise ValueError(f"StoredMatrix: take_columns needs dense rows, got {self.format!r}")
+        columns = F.embedding(indices, self.values.t()).float()
+        return columns if self.scale is None else columns * self.scale
 
     def describe(self) -> dict[str, Any]:
         """What `empty` needs, in types of JSON."""
@@ -181,8 +202,12 @@ class StoredMatrix(nn.Module):
         super()._load_from_state_dict(*args, **kwargs)
 
     def _apply(self, *args: Any, **kwargs: Any) -> Self:
-        self._checked = None
-        return super()._apply(*args, **kwargs)
+        self._checked, scale = None, self.scale
+        super()._apply(*args, **kwargs)
+        if scale is not None and self.scale is not None and self.scale.dtype != scale.dtype:
+            # A model in bfloat16 has the same numbers.
+            self.scale = scale.to(self.scale.device)
+        return self
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_checked": None}  # a copy's arrays would be others
@@ -203,7 +228,7 @@ def _empty_matrix(
     if format not in shapes:
         raise ValueError(f"format must be one of {tuple(shapes)}, got {format!r}")
     values = torch.empty(shapes[format], dtype=getattr(torch, dtype), device="meta")
-    factors = torch.empty(n_in, device="meta") if scale else None
+    factors = torch.empty(n_in, dtype=torch.float32, device="meta") if scale else None
     if format == "rows":
         return values, factors
     at = torch.empty(entries, dtype=getattr(torch, columns), device="meta")

@@ -198,7 +198,7 @@ def _check_method(config: Any) -> None:
     """Other libraries quantise torch.nn.Linear and leave the rest as it is, without a word."""
     if config is not None and _method(config) not in _METHODS:
         raise ValueError(
-            f"quantization_config: method {_method(config)!r} quantises torch.nn.Linear, and leaves "
+            f"quantization_config: method {_method(config)!r} quantises torch.nn.Linear and leaves "
             "all matrices of EGRU layers as they are; use "
             "evenfall_egru.EgruQuantizationConfig(weights='int8')"
         )
