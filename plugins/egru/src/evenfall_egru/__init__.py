@@ -13,6 +13,7 @@ from .models.cache_egru import EgruCacheLayer
 from .models.classification_egru import EgruForSequenceClassification, EgruForTokenClassification
 from .models.configuration_egru import EgruConfig
 from .models.modeling_egru import EgruForCausalLM, EgruModel
+from .quantization import EgruQuantizationConfig, quantize
 
 __version__ = "0.1.0"
 
@@ -34,7 +35,9 @@ __all__ = [
     "EgruForSequenceClassification",
     "EgruForTokenClassification",
     "EgruModel",
+    "EgruQuantizationConfig",
     "RnnConfig",
     "RnnForCausalLM",
     "RnnModel",
+    "quantize",
 ]

@@ -19,9 +19,14 @@ if TYPE_CHECKING:
     from .models.modeling_egru import EgruForCausalLM, EgruModel
 
 
-def _array(tensor: torch.Tensor) -> Any:
-    """The values as float32, which holds bfloat16 and float16 exactly; float64 stays."""
-    tensor = tensor.detach().cpu()
+def _array(weight: Any, transposed: bool = False) -> Any:
+    """The values as float32, which holds bfloat16 and float16 exactly; float64 stays.
+
+    `transposed` says that a StoredMatrix, if it is one, has other axes than the parameter had.
+    """
+    if not isinstance(weight, torch.Tensor):
+        weight = weight.dense().t() if transposed else weight.dense()
+    tensor = weight.detach().cpu().contiguous()
     return (tensor if tensor.dtype == torch.float64 else tensor.float()).numpy()
 
 
@@ -30,6 +35,7 @@ def _lower_model(model: EgruModel, builder: GraphBuilder) -> None:
     from evenfall.graph import Egru, Embedding, Input
 
     from .models.layer_egru import EgruLayer
+    from .quantization import StoredEmbedding
 
     config = model.config
     if config.variant != "released":
@@ -45,9 +51,9 @@ def _lower_model(model: EgruModel, builder: GraphBuilder) -> None:
     if model.embed_tokens is None or config.vocab_size == 1:
         builder.add("inputs_embeds", Input((config.embedding_size,), "values"))
     else:
-        _want_class("embed_tokens", model.embed_tokens, torch.nn.Embedding)
+        _want_class("embed_tokens", model.embed_tokens, StoredEmbedding, torch.nn.Embedding)
         builder.add("input_ids", Input((config.vocab_size,), "tokens"))
-        builder.add("embed_tokens", Embedding(_array(model.embed_tokens.weight)))
+        builder.add("embed_tokens", Embedding(_array(model.embed_tokens.weight, True)))
     for index, layer in enumerate(model.layers):
         _want_class(f"layers.{index}", layer, EgruLayer)
         builder.add(
@@ -102,7 +108,7 @@ def _add_linear(builder: GraphBuilder, name: str, module: torch.nn.Module) -> No
 
     _want_class(name, module, torch.nn.Linear, EgruDecoder)
     bias = None if module.bias is None else _array(module.bias)
-    builder.add(name, Dense(_array(module.weight), bias))
+    builder.add(name, Dense(_array(module.weight, True), bias))
 
 
 def _want_class(name: str, module: torch.nn.Module, *kinds: type) -> None:

@@ -42,13 +42,22 @@ def evenfall_register_checkpoints(register: Callable[..., Any]) -> None:
 def evenfall_register_counters(register: Callable[..., Any]) -> None:
     """Register what counting, pruning and compression know of EGRU's modules."""
     for path, counter, summary in (
-        ("layer_egru.EgruLayer", "EGRU_LAYER", "counts only the weights of units that fired"),
-        ("layer_egru.EgruDecoder", "EGRU_DECODER", "counts only the weights of units that fired"),
-        ("modeling_egru.EgruModel", "EGRU_MODEL", "which layer reads which"),
-        ("modeling_egru.EgruForCausalLM", "EGRU_LANGUAGE_MODEL", "which layer reads which"),
+        (
+            "models.layer_egru.EgruLayer",
+            "EGRU_LAYER",
+            "counts only the weights of units that fired",
+        ),
+        (
+            "models.layer_egru.EgruDecoder",
+            "EGRU_DECODER",
+            "counts only the weights of units that fired",
+        ),
+        ("models.modeling_egru.EgruModel", "EGRU_MODEL", "which layer reads which"),
+        ("models.modeling_egru.EgruForCausalLM", "EGRU_LANGUAGE_MODEL", "which layer reads which"),
+        ("quantization.embedding.StoredEmbedding", "STORED_EMBEDDING", "rows of a table"),
     ):
         register(
-            f"evenfall_egru.models.{path}",
+            f"evenfall_egru.{path}",
             f"evenfall_egru.evaluation.counters:{counter}",
             host="transformers",
             summary=summary,

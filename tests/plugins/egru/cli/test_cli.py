@@ -160,6 +160,29 @@ def test_generate_repeats_with_a_seed(run: Path) -> None:
     )
 
 
+def test_quantize_writes_a_small_folder_that_the_commands_read(
+    run: Path, corpus: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "int8"
+    result = _evenfall("quantize", run / "best", "--output", output)
+    assert result.exit_code == 0, result.output
+    size = (output / "model.safetensors").stat().st_size
+    assert f"{size / 1e6:.2f} MB of weights" in result.stdout.replace("\n", " ")
+    settings = json.loads((output / "config.json").read_text())["quantization_config"]
+    assert settings["weights"] == "int8"
+    for command in (
+        ("generate", output, "the company", "--greedy"),
+        ("evaluate", output, "--data", corpus),
+    ):
+        result = _evenfall(*command)
+        assert result.exit_code == 0, result.output
+    assert "already" in _error_line("quantize", run / "best", "--output", output)
+    other = "--output", tmp_path / "other"
+    assert "quantised already" in _error_line("quantize", output, *other)
+    assert "no module 'head'" in _error_line("quantize", run / "best", *other, "--keep", "head")
+    assert not (tmp_path / "other").exists()
+
+
 def test_convert_names_a_file_that_is_no_checkpoint(corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "model.pt").write_bytes(b"nothing")
     message = _error_line(

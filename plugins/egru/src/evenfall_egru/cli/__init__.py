@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from evenfall.cli.tools import make_group
 
-from . import classify, convert, demo, evaluate, generate, pack, train
+from . import classify, convert, demo, evaluate, generate, pack, quantize, train
 
 app = make_group(
     "egru",
-    "EGRU language models: train, evaluate, generate, convert, publish.",
+    "EGRU language models: train, evaluate, generate, quantize, convert, publish.",
     train.train, classify.classify, evaluate.evaluate, generate.generate, convert.convert,
-    pack.pack, demo.demo,
+    quantize.quantize, pack.pack, demo.demo,
 )  # fmt: skip

@@ -83,6 +83,10 @@ EGRU_DECODER = Counter(
 """EgruDecoder: W (vocabulary, embedding)."""
 
 
+STORED_EMBEDDING = Counter(lambda module: (Matrix("weight", 1, "lookup"),))
+"""StoredEmbedding: columns of W (embedding, vocabulary) are read; there are no operations."""
+
+
 def _model_links(module: Any) -> tuple[Link, ...]:
     names = [_path(layer, index) for index, layer in enumerate(module.layers)]
     if module.embed_tokens is not None:

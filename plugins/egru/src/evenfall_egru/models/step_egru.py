@@ -142,11 +142,12 @@ class TokenStep:
             return None
         if embedding.max_norm is not None or any(p.config is not config for p in (base, *layers)):
             return None
-        words, bias, by_unit, table = embedding._parameters["weight"], None, None, None
+        found, bias, by_unit, table = _weights(embedding, ("weight",)), None, None, None
         weights = [_weights(layer, _NAMES) for layer in layers]
         head = [] if decoder is None else _weights(decoder, ("weight", "bias"))
-        if any(found is None for found in (*weights, head)):
+        if any(part is None for part in (found, *weights, head)):
             return None
+        words = found[0]
         every = [words, *(weight for layer in weights for weight in layer), *head]
         places = [_place(weight) for weight in every]
         known = self._prepared
@@ -157,7 +158,8 @@ class TokenStep:
             by_unit, bias = head
             by_unit = decoder.by_unit() if isinstance(by_unit, torch.Tensor) else by_unit
         kernel = weights[0][0]
-        if config.__dict__.get("input_table", False) and isinstance(kernel, torch.Tensor):
+        are_tensors = isinstance(words, torch.Tensor) and isinstance(kernel, torch.Tensor)
+        if are_tensors and config.__dict__.get("input_table", False):
             table = self._table.get(words, kernel)
         if known is not None and is_known and known.by_unit is by_unit and known.table is table:
             return known.stack
@@ -172,6 +174,9 @@ def _weights(module: nn.Module, names: tuple[str, ...]) -> Any:
     torch.nn.utils.prune, for example, replaces a parameter by an attribute.
     """
     parameters, stored = module._parameters, module._modules
+    shared = module.__dict__.get("weight")  # what a tied decoder has of a stored embedding
+    if shared is not None:
+        parameters = {**parameters, "weight": shared}
     try:
         if not stored:
             return [parameters[name] for name in names]

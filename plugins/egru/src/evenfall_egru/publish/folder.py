@@ -59,6 +59,7 @@ def save_for_hub(
 
     Raises:
         FileExistsError: the folder exists and `replace` is off.
+        ValueError: a dtype for a quantised model.
     """
     with written_aside(folder, replace=replace) as aside:
         fill_hub_folder(model, tokenizer, aside, dtype=dtype)
@@ -116,6 +117,8 @@ def _cast(model: EgruForCausalLM, dtype: torch.dtype | None) -> dict[str, torch.
     """The weights in another dtype; tied weights stay tied."""
     if dtype is None:
         return None
+    if getattr(model.config, "quantization_config", None) is not None:
+        raise ValueError(f"dtype must be None for a quantised model, got {dtype}")
     copies: dict[int, torch.Tensor] = {}
     state = model.state_dict()
     return {n: copies.setdefault(t.data_ptr(), t.to(dtype, copy=True)) for n, t in state.items()}

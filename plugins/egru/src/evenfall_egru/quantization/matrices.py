@@ -1,0 +1,155 @@
+"""Put stored matrices into an EGRU model in place of its parameters, and back.
+
+Dimensions: I inputs, H units of a layer, E embedding, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from evenfall_kernels import StoredMatrix
+
+from ..models.layer_egru import EgruDecoder, EgruLayer
+from .embedding import StoredEmbedding
+
+Make = Callable[[torch.Tensor], StoredMatrix]
+_KERNELS = ("kernel", "recurrent_kernel")
+
+
+def put_matrices(model: Any, skipped: list[str], make: Make) -> None:
+    """Replace the parameters of an EGRU model, in place.
+
+    Args:
+        model: an EgruModel or a model with one inside.
+        skipped: full names of modules that are left as they are.
+        make: makes the stored matrix of a weight with inputs first: (I, 3H) or (E, V).
+
+    Raises:
+        ValueError: the model has other layers, a weight is not a parameter of its own, or a name
+            is that of no module.
+    """
+    names = {id(module): name for name, module in model.named_modules()}
+    for name in skipped:
+        if name not in names.values():
+            raise ValueError(f"modules_to_not_convert: the model has no module {name!r}")
+    base = model.base_model
+    kept = [
+        any(names[id(one)] == name or names[id(one)].startswith(f"{name}.") for name in skipped)
+        for one in (*base.layers, base.embed_tokens, getattr(model, "lm_head", None))
+        if one is not None
+    ]
+    _check(model, names)
+    for layer, keep in zip(base.layers, kept, strict=False):
+        for parameter in () if keep else _KERNELS:
+            weight = layer._parameters[parameter]
+            delattr(layer, parameter)
+            setattr(layer, parameter, make(weight))
+    _put_words(model, base, kept[len(base.layers) :], make)
+    model.eval()
+
+
+def _put_words(model: Any, base: Any, kept: list[bool], make: Make) -> None:
+    """The embedding and the decoder, which share a matrix if they are tied."""
+    embedding, decoder = base.embed_tokens, getattr(model, "lm_head", None)
+    tied = decoder is not None and _is_tied(model)
+    if tied and any(kept):
+        return
+    if embedding is not None and not kept[0]:
+        words = make(embedding.weight.t())
+        base.embed_tokens = StoredEmbedding(words, embedding.padding_idx)
+    if decoder is None or (kept[-1] and not tied):
+        return
+    weight = decoder.weight
+    del decoder.weight
+    if tied:
+        # Not as a module, so that a file has one copy, and moving the model moves it once.
+        decoder.__dict__["weight"] = words
+        model._tied_weights_keys, model.all_tied_weights_keys = None, {}
+    else:
+        decoder.weight = make(weight.t())
+
+
+def _is_tied(model: Any) -> bool:
+    """Whether both have one weight; also on the meta device, before transformers ties them."""
+    if not model.all_tied_weights_keys:
+        return False
+    embedding, decoder = model.base_model.embed_tokens.weight, model.lm_head.weight
+    if embedding is decoder or embedding.is_meta:
+        return True
+    model.config.tie_word_embeddings, model.all_tied_weights_keys = False, {}
+    return False
+
+
+def _check(model: Any, names: dict[int, str]) -> None:
+    base, decoder = model.base_model, getattr(model, "lm_head", None)
+    kinds: list[tuple[Any, Any, tuple[str, ...]]] = [
+        (layer, EgruLayer, _KERNELS) for layer in base.layers
+    ]
+    if base.embed_tokens is not None:
+        kinds.append((base.embed_tokens, nn.Embedding, ("weight",)))
+    if decoder is not None:
+        kinds.append((decoder, EgruDecoder, ("weight",)))
+    for module, kind, parameters in kinds:
+        name = names[id(module)]
+        if type(module) is not kind:
+            raise ValueError(
+                f"{name} must be {kind.__name__}, got {type(module).__name__}; merge adapters first"
+            )
+        for parameter in parameters:
+            weight = module._parameters.get(parameter)
+            if weight is None:
+                found = getattr(module, parameter)
+                reason = (
+                    "is stored already"
+                    if isinstance(found, StoredMatrix)
+                    else "is computed from other parameters; make pruning permanent first"
+                )
+                raise ValueError(f"{name}.{parameter} {reason}")
+            if type(weight) is not nn.Parameter or not weight.is_floating_point():
+                raise ValueError(f"{name}.{parameter} is quantised by another library")
+
+
+def list_matrices(model: Any) -> dict[str, StoredMatrix]:
+    """The stored matrices of a model, by name."""
+    return {n: m for n, m in model.named_modules() if isinstance(m, StoredMatrix)}
+
+
+def put_parameters(model: Any, dtype: torch.dtype) -> None:
+    """Undo `put_matrices`: parameters again, with the values of the stored matrices."""
+    base, decoder = model.base_model, getattr(model, "lm_head", None)
+
+    def dense(stored: StoredMatrix, transposed: bool = False) -> nn.Parameter:
+        weight = stored.dense().to(dtype)
+        return nn.Parameter(weight.t().contiguous() if transposed else weight.clone())
+
+    for layer in base.layers:
+        for parameter in _KERNELS:
+            stored = getattr(layer, parameter)
+            if isinstance(stored, StoredMatrix):
+                delattr(layer, parameter)
+                setattr(layer, parameter, dense(stored))
+    words = base.embed_tokens
+    if isinstance(words, StoredEmbedding):
+        embedding = nn.Embedding(
+            words.num_embeddings, words.embedding_dim, words.padding_idx, device="meta"
+        )
+        embedding.weight = dense(words.weight, transposed=True)
+        base.embed_tokens = embedding
+    if decoder is None or not isinstance(decoder.weight, StoredMatrix):
+        return
+    if "weight" in decoder.__dict__:
+        del decoder.__dict__["weight"]
+        decoder.weight = base.embed_tokens.weight
+        del model._tied_weights_keys  # that of its class again
+        model.all_tied_weights_keys = model.get_expanded_tied_weights_keys(all_submodels=True)
+    else:
+        stored = decoder.weight
+        del decoder.weight
+        decoder.weight = dense(stored, transposed=True)
+
+
+__all__ = ["list_matrices", "put_matrices", "put_parameters"]
