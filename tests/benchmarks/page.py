@@ -26,8 +26,8 @@ from record import FOLDER, Record
 from evenfall.files import file_aside, write_text
 
 SUBJECTS = (
-    "generate", "egru_step", "event_matmul", "event_formats", "egru_scan", "selective_scan",
-    "mamba", "stream", "stream_steps", "stream_positions", "blocklocal", "spinnaker2", "gpu",
+    "generate", "egru_step", "egru_int8", "event_matmul", "event_formats", "egru_scan",
+    "selective_scan", "mamba", "stream", "stream_steps", "stream_positions", "blocklocal", "spinnaker2", "gpu",
     "startup",
 )  # fmt: skip
 """In the order of the page."""
