@@ -24,8 +24,8 @@ from script import command_of, finish, parser
 TITLE = "EGRU in int8"
 ABOUT = (
     "The matrices of an EGRU stored in fewer bytes ([how](egru.md#int8-and-bfloat16)): what it "
-    "costs in perplexity, and what it saves. *3 x 1350* is a model of the sizes of the EGRU paper with "
-    "random weights, about 10 % of its units active."
+    "costs in perplexity, and what it saves. *3 x 1350* is a model of the sizes of the EGRU paper "
+    "with random weights, about 10 % of its units active."
 )
 NOTES = (
     f"One thread, batch 1, medians of forms that take turns in one process; {TOKENS} tokens. "
