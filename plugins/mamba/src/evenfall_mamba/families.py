@@ -31,38 +31,20 @@ FAMILIES = (
 
 @dataclass(frozen=True, slots=True)
 class Mamba2Family:
-    """One family with a Mamba-2 mixer.
-
-    Attributes:
-        name: the name of its models.
-        module: its module in transformers.
-        block: the class around a mixer, if some versions of it do not pass `seq_idx` to the mixer.
-        models: the classes around the blocks that do not pass `seq_idx` on, outermost first.
-    """
+    """One family with a Mamba-2 mixer: its module in transformers."""
 
     name: str
     module: str
-    block: str | None = None
-    models: tuple[str, ...] = ()
 
 
 MAMBA2_FAMILIES = (
-    Mamba2Family(
-        "Mamba2",
-        "transformers.models.mamba2.modeling_mamba2",
-        "Mamba2Block",
-        ("Mamba2ForCausalLM", "Mamba2Model"),
-    ),
+    Mamba2Family("Mamba2", "transformers.models.mamba2.modeling_mamba2"),
     Mamba2Family("Bamba", "transformers.models.bamba.modeling_bamba"),
-    Mamba2Family(
-        "FalconH1", "transformers.models.falcon_h1.modeling_falcon_h1", "FalconH1DecoderLayer"
-    ),
+    Mamba2Family("FalconH1", "transformers.models.falcon_h1.modeling_falcon_h1"),
     Mamba2Family(
         "GraniteMoeHybrid", "transformers.models.granitemoehybrid.modeling_granitemoehybrid"
     ),
-    Mamba2Family(
-        "NemotronH", "transformers.models.nemotron_h.modeling_nemotron_h", "NemotronHBlock"
-    ),
+    Mamba2Family("NemotronH", "transformers.models.nemotron_h.modeling_nemotron_h"),
     Mamba2Family("Zamba2", "transformers.models.zamba2.modeling_zamba2"),
 )
 """Every family whose scan has one decay a head, in these versions."""

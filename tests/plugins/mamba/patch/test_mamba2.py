@@ -13,10 +13,9 @@ from evenfall_mamba import MAMBA2_FAMILIES
 
 OWNERS = [importlib.import_module(family.module) for family in MAMBA2_FAMILIES]
 CLASSES = [
-    getattr(owner, name)
+    getattr(owner, f"{family.name}{ending}")
     for owner, family in zip(OWNERS, MAMBA2_FAMILIES, strict=True)
-    for name in (*family.models, family.block)
-    if name is not None
+    for ending in ("ForCausalLM", "Model")
 ]
 
 
@@ -40,7 +39,8 @@ def test_reverting_restores_the_originals() -> None:
             sum(new[name] is not old for name, old in old_names.items())
             for new, old_names in zip(snapshot(), before, strict=True)
         ]
-        assert changed == [5] * 6 + [1] * 5
+        assert all("__call__" in vars(one) for one in CLASSES)
+        assert changed == [6] * 6 + [1] * 12
     for after, old in zip(snapshot(), before, strict=True):
         assert all(after[name] is old[name] for name in old)
         assert after.keys() == old.keys()

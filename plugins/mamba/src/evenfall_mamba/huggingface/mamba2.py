@@ -8,28 +8,20 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..ssm.dual import scan_chunks
 from ..ssm.heads import selective_state_update
 from . import operations
 from .packed import given_seq_idx
+from .padding import keep_rows
+from .state import forget_scan, recorded_padding
 
 _NO_LIMIT = (0.0, float("inf"))
 
+causal_conv1d_fn = operations.causal_conv1d_fn
 causal_conv1d_update = operations.causal_conv1d_update
-
-
-def causal_conv1d_fn(
-    hidden_states: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    activation: str | None = None,
-    **kwargs: Any,
-) -> Tensor:
-    """(B, D, L) -> (B, D, L); packed sequences do not mix."""
-    seq_idx = given_seq_idx(kwargs, len(hidden_states))
-    return operations.causal_conv1d_fn(hidden_states, weight, bias, activation, seq_idx=seq_idx)
 
 
 def mamba2_split_conv1d_scan_combined(*args: Any, **kwargs: Any) -> None:
@@ -50,10 +42,16 @@ def mamba2_selective_state_update(
     z: Tensor | None = None,
     **kwargs: Any,
 ) -> Tensor:
-    """One token: (B, H, P) -> (B, H, P); changes state (B, H, P, N) in place."""
-    return selective_state_update(
+    """One token: (B, H, P) -> (B, H, P); changes state (B, H, P, N), except where it is padding."""
+    real, _ = recorded_padding()
+    before = None if real is None else state.clone()
+    out = selective_state_update(
         state, hidden_states, dt, A, B, C, D, z, dt_bias, dt_softplus=dt_softplus
     )
+    if real is not None and before is not None:
+        keep_rows(real, state, before)
+        forget_scan()
+    return out
 
 
 def mamba2_chunk_scan(
@@ -73,8 +71,16 @@ def mamba2_chunk_scan(
 ) -> Any:
     """Several tokens: (B, L, H, P) -> (B, L, H, P), and the last state (B, H, P, N) if wanted.
 
-    `chunk_size` has no effect: the result does not depend on it. Packed sequences do not mix.
+    `chunk_size` has no effect: the result does not depend on it. Packed sequences do not mix, and
+    padding changes no state.
     """
+    real, _ = recorded_padding()
+    forget_scan()
+    if real is not None:
+        dt = dt if dt_bias is None else dt + dt_bias
+        dt = (F.softplus(dt.float()) if dt_softplus else dt.float()).clamp(*dt_limit)
+        dt = dt.masked_fill(~real[..., None], 0)
+        dt_bias, dt_softplus, dt_limit = None, False, _NO_LIMIT
     state = initial_states
     if state is not None and torch.is_grad_enabled():
         state = state.clone()  # later calls change the cache in place

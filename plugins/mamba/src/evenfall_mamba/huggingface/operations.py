@@ -15,7 +15,9 @@ from transformers.activations import ACT2FN
 from evenfall_kernels import causal_conv1d, selective_scan, selective_state_update
 
 from ..packing import read_packing
-from .state import next_scan_inputs, record_convolution
+from .packed import given_seq_idx
+from .padding import NO_STEP, close_gaps, keep_rows, open_gaps
+from .state import next_scan_inputs, record_convolution, recorded_padding
 
 _SILU = ("silu", "swish")
 
@@ -35,10 +37,25 @@ def causal_conv1d_fn(
     seq_idx: Tensor | None = None,
     **kwargs: Any,
 ) -> Tensor:
-    """(B, D, L) -> (B, D, L); packed sequences do not mix."""
+    """(B, D, L) -> (B, D, L); packed sequences do not mix, and padding is skipped.
+
+    Raises:
+        ValueError: sequences are packed in rows with padding, and a cache is used.
+    """
+    seq_idx = given_seq_idx({"seq_idx": seq_idx, **kwargs}, len(hidden_states))
     record_convolution(hidden_states.shape[1], seq_idx)
-    if seq_idx is None:
+    real, closed = recorded_padding()
+    if seq_idx is None and real is None:
         return _convolve(hidden_states, weight, bias, activation)
+    if real is not None and seq_idx is None:
+        inputs = hidden_states if closed else close_gaps(real, hidden_states)
+        out = _convolve(inputs, weight, bias, activation)
+        return open_gaps(real, out[..., -real.shape[1] :])
+    if closed:
+        raise ValueError(
+            "attention_mask must have no zeros if sequences are packed and a cache is used; "
+            "pass use_cache=False, or seq_idx without attention_mask"
+        )
     rows = read_packing(seq_idx, hidden_states.shape[2])
     out = _convolve(rows.join(hidden_states), weight, bias, activation, cu_seqlens=rows.cu_seqlens)
     return rows.without_padding(rows.split(out))
@@ -51,10 +68,17 @@ def causal_conv1d_update(
     bias: Tensor | None = None,
     activation: str | None = None,
 ) -> Tensor:
-    """Convolve the next steps; changes conv_state (B, D, K), K >= W - 1, in place."""
+    """Convolve the next steps; changes conv_state (B, D, K), K >= W - 1, in place.
+
+    A row whose single step is padding keeps its state.
+    """
     capacity, needed = conv_state.shape[2], weight.shape[1] - 1
     inputs = torch.cat([conv_state, hidden_states.to(conv_state.dtype)], dim=2)
     conv_state.copy_(inputs[..., inputs.shape[2] - capacity :])
+    real, _ = recorded_padding()
+    if real is not None and hidden_states.shape[2] == 1:
+        record_convolution(hidden_states.shape[1], None)
+        keep_rows(real, conv_state, inputs[..., :capacity])
     if hidden_states.shape[2] > 1 or activation not in (*_SILU, None):
         initial = inputs[..., capacity - needed : capacity]
         return _convolve(hidden_states, weight, bias, activation, initial_state=initial)
@@ -86,10 +110,18 @@ def mamba_selective_state_update(
     z: Tensor | None = None,
     **kwargs: Any,
 ) -> Tensor:
-    """One token: (B, D) -> (B, D); changes state (B, D, N) in place."""
-    return selective_state_update(
+    """One token: (B, D) -> (B, D); changes state (B, D, N) in place, except where it is padding."""
+    real, _ = recorded_padding()
+    before = None
+    if real is not None:
+        next_scan_inputs(hidden_states.shape[1], use_cache=False)
+        before = state.clone()
+    out = selective_state_update(
         state, hidden_states, dt, A, B, C, D, z=z, dt_bias=dt_bias, dt_softplus=dt_softplus
     )
+    if real is not None and before is not None:
+        keep_rows(real, state, before)
+    return out
 
 
 def mamba_selective_scan(
@@ -108,7 +140,9 @@ def mamba_selective_scan(
     **kwargs: Any,
 ) -> Any:
     """Several tokens, from the layer's recurrent state: (B, D, L) -> (B, D, L)."""
-    state, seq_idx = next_scan_inputs(hidden_states.shape[1], use_cache=return_last_state)
+    state, seq_idx, real = next_scan_inputs(hidden_states.shape[1], use_cache=return_last_state)
+    if real is not None:
+        dt = torch.where(real[:, None], dt, NO_STEP)
     signals, rows = [hidden_states, dt, B, C, z], None
     if seq_idx is not None:
         rows = read_packing(seq_idx, hidden_states.shape[2])

@@ -8,9 +8,10 @@ from evenfall.patches import Change, Target
 
 from ..families import FAMILIES, TESTED_TRANSFORMERS, Family
 from ..huggingface import operations
+from ..huggingface.replay import replays_as_patched
 from ..huggingface.state import with_state_record
 from . import mamba2
-from .changes import always
+from .changes import always, around_mixers
 
 _INNER = (
     "xz conv1d_weight conv1d_bias x_proj_weight delta_proj_weight out_proj_weight out_proj_bias "
@@ -31,6 +32,9 @@ _CACHE = Change(
     with_state_record,
     ("self", "conv_states", "layer_idx", "state_idx", "kwargs"),
 )
+_LAYER = Change(
+    "transformers.modeling_layers:GradientCheckpointingLayer", "__call__", replays_as_patched
+)
 
 
 def _changes(family: Family) -> Iterator[Change]:
@@ -38,6 +42,7 @@ def _changes(family: Family) -> Iterator[Change]:
         if name != "mamba_inner_fn" or family.fused:
             make = always(getattr(operations, name))
             yield Change(family.module, name, make, tuple(parameters.split()))
+    yield from around_mixers(family)
 
 
 TARGET = Target(
@@ -45,6 +50,7 @@ TARGET = Target(
     TESTED_TRANSFORMERS,
     (
         _CACHE,
+        _LAYER,
         *(change for family in FAMILIES for change in _changes(family)),
         *mamba2.CHANGES,
     ),

@@ -8,8 +8,7 @@ from evenfall.patches import Change
 
 from ..families import MAMBA2_FAMILIES, Mamba2Family
 from ..huggingface import mamba2
-from ..huggingface.packed import keeps_seq_idx, takes_seq_idx
-from .changes import always
+from .changes import always, around_mixers
 
 _SIGNATURES = {
     "causal_conv1d_fn": "hidden_states weight bias activation kwargs",
@@ -27,11 +26,7 @@ def _changes(family: Mamba2Family) -> Iterator[Change]:
     for name, parameters in _SIGNATURES.items():
         make = always(getattr(mamba2, name))
         yield Change(family.module, name, make, tuple(parameters.split()))
-    if family.block is not None:
-        yield Change(f"{family.module}:{family.block}", "forward", keeps_seq_idx)
-    for place, name in enumerate(family.models):
-        make = takes_seq_idx if place else keeps_seq_idx
-        yield Change(f"{family.module}:{name}", "forward", make)
+    yield from around_mixers(family)
 
 
 CHANGES = tuple(change for family in MAMBA2_FAMILIES for change in _changes(family))
