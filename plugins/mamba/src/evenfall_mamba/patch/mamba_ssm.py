@@ -12,6 +12,7 @@ from ..families import TESTED_MAMBA_SSM
 from ..ssm import convolution, scan, step
 from ..ssm.events import torch_with_events
 from ..ssm.norm import on_any_device
+from ..ssm.parts import calls_its_layers, steps_its_layers
 from ..standins import MODULES
 from . import mamba2_ssm
 from .changes import always
@@ -67,6 +68,14 @@ TARGET = Target(
         *_each("layer_norm_fn", on_any_device, _LAYER, _NORM, _BLOCK, _MIXER),
         *_each("torch", torch_with_events, None, "mamba_ssm.utils.generation"),
         *_each("rms_norm_fn", on_any_device, _RMS, _NORM, _MIXER),
+        Change(
+            f"{_SIMPLE}:Mamba", "forward", calls_its_layers,
+            ("self", "hidden_states", "inference_params"),
+        ),
+        Change(
+            f"{_SIMPLE}:Mamba", "step", steps_its_layers,
+            ("self", "hidden_states", "conv_state", "ssm_state"),
+        ),
         *mamba2_ssm.CHANGES,
     ),
     StandIns(MODULES, ("mamba_ssm", "causal_conv1d")),

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+
+from .parts import is_plain
 
 
 def respecting_its_parts(forward: Callable[..., Any]) -> Callable[..., Any]:
@@ -27,7 +28,7 @@ def respecting_its_parts(forward: Callable[..., Any]) -> Callable[..., Any]:
         if bounds is not None and binding.arguments.get("seq_idx") is None:
             numbers = torch.arange(bounds.numel() - 1, device=bounds.device, dtype=torch.int32)
             binding.arguments["seq_idx"] = numbers.repeat_interleave(bounds.diff())[None]
-        if not self.use_mem_eff_path or _is_plain(self.out_proj):
+        if not self.use_mem_eff_path or is_plain(self.out_proj):
             return forward(*binding.args, **binding.kwargs)
         self.use_mem_eff_path = False
         try:
@@ -36,10 +37,3 @@ def respecting_its_parts(forward: Callable[..., Any]) -> Callable[..., Any]:
             self.use_mem_eff_path = True
 
     return wrapper
-
-
-def _is_plain(layer: nn.Module) -> bool:
-    """Whether calling the layer only multiplies by its weight and adds its bias."""
-    own = type(layer).__module__.startswith("mamba_ssm.distributed.")
-    hooks = layer._forward_hooks or layer._forward_pre_hooks
-    return not hooks and (type(layer).forward is nn.Linear.forward or own)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["causal_conv1d_varlen_states"]
+from evenfall_mamba.ssm.convolution_reference import causal_conv1d_varlen_states_ref
+
+__all__ = ["causal_conv1d_varlen_states", "causal_conv1d_varlen_states_ref"]
 
 
 def causal_conv1d_varlen_states(x: Tensor, cu_seqlens: Tensor, state_len: int) -> Tensor:
