@@ -114,4 +114,4 @@ def test_lora_of_peft_trains() -> None:
         assert len(gradients) == 8
         assert all(g is not None and g.abs().sum() > 0 for g in gradients.values())
         model.merge_adapter()
-        torch.testing.assert_close(layer(x()), adapted, **CLOSE)
+        torch.testing.assert_close(layer(x()), adapted, rtol=1e-4, atol=1e-3)
