@@ -51,10 +51,12 @@ def evenfall_register_checkpoints(register: Callable[..., Any]) -> None:
 def evenfall_register_datasets(register: Callable[..., Any]) -> None:
     """Register the data sets as arrays, under the names that recipes use."""
     for name, contents, summary in (
+        ("clouds", "points", "your own point clouds, one folder a class"),
         ("dvs128-gesture", "events", "gestures recorded by an event camera"),
         ("modelnet10", "points", "point clouds of objects, 10 classes"),
         ("modelnet40", "points", "point clouds of objects, 40 classes"),
         ("nmnist", "events", "digits recorded by an event camera"),
+        ("recordings", "events", "your own recordings or WAV files, one folder a class"),
         ("scanobjectnn", "points", "scanned objects"),
         ("shd", "events", "spoken digits as spikes"),
         ("spoken-digits", "events", "spoken digits as events of a bank of filters"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .cut_mix import CutMix
+    from .folders import CloudFolder, RecordingFolder
     from .modelnet10 import ModelNet10Clouds
     from .modelnet_meshes import modelnet
     from .nmnist import NMNIST
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NMNIST",
+    "CloudFolder",
     "CutMix",
     "ModelNet10Clouds",
+    "RecordingFolder",
     "ScanObjectNN",
     "SpokenDigits",
     "from_tonic",
@@ -26,9 +29,11 @@ __all__ = [
 ]
 
 _HOME = {
+    "CloudFolder": "folders",
     "CutMix": "cut_mix",
     "ModelNet10Clouds": "modelnet10",
     "NMNIST": "nmnist",
+    "RecordingFolder": "folders",
     "ScanObjectNN": "scanobjectnn",
     "SpokenDigits": "spoken_digits",
     "from_tonic": "tonic",

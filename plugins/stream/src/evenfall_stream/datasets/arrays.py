@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from torch_geometric.data import Dataset
 
+from .folders import CloudFolder, RecordingFolder
 from .modelnet10 import ModelNet10Clouds
 from .modelnet_meshes import modelnet
 from .nmnist import NMNIST
@@ -93,3 +94,13 @@ def modelnet40(path: str | Path, split: str, *, points: int = 1024) -> ArrayExam
 def scanobjectnn(path: str | Path, split: str, *, variant: str = "objectbg") -> ArrayExamples:
     """ScanObjectNN; see `evenfall_stream.datasets.ScanObjectNN`."""
     return ArrayExamples(ScanObjectNN(path, split, variant), _points)
+
+
+def recordings(path: str | Path, split: str, **options: Any) -> ArrayExamples:
+    """Your own recordings; see `evenfall_stream.datasets.RecordingFolder`."""
+    return ArrayExamples(RecordingFolder(path, split, **options), _events)
+
+
+def clouds(path: str | Path, split: str, **options: Any) -> ArrayExamples:
+    """Your own clouds; see `evenfall_stream.datasets.CloudFolder`."""
+    return ArrayExamples(CloudFolder(path, split, **options), _points)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from importlib import import_module
@@ -13,6 +14,7 @@ from torch.utils.data import Dataset, Sampler
 from torch_geometric.data import Data
 
 from evenfall import registry
+from evenfall.entries import import_reference
 
 from ..datasets.from_arrays import open_registered
 from ..seeds import derived_seed, seeded
@@ -24,6 +26,8 @@ class _Source(NamedTuple):
 
 
 DATASETS = {
+    "recordings": _Source("RecordingFolder", {}),
+    "clouds": _Source("CloudFolder", {}),
     "modelnet10": _Source("ModelNet10Clouds", {}),
     "modelnet40": _Source("modelnet", {"name": "40"}),
     "scanobjectnn": _Source("ScanObjectNN", {}),
@@ -57,17 +61,16 @@ def register_dataset(name: str, make: Callable[..., Dataset]) -> None:
 
 
 def open_dataset(name: str, data: str | Path, split: str, **options: Any) -> Dataset:
-    """One split of a data set of this plugin, of `register_dataset` or of another plugin.
+    """One split of a data set of this plugin, of `register_dataset` or of another plugin, or of
+    your own class as module:Class.
 
     Raises:
         FileNotFoundError: the data is missing.
-        ImportError: a package that this data set needs is not installed.
+        ImportError: a package that this data set needs is not installed, or your own class cannot
+            be imported.
         ValueError: the data set, the split or an option is unknown.
     """
-    names = {*DATASETS, *registry.datasets}
-    if name not in names:
-        raise ValueError(f"dataset must be one of {sorted(names)}, got {name!r}")
-    source = DATASETS.get(name, _Source(partial(open_registered, name), {}))
+    source = _source(name)
     make = source.make
     if isinstance(make, str):
         make = getattr(import_module("evenfall_stream.datasets"), make)
@@ -75,6 +78,18 @@ def open_dataset(name: str, data: str | Path, split: str, **options: Any) -> Dat
         return make(data, split=split, **{**source.options, **options})
     except TypeError as error:
         raise ValueError(f"dataset_options of {name}: {error}") from None
+
+
+def _source(name: str) -> _Source:
+    if ":" in name:
+        make = import_reference(name, "dataset")
+        if not (inspect.isclass(make) and hasattr(make, "__getitem__")):
+            raise ValueError(f"dataset {name!r} must be a class of a data set, with __getitem__")
+        return _Source(make, {})
+    names = {*DATASETS, *registry.datasets}
+    if name not in names:
+        raise ValueError(f"dataset must be one of {sorted(names)}, or module:Class, got {name!r}")
+    return DATASETS.get(name, _Source(partial(open_registered, name), {}))
 
 
 def class_names(dataset: Any) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ from torch_geometric.transforms import Compose
 from evenfall.recipes import read_recipe
 from evenfall.runs import check_callbacks
 
-from .build import MODELS, TASKS, make_transforms
+from ..transforms.pipeline import check_transforms, make_transforms
+from .build import MODELS, TASKS
 
 PRECISIONS = ("no", "bf16", "fp16")
 
@@ -24,13 +25,15 @@ class Recipe:
 
     Attributes:
         task: "points" or "events".
-        dataset: name of a data set; `evenfall datasets` lists them.
+        dataset: name of a data set; `evenfall datasets` lists them; or module:Class of your own.
         dataset_options: its other keyword arguments.
         train_split: the training split.
         valid_split: the split that selects the best epoch; None to use the last epoch.
         model: class name of the model; None for the class of the task.
-        model_options: its keyword arguments; the classes come from the data.
-        preparation: transforms of every example, in training and evaluation.
+        model_options: its keyword arguments; the classes come from the data, and so do sensor_size
+            and polarities if the data set has them and the recipe leaves them out.
+        preparation: transforms of every example, in training and evaluation. Those that take a
+            sensor_size get the model's.
         augmentation: transforms of training examples, after the preparation.
         cut_mix: probability that a training recording is mixed from two, see CutMix; applied
             before the transforms, for events only.
@@ -116,22 +119,41 @@ class Recipe:
         if not 0 <= self.cut_mix <= 1 or (self.cut_mix and self.task != "events"):
             raise ValueError(f"cut_mix must be in [0, 1], and 0 for points, got {self.cut_mix}")
         check_callbacks(self.callbacks)
-        self.at_training()
-        self.at_evaluation()
+        if self.task == "events" and "sensor_size" not in self.model_options:
+            check_transforms(self.preparation, "preparation")
+            check_transforms(self.augmentation, "augmentation")
+        else:
+            self.at_training()
 
     def at_training(self) -> Compose:
         """The transforms of a training example."""
+        size = self.model_options.get("sensor_size")
         steps = [
-            *make_transforms(self.preparation, "preparation").transforms,
-            *make_transforms(self.augmentation, "augmentation").transforms,
+            *make_transforms(self.preparation, "preparation", size).transforms,
+            *make_transforms(self.augmentation, "augmentation", size).transforms,
         ]
         return Compose(steps)
 
     def at_evaluation(self) -> Compose:
         """The transforms of an example in evaluation, with augmentation if there are votes."""
-        if self.votes > 1:
-            return self.at_training()
-        return make_transforms(self.preparation, "preparation")
+        return self.at_training() if self.votes > 1 else self.prepared()
+
+    def prepared(self) -> Compose:
+        """The transforms of every example, without augmentation."""
+        return make_transforms(
+            self.preparation, "preparation", self.model_options.get("sensor_size")
+        )
+
+    def filled(self, dataset: Any) -> Recipe:
+        """The recipe with what the training data gives: the options that the data set has found,
+        and the model's sensor_size and polarities, if the recipe leaves them out."""
+        found = {**getattr(dataset, "found_options", {}), **self.dataset_options}
+        options = dict(self.model_options)
+        for name in ("sensor_size", "polarities") if self.task == "events" else ():
+            if name not in options and hasattr(dataset, name):
+                value = getattr(dataset, name)
+                options[name] = list(value) if isinstance(value, tuple) else value
+        return replace(self, dataset_options=found, model_options=options)
 
 
 def _check_type(name: str, value: Any, kind: type, description: str) -> None:

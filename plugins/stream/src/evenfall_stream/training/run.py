@@ -25,6 +25,7 @@ from .build import make_model
 from .checkpoints import Position, load_checkpoint, save_checkpoint, write_errors
 from .data import Examples, ShuffledBatches, class_names
 from .evaluation import evaluate, make_accelerator, open_split
+from .nearest import Neighbour, nearest_neighbour
 from .optimizer import make_optimizer, make_schedule
 from .recipe import Recipe
 
@@ -70,10 +71,13 @@ def train(
     """
     callbacks = make_callbacks(recipe.callbacks)
     accelerator = make_accelerator(recipe.mixed_precision)
+    training = open_split(recipe, data, recipe.train_split, accelerator)
+    recipe = recipe.filled(training)
     folder = RunFolder(output, recipe, first_rank=accelerator.is_main_process)
     with folder.open(resume=resume, wait=accelerator.wait_for_everyone):
-        run = _Run(recipe, Path(data), folder, accelerator, callbacks, num_workers, progress)
+        run = _Run(recipe, training, data, folder, accelerator, callbacks, num_workers, progress)
         run.restore()
+        neighbour = run.compare(training)
         while run.position.epoch < recipe.epochs:
             run.epoch()
     if run.position.best_epoch is None:
@@ -83,6 +87,11 @@ def train(
         )
     if not folder.best.is_dir():
         raise FileNotFoundError(f"output {output} has lost best/, the model of the finished run")
+    if neighbour is not None:
+        logger.info(
+            "best epoch %d: valid_accuracy %.4g; %s",
+            run.position.best_epoch, run.position.best_accuracy, neighbour,
+        )  # fmt: skip
     return folder.best
 
 
@@ -92,7 +101,8 @@ class _Run:
     def __init__(
         self,
         recipe: Recipe,
-        data: Path,
+        training: Dataset,
+        data: str | Path,
         folder: RunFolder,
         accelerator: Accelerator,
         callbacks: Callbacks,
@@ -103,15 +113,15 @@ class _Run:
         self.num_workers, self.report = num_workers, report
         self.callbacks = callbacks
         self.position = Position()
-        training = self._open(data, recipe.train_split)
-        self.valid = None if recipe.valid_split is None else self._open(data, recipe.valid_split)
+        self.valid = (
+            None
+            if recipe.valid_split is None
+            else open_split(recipe, data, recipe.valid_split, accelerator)
+        )
         self.classes = class_names(training)
         self._make_model()
         self._make_loader(training)
         self.schedule = make_schedule(recipe, self.optimizer, len(self.sampler))
-
-    def _open(self, data: Path, split: str) -> Dataset:
-        return open_split(self.recipe, data, split, self.accelerator)
 
     def _make_model(self) -> None:
         recipe = self.recipe
@@ -146,6 +156,14 @@ class _Run:
             pin_memory=self.accelerator.device.type == "cuda",
             **(workers if self.num_workers else {}),
         )
+
+    def compare(self, training: Dataset) -> Neighbour | None:
+        """The nearest neighbour's result on the validation split, if there is one; on one rank."""
+        if self.valid is None or not len(self.valid) or not self.accelerator.is_main_process:
+            return None
+        neighbour = nearest_neighbour(self.recipe, training, self.valid)
+        logger.info("%s", neighbour)
+        return neighbour
 
     @property
     def evaluated_model(self) -> nn.Module:

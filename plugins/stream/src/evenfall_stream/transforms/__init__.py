@@ -1,6 +1,7 @@
 """Transforms of point clouds and event streams, for torch_geometric pipelines."""
 
 from .add_noise_events import AddNoiseEvents
+from .center_events import CenterEvents
 from .coordinate_differences import CoordinateDifferences
 from .drop_event_chunk import DropEventChunk
 from .drop_events import DropEvents
@@ -22,6 +23,7 @@ from .time_window import TimeWindow
 
 __all__ = [
     "AddNoiseEvents",
+    "CenterEvents",
     "CoordinateDifferences",
     "DropEventChunk",
     "DropEvents",

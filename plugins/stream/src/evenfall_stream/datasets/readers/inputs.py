@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.transforms import SamplePoints
 
@@ -15,6 +17,37 @@ from ...transforms.normalize_sphere import unit_sphere
 from .by_suffix import read_file
 from .off import read_off, triangles
 from .recording_files import read_recording
+
+
+class Shape(NamedTuple):
+    """The contents of a file: a mesh or a cloud.
+
+    Attributes:
+        pos: (N, 3) float64 points, or vertices of a mesh, finite.
+        face: (3, F) triangles of a mesh, some of them with an area; None for a cloud.
+    """
+
+    pos: Tensor
+    face: Tensor | None = None
+
+    @property
+    def size(self) -> int:
+        """Points and triangles."""
+        return len(self.pos) + (0 if self.face is None else self.face.shape[1])
+
+    def cloud(self, points: int, label: int | None = None) -> Data:
+        """Data(pos=(N, 3) float32), centred and scaled to the unit sphere.
+
+        `points` of a mesh are drawn from torch's generator. With a label, the data has y.
+        """
+        data = Data(pos=self.pos)
+        if self.face is not None:
+            data.face = self.face
+            data = SamplePoints(points)(data)
+        data = Data(pos=unit_sphere(data.pos).float())
+        if label is not None:
+            data.y = torch.tensor([label])
+        return data
 
 
 def read_cloud(path: str | Path, points: int = 1024, seed: int = 0) -> Data:
@@ -34,17 +67,23 @@ def read_cloud(path: str | Path, points: int = 1024, seed: int = 0) -> Data:
         ImportError: plyfile is not installed, for a .ply file.
         ValueError: the suffix is unknown, the file cannot be read, or its points are not finite.
     """
+    shape = read_shape(path)
+    with seeded(seed):
+        return shape.cloud(points)
+
+
+def read_shape(path: str | Path) -> Shape:
+    """Read a mesh or a cloud; files and errors as of `read_cloud`."""
     path = Path(path)
     data = read_file(path, _CLOUDS, "a cloud")
     if data.pos.shape[0] == 0 or data.pos.dim() != 2 or data.pos.shape[1] != 3:
         raise ValueError(f"{path} must have points (N, 3), got shape {tuple(data.pos.shape)}")
     if not torch.isfinite(data.pos).all():
         raise ValueError(f"{path} must have finite points, got NaN or infinity")
-    if data.face is not None and data.face.numel():
-        _check_surface(path, data)
-        with seeded(seed):
-            data = SamplePoints(points)(data)
-    return Data(pos=unit_sphere(data.pos).float())
+    if data.face is None or not data.face.numel():
+        return Shape(data.pos)
+    _check_surface(path, data)
+    return Shape(data.pos, data.face)
 
 
 def read_events(path: str | Path, sensor_size: tuple[int, ...]) -> Data:
@@ -122,3 +161,5 @@ _CLOUDS = {
     ".off": read_off, ".ply": _ply, ".npz": _npz, ".npy": _npy, ".xyz": _text, ".txt": _text,
     ".csv": _text,
 }  # fmt: skip
+CLOUDS = tuple(_CLOUDS)
+"""Suffixes of files that can be read, in lower case."""

@@ -1,0 +1,65 @@
+"""What `predict` takes from the recipe of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from evenfall.recipes import read_yaml
+
+from ..models.hub import find_file
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the model's data were read.
+
+    Attributes:
+        sensor_size: of the recordings; None for the model's.
+        sound: keyword arguments of SoundToEvents.
+        most_pixels: see `RecordingFolder`.
+        window: of a long recording, milliseconds; None for whole recordings.
+        hop: from window to window, milliseconds; None for `window`.
+        points: to sample from a mesh.
+        preparation: the recipe's transforms.
+    """
+
+    sensor_size: tuple[int, ...] | None = None
+    sound: Mapping[str, Any] = field(default_factory=dict)
+    most_pixels: int | None = None
+    window: float | None = None
+    hop: float | None = None
+    points: int = 1024
+    preparation: Sequence[Any] = ()
+
+
+_KNOWN = {
+    "recordings": ("sensor_size", "sound", "most_pixels", "window", "hop"),
+    "spoken-digits": ("sound",),
+    "clouds": ("points",),
+}
+"""Data set to the options that also hold for single files."""
+
+
+def checkpoint_settings(checkpoint: str | Path) -> Settings:
+    """The settings in the recipe.yaml of a checkpoint; the defaults if there is none.
+
+    Raises:
+        ValueError: recipe.yaml is not a recipe.
+    """
+    try:
+        file = find_file(checkpoint, "recipe.yaml")
+    except FileNotFoundError:
+        return Settings()
+    recipe = read_yaml(file, "recipe")
+    options = recipe.get("dataset_options") or {}
+    preparation = recipe.get("preparation") or []
+    if not isinstance(options, dict) or not isinstance(preparation, list):
+        raise ValueError(f"{file} must have a mapping dataset_options and a list preparation")
+    known = _KNOWN.get(str(recipe.get("dataset")), ())
+    values = {name: options[name] for name in known if options.get(name) is not None}
+    if "sensor_size" in values:
+        values["sensor_size"] = tuple(values["sensor_size"])
+    return Settings(preparation=preparation, **values)
