@@ -55,7 +55,7 @@ def test_a_folder_of_recordings_in_two_commands(
     with caplog.at_level(logging.INFO):
         _done("train", "recordings", "--data", tmp_path / "data", "--output", tmp_path / "run",
               "--epochs", 2)  # fmt: skip
-    (line,) = [one for one in caplog.messages if one.startswith("best epoch")]
+    (line,) = [one for one in caplog.messages if one.startswith("best: ")]
     assert "nearest neighbour on centred count images: valid_accuracy" in line
     recipe = checkpoint_recipe(tmp_path / "run" / "best")
     assert recipe.dataset_options == {"sensor_size": [40, 30], "most_pixels": 128}

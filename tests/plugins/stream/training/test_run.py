@@ -196,7 +196,7 @@ def test_a_best_model_that_was_removed_is_told(tmp_path: Path) -> None:
 
 
 def test_examples_do_not_depend_on_who_reads_them(tmp_path: Path, shapes: type[Any]) -> None:
-    from evenfall_stream.training.build import make_transforms
+    from evenfall_stream.transforms.pipeline import make_transforms
 
     jitter = make_transforms([{"RandomJitter": {"translate": 0.1}}])
     examples = data.Examples(shapes(tmp_path), jitter, seed=1)
@@ -283,7 +283,7 @@ def test_evaluation_counts(tmp_path: Path, shapes: type[Any]) -> None:
 
 
 def test_votes_average_probabilities(tmp_path: Path, shapes: type[Any]) -> None:
-    from evenfall_stream.training.build import make_transforms
+    from evenfall_stream.transforms.pipeline import make_transforms
 
     class Height(torch.nn.Module):
         def forward(

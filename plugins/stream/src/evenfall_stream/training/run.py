@@ -89,8 +89,8 @@ def train(
         raise FileNotFoundError(f"output {output} has lost best/, the model of the finished run")
     if neighbour is not None:
         logger.info(
-            "best epoch %d: valid_accuracy %.4g; %s",
-            run.position.best_epoch, run.position.best_accuracy, neighbour,
+            "best: valid_accuracy %.4g after %d epochs; %s",
+            run.position.best_accuracy, run.position.best_epoch, neighbour,
         )  # fmt: skip
     return folder.best
 
