@@ -9,6 +9,7 @@ from __future__ import annotations
 import filecmp
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from pathlib import Path
 
 import pip
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -55,6 +57,15 @@ FOLDERS = {
     "evenfall-spinnaker2": REPOSITORY / "plugins" / "spinnaker2",
     "evenfall-stream": REPOSITORY / "plugins" / "stream",
 }
+REPOSITORY_PAGE = yaml.safe_load(
+    re.sub(r"!!python\S+", "", (REPOSITORY / "mkdocs.yml").read_text(encoding="utf-8"))
+)["repo_url"]
+ADDRESSES = [
+    f"Repository, {REPOSITORY_PAGE}",
+    f"Documentation, {REPOSITORY_PAGE}/tree/main/docs",
+    f"Changelog, {REPOSITORY_PAGE}/blob/main/CHANGELOG.md",
+    f"Issues, {REPOSITORY_PAGE}/issues",
+]
 SOURCES = {package: FOLDERS[name] / "src" for name, package in PACKAGES.items()}
 
 
@@ -237,6 +248,7 @@ def test_metadata_and_licence(wheels: Path, name: str) -> None:
     assert metadata["Version"] == "0.1.0"
     assert metadata["Requires-Python"] == ">=3.11"
     assert metadata["License-Expression"] == "Apache-2.0"
+    assert metadata.get_all("Project-URL") == ADDRESSES
 
 
 @pytest.mark.parametrize(("name", "package"), PACKAGES.items())
@@ -247,6 +259,15 @@ def test_wheel_holds_one_typed_package_and_no_tests(wheels: Path, name: str, pac
     assert {one.partition("/")[0] for one in files} == {package}
     assert [one for one in files if "/tests/" in one or "/test_" in one] == []
     assert [one for one in files if "__pycache__" in one] == []
+
+
+def test_nothing_needs_matplotlib_but_the_extra_pictures(wheels: Path) -> None:
+    """Pictures are all it is for."""
+    for name in PACKAGES:
+        with _wheel(wheels, name) as archive:
+            lines = _metadata(archive).get_all("Requires-Dist", [])
+        needs = [line for line in lines if line.startswith("matplotlib")]
+        assert all(line.endswith("extra == 'pictures'") for line in needs), (name, needs)
 
 
 def test_umbrella_wheel_is_metadata_only(wheels: Path) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import json
+import math
 import os
 import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -112,6 +114,41 @@ def write_text(path: str | Path, text: str) -> Path:
     with file_aside(path) as aside:
         aside.write_text(text, encoding="utf-8")
     return Path(path)
+
+
+def write_json(path: str | Path, value: object) -> Path:
+    """Write a value as an indented JSON file, in one step, and return its path.
+
+    Raises:
+        TypeError: JSON has no such value.
+        ValueError: a number is NaN or infinite, which JSON lacks; the message says which.
+    """
+    check_finite(value, str(path))
+    return write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def check_finite(value: object, what: str) -> None:
+    """Refuse numbers that JSON lacks, in a value of any depth.
+
+    Raises:
+        ValueError: a number is NaN or infinite; the message begins with `what` and says which.
+    """
+    place = _not_finite(value)
+    if place is not None:
+        raise ValueError(f"{what}: {place}, which JSON cannot hold; want finite numbers")
+
+
+def _not_finite(value: object, place: str = "") -> str | None:
+    """Where a number in the value is NaN or infinite, and which; None if there is none."""
+    if isinstance(value, float):
+        return None if math.isfinite(value) else f"{place or 'the value'} is {value}"
+    items: Iterable[tuple[object, object]] = ()
+    if isinstance(value, Mapping):
+        items = value.items()
+    elif isinstance(value, list | tuple):
+        items = enumerate(value)
+    found = (_not_finite(one, f"{place}.{key}".lstrip(".")) for key, one in items)
+    return next((one for one in found if one is not None), None)
 
 
 @contextmanager

@@ -39,6 +39,13 @@ def test_the_card_is_made_from_the_results_that_were_written(tmp_path: Path) -> 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", "results.json"]
 
 
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), float("-inf")])
+def test_results_that_json_lacks_are_refused_by_name(tmp_path: Path, score: float) -> None:
+    with pytest.raises(ValueError, match=rf"results.json: scores.1.loss is {score}, which JSON"):
+        write_results(tmp_path, {"name": "tiny", "scores": [1.0, {"loss": score}]})
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_card_needs_results(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"folder .* has no results.json"):
         write_card(tmp_path, card)

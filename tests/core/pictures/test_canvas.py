@@ -35,5 +35,5 @@ def test_without_matplotlib_the_error_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match="pictures need matplotlib: pip install matplotlib"):
+    with pytest.raises(ImportError, match=r"pip install 'evenfall-core\[pictures\]'"):
         make_figure(1, 1)

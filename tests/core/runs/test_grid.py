@@ -95,6 +95,33 @@ def test_every_cell_with_every_seed_and_a_table(tmp_path: Path) -> None:
     )
 
 
+def test_a_result_that_json_lacks_is_a_failed_run(tmp_path: Path) -> None:
+    class Diverging(Trainer):
+        def evaluate(self, folder: Path, data: Path, split: str) -> dict[str, Any]:
+            return {**super().evaluate(folder, data, split), "loss": float("nan")}
+
+    grid = write(tmp_path, "{recipe: known}")
+    (cell,) = run_grid(grid, "d", tmp_path / "out", Diverging())["cells"]
+    assert "results.valid.loss is nan, which JSON cannot hold" in cell["failures"]["seed-0"]
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is not JSON")
+
+    text = (tmp_path / "out" / "grid.json").read_text()
+    assert json.loads(text, parse_constant=refuse)["cells"] == [cell]
+
+
+def test_values_that_json_lacks_are_refused_before_training(tmp_path: Path) -> None:
+    trainer = Trainer()
+    grid = write(tmp_path, "{recipe: known, values: {rate: [0.1, .inf]}}")
+    with pytest.raises(ValueError, match=r"grid .*grid.yaml: values.rate.1 is inf, which JSON"):
+        run_grid(grid, "d", tmp_path / "out", trainer)
+    grid = write(tmp_path, "{recipe: base.yaml}", "{rate: .nan}")
+    (cell,) = run_grid(grid, "d", tmp_path / "out", trainer)["cells"]
+    assert "recipe: rate is nan" in cell["failures"]["seed-0"]
+    assert trainer.trained == []
+
+
 def test_second_call_skips_finished_runs(tmp_path: Path) -> None:
     grid = write(tmp_path, "{recipe: known, seeds: [0, 1], cells: {a: {}, b: {rate: 1}}}")
     table = run_grid(grid, "d", tmp_path / "out", Trainer(fails=(1,)))

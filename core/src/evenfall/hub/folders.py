@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from evenfall.files import write_text, written_aside
+from evenfall.files import write_json, write_text, written_aside
 
 RESULTS, CARD = "results.json", "README.md"
 
@@ -66,8 +66,9 @@ def write_results(folder: str | Path, results: dict[str, Any]) -> Path:
 
     Raises:
         TypeError: a value cannot be written as JSON.
+        ValueError: a result is NaN or infinite; the message names it.
     """
-    return write_text(Path(folder) / RESULTS, json.dumps(results, indent=2) + "\n")
+    return write_json(Path(folder) / RESULTS, results)
 
 
 def write_card(folder: str | Path, make_card: Callable[[dict[str, Any]], object]) -> Path:

@@ -1,6 +1,13 @@
 """Pictures, made without a display: figures, colours, rasters of events. They need matplotlib."""
 
-from .canvas import PALETTE, make_figure, palette_colour, save_figure
+from .canvas import PALETTE, make_figure, palette_colour, require_pictures, save_figure
 from .raster import draw_raster
 
-__all__ = ["PALETTE", "draw_raster", "make_figure", "palette_colour", "save_figure"]
+__all__ = [
+    "PALETTE",
+    "draw_raster",
+    "make_figure",
+    "palette_colour",
+    "require_pictures",
+    "save_figure",
+]

@@ -16,17 +16,32 @@ def palette_colour(index: int) -> str:
     return PALETTE[index % len(PALETTE)]
 
 
+def require_pictures() -> None:
+    """Say before the work, not after it, that nothing can be drawn.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    try:
+        import matplotlib.backends.backend_agg
+        import matplotlib.figure  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            "pictures need matplotlib; install the extra 'pictures': "
+            "pip install 'evenfall-core[pictures]'"
+        ) from error
+
+
 def make_figure(width: float, height: float) -> Any:
     """An empty matplotlib Figure, size in inches, drawn by Agg.
 
     Raises:
         ImportError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("pictures need matplotlib: pip install matplotlib") from error
+    require_pictures()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure

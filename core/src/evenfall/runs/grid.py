@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from functools import partial
 from itertools import combinations
@@ -10,7 +9,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from evenfall.files import write_text
+from evenfall.files import write_json, write_text
 from evenfall.hub import markdown_table
 from evenfall.recipes import changed_keys
 from evenfall.trainers import Trainer
@@ -77,7 +76,7 @@ def run_grid(
         rows.append(_row(cell, results, failures, file))
     table = {"recipe": file.recipe, "splits": file.splits, "cells": rows}
     if is_first_rank():
-        write_text(output / "grid.json", json.dumps(table, indent=2) + "\n")
+        write_json(output / "grid.json", table)
         write_text(output / "grid.md", grid_table(table))
     return table
 

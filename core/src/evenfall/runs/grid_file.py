@@ -23,6 +23,7 @@ from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
+from evenfall.files import check_finite
 from evenfall.recipes import make_recipe, read_recipe
 
 
@@ -75,9 +76,12 @@ def read_grid(path: str | Path) -> GridFile:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: not YAML, an unknown key, or a value of the wrong form.
+        ValueError: not YAML, an unknown key, a value of the wrong form, or a number that grid.json
+            cannot hold, such as .inf.
     """
-    return read_recipe(path, GridFile, "grid")
+    grid = read_recipe(path, GridFile, "grid")
+    check_finite(asdict(grid), f"grid {path}")
+    return grid
 
 
 def list_cells(grid: GridFile) -> list[Cell]:

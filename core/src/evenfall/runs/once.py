@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from evenfall.files import write_text
+from evenfall.files import check_finite, write_json
 from evenfall.recipes import changed_keys, make_recipe
 from evenfall.trainers import Trainer
 
@@ -43,9 +43,11 @@ def run_once(
         For each split, the metrics by name.
 
     Raises:
+        ValueError: a value of the recipe or a result is NaN or infinite.
         Exception: what the trainer raises.
     """
     file = folder / "results.json"
+    check_finite(asdict(recipe), "recipe")  # before it is trained
     choices = json.loads(json.dumps(asdict(recipe)))
     stored = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     results = stored.get("results", {}) if _is_of(stored, recipe) else {}
@@ -57,7 +59,7 @@ def run_once(
             results[split] = dict(trainer.evaluate(best, data, split))
         if is_first_rank():
             record = {"recipe": choices, "data": str(data), "results": results}
-            write_text(file, json.dumps(record, indent=2) + "\n")
+            write_json(file, record)
     return {split: results[split] for split in splits}
 
 

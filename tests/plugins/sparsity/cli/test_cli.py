@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,14 @@ def test_missing_and_empty_folders(tmp_path: Path) -> None:
 def test_existing_output_is_kept(checkpoint: Path, tmp_path: Path) -> None:
     done = run("prune", checkpoint, "--amount", 0.5, "--output", tmp_path)
     assert (done.exit_code, "already exists" in done.output) == (1, True)
+
+
+def test_missing_matplotlib_is_said_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    done = run("measure", tmp_path / "never-read", "--output", tmp_path / "out")
+    assert (done.exit_code, "evenfall-core[pictures]" in done.output) == (1, True)
 
 
 def test_a_study_of_absent_data_trains_nothing(tmp_path: Path) -> None:

@@ -149,7 +149,10 @@ def test_missing_matplotlib_is_said_before_the_work(
     monkeypatch.setattr("evenfall_stream.training.evaluation.evaluate_recipe", never)
     monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
     line = _fails("evaluate", run / "best", "--data", tmp_path, "--pictures", tmp_path / "drawn")
-    assert line == "Error: pictures need matplotlib: pip install matplotlib"
+    assert line == (
+        "Error: pictures need matplotlib; install the extra 'pictures': "
+        "pip install 'evenfall-core[pictures]'"
+    )
 
 
 def test_what_cannot_be_evaluated(run: Path, tmp_path: Path) -> None:

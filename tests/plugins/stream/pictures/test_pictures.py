@@ -122,5 +122,5 @@ def test_without_matplotlib_the_extra_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match="pictures need matplotlib: pip install matplotlib"):
+    with pytest.raises(ImportError, match=r"pip install 'evenfall-core\[pictures\]'"):
         draw_classes(RESULT, tmp_path / "classes.png")

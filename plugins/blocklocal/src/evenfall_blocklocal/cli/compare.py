@@ -28,11 +28,14 @@ def compare(
     """Train one model by several rules; write the table and the pictures."""
     from dataclasses import replace
 
+    from evenfall.pictures import require_pictures
+
     from ..pictures import draw_blocks, draw_comparison
     from ..training import compare_rules, load_recipe
 
     changes: dict[str, Any] = {} if epochs is None else {"epochs": epochs}
     with training_output() as report:
+        require_pictures()
         choices = replace(load_recipe(recipe), **changes)
         comparison = compare_rules(
             choices, [rule.strip() for rule in rules.split(",")], data, output,

@@ -29,6 +29,7 @@ def measure(
 ) -> None:
     """Count what a language model stores and computes per token."""
     from evenfall.files import write_text
+    from evenfall.pictures import require_pictures
 
     from ..loading import load_model
     from ..measurement import draw_measurement
@@ -37,6 +38,8 @@ def measure(
 
     quiet_loading()
     with clear_errors():
+        if output is not None:
+            require_pictures()
         model, others = load_model(checkpoint)
         result = measure_model(model, {"input_ids": _ids(model, others, text, tokens)})
         content = json.dumps({"checkpoint": checkpoint, **result.as_dict()}, indent=2)

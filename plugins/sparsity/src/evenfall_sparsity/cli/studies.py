@@ -21,6 +21,7 @@ def study(
     rounds: Annotated[int, typer.Option(min=1, help="Rounds of --time.")] = 5,
 ) -> None:
     """Train dense and pruned models, count and compare them. Run it again to continue."""
+    from evenfall.pictures import require_pictures
     from evenfall.runs import is_first_rank
 
     from ..study import draw_curves, find_study, run_study, study_text, time_study, write_report
@@ -30,6 +31,7 @@ def study(
         draw_curves(table, output)
 
     with training_output("run the command again to continue") as report:
+        require_pictures()
         source = find_study(file)
         if timing:
             show(

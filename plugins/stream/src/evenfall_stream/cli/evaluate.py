@@ -42,11 +42,11 @@ def evaluate(
 
     with clear_errors():
         if pictures is not None:
-            from evenfall.pictures import make_figure
+            from evenfall.pictures import require_pictures
 
             from ..pictures import draw_evaluation
 
-            make_figure(1, 1)  # fails now if matplotlib is missing, not after the evaluation
+            require_pictures()
         model = load_checkpoint(checkpoint)
         choices = load_recipe(recipe) if recipe else checkpoint_recipe(checkpoint)
         if votes is not None:
