@@ -241,7 +241,7 @@ def test_no_fitting_backend_can_be_imported(world) -> None:
         slow=False,
     )
     try:
-        with pytest.raises(BackendError, match=r"cannot be imported: .*site_absent"):
+        with pytest.raises(BackendError, match=r"cannot be used: .*site_absent"):
             select("lone")
     finally:
         registry.kernels.remove_owner(Owner("tests"))

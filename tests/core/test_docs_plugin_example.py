@@ -40,6 +40,7 @@ def test_it_is_listed_with_all_it_provides(example) -> None:
     assert rows["leaky"]["status"] == "ok"
     assert rows["leaky"]["provides"] == {
         "layers": ["leaky"],
+        "operations": ["leaky_scan"],
         "kernels": ["leaky_scan/matmul", "leaky_scan/reference"],
         "commands": ["leaky"],
     }

@@ -1,7 +1,9 @@
 """Which backend serves an operation: reference, cpu, triton or a third party's.
 
-A backend fits when it serves the device type and the dtype and can be imported. The fitting backend
-with the highest priority is chosen; backends marked slow come last. `use_backend` and
+A backend fits when it serves the device type and the dtype, can be imported, and offers what the
+contract of its operation states (`evenfall.contracts`). The fitting backend with the highest
+priority is chosen; backends marked slow come last. One that breaks its contract is left out, with a
+warning that names its plugin. `use_backend` and
 EVENFALL_BACKEND force one instead:
 
     with use_backend("reference"): ...                          every operation, in this block
@@ -24,22 +26,27 @@ from functools import cached_property
 from typing import Any
 
 from evenfall import registry
+from evenfall.contracts import check_contract
 from evenfall.entries import Entry, import_reference
 from evenfall.errors import (
     BackendError,
     BackendWarning,
+    ContractError,
+    EvenfallError,
     ReferenceImportError,
     closest,
     warn_user,
 )
 
 VARIABLE = "EVENFALL_BACKEND"
+REFERENCE = "reference"
+"""The name of the backend that defines an operation."""
 
 _Forced = tuple[tuple[str | None, str], ...]
 
 _forced: ContextVar[_Forced] = ContextVar("evenfall_forced_backends", default=())
 _cache: dict[tuple[Any, ...], Kernel] = {}
-_warned: set[tuple[str, str, str, str]] = set()
+_warned: set[tuple[str, ...]] = set()
 _lock = threading.RLock()
 
 
@@ -71,6 +78,7 @@ class Kernel:
 
         Raises:
             ReferenceImportError: it cannot be imported; the cause is chained.
+            ContractError: it does not offer what the contract of the operation states.
         """
         return self._target
 
@@ -79,20 +87,32 @@ class Kernel:
         return bool({device, "*"} & set(self.devices)) and bool({dtype, "*"} & set(self.dtypes))
 
     def problem(self) -> str | None:
-        """Why it cannot be imported, or None if it can."""
-        return self._problem
+        """Why it cannot be used: it cannot be imported or breaks its contract. None if it can."""
+        return None if self._failure is None else str(self._failure)
+
+    def cause(self) -> str:
+        """The error behind `problem`, which several backends can share; empty if there is none."""
+        return "" if self._failure is None else repr(self._failure.__cause__ or self._failure)
+
+    def breaks_contract(self) -> bool:
+        """Whether it can be imported and does not offer what its operation's contract states."""
+        return isinstance(self._failure, ContractError)
 
     @cached_property
     def _target(self) -> object:
         what = f"backend {self.backend!r} of {self.operation!r} (plugin {self.owner!r})"
-        return import_reference(self.reference, what)
+        target = import_reference(self.reference, what)
+        if self.backend != REFERENCE and self.operation in registry.operations:
+            contract = registry.operations.get(self.operation).contract
+            check_contract(target, contract, f"{what}: {self.reference!r}")
+        return target
 
     @cached_property
-    def _problem(self) -> str | None:
+    def _failure(self) -> EvenfallError | None:
         try:
             self.load()
-        except ReferenceImportError as error:
-            return str(error)
+        except (ReferenceImportError, ContractError) as error:
+            return error
         return None
 
     def __str__(self) -> str:
@@ -128,10 +148,12 @@ def select(operation: str, *, device: Any = "cpu", dtype: Any = "float32") -> Ke
     Raises:
         BackendError: the operation is unknown, or no backend (or not the forced one) serves the
             call. The message names the operation, the device, the dtype and the backends.
+        ReferenceImportError, ContractError: the forced backend cannot be used.
 
     Warns:
         BackendWarning: a backend marked slow is chosen without being forced; once for each
-            operation, device type and dtype. The warning points at the user's line.
+            operation, device type and dtype, or once for all that lack the same module. Or a
+            backend that would be chosen breaks its contract. The warning points at the user's line.
     """
     environment = os.environ.get(VARIABLE, "")
     key = (operation, device, dtype, _forced.get(), environment, registry.kernels.generation)
@@ -165,17 +187,19 @@ def _choose(operation: str, device: str, dtype: str) -> Kernel:
     forced = _forced_backend(operation)
     if forced is not None:
         return _load_forced(kernels, *forced, device, dtype)
-    problems: list[str] = []
+    failed: list[Kernel] = []
     for kernel in kernels:
         if not kernel.fits(device, dtype):
             continue
         problem = kernel.problem()
         if problem is None:
             if kernel.slow:
-                _warn_slow(kernel, device, dtype, problems)
+                _warn_slow(kernel, device, dtype, failed)
             return kernel
-        problems.append(problem)
-    raise BackendError(_nothing_fits(kernels, device, dtype, problems))
+        failed.append(kernel)
+        if kernel.breaks_contract():
+            _warn_once((operation, kernel.backend), f"{problem}. It is not used.")
+    raise BackendError(_nothing_fits(kernels, device, dtype, failed))
 
 
 def _load_forced(kernels: list[Kernel], name: str, by: str, device: str, dtype: str) -> Kernel:
@@ -228,21 +252,34 @@ def _check_known(name: str, operation: str | None, by: str) -> None:
         raise BackendError(f"{by}: {whose} no backend {name!r}.{closest(name, names)}")
 
 
-def _warn_slow(kernel: Kernel, device: str, dtype: str, problems: list[str]) -> None:
-    case = (kernel.operation, kernel.backend, device, dtype)
+def _warn_slow(kernel: Kernel, device: str, dtype: str, failed: list[Kernel]) -> None:
+    """Warn once for each operation, or once for a cause that several operations share."""
+    text = f"{kernel.operation} on {device} {dtype} uses the slow backend {kernel.backend!r}."
+    case: tuple[str, ...] = (kernel.operation, kernel.backend)
+    if failed:
+        text += (
+            f" {' '.join(map(_reason, failed))}. Other operations may be slow for this reason, too."
+        )
+        case = tuple(one.cause() for one in failed)
+    else:
+        text += f" No faster backend serves {device} {dtype}."
+    _warn_once((*case, device, dtype), text)
+
+
+def _reason(kernel: Kernel) -> str:
+    return kernel.problem() or ""
+
+
+def _warn_once(case: tuple[str, ...], text: str) -> None:
     with _lock:
         if case in _warned:
             return
         _warned.add(case)
-    why = " ".join(problems) if problems else f"No faster backend serves {device} {dtype}."
-    warn_user(
-        f"{kernel.operation} on {device} {dtype} uses the slow backend {kernel.backend!r}. {why}",
-        BackendWarning,
-    )
+    warn_user(text, BackendWarning)
 
 
-def _nothing_fits(kernels: list[Kernel], device: str, dtype: str, problems: list[str]) -> str:
-    failures = f" Backends that cannot be imported: {' '.join(problems)}" if problems else ""
+def _nothing_fits(kernels: list[Kernel], device: str, dtype: str, failed: list[Kernel]) -> str:
+    failures = f" Backends that cannot be used: {' '.join(map(_reason, failed))}" if failed else ""
     return (
         f"{kernels[0].operation}: no backend serves {device} {dtype}. "
         f"{_available(kernels)}{failures}"

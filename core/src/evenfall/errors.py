@@ -36,6 +36,10 @@ class BackendError(EvenfallError, LookupError):
     """No backend serves an operation on that device and dtype."""
 
 
+class ContractError(EvenfallError, TypeError):
+    """What a plugin registered does not offer what its kind must offer."""
+
+
 class PatchError(EvenfallError, RuntimeError):
     """A patch cannot be applied or reverted; nothing was changed."""
 

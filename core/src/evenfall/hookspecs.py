@@ -55,7 +55,11 @@ class RegisterKernel(Protocol):
         """Register `reference`, a function or a module of functions, as `backend` of `operation`.
 
         `devices` and `dtypes` are torch names; "*" means any. The fitting backend with the highest
-        priority is used. Users are warned once when a backend marked `slow` is used.
+        priority is used; those of equal priority are tried in the order of the alphabet. Evenfall's
+        own are "reference" 0, "triton" 50 and "cpu" 100: a higher priority replaces them, 1 to 49
+        serves what they do not. A backend marked `slow` comes after all others, and users are
+        warned once when it is used. What a backend must offer is the contract of its operation, see
+        `evenfall_register_operations`.
 
         Raises:
             RegistryError: this plugin has already registered the backend, or an argument is
@@ -71,6 +75,12 @@ def evenfall_register_layers(register: Register) -> None:
 @hookspec
 def evenfall_register_models(register: Register) -> None:
     """Register models: classes of whole networks; metadata `host` names the framework."""
+
+
+@hookspec
+def evenfall_register_operations(register: Register) -> None:
+    """Register operations: references to an `evenfall.contracts.Operation`, which says what a
+    backend must offer and has a tiny call."""
 
 
 @hookspec

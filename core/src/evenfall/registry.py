@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from evenfall import built_in
 from evenfall.checkpoints import Checkpoint
+from evenfall.contracts import Operation
 from evenfall.datasets import OpenDataset
 from evenfall.entries import Registry
 from evenfall.manager import PluginManager, PluginStatus
@@ -46,7 +47,8 @@ def plugins() -> list[PluginStatus]:
 
 BUILT_IN_COMMANDS = frozenset(
     {
-        "plugins", "models", "layers", "kernels", "patches", "checkpoints", "callbacks",
+        "plugins", "models", "layers", "operations", "kernels", "patches", "checkpoints",
+        "callbacks",
         "counters", "datasets", "trainers", "lowerings", "exporters", "splitters", "doctor", "grid",
     }
 )  # fmt: skip
@@ -54,6 +56,7 @@ BUILT_IN_COMMANDS = frozenset(
 
 layers: Registry[Any] = Registry("layer", load_plugins)
 models: Registry[Any] = Registry("model", load_plugins)
+operations: Registry[Operation] = Registry("operation", load_plugins)
 kernels: Registry[Callable[..., Any]] = Registry("kernel", load_plugins)
 patches: Registry[Any] = Registry("patch", load_plugins)
 checkpoints: Registry[Checkpoint] = Registry("checkpoint", load_plugins)
@@ -69,6 +72,7 @@ splitters: Registry[Any] = Registry("splitter", load_plugins)
 ALL: dict[str, Registry[Any]] = {
     "layers": layers,
     "models": models,
+    "operations": operations,
     "kernels": kernels,
     "patches": patches,
     "checkpoints": checkpoints,

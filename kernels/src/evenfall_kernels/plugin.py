@@ -11,18 +11,26 @@ from evenfall import hookimpl
 EVENFALL_API = 1
 
 _FLOATS = ("float32", "bfloat16", "float16")
-_OPERATIONS = (
-    "causal_conv1d",
-    "egru_scan",
-    "egru_step",
-    "event_matmul",
-    "selective_scan",
-    "selective_state_update",
-    "ssd_scan",
-    "ssd_state_update",
-)
+_OPERATIONS = {
+    "causal_conv1d": "the short convolution of a Mamba block",
+    "egru_scan": "the EGRU recurrence over whole or packed sequences",
+    "egru_step": "one token through a whole EGRU model",
+    "event_matmul": "events times a matrix, of which only the rows of active units are read",
+    "selective_scan": "the state-space scan of Mamba and STREAM",
+    "selective_state_update": "one token of selective_scan",
+    "ssd_scan": "the state-space scan of Mamba-2",
+    "ssd_state_update": "one token of ssd_scan",
+}
 _WITHOUT_TRITON = {"egru_step", "ssd_scan"}
 """One token gains nothing on a GPU; that of ssd_scan is not written yet."""
+
+
+@hookimpl
+def evenfall_register_operations(register: Callable[..., Any]) -> None:
+    """Register what a backend of each operation must offer."""
+    for operation, summary in _OPERATIONS.items():
+        reference = f"evenfall_kernels.ops.{operation}.contract:OPERATION"
+        register(operation, reference, host="torch", summary=summary)
 
 
 @hookimpl

@@ -9,12 +9,10 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numba
 import pytest
-from numba.core.caching import CompileResultCacheImpl
 
+from evenfall import machine_code
 from evenfall_kernels.cpu import compiled as module
-from evenfall_kernels.cpu.entries import Entries
 
 PART = "from numba import njit\n\n@njit\ndef part(x):\n    return x + {}\n"
 LOOPS = """
@@ -36,20 +34,22 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fresh]:
     for folder in (kernels, kernels / "cpu", kernels / "ops", kernels / "ops" / "scan", plugin):
         folder.mkdir()
         (folder / "__init__.py").touch()
-    for name in ("compiled.py", "entries.py"):
-        shutil.copyfile(Path(module.__file__).with_name(name), kernels / "cpu" / name)
+    shutil.copyfile(module.__file__, kernels / "cpu" / "compiled.py")
     (kernels / "ops" / "scan" / "part.py").write_text(PART.format(1))
     (plugin / "part.py").write_text(PART.format(10))
     (plugin / "loops").mkdir()
     (plugin / "loops" / "__init__.py").write_text(LOOPS)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)  # a source changes twice in one second
-    monkeypatch.setattr(numba.config, "CACHE_DIR", "")  # the cache lies beside the source
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
 
     def forget() -> None:
         for name in [*sys.modules]:
             if name.partition(".")[0] in (kernels.name, plugin.name):
                 del sys.modules[name]
+        for known in (machine_code._version, machine_code._digest):  # of this process
+            known.cache_clear()
 
     def run() -> tuple[int, int]:
         forget()
@@ -93,46 +93,50 @@ def test_a_damaged_file_is_replaced(
     assert [*tmp_path.rglob("*.nbc")] == [file]
 
 
-def test_an_entry_is_never_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    key = ("signature", "processor", "code")
-    entries = Entries(tmp_path, "function", "stamp")
-    entries.save(key, "old")
-
-    def write_part(path: Path, content: bytes) -> None:
-        with path.open("wb") as file:
-            file.write(content[:10])
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", write_part)
-    with pytest.raises(OSError, match="no space left"):
-        entries.save(key, "new")
-    assert entries.load(key) == "old"
-    assert len([*tmp_path.iterdir()]) == 1
+def test_nothing_is_written_beside_the_sources(fresh: Fresh, tmp_path: Path) -> None:
+    """Uninstalling would leave it, and Python imports a folder without sources, too."""
+    assert [fresh(), fresh()] == [(11, 0), (11, 1)]
+    (file,) = tmp_path.rglob("*.nbc")
+    folder = tmp_path / "cache" / "evenfall" / "machine-code"
+    assert file.parent.parent.parent == folder
+    assert file.parent.parent.name.startswith("plugin_of_a_test-")
+    assert file.parent.name == "loops"  # other folders may have a function of this name
+    assert {path.suffix for path in tmp_path.rglob("*") if path.is_file()} == {".py", ".nbc"}
 
 
-def test_load_checks_key_and_stamp(tmp_path: Path) -> None:
-    """Another process can have replaced the file, from other sources or other code."""
-    entries = Entries(tmp_path, "function", "stamp")
-    entries.save(("signature", "processor", "code"), "machine code")
-    assert entries.load(("signature", "processor", "other code")) is None
-    assert entries.load(("other signature", "processor", "code")) is None
-    assert Entries(tmp_path, "function", "later").load(("signature", "processor", "code")) is None
-    assert entries.load(("signature", "processor", "code")) == "machine code"
-    entries.flush()
-    assert entries.load(("signature", "processor", "code")) is None
+def test_equal_sources_elsewhere_share_machine_code(
+    fresh: Fresh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert fresh() == (11, 0)
+    (tmp_path / "elsewhere").mkdir()
+    for name in ("copy_of_kernels", "plugin_of_a_test"):
+        (tmp_path / name).rename(tmp_path / "elsewhere" / name)
+    monkeypatch.syspath_prepend(str(tmp_path / "elsewhere"))
+    assert fresh() == (11, 1)
 
 
-def test_runs_without_a_writable_folder(fresh: Fresh, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_numba_s_variable_moves_the_cache(
+    fresh: Fresh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "mine"))
+    assert [fresh(), fresh()] == [(11, 0), (11, 1)]
+    (file,) = tmp_path.rglob("*.nbc")
+    assert file.is_relative_to(tmp_path / "mine")
+
+
+def test_runs_without_a_writable_folder(
+    fresh: Fresh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(self: Path, content: bytes) -> None:
         raise OSError("no space left on device")
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_bytes", fail)
         assert fresh() == (11, 0)
-    monkeypatch.setattr(CompileResultCacheImpl, "_locator_classes", [])
-    with pytest.raises(RuntimeError, match="no locator available"):
-        numba.njit(cache=True)(lambda x: x)  # Numba itself fails
-    assert module.compiled()(lambda x: x + 1)(1) == 2
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert [fresh(), fresh()] == [(11, 0), (11, 0)]
+    assert module.compiled()(eval("lambda x: x + 1"))(1) == 2  # a function of no file
 
 
 def test_no_function_uses_another_cache() -> None:

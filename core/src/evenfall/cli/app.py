@@ -69,6 +69,12 @@ def layers(as_json: Json = False) -> None:
 
 
 @app.command()
+def operations(as_json: Json = False) -> None:
+    """List the operations that have backends with a contract."""
+    _list(registry.operations, as_json)
+
+
+@app.command()
 def patches(as_json: Json = False) -> None:
     """List the patches of other packages."""
     _list(registry.patches, as_json)

@@ -21,10 +21,9 @@ from torch.autograd import forward_ad
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from evenfall import registry
-from evenfall.backends import select
+from evenfall.backends import REFERENCE, select
 from evenfall.errors import BackendError
 
-REFERENCE = "reference"
 _PLAIN = (Tensor, torch.nn.Parameter)
 
 

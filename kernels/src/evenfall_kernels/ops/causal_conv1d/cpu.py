@@ -13,11 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...cpu.compiled import require_compiler
 from ...cpu.simd import WIDTH
 from ...cpu.stored_dtypes import as_stored
 from ...cpu.threads import run_split
 from ...cpu.tiles import is_channels_last, sequence_bounds, signal, stored_dtype
 from .cpu_passes import CHUNK, Gradients, Problem, Scratch, backward_blocks, forward_blocks
+
+require_compiler()
 
 _BYTES_PER_ELEMENT = 32  # the time for one element, as memory traffic
 

@@ -9,12 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...cpu.compiled import require_compiler
 from ...cpu.stored_dtypes import as_stored
 from ..event_matmul.cpu import forward as event_product
 from ..event_matmul.formats import dense_arrays
 from .cpu_events import MAX_SEQUENCES, event_steps
 from .cpu_passes import backward_pass, forward_pass
 from .steps import backward_steps, empty_outputs, forward_steps
+
+require_compiler()
 
 _NO_MASK: np.ndarray = np.empty((0, 0), np.uint8)
 

@@ -7,8 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from evenfall.backends import REFERENCE
+
 from ...common.dense import linear
-from ...common.dispatch import REFERENCE, Choice, choose
+from ...common.dispatch import Choice, choose
 from . import reference
 from .checks import check_bounds
 from .op import egru_scan_op

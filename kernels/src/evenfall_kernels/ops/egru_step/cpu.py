@@ -8,12 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...cpu.compiled import require_compiler
 from ...cpu.threads import run_split
 from .cpu_loops import decode
 from .cpu_loops import step as run
 
 if TYPE_CHECKING:
     from .stack import EgruStack
+
+require_compiler()
 
 State = tuple[Tensor, Tensor]
 

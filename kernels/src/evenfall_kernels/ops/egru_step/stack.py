@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
+from numba import config
 from torch import Tensor
 
 from ..event_matmul.compressed import Compressed
@@ -83,7 +84,7 @@ class EgruStack:
         self.vocabulary = words.shape[int(self.words_are_columns)]
         self.dtype = torch.float32 if self.words_are_columns else words.dtype  # of the logits
         self.table, self.decoder_can_be_split, self.decoder_row_bytes = None, False, 0
-        if words.is_cpu and self.dtype in _LOW:
+        if words.is_cpu and self.dtype in _LOW and not config.DISABLE_JIT:
             # They share the memory, so an address stays valid if `parameter.data` is replaced.
             self._arrays = [arrays_of(matrix) for matrix in named.values()]
             columns = [0 if m is None else m.shape[-1] for m in named.values()]

@@ -12,12 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...cpu.compiled import compiled
+from ...cpu.compiled import compiled, require_compiler
 from ...cpu.stored_dtypes import as_stored
 from ...cpu.threads import run_split
 from .formats import compressed_arrays
 from .loops import add_fired
 from .loops_dense import COLUMNS_IN_CACHE, FAST, NO_SCALE, add_rows_dense, list_fired
+
+require_compiler()
 
 Array = np.ndarray
 

@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...common.dispatch import REFERENCE, choose
+from evenfall.backends import REFERENCE
+
+from ...common.dispatch import choose
 from ...common.sequences import check_cu_seqlens, check_sequence_ends
 from .checks import check_options, check_shape, check_signals, check_step
 from .inputs import by_group, constant_weight

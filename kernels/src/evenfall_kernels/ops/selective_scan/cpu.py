@@ -13,12 +13,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...cpu.compiled import require_compiler
 from ...cpu.simd import WIDTH
 from ...cpu.threads import run_split
 from ...cpu.tiles import is_channels_last, sequence_bounds, signal, stored_dtype
 from .cpu_backward import Gradients, Sums, Tiles, backward_blocks
 from .cpu_forward import MAMBA, WEIGHTED, ZOH, Problem, forward_blocks
 from .outputs import CHUNK, count_blocks, empty_gradients, empty_outputs
+
+require_compiler()
 
 _COST = 10  # the time for an exponential, in bytes of memory traffic
 

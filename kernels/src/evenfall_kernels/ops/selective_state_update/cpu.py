@@ -14,12 +14,14 @@ import torch
 from numba import float32, njit
 from torch import Tensor
 
-from ...cpu.compiled import compiled
+from ...cpu.compiled import compiled, require_compiler
 from ...cpu.scalar_math import FAST, exp
 from ...cpu.simd import WIDTH, broadcast, load, store, total
 from ...cpu.simd_math import exp2
 from ...cpu.stored_dtypes import as_stored
 from .reference import finish, step_size
+
+require_compiler()
 
 _LOG2_E = np.float32(1.4426950408889634)
 

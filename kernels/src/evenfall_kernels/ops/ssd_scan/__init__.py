@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...common.dispatch import REFERENCE, choose
+from evenfall.backends import REFERENCE
+
+from ...common.dispatch import choose
 from ...common.sequences import check_cu_seqlens, check_sequence_ends
 from .checks import check_limit, check_signals
 from .op import ssd_scan_op

@@ -19,10 +19,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...common.sequences import sequence_ends
+from ...cpu.compiled import require_compiler
 from .cpu_backward import Targets, backward_chunk, skip_gradient
 from .cpu_chunk import CHUNK, Chunk, Sizes, as_rows, split_steps
 from .cpu_forward import run_chunk, write_output
 from .outputs import empty_gradients, empty_outputs
+
+require_compiler()
 
 __all__ = ["CHUNK", "backward", "forward"]
 

@@ -13,12 +13,14 @@ import torch
 from numba import float32, njit
 from torch import Tensor
 
-from ...cpu.compiled import compiled
+from ...cpu.compiled import compiled, require_compiler
 from ...cpu.scalar_math import FAST
 from ...cpu.simd import WIDTH, broadcast, load, store, total
 from ...cpu.stored_dtypes import as_stored
 from ...cpu.threads import run_split
 from ..selective_state_update.reference import finish
+
+require_compiler()
 
 _BYTES_PER_THREAD = 500_000
 

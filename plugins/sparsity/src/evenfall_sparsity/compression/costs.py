@@ -27,6 +27,7 @@ import torch
 from llvmlite.binding import get_host_cpu_name
 from torch import Tensor
 
+from evenfall.caches import cache_folder
 from evenfall.files import write_text
 from evenfall_kernels.cpu.compiled import compiled
 from evenfall_kernels.ops.event_matmul.formats import compressed_arrays, dense_arrays
@@ -83,12 +84,6 @@ class Costs:
         costs = {name: [cost.row, cost.entry] for name, cost in self._costs.items()}
         with suppress(OSError):  # a read-only home: this process keeps them
             write_text(self.path, json.dumps({**_stamp(), "costs": costs}, indent=2) + "\n")
-
-
-def cache_folder() -> Path:
-    """Where the user's caches of Evenfall are."""
-    root = os.environ.get("XDG_CACHE_HOME")
-    return (Path(root) if root else Path.home() / ".cache") / "evenfall"
 
 
 def _stamp() -> dict[str, Any]:
