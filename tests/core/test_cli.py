@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 from evenfall import __version__, registry
 from evenfall.cli import output
 from evenfall.cli.app import app
-from evenfall.cli.doctor import Finding, examine
+from evenfall.cli.doctor import examine
+from evenfall.findings import Finding
 
 FULL = """
     @hookimpl
@@ -348,13 +349,13 @@ def test_every_finding_that_is_not_ok_has_advice(full, monkeypatch: pytest.Monke
     full.install("bad", "1 / 0")
     full.install("off", "")
     monkeypatch.setenv("EVENFALL_BLOCK", "off,absent")
-    findings = examine()
+    findings = list(examine())
     assert {"broken", "warning"} <= {finding.level for finding in findings}
     assert [finding for finding in findings if finding.level != "ok" and not finding.advice] == []
 
 
 def test_findings_print_their_advice(capsys: pytest.CaptureFixture[str]) -> None:
-    output.show_findings([Finding("warning", "a [b]", "detail", "do this")])
+    list(output.show_findings([Finding("warning", "a [b]", "detail", "do this")]))
     assert capsys.readouterr().out == "warning  a [b]: detail\n         do this\n"
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +14,7 @@ from evenfall.cli.grid import app as grid
 from evenfall.cli.group import GROUP_SETTINGS, EvenfallGroup
 from evenfall.cli.streams import output_to_errors
 from evenfall.entries import Registry
+from evenfall.findings import Finding
 from evenfall.version import __version__
 
 app = typer.Typer(
@@ -44,10 +46,21 @@ def options(
 
 
 @app.command()
-def plugins(as_json: Json = False) -> None:
-    """List the plugins, and why any is broken."""
+def plugins(
+    as_json: Json = False,
+    check: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Import and try all that this plugin registers instead."),
+    ] = None,
+) -> None:
+    """List the plugins, and why any is broken. With --check, the exit code is 1 if it is broken."""
     from evenfall.cli import output
 
+    if check is not None:
+        from evenfall.conformance import check_plugin
+
+        _report(partial(check_plugin, check), as_json)
+        return
     if as_json:
         with output_to_errors():
             rows = registry.plugins()
@@ -139,15 +152,21 @@ def kernels(as_json: Json = False) -> None:
 @app.command()
 def doctor(as_json: Json = False) -> None:
     """Examine the installation and advise. The exit code is 1 if something is broken."""
-    from evenfall.cli import output
     from evenfall.cli.doctor import examine
 
-    with output_to_errors() if as_json else nullcontext():
-        findings = examine()
+    _report(examine, as_json)
+
+
+def _report(examine: Callable[[], Iterable[Finding]], as_json: bool) -> None:
+    """Show findings as they are made; exit with 1 if one is broken."""
+    from evenfall.cli import output
+
     if as_json:
+        with output_to_errors():
+            findings = list(examine())
         output.write_json([finding.as_dict() for finding in findings])
     else:
-        output.show_findings(findings)
+        findings = list(output.show_findings(examine()))
     if any(finding.level == "broken" for finding in findings):
         raise typer.Exit(1)
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import platform
+import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Literal
 
 from evenfall import backends
+from evenfall.caches import MACHINE_CODE, machine_code_folder
+from evenfall.errors import EvenfallError, closest
+from evenfall.findings import Finding
 from evenfall.registry import plugins
+from evenfall.trials import try_backends
 from evenfall.version import __version__
 
 HOSTS = ("torch", "transformers", "torch-geometric", "mamba-ssm", "timm", "triton", "numba")
@@ -23,23 +26,23 @@ INSTALL = {
 """How to install a host where `pip install HOST` would need a compiler."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the report; `advice` says what to do and may be empty."""
-
-    level: Literal["ok", "warning", "broken"]
-    subject: str
-    detail: str
-    advice: str = ""
-
-    def as_dict(self) -> dict[str, Any]:
-        """The finding as JSON-able values."""
-        return asdict(self)
+VARIABLES = {
+    "EVENFALL_PLUGINS", "EVENFALL_BLOCK", "EVENFALL_STRICT", "EVENFALL_BACKEND",
+    "EVENFALL_DATA", "EVENFALL_COMPILE", "EVENFALL_FUZZ",
+}  # fmt: skip
+"""Those of Evenfall; the last three are read by its tests."""
+_PREFIXES = ("EVENFALL_", "NUMBA_", "TRITON_")
 
 
-def examine() -> list[Finding]:
-    """Examine everything, the machine first."""
-    return [*_machine(), *_accelerator(), *_plugins(), *_hosts(), *_operations()]
+def examine() -> Iterator[Finding]:
+    """Examine everything, the machine first, and the kernels, which may be compiled, last."""
+    yield from _machine()
+    yield from _variables()
+    yield from _machine_code()
+    yield from _accelerator()
+    yield from _plugins()
+    yield from _hosts()
+    yield from _operations()
 
 
 def _machine() -> Iterator[Finding]:
@@ -48,6 +51,37 @@ def _machine() -> Iterator[Finding]:
     cores = len(usable(0)) if usable else os.cpu_count() or 1
     yield Finding("ok", "cores", f"{cores} usable of {os.cpu_count()}")
     yield Finding("ok", "evenfall-core", __version__)
+
+
+def _variables() -> Iterator[Finding]:
+    """Every variable that changes what runs."""
+    for name, value in sorted(os.environ.items()):
+        if not name.startswith(_PREFIXES):
+            continue
+        if name == "NUMBA_DISABLE_JIT" and value not in ("", "0"):
+            advice = "Unset it; without Numba's compiler the slow references are used."
+            yield Finding("warning", name, value, advice)
+        elif name.startswith("EVENFALL_") and name not in VARIABLES:
+            advice = f"Nothing reads it.{closest(name, VARIABLES)}"
+            yield Finding("warning", name, value, advice)
+        else:
+            yield Finding("ok", name, value)
+
+
+def _machine_code() -> Iterator[Finding]:
+    folder = machine_code_folder()
+    advice = f"Each process compiles the CPU kernels anew; set {MACHINE_CODE} to a folder."
+    if folder is None:
+        yield Finding("warning", "machine code", "there is no home folder", advice)
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+        size = sum(file.stat().st_size for file in folder.rglob("*.nbc"))
+    except OSError as error:
+        yield Finding("warning", "machine code", f"{folder} cannot be written: {error}", advice)
+    else:
+        yield Finding("ok", "machine code", f"{folder}, {size / 1e6:.0f} MB")
 
 
 def _accelerator() -> Iterator[Finding]:
@@ -107,14 +141,47 @@ def _operations() -> Iterator[Finding]:
     for operation in backends.operations():
         kernels = backends.candidates(operation)
         problems = {kernel.backend: kernel.problem() for kernel in kernels}
-        working = [name for name, problem in problems.items() if problem is None]
-        for name, problem in problems.items():
-            if problem is not None:
+        for kernel in kernels:
+            if kernel.breaks_contract():
+                advice = f"Upgrade or block the plugin {kernel.owner}; it is not used."
+                yield Finding(
+                    "broken", f"{operation}/{kernel.backend}", str(kernel.problem()), advice
+                )
+            elif kernel.problem() is not None:
                 advice = "Install what it lacks, or use the other backends."
-                yield Finding("warning", f"{operation}/{name}", problem, advice)
+                detail = str(kernel.problem())
+                yield Finding("warning", f"{operation}/{kernel.backend}", detail, advice)
+        working = [name for name, problem in problems.items() if problem is None]
         if working:
-            yield Finding("ok", operation, ", ".join(working))
+            yield from _trials(operation, working)
         else:
             owners = ", ".join(sorted({kernel.owner for kernel in kernels}))
             advice = f"Reinstall the plugin {owners}, or install the packages named above."
             yield Finding("broken", operation, "no backend can be imported", advice)
+
+
+def _trials(operation: str, working: list[str]) -> Iterator[Finding]:
+    """A tiny call of each backend that can be imported."""
+    try:
+        trials = list(try_backends(operation))
+    except EvenfallError as error:
+        yield Finding("warning", operation, str(error), "Install what it lacks.")
+        return
+    for trial in trials:
+        if trial.problem is not None:
+            yield Finding(
+                "broken",
+                f"{operation}/{trial.backend}",
+                f"a tiny call on {trial.place} fails: {trial.problem}",
+                f"{backends.VARIABLE}={operation}=reference does without it; report it to the "
+                f"authors of the plugin {trial.owner}.",
+            )
+    ran = {trial.backend for trial in trials if trial.problem is None}
+    failed = {trial.backend for trial in trials if trial.problem is not None}
+    shown = [
+        name if name in ran or not trials else f"{name} (not tried: no such device)"
+        for name in working
+        if name not in failed
+    ]
+    if shown:
+        yield Finding("ok", operation, ", ".join(shown))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -20,7 +20,7 @@ from evenfall.registry import ALL
 
 if TYPE_CHECKING:
     from evenfall.backends import Kernel
-    from evenfall.cli.doctor import Finding
+    from evenfall.findings import Finding
     from evenfall.manager import PluginStatus
 
 _SHORT = {"float64": "fp64", "float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
@@ -100,14 +100,15 @@ def show_kernels(kernels: Sequence[Kernel]) -> None:
     _table(headings, [tuple(_safe(cell) for cell in row) for row in cells])
 
 
-def show_findings(findings: Sequence[Finding]) -> None:
-    """Print one line for each finding, with its advice below."""
+def show_findings(findings: Iterable[Finding]) -> Iterator[Finding]:
+    """Print one line for each finding, with its advice below, and yield it."""
     for finding in findings:
         indent = " " * (9 - len(finding.level))
         mark = _coloured(finding.level) + indent
         _say(f"{mark}[bold]{_safe(finding.subject)}[/]: {_safe(finding.detail)}")
         if finding.advice:
             _say(f"{' ' * 9}{_safe(finding.advice)}")
+        yield finding
 
 
 def _provided(provides: Any) -> str:
