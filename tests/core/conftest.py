@@ -72,7 +72,7 @@ class Site:
 
 @pytest.fixture(autouse=True)
 def _no_switches(monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in ("PLUGINS", "BLOCK", "STRICT", "BACKEND"):
+    for variable in ("PLUGINS", "BLOCK", "STRICT", "BACKEND", "CHECKPOINTS"):
         monkeypatch.delenv(f"EVENFALL_{variable}", raising=False)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from evenfall.checkpoints import Checkpoint, model_type
+from evenfall.checkpoints import Checkpoint, locate, model_type
 
 WEIGHTS = b"some weights"
 DIGEST = hashlib.sha256(WEIGHTS).hexdigest()
@@ -58,6 +58,50 @@ def test_files_are_found_elsewhere(
     assert replace(TINY, folder=card).find() == card
     with pytest.raises(FileNotFoundError, match="folder absent not found"):
         TINY.find("absent")
+
+
+def test_a_copy_of_the_folders_serves_outside_of_a_checkout(
+    card: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert locate("cards/tiny") is None
+    with pytest.raises(FileNotFoundError, match="set EVENFALL_CHECKPOINTS to a copy"):
+        TINY.find()
+    monkeypatch.setenv("EVENFALL_CHECKPOINTS", str(card.parent))
+    assert TINY.find() == locate("cards/tiny") == card
+    assert TINY.load(device="cpu") == (card, {"device": "cpu"})
+    with pytest.raises(FileNotFoundError, match="folder absent not found"):
+        TINY.find("absent")
+
+
+def test_it_knows_its_files(card: Path) -> None:
+    assert [*TINY.files] == ["README.md", "config.json", "model.safetensors"]
+    assert TINY.files["model.safetensors"].read_bytes() == WEIGHTS
+    (card / "model.safetensors").write_bytes(b"other weights")
+    with pytest.raises(ValueError, match="not the published file"):
+        TINY.files  # noqa: B018
+
+
+def test_a_folder_can_be_loaded_from_elsewhere(
+    card: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert TINY.load(card, device="cpu") == (card, {"device": "cpu"})
+
+
+def test_the_hub_s_cache_is_a_place(
+    card: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cached(repository: str, file: str, revision: str | None) -> object:
+        return str(card / file) if (repository, revision) == ("us/tiny", "v1") else object()
+
+    hub = SimpleNamespace(try_to_load_from_cache=cached)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
+    monkeypatch.chdir(tmp_path)
+    assert locate("cards/tiny", "us/tiny", "v1") == card
+    assert locate("cards/tiny", "us/tiny", "v2") is None
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    assert locate("cards/tiny", "us/tiny", "v1") is None
 
 
 def test_other_files_than_the_published_are_refused(card: Path) -> None:

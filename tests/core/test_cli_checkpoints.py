@@ -104,3 +104,36 @@ def test_what_cannot_be_published_is_one_line(tiny: Path, name: str, words: str)
     assert found.startswith("Error: ")
     assert words in found
     assert not (tiny / "out").exists()
+
+
+def test_the_list_says_where_each_is(tiny: Path, tmp_path: Path, monkeypatch) -> None:
+    places = {row["name"]: row["where"] for row in json.loads(run("--json"))}
+    assert places == {"tiny-words": str(tiny / "cards" / "tiny-words"), "old": None}
+    assert str(tiny / "cards") in run()
+    monkeypatch.chdir(tmp_path)
+    assert "not here" in run()
+    monkeypatch.setenv("EVENFALL_CHECKPOINTS", str(tiny / "cards"))
+    assert str(tiny / "cards" / "tiny-words") in run()
+
+
+def test_the_list_imports_no_plugin_that_states_the_folder(tiny: Path, world: Any) -> None:
+    world.write_module("site_weights", "raise RuntimeError('imported')")
+    assert str(tiny / "cards" / "tiny-words") in run()
+
+
+def test_one_checkpoint_is_shown_with_its_files(tiny: Path, tmp_path: Path, monkeypatch) -> None:
+    shown = json.loads(run("show", "tiny-words", "--json", code=1))
+    assert shown["folder"] == str(tiny / "cards" / "tiny-words")
+    assert shown["hub_id"] is None
+    assert shown["files"] == {
+        "config.json": {"bytes": 22, "sha256": None, "state": "has no published hash"},
+        "model.safetensors": {
+            "bytes": 0, "sha256": "0" * 64, "state": "differs from the published file",
+        },
+    }  # fmt: skip
+    (tiny / "cards" / "tiny-words" / "model.safetensors").unlink()
+    assert "0 bytes, missing" in run("show", "tiny-words", code=1)
+    assert "24 bytes" in run("show", "mine")
+    assert "is a type, want an evenfall" in run("show", "old", code=1)
+    monkeypatch.chdir(tmp_path)
+    assert "folder │ none" in run("show", "tiny-words", code=1)

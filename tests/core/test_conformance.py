@@ -72,6 +72,11 @@ def test_a_good_plugin_has_no_faults(world) -> None:
             "'x', 'site_odd_things:OTHER', summary='s'",
             "has the name 'other', want 'x'",
         ),
+        (
+            "checkpoints",
+            "'other', 'site_odd_things:OTHER', summary='s', folder='there'",
+            "metadata folder='there', want 'nowhere'",
+        ),
         ("commands", "'x', 'json:loads', summary='s'", "want a typer.Typer or a click command"),
         ("callbacks", "'x', 'json:loads', summary='s'", "want a subclass of evenfall.runs.Callb"),
         ("counters", "'json.JSONDecoder', 'json:loads'", "want an evenfall.counting.Counter"),

@@ -10,14 +10,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from evenfall.files import written_aside
 from evenfall.hub.checking import CONFIG, published_files
+
+VARIABLE = "EVENFALL_CHECKPOINTS"
+"""The variable with a folder of checkpoints for use outside of a checkout."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,8 @@ class Checkpoint:
         name: the registered name.
         folder: the folder of its files. A relative path is searched in the working directory, its
             parents and the parents of this package, so it is found anywhere in a checkout.
+            Elsewhere, `EVENFALL_CHECKPOINTS` names a folder that has it, such as a copy of
+            hub_cards.
         load_folder: function that loads a folder, with options of its own, and returns the model,
             or the model and more.
         complete: function that adds files, such as code, to the copy that is published; None if
@@ -63,17 +70,18 @@ class Checkpoint:
             ValueError: a file differs from the published one.
         """
         wanted = self.folder if folder is None else folder
-        found = next((path for path in _places(Path(wanted)) if path.is_dir()), None)
+        found = locate(wanted) if folder is None else _first(_places(Path(wanted)))
         if found is None:
             raise FileNotFoundError(
                 f"checkpoint {self.name}: folder {wanted} not found in {Path.cwd()} or above it; "
-                "run this in a checkout of Evenfall, or pass the folder"
+                f"run this in a checkout of Evenfall, set {VARIABLE} to a copy of its hub_cards, "
+                "or pass the folder"
             )
         for name, digest in self.hashes.items():
             file = found / name
             if not file.is_file():
                 raise FileNotFoundError(f"checkpoint {self.name}: {found} has no {name}")
-            got = _sha256(file)
+            got = file_sha256(file)
             if got != digest:
                 raise ValueError(
                     f"checkpoint {self.name}: {file} is not the published file: its SHA-256 is "
@@ -81,17 +89,30 @@ class Checkpoint:
                 )
         return found
 
-    def load(self, **options: Any) -> Any:
+    @property
+    def files(self) -> dict[str, Path]:
+        """The files that are here, by name: all of the folder but hidden ones.
+
+        Raises:
+            FileNotFoundError, ValueError: as `find`.
+        """
+        return {path.name: path for path in _visible(self.find()) if path.is_file()}
+
+    def load(self, folder: str | Path | None = None, **options: Any) -> Any:
         """Return the result of `load_folder`; download the files if the folder is not found.
+
+        Args:
+            folder: as `find`.
+            **options: those of `load_folder`.
 
         Raises:
             FileNotFoundError: the folder is not found and there is no `hub_id`.
             ValueError: as `find`.
         """
         try:
-            found = self.find()
+            found = self.find(folder)
         except FileNotFoundError:
-            if self.hub_id is None:
+            if self.hub_id is None or folder is not None:
                 raise
             from huggingface_hub import snapshot_download
 
@@ -122,6 +143,33 @@ class Checkpoint:
         return Path(output)
 
 
+def locate(
+    folder: str | Path, hub_id: str | None = None, revision: str | None = None
+) -> Path | None:
+    """Where the folder of a checkpoint is on this machine; None if it is not. Imports no framework
+    unless there is a `hub_id`, and downloads nothing.
+
+    Args:
+        folder: as `Checkpoint.folder`.
+        hub_id: a repository whose files the Hub's cache may have.
+        revision: commit or tag of that repository.
+    """
+    folder, copies = Path(folder), os.environ.get(VARIABLE)
+    copy = [Path(copies) / folder.name] if copies and not folder.is_absolute() else []
+    found = _first([*copy, *_places(folder)])
+    if found is None and hub_id is not None:
+        with suppress(ImportError):
+            from huggingface_hub import try_to_load_from_cache
+
+            cached = try_to_load_from_cache(hub_id, CONFIG, revision=revision)
+            found = Path(cached).parent if isinstance(cached, str) else None
+    return found
+
+
+def _first(folders: Iterable[Path]) -> Path | None:
+    return next((path for path in folders if path.is_dir()), None)
+
+
 def model_type(folder: str | Path) -> str:
     """The "model_type" in a folder's config.json.
 
@@ -149,6 +197,11 @@ def _places(folder: Path) -> Iterator[Path]:
             yield above / folder
 
 
-def _sha256(file: Path) -> str:
+def file_sha256(file: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _visible(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.iterdir()) if not path.name.startswith((".", "__"))]

@@ -181,6 +181,10 @@ def _checkpoint(value: object, entry: Entry) -> str | None:
     problem = _want(Checkpoint, "evenfall.checkpoints")(value, entry)
     if isinstance(value, Checkpoint) and value.name != entry.name:
         return f"has the name {value.name!r}, want {entry.name!r}"
+    for name in ("folder", "hub_id", "revision"):  # `evenfall checkpoints` reads them there
+        if name in entry.metadata and entry.metadata[name] != getattr(value, name, None):
+            got, want = shorten(entry.metadata[name]), shorten(getattr(value, name, None))
+            return f"is registered with the metadata {name}={got}, want {want}"
     return problem
 
 

@@ -21,10 +21,10 @@ def checkpoint_of(name: str) -> Checkpoint:
         RegistryError: a plugin registered an object that is not a Checkpoint.
     """
     if name in registry.checkpoints:
-        return _registered(name)
+        return registered_checkpoint(name)
     if not Path(name).is_dir():
         try:
-            return _registered(name)
+            return registered_checkpoint(name)
         except UnknownNameError as error:
             raise UnknownNameError(f"{error} There is no folder of that name either.") from None
     kind, known = model_type(name), []
@@ -32,7 +32,7 @@ def checkpoint_of(name: str) -> Checkpoint:
         types = entry.metadata.get("model_types", [])
         if kind in types:
             return dataclasses.replace(
-                _registered(entry.name),
+                registered_checkpoint(entry.name),
                 name=Path(name).resolve().name,
                 folder=Path(name).resolve(),
                 hashes={},
@@ -45,7 +45,13 @@ def checkpoint_of(name: str) -> Checkpoint:
     )
 
 
-def _registered(name: str) -> Checkpoint:
+def registered_checkpoint(name: str) -> Checkpoint:
+    """The registered checkpoint.
+
+    Raises:
+        UnknownNameError: there is none of that name.
+        RegistryError: a plugin registered another object.
+    """
     checkpoint = registry.checkpoints.get(name)
     if isinstance(checkpoint, Checkpoint):
         return checkpoint

@@ -6,6 +6,7 @@ import json
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -62,8 +63,10 @@ def list_entries(entries: Registry[Any], as_json: bool) -> None:
         show_entries(entries)
 
 
-def show_entries(entries: Registry[Any]) -> None:
-    """Print a table of one registry."""
+def show_entries(
+    entries: Registry[Any], places: Mapping[str, str | None] = MappingProxyType({})
+) -> None:
+    """Print a table of one registry, with a column of `places` by name if there are any."""
     rows = entries.entries()
     if not rows:
         _say(f"No {entries.kind} is registered. `evenfall plugins` shows which plugins work.")
@@ -74,10 +77,12 @@ def show_entries(entries: Registry[Any]) -> None:
             _safe(str(row.metadata.get("host", ""))),
             _safe(str(row.metadata.get("summary", ""))),
             _safe(row.owner.name),
+            *([_safe(places[row.name] or "not here")] if places else []),
         )
         for row in rows
     ]
-    _table((entries.kind, "host", "summary", "plugin"), cells)
+    where = ["where"] if places else []
+    _table((entries.kind, "host", "summary", "plugin", *where), cells)
 
 
 def show_kernels(kernels: Sequence[Kernel]) -> None:
