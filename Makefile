@@ -29,7 +29,7 @@ FAST := $(wildcard tests/structure tests/core tests/docs \
 	tests/plugins/egru/text tests/plugins/mamba/ssm tests/plugins/mamba/standins \
 	tests/plugins/stream/nn/test_serialization.py tests/plugins/stream/transforms)
 
-.PHONY: demo test check lint coverage firmware-test bench docs wheels clean
+.PHONY: demo test check lint coverage firmware-test bench docs wheels version clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/installed-demo
@@ -74,6 +74,10 @@ wheels: $(VENV)/installed-test
 	@$(BIN)/python -m pip wheel --disable-pip-version-check --quiet --no-deps --no-build-isolation \
 		--wheel-dir dist . $(addprefix ./,$(ALL_DISTS))
 	@ls dist
+
+# All distributions: make version VERSION=0.2.0
+version:
+	@$(PYTHON) tools/set_version.py $(VERSION)
 
 clean:
 	rm -rf $(VENV) dist build site demo_out .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.*

@@ -90,7 +90,10 @@ def run(*arguments: str, code: int = 0) -> Any:
 
 
 def test_version() -> None:
-    assert run("--version").output == f"evenfall-core {__version__}\n"
+    lines = run("--version").output.splitlines()
+    assert f"evenfall-core {__version__}" in lines
+    assert lines == sorted(lines)
+    assert all(line.startswith("evenfall") for line in lines)
 
 
 def test_built_in_commands_are_reserved() -> None:

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tarfile
 import textwrap
+import tomllib
 import venv
 import zipfile
 from email import message_from_bytes
@@ -66,6 +67,7 @@ ADDRESSES = [
     f"Changelog, {REPOSITORY_PAGE}/blob/main/CHANGELOG.md",
     f"Issues, {REPOSITORY_PAGE}/issues",
 ]
+VERSION = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
 SOURCES = {package: FOLDERS[name] / "src" for name, package in PACKAGES.items()}
 
 
@@ -230,12 +232,27 @@ def test_sdist_has_the_licence_and_no_links(sdists: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", FOLDERS)
 def test_wheel_of_the_sdist_is_the_wheel(wheels: Path, wheels_of_sdists: Path, name: str) -> None:
+    """To the byte, so a wheel can be made again from its source archive."""
     with _wheel(wheels, name) as direct, _wheel(wheels_of_sdists, name) as built:
         assert sorted(built.namelist()) == sorted(direct.namelist())
         for one in direct.namelist():
             assert built.read(one) == direct.read(one), one
         (licence,) = (one for one in built.namelist() if one.endswith("licenses/LICENSE"))
         assert built.read(licence) == (REPOSITORY / "LICENSE").read_bytes()
+        paths = Path(str(direct.filename)), Path(str(built.filename))
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_a_source_archive_has_the_same_bytes_at_another_time(sdists: Path, tmp_path: Path) -> None:
+    """Neither the time nor the place of the checkout is in it."""
+    checkout = tmp_path / "elsewhere"
+    copy = checkout / "plugins" / "spinnaker2"
+    shutil.copytree(REPOSITORY / "plugins" / "spinnaker2", copy, copy_function=shutil.copyfile)
+    shutil.copyfile(REPOSITORY / ".gitignore", checkout / ".gitignore")
+    (checkout / ".git").mkdir()
+    _run(sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", tmp_path, cwd=copy)
+    (made,) = tmp_path.glob("*.tar.gz")
+    assert made.read_bytes() == (sdists / made.name).read_bytes()
 
 
 @pytest.mark.parametrize("name", FOLDERS)
@@ -245,7 +262,7 @@ def test_metadata_and_licence(wheels: Path, name: str) -> None:
         (licence,) = (one for one in archive.namelist() if one.endswith("licenses/LICENSE"))
         assert archive.read(licence) == (REPOSITORY / "LICENSE").read_bytes()
     assert metadata["Name"] == name
-    assert metadata["Version"] == "0.1.0"
+    assert metadata["Version"] == VERSION
     assert metadata["Requires-Python"] == ">=3.11"
     assert metadata["License-Expression"] == "Apache-2.0"
     assert metadata.get_all("Project-URL") == ADDRESSES

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from importlib.metadata import distributions
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +16,7 @@ from evenfall.cli.group import GROUP_SETTINGS, EvenfallGroup
 from evenfall.cli.streams import output_to_errors
 from evenfall.entries import Registry
 from evenfall.findings import Finding
+from evenfall.printing import printable
 from evenfall.version import __version__
 
 app = typer.Typer(
@@ -30,8 +32,13 @@ Json = Annotated[bool, typer.Option("--json", help="Write JSON instead of a tabl
 
 
 def _version(show: bool) -> None:
+    """Print the installed distributions whose names begin with evenfall."""
     if show:
-        typer.echo(f"evenfall-core {__version__}")
+        names = {one.name: one.version for one in distributions() if one.name}
+        found = {name: names[name] for name in names if name.startswith("evenfall")}
+        found["evenfall-core"] = __version__
+        for name, version in sorted(found.items()):
+            typer.echo(printable(f"{name} {version}"))
         raise typer.Exit
 
 
@@ -39,7 +46,7 @@ def _version(show: bool) -> None:
 def options(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+        typer.Option("--version", callback=_version, is_eager=True, help="Show the versions."),
     ] = False,
 ) -> None:
     """Read the options before a command."""

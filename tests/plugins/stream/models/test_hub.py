@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def test_a_folder_holds_config_weights_and_card(tmp_path: Path) -> None:
     )
     config = config_of(tmp_path / "model")
     assert config["model_type"] == "stream-classifier"
-    assert config["evenfall_stream_version"] == "0.1.0"
+    assert config["evenfall_stream_version"] == version("evenfall-stream")
     assert config["class_names"] == ["a", "b", "c"]
     assert config["num_classes"] == 3
     assert config["head"] == [8]
