@@ -15,6 +15,7 @@ from torch.nn.functional import cross_entropy
 from evenfall_egru import EgruConfig, EgruForCausalLM
 from evenfall_egru.evaluation.macs import count_macs
 from evenfall_egru.evaluation.perplexity import evaluate_tokens
+from evenfall_kernels.ops.egru_scan.reference import Spike
 
 
 @pytest.fixture
@@ -95,6 +96,23 @@ def test_activity_is_a_rate(model: Any, stream: torch.Tensor) -> None:
     assert all(0 < a < 1 for a in result["activity"])
     mean = (20 * want[0] + 12 * want[1]) / 32
     assert result["mean_activity"] == pytest.approx(mean, rel=1e-5)
+
+
+def test_backward_sparsity_is_the_share_of_units_without_gradient(
+    model: Any, stream: torch.Tensor
+) -> None:
+    """The gradient of each output with respect to its cell, by autograd."""
+    out, want = model(stream[None, :-1], output_cells=True), []
+    for layer, cells in zip(model.model.layers, out.cells, strict=True):
+        c = cells.detach().requires_grad_()
+        events = Spike.apply(c - layer.threshold.detach().clamp(0, 1), 3.6, 3.6)
+        (gradient,) = torch.autograd.grad((events * c).sum(), c)
+        want.append(float((gradient == 0).double().mean()))
+    result = evaluate_tokens(model, stream, window=17)
+    assert result["backward_sparsity"] == pytest.approx(want)
+    mean = (20 * want[0] + 12 * want[1]) / 32
+    assert result["mean_backward_sparsity"] == pytest.approx(mean)
+    assert 0.05 < mean < 1 - result["mean_activity"]
 
 
 def test_progress_reaches_the_end(model: Any, stream: torch.Tensor) -> None:

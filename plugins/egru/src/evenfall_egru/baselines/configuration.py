@@ -31,6 +31,8 @@ class RnnConfig(PreTrainedConfig):
             sequence) after the embedding, between layers, before the decoder.
         word_dropout: share of the vocabulary whose embeddings are zeroed in a call.
         dropconnect: share of recurrent weights dropped, one mask per call.
+        output_regularization, slowness_regularization: weights of the mean squared output of the
+            last layer, and of its change from a token to the next, in the training loss.
 
     Raises:
         ValueError: an unknown cell or carry, a size below 1, or a rate outside of [0, 1).
@@ -53,6 +55,8 @@ class RnnConfig(PreTrainedConfig):
     hidden_dropout: float = 0.0
     output_dropout: float = 0.0
     dropconnect: float = 0.0
+    output_regularization: float = 0.0
+    slowness_regularization: float = 0.0
     use_cache: bool = True
     tie_word_embeddings: bool = True
     pad_token_id: int | None = None
@@ -63,7 +67,7 @@ class RnnConfig(PreTrainedConfig):
         check_sizes(self)
         super().__post_init__(**kwargs)
         check_rates(self, _RATES)
-        check_numbers(self, ("embedding_range",))
+        check_numbers(self, ("embedding_range", "output_regularization", "slowness_regularization"))
         check_choice(self, "cell", ("lstm", "gru"))
         check_choice(self, "carry", ("full", "output"))
 

@@ -43,7 +43,7 @@ class RnnLayer(GradientCheckpointingLayer):
         x: torch.Tensor,
         state: State | None,
         cu_seqlens: torch.Tensor | None,
-        want_events: bool,
+        want_events: bool | str,
     ) -> tuple[torch.Tensor, State, torch.Tensor | None]:
         """x (B, T, inputs) -> h (B, T, H), the last (h, c), and 1 where h is not 0.
 
@@ -54,6 +54,8 @@ class RnnLayer(GradientCheckpointingLayer):
             state = self._zeros(x, rows)
         elif self.config.carry == "output":
             state = (state[0], torch.zeros_like(state[1]))
+        if want_events == "cells":
+            raise ValueError(f"output_cells needs an EGRU, got {self.config.cell!r}")
         rate = self.config.dropconnect if self.training else 0.0
         with _dropped(self.rnn, rate):
             if cu_seqlens is None:

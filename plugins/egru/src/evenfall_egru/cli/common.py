@@ -26,8 +26,17 @@ def show_evaluation(result: dict[str, Any], sizes: list[int], title: str) -> Non
         ("perplexity", f"{result['perplexity']:.2f}  ({protocol})"),
         ("tokens predicted", f"{result['tokens']:,}"),
         *((f"activity, layer {i}", f"{100 * rate:.1f} % of {n} units") for i, (n, rate) in layers),
+        *_backward(result),
         ("MACs per token, dense", f"{macs['dense'] / 1e6:.3f} million"),
         ("MACs per token, effective", effective),
         ("tokens per second", f"{result['tokens_per_second']:,.0f}"),
     ]
     show_facts(title, rows)
+
+
+def _backward(result: dict[str, Any]) -> list[tuple[str, str]]:
+    rates = result["backward_sparsity"] or []
+    return [
+        (f"no gradient, layer {i}", f"{100 * rate:.1f} % of units")
+        for i, rate in enumerate(rates, 1)
+    ]

@@ -19,6 +19,8 @@ from evenfall.counting import (
 )
 from evenfall_kernels import egru_scan
 
+from .backward import silent_in_backward
+
 _KERNEL = Matrix("kernel", 0, gates=3)
 _RECURRENT = Matrix("recurrent_kernel", 0, "recurrent", gates=3)
 _DECODER = Matrix("weight", 1)
@@ -45,7 +47,7 @@ def _activity(module: Any, inputs: Mapping[str, Any], output: Any) -> Activity:
         dampening=config.dampening, variant=config.variant, return_cells=True,
         cu_seqlens=inputs.get("cu_seqlens"), event_driven=config.event_driven,
     ).cells  # fmt: skip
-    silent = (config.support * (cells - threshold).abs() >= 1) & (cells <= threshold)
+    silent = silent_in_backward(cells, threshold, config.support)
     y = output[0]
     return Activity(y.numel(), int((y == 0).sum()), int(silent.sum()))
 

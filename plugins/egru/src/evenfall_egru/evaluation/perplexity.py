@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
+from ..models.configuration_egru import EgruConfig
 from ..models.modeling_egru import EgruForCausalLM
+from .backward import silent_rates
 from .macs import count_macs
 
 
@@ -41,8 +43,9 @@ def evaluate_tokens(
 
     Returns:
         loss (nats per token), perplexity, tokens, activity per layer, mean_activity (over units),
-        macs (effective and dense, per token), seconds, tokens_per_second, window, carry,
-        batch_size.
+        backward_sparsity per layer and its mean (the share of units whose gradient would be zero,
+        see `backward`; None for LSTM and GRU), macs (effective and dense, per token), seconds,
+        tokens_per_second, window, carry, batch_size.
 
     Raises:
         ValueError: too few tokens, or an unknown carry.
@@ -61,7 +64,9 @@ def evaluate_tokens(
         device
     )
     setting, total, count = model.config.carry, 0.0, 0
-    events = torch.zeros(model.config.num_hidden_layers, dtype=torch.float64)
+    layers = model.config.num_hidden_layers
+    has_cells = isinstance(model.config, EgruConfig)
+    events, silent = torch.zeros(2, layers, dtype=torch.float64)
     begin = time.perf_counter()
     model.config.carry = "output" if carry == "output" else "full"
     try:
@@ -73,24 +78,29 @@ def evaluate_tokens(
                 cache = DynamicCache(config=model.config)
             out = model(
                 inputs, labels=labels, shift_labels=labels, past_key_values=cache,
-                use_cache=True, skip_logits=True, output_events=True,
+                use_cache=True, skip_logits=True, output_events=True, output_cells=has_cells,
             )  # fmt: skip
             items = inputs.numel()
             total, count = total + float(out.loss) * items, count + items
             events += torch.stack(out.activity).double().cpu() * items
+            if has_cells:
+                silent += torch.tensor(silent_rates(model, out.cells), dtype=torch.float64) * items
             if progress is not None:
                 progress(count, length * batch_size)
     finally:
         model.config.carry = setting
     seconds = time.perf_counter() - begin
     activity = (events / count).tolist()
+    backward = (silent / count).tolist() if has_cells else None
     sizes = model.config.hidden_sizes
     return {
         "loss": total / count,
         "perplexity": math.exp(total / count),
         "tokens": count,
         "activity": activity,
-        "mean_activity": sum(a * n for a, n in zip(activity, sizes, strict=True)) / sum(sizes),
+        "mean_activity": _mean(activity, sizes),
+        "backward_sparsity": backward,
+        "mean_backward_sparsity": None if backward is None else _mean(backward, sizes),
         "macs": count_macs(model, activity),
         "seconds": seconds,
         "tokens_per_second": count / seconds,
@@ -98,3 +108,8 @@ def evaluate_tokens(
         "carry": carry,
         "batch_size": batch_size,
     }
+
+
+def _mean(rates: list[float], sizes: list[int]) -> float:
+    """The mean over all units of rates of the layers."""
+    return sum(rate * size for rate, size in zip(rates, sizes, strict=True)) / sum(sizes)

@@ -27,6 +27,7 @@ from .pretrained_egru import (
     EgruTokenClassifierOutput,
     wants_dict,
 )
+from .record_egru import has_penalty
 
 logger = logging.get_logger(__name__)
 
@@ -46,7 +47,7 @@ class _Classifier(EgruPreTrainedModel):
     def _read(
         self, input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None,
         inputs_embeds: torch.Tensor | None, past_key_values: Cache | None, use_cache: bool | None,
-        output_hidden_states: bool | None, output_events: bool, packing: tuple[Any, ...],
+        output_hidden_states: bool | None, wanted: dict[str, bool], packing: tuple[Any, ...],
     ) -> tuple[Any, torch.Tensor | None, torch.Tensor | None]:  # fmt: skip
         """The outputs of the model, the mask of padding, and the bounds of packed texts."""
         texts = packed_texts(
@@ -61,7 +62,7 @@ class _Classifier(EgruPreTrainedModel):
             past_key_values=past_key_values,
             use_cache=use_cache,
             output_hidden_states=output_hidden_states,
-            output_events=output_events,
+            **wanted,
             return_dict=True,
             cu_seq_lens_q=texts,
         )
@@ -87,10 +88,15 @@ class _Classifier(EgruPreTrainedModel):
             )
         return None
 
-    def _penalty(self, labels: torch.Tensor | None) -> float:
-        """The weight of the activity in the loss of this call."""
-        used = self.training and labels is not None
-        return self.config.activity_regularization if used else 0.0
+    def _wanted(
+        self, labels: torch.Tensor | None, events: bool, cells: bool, traces: bool
+    ) -> dict[str, bool]:
+        """What the model shall return besides its output."""
+        penalty = self.training and labels is not None and has_penalty(self.config)
+        return {
+            "output_events": events, "output_cells": cells, "output_traces": traces,
+            "output_penalty": penalty,
+        }  # fmt: skip
 
 
 class EgruForSequenceClassification(_Classifier):
@@ -106,6 +112,8 @@ class EgruForSequenceClassification(_Classifier):
         use_cache: bool | None = None,
         output_hidden_states: bool | None = None,
         output_events: bool = False,
+        output_cells: bool = False,
+        output_traces: bool = False,
         return_dict: bool | None = None,
         cache: Cache | None = None,
         position_ids: torch.LongTensor | None = None,
@@ -128,11 +136,12 @@ class EgruForSequenceClassification(_Classifier):
             raise ValueError(
                 f"each text must have at least one token to classify, got shape ({batch}, 0)"
             )
-        config, penalty = self.config, self._penalty(labels)
+        config = self.config
+        wanted = self._wanted(labels, output_events, output_cells, output_traces)
         outputs, attention_mask, texts = self._read(
             input_ids, attention_mask, inputs_embeds,
             cache if past_key_values is None else past_key_values, use_cache,
-            output_hidden_states, output_events or bool(penalty),
+            output_hidden_states, wanted,
             (position_ids, cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k, seq_idx),
         )  # fmt: skip
         last = _last(outputs.last_hidden_state, attention_mask, texts)
@@ -148,14 +157,16 @@ class EgruForSequenceClassification(_Classifier):
             if config.problem_type != "single_label_classification":
                 # Only for single labels does transformers divide by num_items_in_batch.
                 loss = loss * share
-            if penalty:
-                loss = loss + penalty * (sum(outputs.activity) * share)
+            if wanted["output_penalty"]:
+                loss = loss + outputs.penalty * share
         output = EgruClassifierOutput(
             loss=loss,
             logits=logits,
             hidden_states=outputs.hidden_states,
             activity=outputs.activity,
-            events=outputs.events if output_events else None,
+            events=outputs.events,
+            cells=outputs.cells,
+            traces=outputs.traces,
             **{CACHE: getattr(outputs, CACHE)},
         )
         return output if wants_dict(return_dict, config) else output.to_tuple()
@@ -174,6 +185,8 @@ class EgruForTokenClassification(_Classifier):
         use_cache: bool | None = None,
         output_hidden_states: bool | None = None,
         output_events: bool = False,
+        output_cells: bool = False,
+        output_traces: bool = False,
         return_dict: bool | None = None,
         cache: Cache | None = None,
         position_ids: torch.LongTensor | None = None,
@@ -193,11 +206,12 @@ class EgruForTokenClassification(_Classifier):
         `use_cache=True`, which updates it; the result does not contain it.
         """
         refuse_unknown(self.forward, kwargs, _LOSS)
-        config, penalty = self.config, self._penalty(labels)
+        config = self.config
+        wanted = self._wanted(labels, output_events, output_cells, output_traces)
         outputs, attention_mask, texts = self._read(
             input_ids, attention_mask, inputs_embeds,
             cache if past_key_values is None else past_key_values, use_cache,
-            output_hidden_states, output_events or bool(penalty),
+            output_hidden_states, wanted,
             (position_ids, cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k, seq_idx),
         )  # fmt: skip
         y = outputs.last_hidden_state
@@ -213,15 +227,16 @@ class EgruForTokenClassification(_Classifier):
             loss = self.loss_function(
                 logits=logits, labels=labels, config=config, num_items_in_batch=items
             )
-            if penalty:
-                share = share_of_batch(labels, items, shift_labels=labels)
-                loss = loss + penalty * (sum(outputs.activity) * share)
+            if wanted["output_penalty"]:
+                loss = loss + outputs.penalty * share_of_batch(labels, items, shift_labels=labels)
         output = EgruTokenClassifierOutput(
             loss=loss,
             logits=logits,
             hidden_states=outputs.hidden_states,
             activity=outputs.activity,
-            events=outputs.events if output_events else None,
+            events=outputs.events,
+            cells=outputs.cells,
+            traces=outputs.traces,
         )
         return output if wants_dict(return_dict, config) else output.to_tuple()
 

@@ -109,7 +109,16 @@ class EgruConfig(PreTrainedConfig):
         word_dropout: share of the vocabulary whose embeddings are zeroed in a call.
         dropconnect: share of recurrent weights dropped, one mask per call.
         zoneout: probability that a unit keeps its state for a step.
-        activity_regularization: weight of the mean event rate in the training loss.
+        activity_regularization: weight of the activity in the training loss: the sum over layers
+            of the mean event rate or, with a target, of the mean squared distance of the units'
+            rates from it.
+        activity_target: the target of the event rate of each unit, or None.
+        cell_regularization: weight of the cells outside of their thresholds in the training loss:
+            the sum over layers of the mean of max(0, c - thr)^2 + max(0, -c - thr)^2.
+        output_regularization: weight of the mean squared output of the last layer in the training
+            loss, the AR of arXiv 1708.01009.
+        slowness_regularization: weight of the mean squared change of that output from a token to
+            the next, its TAR.
         event_driven: read only the weight rows of units that fired when no gradient is needed.
         input_table: keep the product of every embedding and the first kernel for generation on the
             CPU, at most 256 MB, so that a token reads one row of it instead of the whole kernel.
@@ -134,6 +143,10 @@ class EgruConfig(PreTrainedConfig):
     dropconnect: float = 0.0
     zoneout: float = 0.0
     activity_regularization: float = 0.0
+    activity_target: float | None = None
+    cell_regularization: float = 0.0
+    output_regularization: float = 0.0
+    slowness_regularization: float = 0.0
     event_driven: bool = True
     input_table: bool = False
     use_cache: bool = True
@@ -151,6 +164,10 @@ class EgruConfig(PreTrainedConfig):
         if not _is_number(self.threshold_mean) or not 0 < self.threshold_mean < 1:
             raise ValueError(f"threshold_mean must lie in (0, 1), got {short(self.threshold_mean)}")
         check_numbers(self, ("dampening", "support", "embedding_range", "activity_regularization"))
+        if self.activity_target is not None:
+            check_rates(self, ("activity_target",))
+            if not self.activity_regularization:
+                raise ValueError("activity_target needs activity_regularization, its weight")
         check_flags(self, ("threshold_trainable", "event_driven", "input_table"))
 
     @property

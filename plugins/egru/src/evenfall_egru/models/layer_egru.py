@@ -48,9 +48,10 @@ class EgruLayer(GradientCheckpointingLayer):
         x: torch.Tensor,
         state: tuple[torch.Tensor, torch.Tensor] | None,
         cu_seqlens: torch.Tensor | None,
-        want_events: bool,
-    ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor], torch.Tensor | None]:
-        """x (B, T, inputs) -> y (B, T, units), the last (y, h), and the events if `want_events`.
+        want_events: bool | str,
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor], Any]:
+        """x (B, T, inputs) -> y (B, T, units), the last (y, h), and the events if `want_events`, or
+        a pair of events and cells if it is "cells".
 
         Changes no cache, since gradient checkpointing calls it twice with the same state.
         """
@@ -75,10 +76,12 @@ class EgruLayer(GradientCheckpointingLayer):
             support=config.support,
             variant=config.variant,
             cu_seqlens=cu_seqlens,
-            return_events=want_events,
+            return_events=bool(want_events),
+            return_cells=want_events == "cells",
             event_driven=config.event_driven,
         )
-        return out.y, out.state, out.events
+        extra = (out.events, out.cells) if want_events == "cells" else out.events
+        return out.y, out.state, extra
 
     def extra_repr(self) -> str:
         return f"{self.inputs}, {self.units}"

@@ -28,6 +28,7 @@ from .pretrained_egru import (
     one_token_output,
     wants_dict,
 )
+from .record_egru import LayerRecord, has_penalty
 from .recording_egru import is_recorded
 from .step_egru import FORWARD, TokenStep
 
@@ -77,6 +78,8 @@ class EgruModel(EgruPreTrainedModel):
         use_cache: bool | None = None,
         output_hidden_states: bool | None = None,
         output_events: bool = False,
+        output_cells: bool = False,
+        output_traces: bool = False,
         return_dict: bool | None = None,
         cache: Cache | None = None,
         position_ids: torch.LongTensor | None = None,
@@ -85,12 +88,17 @@ class EgruModel(EgruPreTrainedModel):
         max_length_q: int | None = None,
         max_length_k: int | None = None,
         seq_idx: torch.Tensor | None = None,
+        output_penalty: bool = False,
         **kwargs: Any,
     ) -> EgruModelOutput | tuple[Any, ...]:
         r"""
         attention_mask (`torch.Tensor` of shape `(batch, past + time)`): 0 marks padding,
             anywhere in a row. Padding does not change the state, and its output is zero.
         output_events (`bool`): also return the events of each layer, with surrogate gradient.
+        output_cells (`bool`): also return the cells c of each layer, before the reset.
+        output_traces (`bool`): also return `event_trace` of the outputs of each layer; it begins
+            at zero in each call.
+        output_penalty (`bool`): also return the sum of the penalties that the configuration weighs.
         cache (`Cache`): the name of `past_key_values` from transformers 5.24 on.
         position_ids, cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k, seq_idx: several
             texts packed end to end in a batch of one, as DataCollatorWithFlattening makes them.
@@ -124,26 +132,25 @@ class EgruModel(EgruPreTrainedModel):
 
         cache_of = cache_layers(past_key_values, config.layer_types)
         hidden: tuple[torch.Tensor, ...] = (x,)
-        activity, events = [], []
+        record = LayerRecord(
+            config, layout, output_events, output_cells, output_traces, output_penalty
+        )
         for index, layer in enumerate(self.layers):
             if index and self.training and config.hidden_dropout:
                 x = locked_dropout(x, config.hidden_dropout, layout.cu_seqlens)
             cached = cache_of[index]
             state = cached.state() if cached is not None else None
-            x, state, layer_events = layer(x, state, layout.cu_seqlens, output_events)
+            x, state, layer_events = layer(x, state, layout.cu_seqlens, record.wanted)
             if cached is not None and use_cache:
                 cached.update(*state, steps=steps)
             hidden += (x,)
-            if output_events:
-                activity.append(layout.mean(layer_events))
-                events.append(layout.unpack(layer_events))
+            record.add(layer, x, layer_events)
         hidden = tuple(layout.unpack(h) for h in hidden)
         output = EgruModelOutput(
             last_hidden_state=hidden[-1],
             hidden_states=hidden if output_hidden_states else None,
-            activity=tuple(activity) if output_events else None,
-            events=tuple(events) if output_events else None,
             **{CACHE: past_key_values if use_cache else None},
+            **record.outputs(),
         )
         return output if wants_dict(return_dict, config) else output.to_tuple()
 
@@ -234,6 +241,8 @@ class EgruForCausalLM(EgruPreTrainedModel, GenerationMixin):
         use_cache: bool | None = None,
         output_hidden_states: bool | None = None,
         output_events: bool = False,
+        output_cells: bool = False,
+        output_traces: bool = False,
         return_dict: bool | None = None,
         logits_to_keep: int | torch.Tensor = 0,
         skip_logits: bool = False,
@@ -256,7 +265,8 @@ class EgruForCausalLM(EgruPreTrainedModel, GenerationMixin):
         past_key_values = cache if past_key_values is None else past_key_values
         plain = (
             inputs_embeds is None and labels is None and not output_events
-            and not output_hidden_states and seq_idx is None and cu_seq_lens_q is None
+            and not output_cells and not output_traces and not output_hidden_states
+            and seq_idx is None and cu_seq_lens_q is None
             and cu_seq_lens_k is None and max_length_q is None and max_length_k is None
         )  # fmt: skip
         if plain and kwargs.keys() <= OF_GENERATE and not torch.compiler.is_compiling():
@@ -274,9 +284,7 @@ class EgruForCausalLM(EgruPreTrainedModel, GenerationMixin):
         )  # fmt: skip
         if texts is not None and labels is not None:
             labels = without_first(labels, texts, kwargs.get("ignore_index", -100))
-        want_events = output_events or bool(
-            self.training and labels is not None and self.config.activity_regularization
-        )
+        penalised = self.training and labels is not None and has_penalty(self.config)
         outputs = self.model(
             input_ids=input_ids,
             attention_mask=attention_mask,
@@ -284,7 +292,10 @@ class EgruForCausalLM(EgruPreTrainedModel, GenerationMixin):
             past_key_values=past_key_values,
             use_cache=use_cache,
             output_hidden_states=output_hidden_states,
-            output_events=want_events,
+            output_events=output_events,
+            output_cells=output_cells,
+            output_traces=output_traces,
+            output_penalty=penalised,
             return_dict=True,
             cu_seq_lens_q=texts,
         )
@@ -308,15 +319,16 @@ class EgruForCausalLM(EgruPreTrainedModel, GenerationMixin):
                     logits=logits, labels=labels, vocab_size=self.config.vocab_size, **kwargs
                 )
                 logits = None if skip_logits else logits
-        if loss is not None and self.training and self.config.activity_regularization:
-            penalty = sum(outputs.activity) * share_of_batch(labels, **kwargs)
-            loss = loss + self.config.activity_regularization * penalty
+        if penalised:
+            loss = loss + outputs.penalty * share_of_batch(labels, **kwargs)
         output = EgruCausalLMOutput(
             loss=loss,
             logits=logits,
             hidden_states=outputs.hidden_states,
             activity=outputs.activity,
-            events=outputs.events if output_events else None,
+            events=outputs.events,
+            cells=outputs.cells,
+            traces=outputs.traces,
             **{CACHE: getattr(outputs, CACHE)},
         )
         return output if wants_dict(return_dict, self.config) else output.to_tuple()

@@ -28,18 +28,27 @@ CACHE = "cache" if "cache" in BaseModelOutputWithPast.__dataclass_fields__ else 
 
 @dataclass
 class EgruModelOutput(BaseModelOutputWithPast):
-    """Adds `activity`, the mean event rate of each layer, and `events`, 0 or 1 per unit."""
+    """Adds `activity`, the mean event rate of each layer; and, of each unit, `events`, 0 or 1,
+    `cells`, the state before the reset, and `traces`, slow averages of the outputs.
+
+    `penalty` is what the configuration adds to a training loss."""
 
     activity: tuple[torch.Tensor, ...] | None = None
     events: tuple[torch.Tensor, ...] | None = None
+    cells: tuple[torch.Tensor, ...] | None = None
+    traces: tuple[torch.Tensor, ...] | None = None
+    penalty: torch.Tensor | None = None
 
 
 @dataclass
 class EgruCausalLMOutput(CausalLMOutputWithPast):
-    """Adds `activity`, the mean event rate of each layer, and `events`, 0 or 1 per unit."""
+    """Adds `activity`, the mean event rate of each layer; and, of each unit, `events`, 0 or 1,
+    `cells`, the state before the reset, and `traces`, slow averages of the outputs."""
 
     activity: tuple[torch.Tensor, ...] | None = None
     events: tuple[torch.Tensor, ...] | None = None
+    cells: tuple[torch.Tensor, ...] | None = None
+    traces: tuple[torch.Tensor, ...] | None = None
 
 
 _KEYS: dict[bool, tuple[dict[str, Any], list[str]]] = {}
@@ -66,18 +75,24 @@ def one_token_output(logits: torch.Tensor, cache: Any) -> EgruCausalLMOutput:
 
 @dataclass
 class EgruClassifierOutput(SequenceClassifierOutputWithPast):
-    """Adds `activity`, the mean event rate of each layer, and `events`, 0 or 1 per unit."""
+    """Adds `activity`, the mean event rate of each layer; and, of each unit, `events`, 0 or 1,
+    `cells`, the state before the reset, and `traces`, slow averages of the outputs."""
 
     activity: tuple[torch.Tensor, ...] | None = None
     events: tuple[torch.Tensor, ...] | None = None
+    cells: tuple[torch.Tensor, ...] | None = None
+    traces: tuple[torch.Tensor, ...] | None = None
 
 
 @dataclass
 class EgruTokenClassifierOutput(TokenClassifierOutput):
-    """Adds `activity`, the mean event rate of each layer, and `events`, 0 or 1 per unit."""
+    """Adds `activity`, the mean event rate of each layer; and, of each unit, `events`, 0 or 1,
+    `cells`, the state before the reset, and `traces`, slow averages of the outputs."""
 
     activity: tuple[torch.Tensor, ...] | None = None
     events: tuple[torch.Tensor, ...] | None = None
+    cells: tuple[torch.Tensor, ...] | None = None
+    traces: tuple[torch.Tensor, ...] | None = None
 
 
 _METHODS = ("evenfall", "evenfall-egru")  # quantisation that knows EGRU layers

@@ -27,17 +27,18 @@ logger = logging.getLogger(__name__)
 
 
 class ClassificationTrainer(RecipeTrainer):
-    """Trainer that evaluates accuracy and activity."""
+    """Trainer that evaluates accuracy, activity and backward sparsity."""
 
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
-        """Accuracy, loss and mean activity on the validation split."""
+        """Accuracy, loss and mean rates of the layers on the validation split."""
         model = self.accelerator.unwrap_model(self.model)
         result = evaluate_frames(model, self.eval_dataset)
         metrics = {f"{metric_key_prefix}_{name}": result[name] for name in ("loss", "accuracy")}
-        if rates := result["activity"]:
-            metrics[f"{metric_key_prefix}_activity"] = sum(rates) / len(rates)
+        for name in ("activity", "backward_sparsity"):
+            if rates := result[name]:
+                metrics[f"{metric_key_prefix}_{name}"] = sum(rates) / len(rates)
         self.report(metrics)
         model.train()
         return metrics

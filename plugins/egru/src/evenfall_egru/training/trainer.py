@@ -72,8 +72,8 @@ class EgruTrainer(RecipeTrainer):
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
-        """Perplexity and activity on the validation text, with full carry and 16 streams, or fewer
-        for a short text."""
+        """Perplexity, activity and backward sparsity on the validation text, with full carry and 16
+        streams, or fewer for a short text."""
         model = self.accelerator.unwrap_model(self.model)
         streams = min(16, len(self.valid_tokens) - 1)
         result = evaluate_tokens(model, self.valid_tokens, batch_size=streams, window=256)
@@ -82,6 +82,8 @@ class EgruTrainer(RecipeTrainer):
             f"{metric_key_prefix}_perplexity": result["perplexity"],
             f"{metric_key_prefix}_activity": result["mean_activity"],
         }
+        if result["backward_sparsity"] is not None:
+            metrics[f"{metric_key_prefix}_backward_sparsity"] = result["mean_backward_sparsity"]
         self.report(metrics)
         model.train()
         return metrics
