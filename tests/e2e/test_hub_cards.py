@@ -108,7 +108,9 @@ def test_published_folder_generates_where_evenfall_is_absent(
     assert report_values["text"] == tokenizer.decode(new[0])
 
 
-@pytest.mark.parametrize("name", ["stream-modelnet10-small", "stream-nmnist-small"])
+@pytest.mark.parametrize(
+    "name", ["stream-modelnet10-small", "stream-nmnist-small", "stream-digits-small"]
+)
 def test_stream_is_published_as_it_is(name: str, tmp_path: Path) -> None:
     pytest.importorskip("torch_geometric")
     output = registry.checkpoints.get(name).publish(tmp_path / name, folder=CARDS / name)

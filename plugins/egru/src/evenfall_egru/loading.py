@@ -8,6 +8,8 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
+from evenfall import registry
+
 from .models.modeling_egru import EgruForCausalLM
 
 
@@ -17,13 +19,15 @@ def load_checkpoint(
     """Load with AutoModelForCausalLM and AutoTokenizer, in evaluation mode.
 
     Args:
-        name: a folder, or a model on the Hugging Face Hub.
+        name: a folder, a registered checkpoint, or a model on the Hugging Face Hub.
         device: such as "cpu" or "cuda:0"; None means "cuda" if available, else "cpu".
 
     Raises:
         FileNotFoundError: no such folder or model.
         ValueError: an unreadable checkpoint, another kind of model, or an unavailable device.
     """
+    if str(name) in registry.checkpoints and not Path(name).exists():
+        name = registry.checkpoints.get(str(name)).find()
     try:
         model = AutoModelForCausalLM.from_pretrained(name)
         tokenizer = AutoTokenizer.from_pretrained(name)

@@ -37,6 +37,7 @@ def evenfall_register_checkpoints(register: Callable[..., Any]) -> None:
     for name, model, data in (
         ("stream-modelnet10-small", "StreamClassifier", "ModelNet10, 1024 points"),
         ("stream-nmnist-small", "EventStreamClassifier", "N-MNIST recordings"),
+        ("stream-digits-small", "EventStreamClassifier", "spoken digits as events"),
     ):
         register(
             name,

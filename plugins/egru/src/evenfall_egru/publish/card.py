@@ -9,6 +9,8 @@ from huggingface_hub import ModelCard
 
 from evenfall.hub import markdown_table, model_card, recipe_text
 
+from .pruning import pruning_text
+
 _DATASET = ("Penn Treebank, words (Mikolov's preprocessing)", "ptb-text-only/ptb_text_only")
 _PAPER = "https://arxiv.org/abs/2206.06178"
 _TEXT = (Path(__file__).parent / "data" / "card.md").read_text(encoding="utf-8")
@@ -32,6 +34,7 @@ def make_card(results: dict[str, Any]) -> ModelCard:
         "effective": f"{full['macs']['effective'] / 1e6:.2f}",
         "dense": f"{full['macs']['dense'] / 1e6:.2f}",
         "ratio": f"{full['macs']['ratio']:.1f}",
+        "pruning": pruning_text(results),
         "training": _training(training),
         "recipe": recipe_text(training["recipe"]),
         "seed": training["recipe"].get("seed", 0),
@@ -46,7 +49,10 @@ def make_card(results: dict[str, Any]) -> ModelCard:
         language="en",
         library_name="transformers",
         pipeline_tag="text-generation",
-        tags=["egru", "event-based", "activity-sparsity", "recurrent"],
+        tags=[
+            *("egru", "event-based", "activity-sparsity", "recurrent"),
+            *(["pruned"] if "pruning" in results else []),
+        ],
         metrics=["perplexity"],
     )
 

@@ -12,7 +12,7 @@ import torch
 import yaml
 from transformers import PreTrainedTokenizerBase
 
-from evenfall.files import file_aside
+from evenfall.files import file_aside, write_text
 from evenfall.hub import machine, pack_folder
 from evenfall.pictures import draw_raster
 from evenfall.runs import Progress
@@ -25,6 +25,7 @@ from ..text.demo_text import DEMO_TEXT
 from ..text.tokenization import EOS
 from .card import make_card
 from .folder import fill_hub_folder
+from .pruning import pruning_of
 
 MOST_BYTES = 15_000_000
 PROTOCOLS = {
@@ -80,9 +81,14 @@ def pack(
         for parameter in model.parameters():
             parameter.copy_(parameter.to(storage_dtype))
 
+    settings = yaml.safe_load(recipe.read_text(encoding="utf-8"))
+    start = settings.get("initial_checkpoint")
+    if start is not None:
+        settings["initial_checkpoint"] = Path(start).name  # no folder of this machine
+
     def fill(folder: Path) -> dict[str, Any]:
         fill_hub_folder(model, tokenizer, folder, dtype=storage_dtype)
-        shutil.copyfile(recipe, folder / "recipe.yaml")
+        write_text(folder / "recipe.yaml", yaml.safe_dump(settings, sort_keys=False))
         size = (folder / "model.safetensors").stat().st_size
         if size > MOST_BYTES:
             raise ValueError(
@@ -93,7 +99,8 @@ def pack(
         return {
             "machine": machine(model.device.type),
             "model": _sizes(model, dtype, size),
-            "training": _training(Path(checkpoint), recipe),
+            "training": _training(Path(checkpoint), settings),
+            **pruning_of(model, start),
             "evaluations": _evaluate(model, tokenizer, data, progress),
         }
 
@@ -135,8 +142,7 @@ def _sizes(model: EgruForCausalLM, dtype: str, size: int) -> dict[str, Any]:
     }
 
 
-def _training(checkpoint: Path, recipe: Path) -> dict[str, Any]:
-    settings = yaml.safe_load(recipe.read_text(encoding="utf-8"))
+def _training(checkpoint: Path, settings: dict[str, Any]) -> dict[str, Any]:
     training: dict[str, Any] = {"recipe": settings, "runs": 1}
     log = checkpoint.parent / "log.jsonl"
     if log.is_file():

@@ -44,3 +44,15 @@ STREAM_NMNIST_SMALL = Checkpoint(
         "model.safetensors": "2b3450cdf528f06ed8f27fc70201199ac7e7249307df7b33ec1d31143b8c9b63"
     },
 )
+
+STREAM_DIGITS_SMALL = Checkpoint(
+    name="stream-digits-small",
+    folder="hub_cards/stream-digits-small",
+    load_folder=load_checkpoint,
+    make_card=_card,
+    trainer="stream",
+    recorded=_recorded,
+    hashes={
+        "model.safetensors": "6eb43f2824669a29c14709df50c69488d3b048eda1c02c3f0ee021a4bbd84542"
+    },
+)
