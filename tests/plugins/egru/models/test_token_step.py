@@ -24,8 +24,9 @@ from evenfall.counting import count_operations
 from evenfall_egru.baselines.configuration import RnnConfig
 from evenfall_egru.baselines.modeling import RnnForCausalLM
 from evenfall_egru.models import step_egru
+from evenfall_egru.models.fast_egru import make_output
 from evenfall_egru.models.layer_egru import EgruLayer
-from evenfall_egru.models.pretrained_egru import EgruCausalLMOutput, one_token_output
+from evenfall_egru.models.pretrained_egru import EgruCausalLMOutput
 from evenfall_kernels import StoredMatrix, compress_blocks
 from evenfall_kernels.ops.egru_step import stack as stacks
 
@@ -532,7 +533,7 @@ def test_outputs_are_those_of_the_modules(make_egru: Callable[..., Any], taken: 
     model = make_egru()
     logits = torch.ones(1, 1, 41)
     for cache in (prefilled(model), None):
-        fast = one_token_output(logits, cache)
+        fast = make_output(EgruCausalLMOutput, logits=logits, past_key_values=cache)
         slow = EgruCausalLMOutput(logits=logits, past_key_values=cache)
         assert type(fast) is type(slow)
         assert list(fast.items()) == list(slow.items())

@@ -25,12 +25,13 @@ _NO_MASK: np.ndarray = np.empty((0, 0), np.uint8)
 def _numpy(arrays: tuple[Any, ...]) -> list[Any]:
     views = []
     for a in arrays:
-        if isinstance(a, Tensor):
-            a = a.detach()
-            a = (a.view(torch.uint8) if a.dtype == torch.bool else a).numpy()
-        elif isinstance(a, float):
-            a = np.float32(a)
-        views.append(_NO_MASK if a is None else a)
+        if a is None:
+            views += (_NO_MASK,)
+        elif type(a) is float:
+            views += (np.float32(a),)
+        else:
+            tensor = a.detach() if a.requires_grad else a
+            views += ((tensor.view(torch.uint8) if a.dtype == torch.bool else tensor).numpy(),)
     return views
 
 

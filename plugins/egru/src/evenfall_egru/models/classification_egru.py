@@ -15,6 +15,7 @@ from transformers.utils import logging
 
 from .arguments_egru import batch_and_steps, refuse_unknown
 from .configuration_egru import EgruConfig
+from .fast_egru import make_output
 from .layer_egru import locked_dropout
 from .loss_egru import share_of_batch
 from .modeling_egru import EgruModel
@@ -159,7 +160,8 @@ class EgruForSequenceClassification(_Classifier):
                 loss = loss * share
             if wanted["output_penalty"]:
                 loss = loss + outputs.penalty * share
-        output = EgruClassifierOutput(
+        output = make_output(
+            EgruClassifierOutput,
             loss=loss,
             logits=logits,
             hidden_states=outputs.hidden_states,
@@ -229,7 +231,8 @@ class EgruForTokenClassification(_Classifier):
             )
             if wanted["output_penalty"]:
                 loss = loss + outputs.penalty * share_of_batch(labels, items, shift_labels=labels)
-        output = EgruTokenClassifierOutput(
+        output = make_output(
+            EgruTokenClassifierOutput,
             loss=loss,
             logits=logits,
             hidden_states=outputs.hidden_states,

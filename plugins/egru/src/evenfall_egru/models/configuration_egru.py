@@ -180,7 +180,7 @@ class EgruConfig(PreTrainedConfig):
 
     @property
     def layer_types(self) -> list[str]:
-        return ["egru"] * len(self.hidden_sizes)
+        return ["egru"] * len(self.__dict__["hidden_sizes"])
 
     def validate_layer_type(self) -> None:
         """Nothing to check: every layer is an "egru" layer."""

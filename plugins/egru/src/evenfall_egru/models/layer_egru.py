@@ -14,6 +14,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .configuration_egru import EgruConfig
 from .copies_egru import WeightCopy
+from .fast_egru import settings_of
 from .scan_egru import egru_scan, event_linear, skips_silent
 
 # Other tensors, such as those of torchao, have operations of their own and few of PyTorch's.
@@ -55,7 +56,7 @@ class EgruLayer(GradientCheckpointingLayer):
 
         Changes no cache, since gradient checkpointing calls it twice with the same state.
         """
-        config = self.config
+        config = settings_of(self.config)
         if state is not None and config.carry == "output":
             state = (state[0], torch.zeros_like(state[1]))
         mask = None

@@ -11,11 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from transformers import GenerationMixin
-from transformers.cache_utils import Cache, DynamicCache
+from transformers.cache_utils import Cache
 
 from .arguments_egru import LOSS_ARGUMENTS, OF_GENERATE, batch_and_steps, refuse_unknown
 from .cache_egru import EgruCacheLayer, cache_layers
 from .configuration_egru import EgruConfig
+from .fast_egru import make_output, new_cache, settings_of
 from .layer_egru import EgruDecoder, EgruLayer, locked_dropout
 from .loss_egru import chunked_cross_entropy, share_of_batch
 from .packing_egru import packed_texts, without_first
@@ -25,7 +26,6 @@ from .pretrained_egru import (
     EgruCausalLMOutput,
     EgruModelOutput,
     EgruPreTrainedModel,
-    one_token_output,
     wants_dict,
 )
 from .record_egru import LayerRecord, has_penalty
@@ -105,7 +105,7 @@ class EgruModel(EgruPreTrainedModel):
             Each starts from an empty state. Packing cannot be combined with a cache.
         """
         refuse_unknown(self.forward, kwargs)
-        config = self.config
+        config = settings_of(self.config)
         output_hidden_states = (
             config.output_hidden_states if output_hidden_states is None else output_hidden_states
         )
@@ -119,7 +119,7 @@ class EgruModel(EgruPreTrainedModel):
             use_cache = config.use_cache and texts is None and not is_recorded()
         x = self._embed(input_ids, inputs_embeds)
         if use_cache and past_key_values is None:
-            past_key_values = DynamicCache(config=config)
+            past_key_values = new_cache(self.config, len(self.layers))
         layout = layout_of(attention_mask, batch, steps, texts)
         if past_key_values is not None and attention_mask is not None and is_recorded():
             raise ValueError(
@@ -146,7 +146,8 @@ class EgruModel(EgruPreTrainedModel):
             hidden += (x,)
             record.add(layer, x, layer_events)
         hidden = tuple(layout.unpack(h) for h in hidden)
-        output = EgruModelOutput(
+        output = make_output(
+            EgruModelOutput,
             last_hidden_state=hidden[-1],
             hidden_states=hidden if output_hidden_states else None,
             **{CACHE: past_key_values if use_cache else None},
@@ -219,7 +220,9 @@ class EgruForCausalLM(EgruPreTrainedModel, GenerationMixin):
         logits = self._token_step.run(self, input_ids, attention_mask, position_ids, cache, update)
         if logits is None:
             return None
-        output = one_token_output(logits, cache if update else None)
+        output = make_output(
+            EgruCausalLMOutput, logits=logits, **{CACHE: cache if update else None}
+        )
         return output if wants_dict(return_dict, self.config) else output.to_tuple()
 
     def _logits(self, y: torch.Tensor) -> torch.Tensor:
@@ -228,7 +231,7 @@ class EgruForCausalLM(EgruPreTrainedModel, GenerationMixin):
             return head(self.projection(y))
         # A quantised linear layer in its place takes only y; one of peft hands on what it gets.
         if isinstance(getattr(head, "base_layer", head), EgruDecoder):
-            return head(y, self.config.event_driven)
+            return head(y, settings_of(self.config).event_driven)
         return head(y)
 
     def forward(
@@ -321,7 +324,8 @@ class EgruForCausalLM(EgruPreTrainedModel, GenerationMixin):
                 logits = None if skip_logits else logits
         if penalised:
             loss = loss + outputs.penalty * share_of_batch(labels, **kwargs)
-        output = EgruCausalLMOutput(
+        output = make_output(
+            EgruCausalLMOutput,
             loss=loss,
             logits=logits,
             hidden_states=outputs.hidden_states,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -20,6 +19,7 @@ from transformers.modeling_outputs import (
 )
 
 from .configuration_egru import EgruConfig
+from .fast_egru import settings_of
 from .layer_egru import EgruLayer
 
 # The name of the cache in transformers' outputs; from 5.24 on, the old one is deprecated.
@@ -49,28 +49,6 @@ class EgruCausalLMOutput(CausalLMOutputWithPast):
     events: tuple[torch.Tensor, ...] | None = None
     cells: tuple[torch.Tensor, ...] | None = None
     traces: tuple[torch.Tensor, ...] | None = None
-
-
-_KEYS: dict[bool, tuple[dict[str, Any], list[str]]] = {}
-
-
-def one_token_output(logits: torch.Tensor, cache: Any) -> EgruCausalLMOutput:
-    """EgruCausalLMOutput of logits and a cache, several times as fast.
-
-    The constructor of transformers' outputs looks up all field names for each field, which takes
-    as long as the arithmetic of a token.
-    """
-    with_cache = cache is not None
-    if with_cache not in _KEYS:
-        plain = EgruCausalLMOutput(logits=logits, **{CACHE: cache})
-        _KEYS[with_cache] = dict.fromkeys(plain.__dict__), list(plain.keys())
-    fields, keys = _KEYS[with_cache]
-    output = OrderedDict.__new__(EgruCausalLMOutput)
-    output.__dict__.update(fields)
-    for key, value in zip(keys, (logits, cache), strict=False):
-        OrderedDict.__setitem__(output, key, value)
-        output.__dict__[key] = value
-    return output
 
 
 @dataclass
@@ -104,7 +82,7 @@ class MismatchedShapesError(RuntimeError, ValueError):
 
 def wants_dict(return_dict: bool | None, config: EgruConfig) -> bool:
     """Whether forward returns its output class instead of a tuple."""
-    return config.return_dict if return_dict is None else return_dict
+    return settings_of(config).return_dict if return_dict is None else return_dict
 
 
 class EgruPreTrainedModel(PreTrainedModel):
@@ -232,6 +210,5 @@ __all__ = [
     "EgruPreTrainedModel",
     "EgruTokenClassifierOutput",
     "MismatchedShapesError",
-    "one_token_output",
     "wants_dict",
 ]
