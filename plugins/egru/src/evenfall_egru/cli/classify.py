@@ -13,7 +13,9 @@ from .common import quiet_loading
 
 
 def classify(
-    recipe: Annotated[Path, typer.Argument(help="YAML file with all settings.")],
+    recipe: Annotated[
+        Path, typer.Argument(help="YAML file with all settings, or the name of a bundled recipe.")
+    ],
     data: Annotated[Path, typer.Option(help="Folder of the data set.")],
     output: Annotated[Path, typer.Option(help="Folder of the run; the best model is in best/.")],
     seed: Annotated[int | None, typer.Option(min=0, help="Replaces the recipe's seed.")] = None,

@@ -13,7 +13,9 @@ from .common import quiet_loading
 
 
 def train(
-    recipe: Annotated[Path, typer.Argument(help="YAML file with all settings.")],
+    recipe: Annotated[
+        Path, typer.Argument(help="YAML file with all settings, or the name of a bundled recipe.")
+    ],
     data: Annotated[Path, typer.Option(help="Folder or zip archive with train and valid.")],
     output: Annotated[Path, typer.Option(help="Folder of the run; the best model is in best/.")],
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run.")] = False,

@@ -26,8 +26,8 @@ def evaluate_frames(model: nn.Module, frames: Frames, batch_size: int = 250) -> 
     Returns:
         `accuracy` and the mean cross-entropy `loss` over all sequences; `predictions`, a list of
         classes; `activity`, the share of units that fire at a step, and `backward_sparsity`, the
-        share whose gradient would be zero, for each layer (none for other models);
-        `sequences`, their number; `sequences_per_second`.
+        share whose gradient would be zero, for each layer (none for other models); `sequences`,
+        their number; `sequences_per_second`.
 
     Raises:
         ValueError: no sequences.

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from evenfall.errors import shorten
-from evenfall.recipes import read_recipe
 
 from ..models.configuration_egru import EgruConfig
+from .bundled import load_any
 from .checks import MOST_EPOCHS, check_integer, check_model_keys, check_optimizer, make_config
 
 CELLS = ("egru", "gru", "lstm")
@@ -80,11 +80,11 @@ class ClassificationRecipe:
 
 
 def load_classification_recipe(path: str | Path) -> ClassificationRecipe:
-    """Read a recipe.
+    """Read a recipe from a file, or a bundled one by its name.
 
     Raises:
-        FileNotFoundError: no such file.
+        FileNotFoundError: no such file and no such bundled recipe.
         ValueError: invalid YAML, an unknown key (the error lists the known keys), or a value out of
             range.
     """
-    return read_recipe(path, ClassificationRecipe)
+    return load_any(path, ClassificationRecipe, "classify")

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from evenfall.errors import shorten
-from evenfall.recipes import read_recipe
 
 from ..baselines import RnnConfig
 from ..models.configuration_egru import EgruConfig
+from .bundled import load_any
 from .checks import (
     MOST_EPOCHS,
     check_integer,
@@ -111,11 +111,11 @@ class Recipe:
 
 
 def load_recipe(path: str | Path) -> Recipe:
-    """Read a recipe.
+    """Read a recipe from a file, or a bundled one by its name.
 
     Raises:
-        FileNotFoundError: no such file.
+        FileNotFoundError: no such file and no such bundled recipe.
         ValueError: invalid YAML, an unknown key (the error lists the known keys), or a value out of
             range.
     """
-    return read_recipe(path, Recipe)
+    return load_any(path, Recipe, "train")
