@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from evenfall import registry
+from evenfall.errors import EvenfallError, shorten, shorten_text
+from evenfall.reading import read_json, reading
 
 from .models.modeling_egru import EgruForCausalLM
 
@@ -28,20 +33,64 @@ def load_checkpoint(
     """
     if str(name) in registry.checkpoints and not Path(name).exists():
         name = registry.checkpoints.get(str(name)).find()
+    folder = Path(name)
+    if folder.is_dir():
+        check_sizes(folder)
     try:
         model = AutoModelForCausalLM.from_pretrained(name)
         tokenizer = AutoTokenizer.from_pretrained(name)
     except SafetensorError as error:
         raise ValueError(f"checkpoint {name}: the weights cannot be read: {error}") from error
-    except (OSError, ValueError) as error:
-        if Path(name).is_dir():
-            raise ValueError(f"checkpoint {name} cannot be loaded: {error}") from error
+    except (EvenfallError, ImportError, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # tokenizers panics with a BaseException
+        if folder.is_dir():
+            reason = shorten_text(" ".join(str(error).split()), 300) or type(error).__name__
+            raise ValueError(f"checkpoint {name} cannot be loaded: {reason}") from error
+        if not isinstance(error, (OSError, ValueError)):
+            raise
         raise FileNotFoundError(f"checkpoint {name} not found locally or on the Hub") from error
     if not isinstance(model, EgruForCausalLM):
         raise ValueError(
             f"checkpoint {name} must be an EgruForCausalLM, got {type(model).__name__}"
         )
     return model.to(_device(device)).eval(), tokenizer
+
+
+def check_sizes(folder: Path) -> None:
+    """Compare config.json with the sizes of the weights, before memory is taken for a model.
+
+    Raises:
+        ValueError: a file cannot be read, or the model of config.json is more than 100 times as
+            large as the weights; a pruned model can be stored in far fewer numbers than it has.
+    """
+    files = sorted(folder.glob("*.safetensors"))
+    if not (folder / "config.json").is_file() or not files:
+        return  # transformers says what is missing
+    config = read_json(folder / "config.json", "checkpoint")
+    stored = 0
+    for file in files:
+        with reading(file, "checkpoint"), safe_open(file, "pt") as tensors:
+            for name in tensors.keys():  # noqa: SIM118  # it is no mapping
+                stored += math.prod(tensors.get_slice(name).get_shape())
+    sizes = [config.get("embedding_size"), *_as_list(config.get("hidden_sizes"))]
+    if not all(isinstance(size, int) for size in (*sizes, config.get("vocab_size"))):
+        return  # the configuration says what is wrong
+    described = config["vocab_size"] * sizes[0]
+    described += sum(3 * units * (inputs + units + 2) for inputs, units in pairwise(sizes))
+    if described + 1000 * len(sizes) > 100 * stored + _SMALL:
+        raise ValueError(
+            f"checkpoint {folder}: config.json describes a model of {shorten(described)} numbers, "
+            f"but its weights have {stored:,}"
+        )
+
+
+_SMALL = 10**7
+"""Numbers that every machine can hold."""
+
+
+def _as_list(value: object) -> list[Any]:
+    return list(value) if isinstance(value, list) else [None]
 
 
 def _device(name: str | None) -> torch.device:
@@ -51,7 +100,7 @@ def _device(name: str | None) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device {name!r} is not available: {error}") from error
+        raise ValueError(f"device {shorten(name)} is not available: {error}") from error
     return device
 
 

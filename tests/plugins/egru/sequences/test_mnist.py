@@ -94,8 +94,25 @@ def test_damaged_files_are_errors(tmp_path: Path, content: bytes, message: str) 
 def test_a_damaged_archive_and_a_missing_file_are_errors(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="neither t10k-images"):
         read_mnist(tmp_path, "test")
-    (tmp_path / "t10k-images-idx3-ubyte.gz").write_bytes(b"no archive")
-    with pytest.raises(ValueError, match="is damaged"):
+    packed = gzip.compress(idx(np.zeros((2, 28, 28))))
+    for content in (b"no archive", packed[:-9], packed[:20] + b"\xff" * 4 + packed[24:]):
+        (tmp_path / "t10k-images-idx3-ubyte.gz").write_bytes(content)
+        with pytest.raises(ValueError, match=r"images-idx3-ubyte\.gz cannot be read"):
+            read_mnist(tmp_path, "test")
+
+
+def test_a_file_that_unpacks_to_too_much_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evenfall.reading.LARGEST", 2)
+    with pytest.raises(ValueError, match="unpacks to more than 2 bytes"):
+        read_mnist(folder, "test")
+
+
+def test_a_header_of_absurd_size_takes_no_memory(tmp_path: Path) -> None:
+    header = np.array([0x803, 2**32 - 1, 28, 28], ">u4").tobytes()
+    (tmp_path / "t10k-images-idx3-ubyte").write_bytes(header + bytes(784))
+    with pytest.raises(ValueError, match="truncated or too long: 800 bytes"):
         read_mnist(tmp_path, "test")
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
-import yaml
 from torch import Tensor
+
+from evenfall.recipes import read_yaml
 
 from ..models.configuration_egru import EgruConfig
 from ..models.modeling_egru import EgruForCausalLM
@@ -178,12 +178,7 @@ def check_run_config(path: str | Path, config: EgruConfig) -> None:
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"config {path} does not exist")
-    try:
-        values: Any = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"config {path} is not valid YAML: {error}") from None
-    if not isinstance(values, dict):
-        raise ValueError(f"config {path} must be a mapping, got {type(values).__name__}")
+    values = read_yaml(path, "config")
     if str(values.get("rnn_type", "egru")).lower() != "egru":
         raise ValueError(f"config {path}: rnn_type must be 'egru', got {values['rnn_type']!r}")
     sizes = {

@@ -5,10 +5,12 @@ Dimensions: N images, T steps, F pixels per step, T F = 784.
 
 from __future__ import annotations
 
-import gzip
 from pathlib import Path
 
 import numpy as np
+
+from evenfall.errors import shorten
+from evenfall.reading import unzip
 
 _FILES = {"train": "train", "valid": "train", "train+valid": "train", "test": "t10k"}
 _VALID = 5000
@@ -53,14 +55,14 @@ def read_mnist(path: str | Path, split: str, *, pixels: int = 28) -> Mnist:
 
     Raises:
         FileNotFoundError: a file is missing.
-        ValueError: another split, `pixels` not a divisor of 784, or a damaged file.
+        ValueError: another split, `pixels` not a divisor of 784, or a damaged or too large file.
 
     Source: LeCun et al., Gradient-based learning applied to document recognition, 1998.
     """
-    if split not in _FILES:
-        raise ValueError(f"split must be one of {', '.join(_FILES)}, got {split!r}")
+    if not isinstance(split, str) or split not in _FILES:
+        raise ValueError(f"split must be one of {', '.join(_FILES)}, got {shorten(split)}")
     if isinstance(pixels, bool) or not isinstance(pixels, int) or pixels < 1 or _PIXELS % pixels:
-        raise ValueError(f"pixels must be a divisor of {_PIXELS}, got {pixels!r}")
+        raise ValueError(f"pixels must be a divisor of {_PIXELS}, got {shorten(pixels)}")
     name = _FILES[split]
     images = _read(Path(path), f"{name}-images-idx3-ubyte", (28, 28)).reshape(-1, _PIXELS)
     labels: np.ndarray = _read(Path(path), f"{name}-labels-idx1-ubyte", ()).astype(np.int64)
@@ -77,10 +79,7 @@ def _read(folder: Path, name: str, shape: tuple[int, ...]) -> np.ndarray:
     file, packed = folder / name, folder / f"{name}.gz"
     if not file.is_file() and not packed.is_file():
         raise FileNotFoundError(f"{folder} has neither {name} nor {name}.gz")
-    try:
-        raw = file.read_bytes() if file.is_file() else gzip.decompress(packed.read_bytes())
-    except (EOFError, gzip.BadGzipFile) as error:
-        raise ValueError(f"{packed} is damaged: {error}") from None
+    raw = file.read_bytes() if file.is_file() else unzip(packed.read_bytes(), packed, "data:")
     axes = 1 + len(shape)
     header = 4 * (1 + axes)
     sizes = np.frombuffer(raw[:header].ljust(header, b"\0"), ">u4").astype(np.int64)

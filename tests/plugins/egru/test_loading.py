@@ -1,0 +1,122 @@
+"""Checkpoints from elsewhere: whatever a file contains, the error names the folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from evenfall_egru import EgruConfig, EgruForCausalLM
+from evenfall_egru.loading import load_checkpoint
+from evenfall_egru.text.tokenization import vocabulary, word_tokenizer
+
+VALUES: list[Any] = [
+    None, True, -1, 0, 2**40, 10**30, "", "x" * 5000, [], {}, [[]], [1] * 50, {"type": "BPE"},
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path, tokenizer = tmp_path_factory.mktemp("checkpoint"), word_tokenizer(vocabulary(["a b c\n"]))
+    config = EgruConfig(vocab_size=len(tokenizer), embedding_size=4, hidden_sizes=[4])
+    EgruForCausalLM(config).save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return path
+
+
+def copy(folder: Path, target: Path) -> Path:
+    shutil.rmtree(target, ignore_errors=True)
+    return Path(shutil.copytree(folder, target))
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    if isinstance(value, list):
+        value = dict(enumerate(value))
+    for key, one in value.items() if isinstance(value, dict) else ():
+        yield (*path, key)
+        yield from places(one, (*path, key))
+
+
+def changed(content: bytes, random: Random) -> bytes:
+    """The JSON with another value at one place, or the bytes with a few others."""
+    if random.random() < 0.3:
+        letters = bytearray(content)
+        for _ in range(3):
+            letters[random.randrange(len(letters))] = random.randrange(32, 127)
+        return bytes(letters[: random.choice([None, random.randrange(len(letters))])])
+    values = json.loads(content)
+    *path, last = random.choice(list(places(values)))
+    inner = values
+    for key in path:
+        inner = inner[key]
+    inner[last] = random.choice(VALUES)
+    return json.dumps(values).encode()
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json", "config.json"])
+def test_damaged_files_are_named(folder: Path, tmp_path: Path, name: str) -> None:
+    random, messages = Random(0), []
+    for _ in range(40):
+        damaged = copy(folder, tmp_path / "damaged")
+        (damaged / name).write_bytes(changed((folder / name).read_bytes(), random))
+        try:
+            load_checkpoint(damaged, "cpu")
+        except ValueError as error:
+            messages.append(str(error))
+    assert len(messages) > 10
+    assert all(str(damaged) in message and len(message) < 1000 for message in messages)
+
+
+@pytest.mark.parametrize("cut", [0, 4, 20, 200, -3])
+def test_damaged_weights_are_named(folder: Path, tmp_path: Path, cut: int) -> None:
+    damaged = copy(folder, tmp_path / "damaged")
+    file = damaged / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:cut])
+    with pytest.raises(ValueError, match=r"checkpoint .*damaged"):
+        load_checkpoint(damaged, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"vocab_size": 2**40}, "describes a model of 4398046511224 numbers, but its"),
+        ({"vocab_size": 2**30}, "describes a model of 4294967416 numbers"),
+        ({"embedding_size": 2**30}, "but its weights have 1"),
+        ({"hidden_sizes": [2**20, 4]}, "but its weights have 1"),
+        ({"hidden_sizes": [1] * 100_000}, "but its weights have 1"),
+        ({"hidden_sizes": "x" * 10**6}, "hidden_sizes"),
+        ({"vocab_size": "many"}, "vocab_size must be an integer"),
+    ],
+)
+def test_a_model_of_absurd_size_is_refused_before_it_is_made(
+    folder: Path, tmp_path: Path, changes: dict[str, Any], words: str
+) -> None:
+    damaged = copy(folder, tmp_path / "damaged")
+    values = json.loads((folder / "config.json").read_text())
+    (damaged / "config.json").write_text(json.dumps({**values, **changes}))
+    with pytest.raises(ValueError, match=words) as caught:
+        load_checkpoint(damaged, "cpu")
+    assert len(str(caught.value)) < 1000
+
+
+def test_nested_json_is_named(folder: Path, tmp_path: Path) -> None:
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        damaged = copy(folder, tmp_path / "damaged")
+        (damaged / name).write_text("[" * 100_000)
+        with pytest.raises(ValueError, match="damaged"):
+            load_checkpoint(damaged, "cpu")
+
+
+def test_a_folder_without_a_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="cannot be loaded"):
+        load_checkpoint(tmp_path)
+    with pytest.raises(FileNotFoundError, match="not found locally or on the Hub"):
+        load_checkpoint(tmp_path / "absent")
