@@ -63,3 +63,13 @@ def test_damaged_files_are_named(tmp_path: Path, content: str) -> None:
         read_state(tmp_path, "a")
     with pytest.raises(ValueError, match=r"b\.json cannot be read: it is missing"):
         read_state(tmp_path, "b")
+
+
+def test_files_of_earlier_versions_are_read_without_running_code(tmp_path: Path) -> None:
+    torch.save({"step": 3, "m": torch.ones(2)}, tmp_path / "a.pt")
+    assert read_state(tmp_path, "a")["step"] == 3
+    torch.save(Path("a"), tmp_path / "a.pt")
+    with pytest.raises(ValueError, match=r"a\.pt cannot be read"):
+        read_state(tmp_path, "a")
+    write_state(tmp_path, "a", {"step": 4})
+    assert read_state(tmp_path, "a") == {"step": 4}

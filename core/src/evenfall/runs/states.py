@@ -55,10 +55,18 @@ def write_encoded(folder: str | Path, name: str, plain: Any, tensors: dict[str, 
 def read_state(folder: str | Path, name: str) -> Any:
     """The state that write_state wrote, tensors on the CPU.
 
+    Where an earlier version wrote NAME.pt with torch.save, that file is read with weights_only.
+
     Raises:
         ValueError: a file is missing or damaged.
     """
     file = Path(folder) / f"{name}.json"
+    old = file.with_suffix(".pt")
+    if not file.is_file() and old.is_file():
+        import torch
+
+        with reading(old, f"checkpoint {folder}:"):
+            return torch.load(old, map_location="cpu", weights_only=True)
     if not file.is_file():
         raise ValueError(f"checkpoint {folder}: {file.name} cannot be read: it is missing")
     with reading(file, f"checkpoint {folder}:"):

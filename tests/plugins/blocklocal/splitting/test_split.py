@@ -322,6 +322,8 @@ def checkpointing() -> nn.Module:
         ({"k": 2, "balance": "time"}, "balance must be one of"),
         ({"k": 2, "tied": "copy"}, "tied must be one of"),
         ({"boundaries": "start"}, "boundaries must be 'middle' or a list"),
+        ({"boundaries": 3}, "boundaries must be .middle. or a list of names, got 3"),
+        ({"boundaries": [3]}, r"boundaries must be .middle. or a list of names, got \[3\]"),
         ({"boundaries": ["0", "9"]}, "cannot be cut after '9'"),
         ({"boundaries": ["0", "0"]}, "boundaries must differ"),
         ({"k": 4, "boundaries": ["0"]}, "contradict"),

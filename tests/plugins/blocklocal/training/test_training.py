@@ -140,3 +140,66 @@ def test_bundled_recipes_are_found_by_name() -> None:
         load_recipe(name)
     with pytest.raises(FileNotFoundError, match="bundled recipes: cifar10-smoke-resnet"):
         load_recipe("none")
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"boundaries": 3}, "boundaries must be a list of names of modules, got 3"),
+        ({"boundaries": "middle"}, "boundaries must be a list of names of modules, got 'middle'"),
+        ({"boundaries": ["1", 2]}, "boundaries must be a list of names of modules"),
+        ({"options": 3}, "options must be a mapping, got 3"),
+        ({"model_options": [1]}, r"model_options must be a mapping, got \[1\]"),
+        ({"data": ["mnist"]}, r"data must be one of .*, got \['mnist'\]"),
+        ({"epochs": True}, "epochs must be a positive integer, got True"),
+        ({"seed": -1}, "seed must be 0 or a positive integer, got -1"),
+    ],
+)
+def test_values_of_the_wrong_type_are_named(settings, words) -> None:
+    with pytest.raises(ValueError, match=words):
+        Recipe(**settings)
+
+
+def test_a_full_disk_is_one_error_and_a_run_has_no_pickle(digits, tmp_path, monkeypatch) -> None:
+    import safetensors.torch
+
+    original = safetensors.torch.serialize_file
+
+    def full(tensors, filename, **options) -> None:
+        if "optimizer" in str(filename):
+            raise safetensors.SafetensorError("Error while serializing: No space left on device")
+        original(tensors, filename, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(safetensors.torch, "serialize_file", full)
+        with pytest.raises(OSError, match=r"cannot be written: .*No space left"):
+            train(RECIPE, digits, tmp_path / "run")
+    assert not list((tmp_path / "run").glob("checkpoint-*"))
+    train(dataclasses.replace(RECIPE, epochs=1), digits, tmp_path / "run")
+    files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} <= {".json", ".jsonl", ".safetensors", ".yaml", ".md"}
+
+
+def test_a_checkpoint_of_an_earlier_version_continues(digits, tmp_path) -> None:
+    """Its optimiser's state is optimizer.pt."""
+    from evenfall.runs import read_state
+
+    whole = train(dataclasses.replace(RECIPE, epochs=3), digits, tmp_path / "whole")
+    longer = dataclasses.replace(RECIPE, epochs=3)
+
+    class Stop(Exception):
+        pass
+
+    def stop(task: str, done: int, total: int) -> None:
+        if task.startswith("epoch 3"):
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(longer, digits, tmp_path / "old", progress=stop)
+    (last,) = (tmp_path / "old").glob("checkpoint-*")
+    torch.save(read_state(last, "optimizer"), last / "optimizer.pt")
+    (last / "optimizer.json").unlink()
+    (last / "optimizer.safetensors").unlink()
+    again = train(longer, digits, tmp_path / "old", resume=True)
+    found, wanted = (load_file(folder / "model.safetensors") for folder in (again, whole))
+    assert all(torch.equal(found[key], value) for key, value in wanted.items())

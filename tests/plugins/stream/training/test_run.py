@@ -135,7 +135,7 @@ def test_a_run_that_is_over_is_left_as_it_is(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("left", [0, 100, None])
 @pytest.mark.parametrize(
-    "name", ["model.safetensors", "average.safetensors", "optimizer.pt", "progress.json"]
+    "name", ["model.safetensors", "average.safetensors", "optimizer.json", "progress.json"]
 )
 def test_a_damaged_checkpoint_is_named(tmp_path: Path, name: str, left: int | None) -> None:
     choices = recipe(epochs=1, ema_decay=0.9)
@@ -150,13 +150,14 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, name: str, left: int | No
 
 
 @pytest.mark.parametrize(
-    ("writer", "error"), [("save_model", SafetensorError), ("torch.save", RuntimeError)]
+    ("writer", "error"), [("save_model", SafetensorError), ("write_state", RuntimeError)]
 )
 def test_a_full_disk_is_one_error_that_leaves_no_half_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writer: str, error: type[Exception]
 ) -> None:
-    def full(_: Any, file: Any) -> None:
-        Path(file).write_bytes(b"half")
+    def full(_: Any, file: Any, *state: Any) -> None:
+        if not state:
+            Path(file).write_bytes(b"half")
         raise error("No space left on device")
 
     with monkeypatch.context() as patch:

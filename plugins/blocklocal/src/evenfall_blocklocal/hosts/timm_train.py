@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from timm.scheduler import create_scheduler_v2
 from timm.utils import AverageMeter, accuracy
 
 from evenfall.files import write_text, written_aside
+from evenfall.runs import read_state, write_state
 
 from ..local import BlockLocal
 from ..rules import RULES
@@ -34,7 +34,7 @@ from .timm_task import BlockLocalTask
 
 logger = logging.getLogger(__name__)
 
-_STATE, _LAST = "state.pt", "last"
+_STATE, _LAST = "state", "last"
 
 
 def main(arguments: Sequence[str] | None = None) -> Path:
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> Path:
         with written_aside(last, replace=True) as folder:
             save_local(local, folder)
             state = {"epoch": epoch + 1, "optimizer": optimizer.state_dict()}
-            torch.save(state, folder / _STATE)
+            write_state(folder, _STATE, state)
         log = output / "log.jsonl"
         before = log.read_text("utf-8").splitlines()[:epoch] if log.exists() else []
         write_text(log, "".join(f"{text}\n" for text in [*before, json.dumps(line)]))
@@ -172,10 +172,8 @@ def _restore(folder: Path, task: BlockLocalTask, optimizer: Any) -> int:
         model.load_state_dict(load_file(folder / "model.safetensors"))
         settings, tensors = read_heads(folder)
         task.load_task_state({"rule": tensors, "steps": settings["steps"]})
-        state = torch.load(folder / _STATE, weights_only=True)
-    except (
-        OSError, RuntimeError, ValueError, SafetensorError, pickle.UnpicklingError,
-    ) as error:  # fmt: skip
+        state = read_state(folder, _STATE)
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         raise ValueError(f"run {folder} cannot be continued: {error}") from error
     optimizer.load_state_dict(state["optimizer"])
     return int(state["epoch"])

@@ -2,14 +2,13 @@
 
 checkpoint-N/
     weights.safetensors     the model, heads and feedback
-    optimizer-R.pt          of rank R
+    optimizer-R.json        of rank R, and its tensors in optimizer-R.safetensors
     state.json              written last: without it, the checkpoint is incomplete
 """
 
 from __future__ import annotations
 
 import json
-import pickle
 import re
 import shutil
 from pathlib import Path
@@ -20,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from evenfall.files import file_aside, write_text
+from evenfall.runs import read_state, write_state
 
 from .pipeline import BlockPipeline
 
@@ -45,8 +45,7 @@ def save_checkpoint(
     pipeline.gather()
     target = Path(folder) / f"checkpoint-{step}"
     target.mkdir(parents=True, exist_ok=True)
-    with file_aside(target / f"optimizer-{pipeline.rank}.pt") as aside:
-        torch.save(optimizer.state_dict(), aside)
+    write_state(target, f"optimizer-{pipeline.rank}", optimizer.state_dict())
     if pipeline.rank == 0:
         state = pipeline.local.state_dict()
         with file_aside(target / "weights.safetensors") as aside:
@@ -80,12 +79,8 @@ def load_checkpoint(
                 f"it is of {state['ranks']} ranks, but there are {dist.get_world_size()}"
             )
         pipeline.local.load_state_dict(load_file(last / "weights.safetensors"))
-        name = f"optimizer-{pipeline.rank}.pt"
-        optimizer.load_state_dict(torch.load(last / name, weights_only=True))
-    except (
-        OSError, RuntimeError, TypeError, ValueError, KeyError, SafetensorError,
-        pickle.UnpicklingError,
-    ) as error:  # fmt: skip
+        optimizer.load_state_dict(read_state(last, f"optimizer-{pipeline.rank}"))
+    except (OSError, RuntimeError, TypeError, ValueError, KeyError, SafetensorError) as error:
         raise ValueError(f"checkpoint {last} cannot be used: {error}") from error
     return int(state["step"])
 

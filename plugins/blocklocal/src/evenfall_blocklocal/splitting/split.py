@@ -8,7 +8,7 @@ from typing import Any, Literal
 from torch import nn
 
 from evenfall.counting import without_wrappers
-from evenfall.errors import closest
+from evenfall.errors import closest, shorten
 from evenfall.splitters import splitter_for
 
 from ..features import find_shape, read_output
@@ -112,8 +112,11 @@ def _check_options(k: Any, balance: str, boundaries: Any, tied: str) -> None:
         raise ValueError(f"balance must be one of {BALANCES}, got {balance!r}")
     if tied not in TIED:
         raise ValueError(f"tied must be one of {TIED}, got {tied!r}")
-    if isinstance(boundaries, str) and boundaries != "middle":
-        raise ValueError(f"boundaries must be 'middle' or a list of names, got {boundaries!r}")
+    named = isinstance(boundaries, list | tuple) and all(isinstance(b, str) for b in boundaries)
+    if not (boundaries is None or boundaries == "middle" or named):
+        raise ValueError(
+            f"boundaries must be 'middle' or a list of names, got {shorten(boundaries)}"
+        )
     if boundaries is not None and k is not None and k != _count(None, boundaries):
         raise ValueError(
             f"k = {k} blocks and boundaries for {_count(None, boundaries)} blocks contradict"

@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from evenfall.errors import shorten
 from evenfall.recipes import read_recipe
 
 from ..rules import RULES, make_options
@@ -53,18 +54,18 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.data not in DATA:
-            raise ValueError(f"data must be one of {tuple(DATA)}, got {self.data!r}")
-        if self.rule not in RULES:
-            raise ValueError(f"rule must be one of {tuple(RULES)}, got {self.rule!r}")
+        if not isinstance(self.data, str) or self.data not in DATA:
+            raise ValueError(f"data must be one of {tuple(DATA)}, got {shorten(self.data)}")
+        if not isinstance(self.rule, str) or self.rule not in RULES:
+            raise ValueError(f"rule must be one of {tuple(RULES)}, got {shorten(self.rule)}")
         for name in ("blocks", "epochs", "batch_size"):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a positive integer, got {value!r}")
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a positive integer, got {shorten(value)}")
         for name in ("train_samples", "test_samples"):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or value < 1):
-                raise ValueError(f"{name} must be a positive integer, got {value!r}")
+                raise ValueError(f"{name} must be a positive integer, got {shorten(value)}")
         if not 0 < self.learning_rate < float("inf"):
             raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
         if not 0 <= self.weight_decay < float("inf"):
@@ -72,7 +73,14 @@ class Recipe:
         if self.max_grad_norm is not None and not self.max_grad_norm > 0:
             raise ValueError(f"max_grad_norm must be positive, got {self.max_grad_norm}")
         if self.boundaries is not None:
-            object.__setattr__(self, "boundaries", tuple(self.boundaries))
+            object.__setattr__(self, "boundaries", _names("boundaries", self.boundaries))
+        for name in ("model_options", "options"):
+            if not isinstance(getattr(self, name), dict):
+                raise ValueError(f"{name} must be a mapping, got {shorten(getattr(self, name))}")
+        if not isinstance(self.model, str):
+            raise ValueError(f"model must be a name, got {shorten(self.model)}")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+            raise ValueError(f"seed must be 0 or a positive integer, got {shorten(self.seed)}")
         self.rule_options()
 
     def rule_options(self) -> Mapping[str, Any]:
@@ -80,6 +88,12 @@ class Recipe:
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in self.options.items()}
         make_options(values)
         return values
+
+
+def _names(name: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
+        raise ValueError(f"{name} must be a list of names of modules, got {shorten(value)}")
+    return tuple(value)
 
 
 def load_recipe(source: str | Path) -> Recipe:

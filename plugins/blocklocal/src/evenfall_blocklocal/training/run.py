@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import pickle
 import time
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from evenfall.files import write_text, written_aside
-from evenfall.runs import Progress, RunFolder
+from evenfall.runs import Progress, RunFolder, read_state, write_state
 
 from ..diagnostics import align_gradients, probe_blocks
 from ..local import BlockLocal
@@ -212,17 +211,16 @@ class _Run:
 
     def restore(self) -> None:
         """Load the last checkpoint, if there is one."""
-        last = self.folder.last_checkpoint(("weights.safetensors", "optimizer.pt", "state.json"))
+        last = self.folder.last_checkpoint(("weights.safetensors", "state.json"))
         if last is not None:
             try:
                 weights: dict[str, Any] = load_file(last / "weights.safetensors")
                 state = json.loads((last / "state.json").read_text("utf-8"))
-                optimizer = torch.load(last / "optimizer.pt", weights_only=True)
+                optimizer = read_state(last, "optimizer")
                 self.local.load_state_dict(weights)
                 self.optimizer.load_state_dict(optimizer)
             except (
-                OSError, RuntimeError, ValueError, KeyError, SafetensorError,
-                pickle.UnpicklingError,
+                OSError, RuntimeError, ValueError, LookupError, TypeError, SafetensorError,
             ) as error:  # fmt: skip
                 raise ValueError(f"checkpoint {last} cannot be read: {error}") from error
             self.epoch, self.seconds = state["epoch"], state["seconds"]
@@ -233,6 +231,6 @@ class _Run:
         state = {"epoch": self.epoch, "seconds": self.seconds}
         with written_aside(self.folder.path / f"checkpoint-{self.epoch}", replace=True) as aside:
             save_file(tensors, aside / "weights.safetensors")
-            torch.save(self.optimizer.state_dict(), aside / "optimizer.pt")
+            write_state(aside, "optimizer", self.optimizer.state_dict())
             (aside / "state.json").write_text(json.dumps(state), encoding="utf-8")
         self.folder.remove_old_checkpoints()

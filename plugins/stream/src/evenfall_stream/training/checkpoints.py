@@ -1,13 +1,12 @@
 """Checkpoints of a run, written to a temporary folder and then renamed.
 
-Weights are safetensors. The optimiser's tensors are loaded with weights_only, so that no file of a
-run can execute code.
+Weights and the optimiser's tensors are safetensors, the rest is JSON: no file of a run can execute
+code.
 """
 
 from __future__ import annotations
 
 import json
-import pickle
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -21,7 +20,7 @@ from torch import nn
 
 from evenfall.errors import CallbackError
 from evenfall.files import written_aside
-from evenfall.runs import Callbacks, RunFolder
+from evenfall.runs import Callbacks, RunFolder, read_state, write_state
 
 
 @dataclass
@@ -74,7 +73,7 @@ def save_checkpoint(
         for name, model in models.items():
             save_model(model, str(aside / f"{name}.safetensors"))
         for name, state in states.items():
-            torch.save(state, aside / f"{name}.pt")
+            write_state(aside, name, state)
         callbacks.save(aside)
         (aside / "progress.json").write_text(json.dumps(asdict(position)), encoding="utf-8")
     folder.remove_old_checkpoints()
@@ -92,13 +91,7 @@ def load_checkpoint(
         position = Position(**json.loads((folder / "progress.json").read_text(encoding="utf-8")))
         for name, model in models.items():
             load_model(model, folder / f"{name}.safetensors", device=str(device))
-        loaded_states = {
-            name: torch.load(folder / f"{name}.pt", map_location="cpu", weights_only=True)
-            for name in states
-        }
-    except (
-        OSError, EOFError, RuntimeError, ValueError, TypeError, SafetensorError,
-        pickle.UnpicklingError,
-    ) as error:  # fmt: skip
+        loaded_states = {name: read_state(folder, name) for name in states}
+    except (OSError, EOFError, RuntimeError, ValueError, TypeError, SafetensorError) as error:
         raise ValueError(f"checkpoint {folder} cannot be read: {error}") from error
     return position, loaded_states
