@@ -30,6 +30,8 @@ from abc import ABC, abstractmethod
 import torch.nn.functional as F
 from torch import Tensor
 
+from evenfall.errors import shorten
+
 
 class Family(ABC):
     """One exponential family."""
@@ -120,5 +122,5 @@ def make_family(name: str) -> Family:
     """
     kinds = {"bernoulli": Bernoulli, "categorical": Categorical, "gaussian": Gaussian}
     if name not in kinds:
-        raise ValueError(f"family must be one of {FAMILIES}, got {name!r}")
+        raise ValueError(f"family must be one of {FAMILIES}, got {shorten(name)}")
     return kinds[name]()

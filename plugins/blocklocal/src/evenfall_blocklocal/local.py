@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from evenfall.counting import without_wrappers
+from evenfall.errors import shorten
 from evenfall.splitters import splitter_for
 
 from .compiling import compile_part
@@ -238,7 +239,9 @@ class BlockLocal(nn.Module):
         step = self._step
         name = self.split.boundaries[index]
         if step is None or len(step.losses) != index:
-            raise SplitError(f"module {name!r} is called twice, or not in the order of the split")
+            raise SplitError(
+                f"module {shorten(name)} is called twice, or not in the order of the split"
+            )
         features = self._features(inputs, output, step)
         if isinstance(self.rule, Overlap):
             self.rule.open_gate(index - 1)
@@ -375,9 +378,9 @@ def _check(model: nn.Module, rule: str, backward: str) -> None:
             "passes inside of the forward pass; use evenfall_blocklocal.processes"
         )
     if rule not in RULES:
-        raise ValueError(f"rule must be one of {tuple(RULES)}, got {rule!r}")
+        raise ValueError(f"rule must be one of {tuple(RULES)}, got {shorten(rule)}")
     if backward not in BACKWARDS:
-        raise ValueError(f"backward must be one of {BACKWARDS}, got {backward!r}")
+        raise ValueError(f"backward must be one of {BACKWARDS}, got {shorten(backward)}")
     if rule == "overlap" and backward == "after":
         raise ValueError("rule 'overlap' supports backward='inside' alone")
 

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from evenfall.errors import shorten
+
 from .families import Family
 
 Task = Literal["classes", "tokens", "labels", "regression"]
@@ -230,7 +232,7 @@ def make_targets(task: str, outputs: int, causal: bool = False) -> Targets:
         return TokenTargets(outputs, causal)
     kinds = {"classes": ClassTargets, "labels": LabelTargets, "regression": RegressionTargets}
     if task not in kinds:
-        raise ValueError(f"task must be one of {TASKS}, got {task!r}")
+        raise ValueError(f"task must be one of {TASKS}, got {shorten(task)}")
     return kinds[task](outputs)
 
 
@@ -238,7 +240,8 @@ def _expect(fits: bool, target: Tensor, task: str, wanted: str) -> None:
     if not fits or not target.numel():
         kind = str(target.dtype).removeprefix("torch.")
         raise ValueError(
-            f"target of task {task!r} must be {wanted}, got {kind} of shape {tuple(target.shape)}"
+            f"target of task {shorten(task)} must be {wanted}, got {kind} of shape "
+            f"{tuple(target.shape)}"
         )
 
 
@@ -246,5 +249,5 @@ def _expect_indices(target: Tensor, outputs: int, task: str) -> None:
     low, high = (int(x) for x in target.aminmax())
     if low < 0 or high >= outputs:
         raise ValueError(
-            f"target of task {task!r} must be from 0 to {outputs - 1}, got {low} to {high}"
+            f"target of task {shorten(task)} must be from 0 to {outputs - 1}, got {low} to {high}"
         )

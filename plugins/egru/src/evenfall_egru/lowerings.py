@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from evenfall.class_lookup import class_of
-from evenfall.errors import LoweringError
+from evenfall.errors import LoweringError, shorten
 from evenfall.lowering import GraphBuilder, Lowering
 
 if TYPE_CHECKING:
@@ -40,12 +40,14 @@ def _lower_model(model: EgruModel, builder: GraphBuilder) -> None:
     config = model.config
     if config.variant != "released":
         raise LoweringError(
-            f"EGRU: variant {config.variant!r} multiplies r and y before the product, so units "
+            f"EGRU: variant {shorten(config.variant)} multiplies r and y before the product, so "
+            f"units "
             "would have to exchange values twice in a step; only variant 'released' can be exported"
         )
     if config.carry != "full":
         raise LoweringError(
-            f"EGRU: carry {config.carry!r} resets h at each call, and an exported network has no "
+            f"EGRU: carry {shorten(config.carry)} resets h at each call, and an exported "
+            f"network has no "
             "calls; set config.carry = 'full'"
         )
     if model.embed_tokens is None or config.vocab_size == 1:

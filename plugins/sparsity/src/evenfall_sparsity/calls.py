@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from evenfall.errors import shorten
+
 
 def arguments_of(batch: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The arguments of the call: a mapping gives keywords, a tuple or list positions; anything
@@ -35,7 +37,7 @@ def each_batch(batches: Any, method: str) -> Iterator[Any]:
     is_iterable = isinstance(batches, Iterable) and not isinstance(batches, Mapping | Tensor | str)
     if not is_iterable:
         raise ValueError(
-            f"method {method!r} needs batches, an iterable of the model's inputs, got "
+            f"method {shorten(method)} needs batches, an iterable of the model's inputs, got "
             f"{'None' if batches is None else f'a {type(batches).__name__}'}"
         )
     count = 0
@@ -43,7 +45,7 @@ def each_batch(batches: Any, method: str) -> Iterator[Any]:
         count += 1
         yield batch
     if not count:
-        raise ValueError(f"method {method!r} needs batches, got none")
+        raise ValueError(f"method {shorten(method)} needs batches, got none")
 
 
 @contextmanager

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from evenfall.errors import shorten
+
 from .compiling import VERIFICATION, Mapped, Settings, map_network
 from .lowering.network import Convolution, Network, Projection
 from .lowering.sketch import Sketch, sketch_egru, sketched
@@ -257,11 +259,11 @@ def _advice(network: Network, settings: Settings, available: int) -> tuple[str, 
         if formats != {weight_format} and need is not None and need <= available:
             exact = weight_format == "bf16" and all(map(_is_bf16, network.projections))
             note = "exact" if exact else "weights are rounded"
-            found.append(f"precision {weight_format!r}: {need} PEs ({note})")
+            found.append(f"precision {shorten(weight_format)}: {need} PEs ({note})")
     other = "gather" if settings.mode == "events" else "events"
     need = pes(network, {"mode": other})
     if need is not None and need <= available:
-        found.append(f"mode {other!r}: {need} PEs")
+        found.append(f"mode {shorten(other)}: {need} PEs")
     density = _fitting_density(network, settings, available)
     if density is not None:
         found.append(f"pruning to {density:.1%} of the weights (evenly spread)")

@@ -8,6 +8,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from evenfall.errors import shorten
+
 BOARDS = {"1": "one_chip", "48": "forty_eight_chips"}
 
 
@@ -67,7 +69,7 @@ def load_chip(profile: str = "default") -> Chip:
     """
     profiles = constants()["profiles"]
     if profile not in profiles:
-        raise ValueError(f"profile: got {profile!r}, want one of {', '.join(profiles)}")
+        raise ValueError(f"profile: got {shorten(profile)}, want one of {', '.join(profiles)}")
     chip = Chip(
         places=_places(),
         usable_pes=value("floor", "usable_pes"),

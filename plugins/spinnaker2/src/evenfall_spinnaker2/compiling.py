@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from evenfall.errors import shorten
 from evenfall.files import want_replaceable
 from evenfall.graph import Graph
 
@@ -63,7 +64,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.mode not in ("events", "gather"):
-            raise ValueError(f"mode: got {self.mode!r}, want 'events' or 'gather'")
+            raise ValueError(f"mode: got {shorten(self.mode)}, want 'events' or 'gather'")
         most = len(load_chip(self.profile).places)
         if self.pes is not None and not 0 < self.pes <= most:
             raise ValueError(f"pes: got {self.pes}, want 1 to {most}")

@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from evenfall.errors import LoweringError
+from evenfall.errors import LoweringError, shorten
 from evenfall.graph import (
     Conv2d,
     CubaLif,
@@ -50,7 +50,7 @@ def read_nir(path: str | Path, *, reset: Reset = "value") -> Graph:
     except ImportError as error:
         raise ImportError("reading .nir files needs nir: pip install nir") from error
     if reset not in RESETS:
-        raise ValueError(f"reset: got {reset!r}, want one of {RESETS}")
+        raise ValueError(f"reset: got {shorten(reset)}, want one of {RESETS}")
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"NIR file {path} not found")
@@ -69,7 +69,7 @@ def from_nir(found: Any, *, reset: Reset = "value", name: str = "nir") -> Graph:
         if kind not in _NODES:
             known = ", ".join(sorted(_NODES))
             raise LoweringError(
-                f"node {key!r}: NIR's {kind} has no counterpart; supported: {known}"
+                f"node {shorten(key)}: NIR's {kind} has no counterpart; supported: {known}"
             )
         layers[str(key)] = _NODES[kind](str(key), node, _text(node, "reset", reset))
     order = [str(key) for key in found.nodes]
@@ -142,7 +142,7 @@ def _to_node(nir: Any, name: str, layer: Layer, shape: tuple[int, ...]) -> Any:
         kind = {"If": "IF", "Lif": "LIF", "CubaLif": "CubaLIF"}[type(layer).__name__]
         arrays = {key: np.array(value) for key, value in vars(layer).items() if key != "reset"}
         return getattr(nir, kind)(**arrays, metadata={"reset": layer.reset})
-    raise LoweringError(f"layer {name!r}: {type(layer).__name__} has no counterpart in NIR")
+    raise LoweringError(f"layer {shorten(name)}: {type(layer).__name__} has no counterpart in NIR")
 
 
 def _input(name: str, node: Any, reset: str) -> Layer:
@@ -160,11 +160,13 @@ def _linear(name: str, node: Any, reset: str) -> Layer:
 
 def _conv(name: str, node: Any, reset: str) -> Layer:
     if int(np.max(node.groups)) != 1 or set(_pair(node.dilation)) != {1}:
-        raise LoweringError(f"node {name!r}: Conv2d with groups or dilation is not supported")
+        raise LoweringError(
+            f"node {shorten(name)}: Conv2d with groups or dilation is not supported"
+        )
     if isinstance(node.padding, str):
         if node.padding != "valid":
             raise LoweringError(
-                f"node {name!r}: Conv2d with padding {node.padding!r}; give numbers"
+                f"node {shorten(name)}: Conv2d with padding {shorten(node.padding)}; give numbers"
             )
         return Conv2d(node.weight, node.bias, _pair(node.stride))
     return Conv2d(node.weight, node.bias, _pair(node.stride), _pair(node.padding))
@@ -184,7 +186,7 @@ def _flatten(name: str, node: Any, reset: str) -> Layer:
     shape = [int(size) for size in np.ravel(node.input_type["input"])]
     start, end = int(node.start_dim), int(node.end_dim) % len(shape)
     if int(np.prod(shape[start : end + 1])) != int(np.prod(shape)):
-        raise LoweringError(f"node {name!r}: Flatten of only some axes is not supported")
+        raise LoweringError(f"node {shorten(name)}: Flatten of only some axes is not supported")
     return Flatten()
 
 
@@ -195,7 +197,8 @@ def _neuron(kind: Callable[..., Layer]) -> Callable[[str, Any, str], Layer]:
         arrays = {key: np.broadcast_to(getattr(node, key), shape) for key in fields}
         if reset == "subtract" and np.any(arrays["v_reset"] != 0):
             raise LoweringError(
-                f"node {name!r}: v_reset is not 0, but the reset subtracts the threshold, which "
+                f"node {shorten(name)}: v_reset is not 0, but the reset subtracts the "
+                f"threshold, which "
                 "would lose it; use reset='value'"
             )
         return kind(**arrays, reset=reset)

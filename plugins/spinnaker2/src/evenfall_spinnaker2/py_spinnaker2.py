@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from evenfall.errors import LoweringError
+from evenfall.errors import LoweringError, shorten
 from evenfall.files import written_aside
 
 from .compiling import Settings
@@ -50,7 +50,8 @@ def write_script(model: Any, output: str | Path, *, replace: bool = False, **opt
     for population in network.populations.values():
         if population.kind == "input" and population.content != "events":
             raise LoweringError(
-                f"layer {population.name!r}: an input of {population.content}; the script has "
+                f"layer {shorten(population.name)}: an input of {population.content}; the "
+                f"script has "
                 "lists of spikes"
             )
     projections = []
@@ -94,7 +95,8 @@ def _population(one: Population) -> dict[str, Any]:
         return {"name": one.name, "size": one.units, "model": "spike_list", "params": {}}
     if one.kind not in _MODELS:
         raise LoweringError(
-            f"layer {one.name!r}: py-spinnaker2 has no model for {one.kind!r}; it has LIF neurons"
+            f"layer {shorten(one.name)}: py-spinnaker2 has no model for {shorten(one.kind)}; it "
+            f"has LIF neurons"
         )
     given = one.parameters
     params = {
@@ -108,7 +110,7 @@ def _population(one: Population) -> dict[str, Any]:
     if one.kind == "cuba_lif":
         if np.any(given["bias"] != 0) or np.any(given["gain"] != 1):
             raise LoweringError(
-                f"layer {one.name!r}: a bias of the synaptic current is not in py-spinnaker2"
+                f"layer {shorten(one.name)}: a bias of the synaptic current is not in py-spinnaker2"
             )
         decay = _plain(given["beta"])
         params |= {"exc_decay": decay, "inh_decay": decay, "t_refrac": 0}

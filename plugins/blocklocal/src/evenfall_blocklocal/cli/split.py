@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from evenfall.cli.tools import clear_errors, console, show_rows
+from evenfall.errors import shorten
 
 
 def split(
@@ -85,7 +86,9 @@ def _load(name: str) -> Any:
     try:
         import timm
     except ImportError as error:
-        raise ImportError(f"model {name!r} needs timm: pip install timm") from error
+        raise ImportError(f"model {shorten(name)} needs timm: pip install timm") from error
     if not timm.is_model(name):
-        raise ValueError(f"unknown model {name!r}: want a timm model or a folder with config.json")
+        raise ValueError(
+            f"unknown model {shorten(name)}: want a timm model or a folder with config.json"
+        )
     return timm.create_model(name)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from evenfall.counting import without_wrappers
+from evenfall.errors import shorten
 
 from ..features import Features, pool_samples
 from ..local import BlockLocal
@@ -43,7 +44,7 @@ def probe_blocks(
         ValueError: the targets are no classes.
     """
     if local.task != "classes":
-        raise ValueError(f"probes need targets of classes, got task {local.task!r}")
+        raise ValueError(f"probes need targets of classes, got task {shorten(local.task)}")
     was_training = local.training
     local.eval()
     try:

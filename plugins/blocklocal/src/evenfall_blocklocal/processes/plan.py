@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from evenfall.counting import without_wrappers
+from evenfall.errors import shorten
 
 from ..local import BlockLocal
 from ..splitting.balance import choose_cuts
@@ -69,7 +70,7 @@ def explain_plan(local: BlockLocal, ranks: int, replicas: int = 1) -> list[str]:
             f"{stages} stages need as many blocks, but there are {len(local.split.blocks)}"
         )
     if local.rule.reads_next or local.rule.waits:
-        reasons.append(f"rule {local.rule_name!r} needs weights or errors of later blocks")
+        reasons.append(f"rule {shorten(local.rule_name)} needs weights or errors of later blocks")
     chained = local.rule_name in ("bll", "bll-kl") and local.rule.options.feedback == "chained"
     if chained and stages > 1 and len(local.split.boundaries) > 1:
         reasons.append(
@@ -77,7 +78,9 @@ def explain_plan(local: BlockLocal, ranks: int, replicas: int = 1) -> list[str]:
             "feedback='direct'"
         )
     if local.split.detached:
-        reasons.append(f"tied='last' feeds {local.split.detached[0]!r} weights of the last block")
+        reasons.append(
+            f"tied='last' feeds {shorten(local.split.detached[0])} weights of the last block"
+        )
     if local.backward_mode != "inside":
         reasons.append("backward must be 'inside'")
     return [*reasons, *_unsendable(local)]
@@ -117,5 +120,5 @@ def _unsendable(local: BlockLocal) -> list[str]:
     for name in local.split.boundaries:
         kinds = {type(x).__name__ for x in tree_leaves(outputs[name]) if not isinstance(x, _PLAIN)}
         if kinds:
-            found.append(f"the output of {name!r} contains {', '.join(sorted(kinds))}")
+            found.append(f"the output of {shorten(name)} contains {', '.join(sorted(kinds))}")
     return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from evenfall.errors import shorten
+
 from .alignment import Dfa, Fa
 from .base import Rule, RuleOptions, Setting, make_options
 from .neighbours import DglMan, Overlap
@@ -41,7 +43,7 @@ def make_rule(name: str, setting: Setting) -> Rule:
         ValueError: no such rule.
     """
     if name not in RULES:
-        raise ValueError(f"rule must be one of {tuple(RULES)}, got {name!r}")
+        raise ValueError(f"rule must be one of {tuple(RULES)}, got {shorten(name)}")
     return RULES[name](setting)
 
 

@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from evenfall.errors import shorten
+
 from ..features import Features, pool_samples, pooled_size, token_rows
 from .base import Rule, Setting
 
@@ -107,7 +109,7 @@ def _exchanged(model: nn.Module) -> list[Any]:
             found.append(module)
         elif not isinstance(module, nn.Embedding) and _has_matrix(module):
             raise ValueError(
-                f"rule 'fa' supports linear and convolution layers, but {name!r} is a "
+                f"rule 'fa' supports linear and convolution layers, but {shorten(name)} is a "
                 f"{type(module).__name__} with a weight matrix of its own"
             )
     return found

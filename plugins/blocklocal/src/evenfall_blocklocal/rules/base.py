@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from evenfall.errors import closest
+from evenfall.errors import closest, shorten
 
 from ..families import FAMILIES
 from ..features import Features, FeatureShape
@@ -47,15 +47,17 @@ class RuleOptions:
 
     def __post_init__(self) -> None:
         if self.family is not None and self.family not in FAMILIES:
-            raise ValueError(f"family must be one of {FAMILIES}, got {self.family!r}")
+            raise ValueError(f"family must be one of {FAMILIES}, got {shorten(self.family)}")
         if self.feedback not in FEEDBACKS:
-            raise ValueError(f"feedback must be one of {FEEDBACKS}, got {self.feedback!r}")
+            raise ValueError(f"feedback must be one of {FEEDBACKS}, got {shorten(self.feedback)}")
         for name in ("latent", "hidden"):
             if not _is_count(getattr(self, name)):
-                raise ValueError(f"{name} must be a positive integer, got {getattr(self, name)!r}")
+                raise ValueError(
+                    f"{name} must be a positive integer, got {shorten(getattr(self, name))}"
+                )
         grid = self.grid
         if not isinstance(grid, tuple | list) or len(grid) != 2 or not all(map(_is_count, grid)):
-            raise ValueError(f"grid must be two positive integers, got {grid!r}")
+            raise ValueError(f"grid must be two positive integers, got {shorten(grid)}")
         for name in ("bootstrap", "similarity", "momentum"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
@@ -81,7 +83,7 @@ def make_options(values: dict[str, Any]) -> RuleOptions:
     known = [field.name for field in fields(RuleOptions)]
     for name in values:
         if name not in known:
-            raise ValueError(f"unknown option {name!r}.{closest(name, known)}")
+            raise ValueError(f"unknown option {shorten(name)}.{closest(name, known)}")
     return RuleOptions(**values)
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from evenfall.errors import shorten
+
 from ..features import Features, FeatureShape
 from ..splitting.trial import unchanged
 from .base import Setting
@@ -135,7 +137,7 @@ def first_layers(setting: Setting) -> list[tuple[str, int]]:
         model(*setting.call[0], **setting.call[1])
     for index, name in enumerate(setting.boundaries):
         if index not in found:
-            raise ValueError(f"rule 'dgl-man': no layer after {name!r} takes its features")
+            raise ValueError(f"rule 'dgl-man': no layer after {shorten(name)} takes its features")
     return [found[index] for index in range(len(setting.boundaries))]
 
 

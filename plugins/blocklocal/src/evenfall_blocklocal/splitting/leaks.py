@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from evenfall.counting import without_wrappers
+from evenfall.errors import shorten
 
 from .autograd import ParameterGraph
 from .result import Split, SplitError
@@ -42,7 +43,9 @@ def check_leaks(model: nn.Module, split: Split) -> LeakReport:
     modules = dict(model.named_modules())
     for name in (*boundaries, *split.detached):
         if name not in modules:
-            raise SplitError(f"the split is of another model: this one has no module {name!r}")
+            raise SplitError(
+                f"the split is of another model: this one has no module {shorten(name)}"
+            )
 
     def cut(module: nn.Module, args: Any, output: Any) -> Any:
         roots.append([tensor.grad_fn for tensor in differentiable(output)])
@@ -69,11 +72,13 @@ def _report(model: nn.Module, split: Split, reached: list[tuple[str, ...]]) -> L
     for index, names in enumerate(reached):
         if not names:
             boundary = split.blocks[index].boundary
-            raise SplitError(f"block {index + 1}, which ends after {boundary!r}, trains nothing")
+            raise SplitError(
+                f"block {index + 1}, which ends after {shorten(boundary)}, trains nothing"
+            )
         for name in names:
             if name in owner:
                 raise SplitError(
-                    f"leak: parameter {name!r} gets gradients from the losses of blocks "
+                    f"leak: parameter {shorten(name)} gets gradients from the losses of blocks "
                     f"{owner[name] + 1} and {index + 1}"
                 )
             owner[name] = index

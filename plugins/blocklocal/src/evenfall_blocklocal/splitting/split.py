@@ -100,18 +100,19 @@ def refuse_checkpointing(model: nn.Module) -> None:
             getattr(module, "gradient_checkpointing", False) is True
         ):
             raise SplitError(
-                f"gradient checkpointing is on in {name or type(model).__name__!r} and runs blocks "
+                f"gradient checkpointing is on in {shorten(name or type(model).__name__)} and "
+                f"runs blocks "
                 "twice; turn it off, since block-local training frees activations block by block"
             )
 
 
 def _check_options(k: Any, balance: str, boundaries: Any, tied: str) -> None:
     if k is not None and (not isinstance(k, int) or isinstance(k, bool) or k < 1):
-        raise ValueError(f"k must be a positive number of blocks, got {k!r}")
+        raise ValueError(f"k must be a positive number of blocks, got {shorten(k)}")
     if balance not in BALANCES:
-        raise ValueError(f"balance must be one of {BALANCES}, got {balance!r}")
+        raise ValueError(f"balance must be one of {BALANCES}, got {shorten(balance)}")
     if tied not in TIED:
-        raise ValueError(f"tied must be one of {TIED}, got {tied!r}")
+        raise ValueError(f"tied must be one of {TIED}, got {shorten(tied)}")
     named = isinstance(boundaries, list | tuple) and all(isinstance(b, str) for b in boundaries)
     if not (boundaries is None or boundaries == "middle" or named):
         raise ValueError(
@@ -166,7 +167,8 @@ def _choose(
         for name in boundaries:
             if name not in by_name:
                 raise SplitError(
-                    f"boundaries: the model cannot be cut after {name!r}.{closest(name, by_name)}"
+                    f"boundaries: the model cannot be cut after "
+                    f"{shorten(name)}.{closest(name, by_name)}"
                 )
         chosen = sorted((by_name[name] for name in boundaries), key=cuts.index)
         if len(set(map(id, chosen))) < len(chosen):
@@ -177,7 +179,9 @@ def _choose(
     reached = [_cost(point, trial, balance) for point in cuts]
     total = _total(trial, balance)
     if total <= 0:
-        raise SplitError(f"balance={balance!r} counts nothing in this model; use balance='params'")
+        raise SplitError(
+            f"balance={shorten(balance)} counts nothing in this model; use balance='params'"
+        )
     return [cuts[index] for index in choose_cuts(reached, total, blocks)]
 
 

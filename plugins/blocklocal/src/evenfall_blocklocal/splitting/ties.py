@@ -11,6 +11,8 @@ from typing import Any
 
 from torch import nn
 
+from evenfall.errors import shorten
+
 from .result import SplitError
 
 
@@ -79,7 +81,8 @@ def detached_owners(
             ]
             if others:
                 raise SplitError(
-                    f"tied='last' would also stop the training of {others[:3]} of {owner!r}; use "
+                    f"tied='last' would also stop the training of {others[:3]} of "
+                    f"{shorten(owner)}; use "
                     "tied='untie'"
                 )
             detached.append(owner)

@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import nn
 
+from evenfall.errors import shorten
+
 
 def make_network(name: str, shape: tuple[int, ...], classes: int, **options: Any) -> nn.Module:
     """The network `name` for images of `shape` (C, H, W).
@@ -23,10 +25,10 @@ def make_network(name: str, shape: tuple[int, ...], classes: int, **options: Any
     try:
         import timm
     except ImportError as error:
-        raise ImportError(f"model {name!r} needs timm: pip install timm") from error
+        raise ImportError(f"model {shorten(name)} needs timm: pip install timm") from error
     if not timm.is_model(name):
         raise ValueError(
-            f"unknown model {name!r}: want two-digits-cnn, small-cnn, mlp or a timm model"
+            f"unknown model {shorten(name)}: want two-digits-cnn, small-cnn, mlp or a timm model"
         )
     return timm.create_model(name, num_classes=classes, in_chans=shape[0], **options)
 

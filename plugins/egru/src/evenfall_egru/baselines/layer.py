@@ -14,6 +14,8 @@ from torch import nn
 from torch.nn.utils.rnn import pack_sequence, unpack_sequence
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from evenfall.errors import shorten
+
 from ..models.cache_egru import EgruCacheLayer
 from .configuration import RnnConfig
 
@@ -55,7 +57,7 @@ class RnnLayer(GradientCheckpointingLayer):
         elif self.config.carry == "output":
             state = (state[0], torch.zeros_like(state[1]))
         if want_events == "cells":
-            raise ValueError(f"output_cells needs an EGRU, got {self.config.cell!r}")
+            raise ValueError(f"output_cells needs an EGRU, got {shorten(self.config.cell)}")
         rate = self.config.dropconnect if self.training else 0.0
         with _dropped(self.rnn, rate):
             if cu_seqlens is None:

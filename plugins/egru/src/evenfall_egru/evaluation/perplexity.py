@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
+from evenfall.errors import shorten
+
 from ..models.configuration_egru import EgruConfig
 from ..models.modeling_egru import EgruForCausalLM
 from .backward import silent_rates
@@ -51,7 +53,7 @@ def evaluate_tokens(
         ValueError: too few tokens, or an unknown carry.
     """
     if carry not in ("full", "output", "none"):
-        raise ValueError(f"carry must be 'full', 'output' or 'none', got {carry!r}")
+        raise ValueError(f"carry must be 'full', 'output' or 'none', got {shorten(carry)}")
     length = (len(tokens) - 1) // batch_size
     if length < 1:
         raise ValueError(

@@ -12,6 +12,7 @@ import torch
 import yaml
 from transformers import PreTrainedTokenizerBase
 
+from evenfall.errors import shorten
 from evenfall.files import file_aside, write_text
 from evenfall.hub import machine, pack_folder
 from evenfall.pictures import draw_raster
@@ -66,7 +67,7 @@ def pack(
             that is not an EGRU, or more than 15 MB of weights.
     """
     if dtype not in _DTYPES:
-        raise ValueError(f"dtype must be one of {_DTYPES}, got {dtype!r}")
+        raise ValueError(f"dtype must be one of {_DTYPES}, got {shorten(dtype)}")
     recipe = Path(checkpoint) / "recipe.yaml"
     if not recipe.is_file():
         raise ValueError(f"checkpoint {checkpoint} has no recipe.yaml, which the card needs")

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from evenfall.errors import shorten
 from evenfall.recipes import read_yaml
 
 from ..models.configuration_egru import EgruConfig
@@ -134,7 +135,7 @@ def model_from_state(state: dict[str, Tensor], *, carry: str = "full") -> EgruFo
 
 def _take(state: dict[str, Tensor], name: str) -> Tensor:
     if name not in state:
-        raise ValueError(f"state_dict lacks {name!r}")
+        raise ValueError(f"state_dict lacks {shorten(name)}")
     return state.pop(name)
 
 
@@ -180,7 +181,9 @@ def check_run_config(path: str | Path, config: EgruConfig) -> None:
         raise FileNotFoundError(f"config {path} does not exist")
     values = read_yaml(path, "config")
     if str(values.get("rnn_type", "egru")).lower() != "egru":
-        raise ValueError(f"config {path}: rnn_type must be 'egru', got {values['rnn_type']!r}")
+        raise ValueError(
+            f"config {path}: rnn_type must be 'egru', got {shorten(values['rnn_type'])}"
+        )
     sizes = {
         "layers": config.num_hidden_layers,
         "emb_dim": config.embedding_size,
@@ -191,6 +194,6 @@ def check_run_config(path: str | Path, config: EgruConfig) -> None:
     for name, size in sizes.items():
         value = values.get(name, size)
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError(f"config {path}: {name} must be a number, got {value!r}")
+            raise ValueError(f"config {path}: {name} must be a number, got {shorten(value)}")
         if abs(value - size) > 1e-4 * abs(size):
             raise ValueError(f"config {path}: {name} is {value}, but the weights have {size:g}")

@@ -14,6 +14,7 @@ import torch
 from torch.utils.data import Dataset
 
 from evenfall import registry
+from evenfall.errors import shorten
 
 
 class Frames(Dataset):
@@ -60,11 +61,15 @@ def read_frames(dataset: str, path: str | Path, split: str, options: dict[str, A
     """
     contents = registry.datasets.provenance(dataset).metadata.get("contents")
     if contents != "frames":
-        raise ValueError(f"dataset must have frames, but {dataset!r} has {contents!r}")
+        raise ValueError(
+            f"dataset must have frames, but {shorten(dataset)} has {shorten(contents)}"
+        )
     try:
         examples = registry.datasets.get(dataset)(path, split, **options)
     except TypeError as error:
-        raise ValueError(f"dataset_options {options!r} do not fit {dataset!r}: {error}") from None
+        raise ValueError(
+            f"dataset_options {shorten(options)} do not fit {shorten(dataset)}: {error}"
+        ) from None
     items = [examples[index] for index in range(len(examples))]
     shapes = {item["x"].shape for item in items}
     if len(shapes) != 1:

@@ -51,12 +51,12 @@ def read_split(path: str | Path, split: str) -> str:
         matches = [name for name in names if _split_of(name) == split]
     if not matches:
         raise FileNotFoundError(
-            f"data: {path} has no text file for {split!r}, such as {split}.txt; it has "
+            f"data: {path} has no text file for {shorten(split)}, such as {split}.txt; it has "
             f"{shorten(names)}"
         )
     if len(matches) > 1:
         raise ValueError(
-            f"data: {path} has several files for {split!r}: {shorten(matches)}; want one"
+            f"data: {path} has several files for {shorten(split)}: {shorten(matches)}; want one"
         )
     content = _read(path, matches[0])
     if matches[0].lower().endswith(".gz"):

@@ -89,7 +89,7 @@ class Recipe:
         check_number("short_windows", self.short_windows, below=1.0)
         check_number("cosine_start", self.cosine_start)
         if self.cosine_start and self.schedule != "cosine":
-            raise ValueError(f"cosine_start needs schedule 'cosine', got {self.schedule!r}")
+            raise ValueError(f"cosine_start needs schedule 'cosine', got {shorten(self.schedule)}")
         check_optimizer(self)
         self.config()
 

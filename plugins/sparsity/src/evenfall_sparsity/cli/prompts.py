@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from evenfall.errors import shorten
+
 
 def read_prompt(text: str, others: tuple[Any, ...]) -> tuple[Any, Any]:
     """The tokenizer of a checkpoint and the ids of a text, (1, N).
@@ -20,5 +22,5 @@ def read_prompt(text: str, others: tuple[Any, ...]) -> tuple[Any, Any]:
         raise ValueError("the checkpoint has no tokenizer, so it cannot read text")
     ids = tokenizer(text, return_tensors="pt")["input_ids"]
     if not ids.numel():
-        raise ValueError(f"text {text!r} has no tokens")
+        raise ValueError(f"text {shorten(text)} has no tokens")
     return tokenizer, ids

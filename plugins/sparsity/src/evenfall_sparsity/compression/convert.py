@@ -17,6 +17,7 @@ from evenfall.counting import (
     list_matrices,
     without_wrappers,
 )
+from evenfall.errors import shorten
 from evenfall_kernels import StoredMatrix
 
 from ..calls import arguments_of
@@ -180,7 +181,7 @@ def _excluded(patterns: str | Sequence[str] | None, names: list[str]) -> set[str
     patterns = [patterns] if isinstance(patterns, str) else list(patterns or ())
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in names):
-            raise ValueError(f"exclude {pattern!r} matches none of the matrices {names[:8]}")
+            raise ValueError(f"exclude {shorten(pattern)} matches none of the matrices {names[:8]}")
     return {name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)}
 
 

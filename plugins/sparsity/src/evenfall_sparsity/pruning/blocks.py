@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from evenfall.counting import Matrix
+from evenfall.errors import shorten
 
 Block = tuple[int, int]
 
@@ -144,5 +145,5 @@ def check_block(block: object) -> Block:
         return parts[0], parts[1]
     raise ValueError(
         f"block must be two positive integers (inputs, outputs), or text such as '1x16', "
-        f"got {block!r}"
+        f"got {shorten(block)}"
     )

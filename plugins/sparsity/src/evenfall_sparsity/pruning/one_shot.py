@@ -11,6 +11,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from evenfall.errors import shorten
+
 from .blocks import Block, check_block
 from .masks import mask_of, set_mask
 from .reorder import reorder_units
@@ -132,13 +134,13 @@ def check_amount(amount: float, name: str = "amount") -> None:
     """Raise a ValueError if the amount is not a number from 0 to 1."""
     is_number = isinstance(amount, Real) and not isinstance(amount, bool)
     if not is_number or not math.isfinite(amount) or not 0 <= amount <= 1:
-        raise ValueError(f"{name} must be between 0 and 1, got {amount!r}")
+        raise ValueError(f"{name} must be between 0 and 1, got {shorten(amount)}")
 
 
 def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
     """Raise a ValueError if the value is none of the choices."""
     if value not in choices:
-        raise ValueError(f"{name} must be one of {tuple(choices)}, got {value!r}")
+        raise ValueError(f"{name} must be one of {tuple(choices)}, got {shorten(value)}")
 
 
 def remove_smallest(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from evenfall.counting import count_operations, list_matrices
+from evenfall.errors import shorten
 
 from ..calls import arguments_of, call, each_batch, evaluating, values_kept
 from .targets import Target
@@ -49,11 +50,13 @@ def score(
     elif method == "snip":
         values = _snip(model, targets, batches, loss)
     else:
-        raise ValueError(f"method must be one of {METHODS}, got {method!r}")
+        raise ValueError(f"method must be one of {METHODS}, got {shorten(method)}")
     scores = [one.grid.norms(value) for one, value in zip(targets, values, strict=True)]
     for one, value in zip(targets, scores, strict=True):
         if not bool(torch.isfinite(value).all()):
-            raise ValueError(f"method {method!r} gives NaN or infinite scores for {one.name}")
+            raise ValueError(
+                f"method {shorten(method)} gives NaN or infinite scores for {one.name}"
+            )
     return scores
 
 

@@ -17,7 +17,7 @@ from evenfall.counting import (
     list_matrices,
     without_wrappers,
 )
-from evenfall.errors import closest, warn_user
+from evenfall.errors import closest, shorten, warn_user
 from evenfall_kernels import StoredMatrix
 
 from .blocks import Block, Grid
@@ -140,7 +140,7 @@ def _patterns(argument: str, value: str | Sequence[str] | None) -> list[str] | N
         return None
     patterns = [value] if isinstance(value, str) else value
     if not isinstance(patterns, list | tuple) or not all(isinstance(p, str) for p in patterns):
-        raise ValueError(f"{argument} must be patterns of parameter names, got {value!r}")
+        raise ValueError(f"{argument} must be patterns of parameter names, got {shorten(value)}")
     return list(patterns)
 
 
@@ -160,17 +160,21 @@ def _check_included(model: nn.Module, patterns: list[str], known: list[str]) -> 
         others = [name for name in _parameter_names(model) if fnmatchcase(name, pattern)]
         if others:
             raise ValueError(
-                f"include {pattern!r} matches {others[:3]}, but no counter states these as "
+                f"include {shorten(pattern)} matches {others[:3]}, but no counter states these as "
                 "matrices, so their inputs and outputs are unknown; register a counter"
             )
-        raise ValueError(f"include {pattern!r} matches no parameter.{closest(pattern, known)}")
+        raise ValueError(
+            f"include {shorten(pattern)} matches no parameter.{closest(pattern, known)}"
+        )
 
 
 def _check_excluded(model: nn.Module, patterns: list[str]) -> None:
     names = _parameter_names(model)
     for pattern in patterns:
         if not _matches(names, [pattern]):
-            raise ValueError(f"exclude {pattern!r} matches no parameter.{closest(pattern, names)}")
+            raise ValueError(
+                f"exclude {shorten(pattern)} matches no parameter.{closest(pattern, names)}"
+            )
 
 
 def _warn_of_unknown(

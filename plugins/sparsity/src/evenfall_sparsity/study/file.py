@@ -31,6 +31,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from evenfall.errors import shorten
 from evenfall.recipes import make_recipe, read_recipe
 
 PLACEHOLDER = "{level}"
@@ -68,7 +69,7 @@ class Line:
 
     def __post_init__(self) -> None:
         if not isinstance(self.seeds, list) or not self.seeds or not _are(self.seeds, int):
-            raise ValueError(f"seeds must be a list of integers, got {self.seeds!r}")
+            raise ValueError(f"seeds must be a list of integers, got {shorten(self.seeds)}")
 
 
 @dataclass(frozen=True)
@@ -88,15 +89,17 @@ class StudyFile:
     def __post_init__(self) -> None:
         for name in ("trainer", "recipe"):
             if not isinstance(getattr(self, name), str):
-                raise ValueError(f"{name} must be a name, got {getattr(self, name)!r}")
+                raise ValueError(f"{name} must be a name, got {shorten(getattr(self, name))}")
         for name in ("models", "methods", "level_changes"):
             _check_mapping(name, getattr(self, name), str)
         for name in (*self.models, *self.methods):
             if not _NAME.fullmatch(name):
-                raise ValueError(f"{name!r} cannot be the name of a folder")
+                raise ValueError(f"{shorten(name)} cannot be the name of a folder")
         for name in ("levels", "lines", "splits"):
             if not isinstance(getattr(self, name), list) or not getattr(self, name):
-                raise ValueError(f"{name} must be a non-empty list, got {getattr(self, name)!r}")
+                raise ValueError(
+                    f"{name} must be a non-empty list, got {shorten(getattr(self, name))}"
+                )
         self._check_levels()
         models = {
             name: make_recipe(value or {}, DenseModel, f"model {name}")
@@ -111,18 +114,20 @@ class StudyFile:
 
     def _check_levels(self) -> None:
         if not _are(self.levels, (int, float)) or not all(0 <= level < 1 for level in self.levels):
-            raise ValueError(f"levels must be numbers in [0, 1), got {self.levels!r}")
+            raise ValueError(f"levels must be numbers in [0, 1), got {shorten(self.levels)}")
         if self.levels != sorted({*self.levels}):
-            raise ValueError(f"levels must rise, got {self.levels!r}")
+            raise ValueError(f"levels must rise, got {shorten(self.levels)}")
         if not _are(self.splits, str) or self.splits[0] == "test":
-            raise ValueError(f"splits must be names, the first not 'test', got {self.splits!r}")
+            raise ValueError(
+                f"splits must be names, the first not 'test', got {shorten(self.splits)}"
+            )
 
     def _check_names(self) -> None:
         for name, model in self.models.items():
             seen = [name]
             while model.after is not None:
                 if model.after in seen:
-                    raise ValueError(f"model {name}: `after` leads back to {model.after!r}")
+                    raise ValueError(f"model {name}: `after` leads back to {shorten(model.after)}")
                 seen.append(model.after)
                 model = _known("model", model.after, self.models)
         for line in self.lines:
@@ -171,7 +176,7 @@ def fill_level(value: Any, level: float) -> Any:
 
 def _known(what: str, name: str, names: Mapping[str, Any]) -> Any:
     if name not in names:
-        raise ValueError(f"{what} {name!r} is not among {[*names]}")
+        raise ValueError(f"{what} {shorten(name)} is not among {[*names]}")
     return names[name]
 
 
@@ -181,11 +186,11 @@ def _are(values: list[Any], kind: Any) -> bool:
 
 def _mapping(name: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ValueError(f"{name} must contain mappings, got {value!r}")
+        raise ValueError(f"{name} must contain mappings, got {shorten(value)}")
     return value
 
 
 def _check_mapping(name: str, value: Any, kind: type) -> None:
     if not isinstance(value, dict) or not _are([*value], kind):
         what = "names" if kind is str else "integers"
-        raise ValueError(f"{name} must map {what} to values, got {value!r}")
+        raise ValueError(f"{name} must map {what} to values, got {shorten(value)}")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from evenfall import registry
-from evenfall.errors import RegistryError
+from evenfall.errors import RegistryError, shorten
 from evenfall.files import write_text
 from evenfall.runs import Progress, is_first_rank, run_once
 from evenfall.runs.grid_file import Cell, cell_recipe
@@ -133,7 +133,9 @@ def find_trainer(name: str) -> tuple[Trainer, Mapping[str, Any]]:
     trainer = registry.trainers.get(name)
     entry = registry.trainers.provenance(name)
     if not isinstance(trainer, Trainer):
-        raise RegistryError(f"trainer {name!r} of {entry.owner} is no evenfall.trainers.Trainer")
+        raise RegistryError(
+            f"trainer {shorten(name)} of {entry.owner} is no evenfall.trainers.Trainer"
+        )
     return trainer, entry.metadata
 
 
@@ -171,7 +173,8 @@ def plan_recipes(
     base = trainer.load_recipe(beside if beside.exists() else study.recipe)
     if _FIELD not in [one.name for one in fields(base)]:
         raise ValueError(
-            f"trainer {study.trainer!r} cannot begin with the model of another run: its recipe has "
+            f"trainer {shorten(study.trainer)} cannot begin with the model of another run: its "
+            f"recipe has "
             f"no field {_FIELD!r}"
         )
     recipes = {}

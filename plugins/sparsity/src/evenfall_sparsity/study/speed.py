@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 
+from evenfall.errors import shorten
 from evenfall.files import write_text
 from evenfall.hub import machine, today
 from evenfall.runs import Progress
@@ -68,7 +69,7 @@ def time_study(
     table: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     trainer, _ = find_trainer(table["trainer"])
     if not isinstance(trainer, ExampleLoader):
-        raise ValueError(f"trainer {table['trainer']!r} offers no example to generate from")
+        raise ValueError(f"trainer {shorten(table['trainer'])} offers no example to generate from")
     bests = best_folders(read_study(file), output)
     rows = [row for row in table["runs"] if "failure" not in row]
     models: dict[tuple[str, str], tuple[Any, torch.Tensor]] = {}

@@ -8,6 +8,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from evenfall.errors import shorten
+
 from ..pruning.blocks import Block
 from ..pruning.one_shot import SCOPES, check_amount, check_choice, remove_smallest
 from ..pruning.reorder import reorder_units
@@ -82,7 +84,7 @@ class GradualPruning(SparseTraining):
         check_choice("scope", scope, SCOPES)
         check_choice("method", method, METHODS)
         if not isinstance(group_penalty, int | float) or not 0 <= group_penalty < float("inf"):
-            raise ValueError(f"group_penalty must not be negative, got {group_penalty!r}")
+            raise ValueError(f"group_penalty must not be negative, got {shorten(group_penalty)}")
         self.amount, self.begin, self.end, self.every = amount, begin, end, every
         self.initial, self.scope, self.method = initial, scope, method
         self.group_penalty, self.reorder = group_penalty, reorder

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from evenfall.errors import shorten
+
 
 def cubic(step: int, begin: int, end: int, initial: float, final: float) -> float:
     r"""The share of removed weights after a step.
@@ -34,7 +36,8 @@ def ramp(begin: float, end: float, total: int) -> tuple[int, int]:
     first, last = steps_of(begin, total), steps_of(end, total)
     if not first <= last <= total:
         raise ValueError(
-            f"begin {begin!r} and end {end!r} are steps {first} and {last} of a run of {total}; "
+            f"begin {shorten(begin)} and end {shorten(end)} are steps {first} and {last} of a "
+            f"run of {total}; "
             "they must be in this order and within the run"
         )
     return first, last
@@ -47,13 +50,15 @@ def check_points(begin: float, end: float) -> None:
         if not is_number or not math.isfinite(value) or value < 0:
             raise ValueError(
                 f"{name} must be a share of all steps from 0 to 1, or a number of steps above 1, "
-                f"got {value!r}"
+                f"got {shorten(value)}"
             )
     if (begin <= 1) == (end <= 1) and begin > end:
-        raise ValueError(f"begin must not be later than end, got {begin!r} and {end!r}")
+        raise ValueError(
+            f"begin must not be later than end, got {shorten(begin)} and {shorten(end)}"
+        )
 
 
 def check_every(every: int) -> None:
     """Raise a ValueError unless `every` is a positive number of steps."""
     if not isinstance(every, int) or isinstance(every, bool) or every < 1:
-        raise ValueError(f"every must be a positive number of steps, got {every!r}")
+        raise ValueError(f"every must be a positive number of steps, got {shorten(every)}")

@@ -8,6 +8,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from evenfall.counting import without_wrappers
+from evenfall.errors import shorten
 from evenfall.runs import Callback, TrainingContext
 from evenfall.runs.callback_state import FILE, read_states, write_states
 
@@ -29,7 +30,7 @@ class TrainerSparsity(TrainerCallback):
     def __init__(self, *callbacks: Callback) -> None:
         for one in callbacks:
             if not isinstance(one, Callback):
-                raise TypeError(f"callbacks must be evenfall.runs.Callback, got {one!r}")
+                raise TypeError(f"callbacks must be evenfall.runs.Callback, got {shorten(one)}")
         self.callbacks = callbacks
 
     def on_train_begin(

@@ -10,6 +10,7 @@ import typer
 
 from evenfall.cli.output import write_json
 from evenfall.cli.tools import clear_errors, show_facts
+from evenfall.errors import shorten
 
 
 def predict(
@@ -44,7 +45,7 @@ def predict(
         from evenfall_spinnaker2.emulator.emulator import Emulator
 
         if order not in ("ascending", "random"):
-            raise ValueError(f"order must be ascending or random, got {order!r}")
+            raise ValueError(f"order must be ascending or random, got {shorten(order)}")
         if (prompt is None) == (inputs is None):
             raise ValueError("give either --prompt or --inputs")
         if output is not None and inputs is None:

@@ -10,6 +10,7 @@ import typer
 
 from evenfall.cli.output import write_json
 from evenfall.cli.tools import clear_errors, show_rows
+from evenfall.errors import shorten
 
 from .predict import read_inputs
 
@@ -42,7 +43,7 @@ def trace(
         if (prompt is None) == (inputs is None):
             raise ValueError("give either --prompt or --inputs")
         if precision not in (None, "int8", "bf16"):
-            raise ValueError(f"precision must be int8 or bf16, got {precision!r}")
+            raise ValueError(f"precision must be int8 or bf16, got {shorten(precision)}")
         loaded = load_image(image)
         steps: Any
         if prompt is not None:

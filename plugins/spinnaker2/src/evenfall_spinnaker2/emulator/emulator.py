@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from evenfall.errors import shorten
+
 from ..image import Image, load_image
 from ..image.codes import STATES
 from . import columns as col
@@ -57,7 +59,7 @@ class Emulator:
         allow_overflow: bool = False,
     ) -> None:
         if order not in ("ascending", "random"):
-            raise ValueError(f"order must be 'ascending' or 'random', got {order!r}")
+            raise ValueError(f"order must be 'ascending' or 'random', got {shorten(order)}")
         self.image = image if isinstance(image, Image) else load_image(image)
         self.order, self.allow_overflow = order, allow_overflow
         layout = read_layout(self.image)
@@ -95,7 +97,7 @@ class Emulator:
         population = next((p for p in self.populations if p.name == name), None)
         if population is None or population.pes is None:
             known = [p.name for p in self.populations if p.pes is not None]
-            raise ValueError(f"population {name!r} is not on the chip; there are {known}")
+            raise ValueError(f"population {shorten(name)} is not on the chip; there are {known}")
         parts: dict[str, list[np.ndarray]] = {}
         for pe in population.pes.tolist():
             blob, first = self.image.blobs[pe], int(self._tables.pes[pe, col.STATE])

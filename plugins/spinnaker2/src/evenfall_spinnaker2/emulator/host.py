@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from evenfall.errors import shorten
+
 from ..image import Image
 from .compiled import compiled
 from .layout import Population
@@ -43,12 +45,12 @@ class Host:
         for row in image.manifest["host"]["inputs"]:
             one = _at(populations, row["population"])
             if one.pes is not None or one.name in self.inputs:
-                raise ValueError(f"input {one.name!r}: must be one population on the host")
+                raise ValueError(f"input {shorten(one.name)}: must be one population on the host")
             self.inputs[one.name] = row["content"]
             if "embedding" in row:
                 self._embedding[one.name] = _matrix(image, row["embedding"], one.units)
             elif row["content"] == "tokens" and one.units != 1:
-                raise ValueError(f"input {one.name!r}: tokens without an embedding")
+                raise ValueError(f"input {shorten(one.name)}: tokens without an embedding")
             if "quantise_scale" in row:
                 self._scale[one.name] = np.float32(row["quantise_scale"])
         silent = {p.name for p in populations if p.pes is None} - set(self.inputs)
@@ -86,10 +88,12 @@ class Host:
         if one.name in self._embedding:
             table = self._embedding[one.name]
             if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
-                raise ValueError(f"input {one.name!r}: want (T,) integers, got {_short(array)}")
+                raise ValueError(
+                    f"input {shorten(one.name)}: want (T,) integers, got {_short(array)}"
+                )
             if array.size and not 0 <= array.min() <= array.max() < len(table):
                 raise ValueError(
-                    f"input {one.name!r}: tokens must be 0 to {len(table) - 1}, got "
+                    f"input {shorten(one.name)}: tokens must be 0 to {len(table) - 1}, got "
                     f"{array.min()} to {array.max()}"
                 )
             rows = table[array.astype(np.int64)]
@@ -98,13 +102,14 @@ class Host:
             if array.dtype.kind not in "fiub" or array.ndim < 1 or array.shape[1:] not in shapes:
                 wanted = ", ".join(map(str, one.shape))
                 raise ValueError(
-                    f"input {one.name!r}: want numbers of shape (T, {wanted}), got {_short(array)}"
+                    f"input {shorten(one.name)}: want numbers of shape (T, {wanted}), got "
+                    f"{_short(array)}"
                 )
             rows = array.reshape(len(array), one.units).astype(np.float32)
             if self.inputs[one.name] == "events" and (rows != np.rint(rows)).any():
-                raise ValueError(f"input {one.name!r}: events must be whole numbers")
+                raise ValueError(f"input {shorten(one.name)}: events must be whole numbers")
         if not np.isfinite(rows).all():
-            raise ValueError(f"input {one.name!r}: values must be finite")
+            raise ValueError(f"input {shorten(one.name)}: values must be finite")
         if quantise and one.name in self._scale:
             rows = np.clip(np.rint(rows / self._scale[one.name]), -127, 127)
         return np.ascontiguousarray(rows, np.float32)
@@ -129,7 +134,7 @@ class _Output:
             if "bias" in layer:
                 bias = _array(image, layer["bias"])
                 if bias.shape != (width,):
-                    raise ValueError(f"host array {layer['bias']!r}: got {_short(bias)}")
+                    raise ValueError(f"host array {shorten(layer['bias'])}: got {_short(bias)}")
             by_unit = np.ascontiguousarray(weight.T)
             self._layers.append((by_unit, bias, layer["activation"] == "relu"))
 
@@ -152,14 +157,14 @@ def _at(populations: tuple[Population, ...], number: int) -> Population:
 
 def _array(image: Image, name: str) -> np.ndarray:
     if name not in image.arrays:
-        raise ValueError(f"image: no host array {name!r}; it has {sorted(image.arrays)}")
+        raise ValueError(f"image: no host array {shorten(name)}; it has {sorted(image.arrays)}")
     return np.asarray(image.arrays[name])
 
 
 def _matrix(image: Image, name: str, columns: int) -> np.ndarray:
     array = _array(image, name)
     if array.ndim != 2 or array.shape[1] != columns:
-        raise ValueError(f"host array {name!r}: got {_short(array)}, want {columns} columns")
+        raise ValueError(f"host array {shorten(name)}: got {_short(array)}, want {columns} columns")
     return array
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from evenfall.errors import shorten
+
 from ..image import Blob, Image
 from .routes import Routes
 from .tables import Destinations
@@ -99,11 +101,11 @@ def _host_keys(row: Any) -> np.ndarray:
     seen = np.zeros(row["units"], bool)
     for first, count, unit in row["keys"]:
         if unit + count > row["units"] or seen[unit : unit + count].any():
-            raise ValueError(f"population {row['name']!r}: its keys do not fit its units")
+            raise ValueError(f"population {shorten(row['name'])}: its keys do not fit its units")
         keys[unit : unit + count] = first + np.arange(count, dtype=np.uint64)
         seen[unit : unit + count] = True
     if not seen.all():
-        raise ValueError(f"population {row['name']!r}: a unit has no key")
+        raise ValueError(f"population {shorten(row['name'])}: a unit has no key")
     return keys
 
 
@@ -114,19 +116,20 @@ def _pes_of(rows: Any, number: int, population: Any) -> list[int]:
     unit = 0
     for i in members:
         if rows[i]["first_unit"] != unit:
-            raise ValueError(f"population {population['name']!r}: no PE has unit {unit}")
+            raise ValueError(f"population {shorten(population['name'])}: no PE has unit {unit}")
         unit += rows[i]["units"]
     if unit != population["units"]:
-        raise ValueError(f"population {population['name']!r}: PEs have {unit} of its units")
+        raise ValueError(f"population {shorten(population['name'])}: PEs have {unit} of its units")
     return members
 
 
 def _check_outputs(image: Image, populations: list[Population], reaches_host: list[bool]) -> None:
     for row in image.manifest["host"]["outputs"]:
         if row["population"] >= len(populations):
-            raise ValueError(f"output {row['name']!r}: no population {row['population']}")
+            raise ValueError(f"output {shorten(row['name'])}: no population {row['population']}")
         one = populations[row["population"]]
         if one.pes is None or not all(reaches_host[pe] for pe in one.pes):
             raise ValueError(
-                f"output {row['name']!r}: events of {one.name!r} do not reach the host"
+                f"output {shorten(row['name'])}: events of {shorten(one.name)} do not reach the "
+                f"host"
             )

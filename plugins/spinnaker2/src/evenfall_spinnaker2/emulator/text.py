@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from evenfall.errors import shorten
+
 from ..image import Image
 from .emulator import Emulator
 from .result import Run
@@ -70,7 +72,7 @@ class TextEmulator:
         """
         ids = list(self._tokenizer.encode(text).ids)
         if not ids:
-            raise ValueError(f"prompt must have at least one token, got {text[:80]!r}")
+            raise ValueError(f"prompt must have at least one token, got {shorten(text[:80])}")
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:

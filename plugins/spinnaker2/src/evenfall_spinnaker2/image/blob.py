@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from evenfall.errors import shorten
+
 from .codes import (
     ACCUMULATORS,
     ARITHMETICS,
@@ -254,7 +256,7 @@ def _unpack(data: bytes) -> Blob:
         accumulators, projections, ranges, at_projections, at_ranges, at_parameters, depth,
         vector_units, steps, zoneout, *places, end, address, level,
     ) = HEADER.unpack_from(data)  # fmt: skip
-    _want(magic == MAGIC, f"starts with {magic!r}, not {MAGIC!r}")
+    _want(magic == MAGIC, f"starts with {shorten(magic)}, not {MAGIC!r}")
     _want(major == MAJOR, f"format version {major}; this release reads {MAJOR}")
     _want(size == len(data), f"states {size} bytes, has {len(data)}")
     _want(max(size, units, projections, ranges, depth, steps) < LIMIT, "an absurd size")

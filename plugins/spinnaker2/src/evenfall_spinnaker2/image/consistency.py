@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from evenfall.errors import shorten
+
 from .blob import Blob
 from .routing import RoutingTable
 
@@ -115,7 +117,8 @@ def _check_host(manifest: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
             units = populations[row["population"]]["units"]
             shape = _array(arrays, row["embedding"]).shape
             _want(
-                len(shape) == 2 and shape[1] == units, f"host array {row['embedding']!r}: {shape}"
+                len(shape) == 2 and shape[1] == units,
+                f"host array {shorten(row['embedding'])}: {shape}",
             )
     for row in manifest["host"]["outputs"]:
         width = populations[row["population"]]["units"]
@@ -123,16 +126,16 @@ def _check_host(manifest: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
             shape = _array(arrays, layer["weight"]).shape
             _want(
                 len(shape) == 2 and shape[1] == width,
-                f"host array {layer['weight']!r}: shape {shape} after {width} units",
+                f"host array {shorten(layer['weight'])}: shape {shape} after {width} units",
             )
             width = shape[0]
             if "bias" in layer:
                 bias = _array(arrays, layer["bias"]).shape
-                _want(bias == (width,), f"host array {layer['bias']!r}: shape {bias}")
+                _want(bias == (width,), f"host array {shorten(layer['bias'])}: shape {bias}")
 
 
 def _array(arrays: Mapping[str, Any], name: str) -> Any:
-    _want(name in arrays, f"host array {name[:80]!r} is missing")
+    _want(name in arrays, f"host array {shorten(name[:80])} is missing")
     return arrays[name]
 
 

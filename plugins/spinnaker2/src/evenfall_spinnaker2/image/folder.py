@@ -188,7 +188,7 @@ def _check_schema(document: object) -> None:
 
 def _read(folder: Path, name: str, row: Mapping[str, Any]) -> bytes:
     if not _NAME.fullmatch(name):
-        raise ValueError(f"image {folder}: the file name {name[:80]!r} is not allowed")
+        raise ValueError(f"image {folder}: the file name {shorten(name[:80])} is not allowed")
     path = folder / name
     if not path.is_file() or path.is_symlink():
         raise FileNotFoundError(f"image {folder}: {name} not found")
@@ -204,7 +204,7 @@ def _read(folder: Path, name: str, row: Mapping[str, Any]) -> bytes:
 
 def _of(data: Mapping[str, bytes], name: str) -> bytes:
     if name not in data:
-        raise ValueError(f"image: {name[:80]!r} is not in the manifest's list of files")
+        raise ValueError(f"image: {shorten(name[:80])} is not in the manifest's list of files")
     return data[name]
 
 
@@ -224,6 +224,6 @@ def _arrays(folder: Path, data: Mapping[str, bytes]) -> dict[str, Any]:
         raise ValueError(f"image {folder}: {HOST_ARRAYS} cannot be read: {error}") from error
     for name, array in arrays.items():
         if array.dtype != np.float32 or not np.isfinite(array).all():
-            raise ValueError(f"image {folder}: host array {name!r} must be finite float32")
+            raise ValueError(f"image {folder}: host array {shorten(name)} must be finite float32")
         array.flags.writeable = False
     return arrays

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from evenfall.errors import shorten
+
 MAGIC, MAJOR, MINOR = b"EVRT", 1, 0
 HEADER = struct.Struct("<4sHHII")
 ENTRY = np.dtype([("key", "<u4"), ("mask", "<u4"), ("links", "<u4"), ("pes", "<u4", (5,))])
@@ -61,7 +63,7 @@ def unpack_table(data: bytes, limit: int, name: str = "routing table") -> Routin
         raise ValueError(f"{name}: {len(data)} bytes, fewer than the header")
     magic, major, _, count, checksum = HEADER.unpack_from(data)
     if magic != MAGIC:
-        raise ValueError(f"{name}: starts with {magic!r}, not {MAGIC!r}")
+        raise ValueError(f"{name}: starts with {shorten(magic)}, not {MAGIC!r}")
     if major != MAJOR:
         raise ValueError(f"{name}: format version {major}; this release reads {MAJOR}")
     if count > limit:

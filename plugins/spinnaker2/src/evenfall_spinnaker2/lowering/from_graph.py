@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from evenfall.errors import LoweringError
+from evenfall.errors import LoweringError, shorten
 from evenfall.graph import (
     Conv2d,
     CubaLif,
@@ -47,11 +47,11 @@ def make_network(
         ValueError: an argument is wrong.
     """
     if integrator not in INTEGRATORS:
-        raise ValueError(f"integrator: got {integrator!r}, want one of {INTEGRATORS}")
+        raise ValueError(f"integrator: got {shorten(integrator)}, want one of {INTEGRATORS}")
     if decoder not in ("host", "chip"):
-        raise ValueError(f"decoder: got {decoder!r}, want 'host' or 'chip'")
+        raise ValueError(f"decoder: got {shorten(decoder)}, want 'host' or 'chip'")
     if not 0 < dt < np.inf:
-        raise ValueError(f"dt: got {dt!r}, want seconds above 0")
+        raise ValueError(f"dt: got {shorten(dt)}, want seconds above 0")
     return _Maker(graph, dt, integrator, decoder == "host").network()
 
 
@@ -133,7 +133,7 @@ class _Maker:
         readers = self.graph.targets(name)
         embedding = self.graph.layers[readers[0]]
         if len(readers) != 1 or not isinstance(embedding, Embedding):
-            raise LoweringError(f"layer {name!r}: tokens must go to exactly one Embedding")
+            raise LoweringError(f"layer {shorten(name)}: tokens must go to exactly one Embedding")
         weight = embedding.weight
         return Population(name, "input", (weight.shape[1],), content="tokens", embedding=weight)
 
@@ -184,7 +184,7 @@ class _Maker:
             (before, *others) = self.graph.sources(source)
             if others:
                 raise LoweringError(
-                    f"layer {source!r}: it reads several layers; only one is supported"
+                    f"layer {shorten(source)}: it reads several layers; only one is supported"
                 )
             if isinstance(given, SumPool):
                 pool, scale = self._pool(source, given, before, windows), scale * given.scale
@@ -192,7 +192,8 @@ class _Maker:
             source = before
         if source not in self.populations:
             raise LoweringError(
-                f"layer {target!r}: reads {source!r}, which has no units of its own on the chip"
+                f"layer {shorten(target)}: reads {shorten(source)}, which has no units of its "
+                f"own on the chip"
             )
         population = self.populations[source]
         shape = population.shape if len(population.shape) == 3 else (population.units, 1, 1)
@@ -218,11 +219,12 @@ class _Maker:
     ) -> tuple[int, int]:
         if layer.kernel != layer.stride or any(layer.padding):
             raise LoweringError(
-                f"layer {name!r}: SumPool with kernel {layer.kernel}, stride {layer.stride} and "
+                f"layer {shorten(name)}: SumPool with kernel {layer.kernel}, stride "
+                f"{layer.stride} and "
                 f"padding {layer.padding}; only stride = kernel without padding is supported"
             )
         if windows is not None:
-            raise LoweringError(f"layer {name!r}: two poolings in a row; make them one")
+            raise LoweringError(f"layer {shorten(name)}: two poolings in a row; make them one")
         return (layer.kernel[0], layer.kernel[1])
 
     def _set_levels(self) -> None:
@@ -248,7 +250,8 @@ class _Maker:
             delay = levels[one.target] - levels[one.source]
             if delay != 1:
                 raise LoweringError(
-                    f"layer {one.target!r}: its input from {one.source!r} skips {delay - 1} "
+                    f"layer {shorten(one.target)}: its input from {shorten(one.source)} skips "
+                    f"{delay - 1} "
                     "layers, which needs a delay; delays are not supported"
                 )
         self.populations = {
@@ -267,9 +270,11 @@ class _Maker:
             (source, *more) = self.graph.sources(source)
             others += more
         if others:
-            raise LoweringError(f"layer {name!r}: a readout of several layers")
+            raise LoweringError(f"layer {shorten(name)}: a readout of several layers")
         if source not in self.populations or self.populations[source].kind == "input":
-            raise LoweringError(f"layer {name!r}: reads {source!r}, which has no units on the chip")
+            raise LoweringError(
+                f"layer {shorten(name)}: reads {shorten(source)}, which has no units on the chip"
+            )
         return Output(name, source, readout.steps, readout.labels, tuple(layers))
 
 

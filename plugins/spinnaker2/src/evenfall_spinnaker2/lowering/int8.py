@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from evenfall.errors import LoweringError
+from evenfall.errors import LoweringError, shorten
 
 from .network import Convolution, Network, Projection
 from .values import activations
@@ -49,7 +49,7 @@ def int8_arithmetic(network: Network, calibration: Any, limit: int) -> Network:
             populations[name] = replace(population, value_scale=scales[name], arithmetic="int8")
             continue
         if len(incoming) != 1:
-            raise LoweringError(f"layer {name!r}: int8 arithmetic needs exactly one input")
+            raise LoweringError(f"layer {shorten(name)}: int8 arithmetic needs exactly one input")
         bias, source = population.parameters["bias"], scales[incoming[0].source]
         integers, rows = _rounded(incoming[0], bias / source, limit)
         projections.append(integers)

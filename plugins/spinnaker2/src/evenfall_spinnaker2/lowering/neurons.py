@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from evenfall.errors import LoweringError
+from evenfall.errors import LoweringError, shorten
 from evenfall.graph import CubaLif, If, Lif
 
 INTEGRATORS = ("forward", "exponential")
@@ -33,7 +33,7 @@ def discrete(
         if key != "reset"
     }
     if (flat["r"] == 0).any():
-        raise LoweringError(f"layer {name!r}: r is 0 for some units, which then never spike")
+        raise LoweringError(f"layer {shorten(name)}: r is 0 for some units, which then never spike")
     if isinstance(layer, If):
         scale = 1 / flat["r"]
         parameters = {"offset": np.zeros_like(scale)}
@@ -47,7 +47,9 @@ def discrete(
         share = _share(name, flat["tau_mem"], dt, integrator)
         synaptic = _share(name, flat["tau_syn"], dt, integrator)
         if (flat["w_in"] == 0).any():
-            raise LoweringError(f"layer {name!r}: w_in is 0 for some units, which never spike")
+            raise LoweringError(
+                f"layer {shorten(name)}: w_in is 0 for some units, which never spike"
+            )
         scale = 1 / (share * flat["r"] * synaptic * flat["w_in"])
         parameters = {
             "bias": np.zeros_like(scale),
@@ -58,7 +60,7 @@ def discrete(
         }
         kind = "cuba_lif"
     if (scale < 0).any():
-        raise LoweringError(f"layer {name!r}: r or w_in is negative for some units")
+        raise LoweringError(f"layer {shorten(name)}: r or w_in is negative for some units")
     parameters["threshold"] = flat["v_threshold"] * scale
     parameters["reset"] = flat["v_reset"] * scale
     return kind, parameters, {"v_scale_min": float(scale.min()), "v_scale_max": float(scale.max())}
@@ -69,7 +71,8 @@ def _share(name: str, tau: Any, dt: float, integrator: str) -> Any:
         return -np.expm1(-dt / tau)
     if (dt > tau).any():
         raise LoweringError(
-            f"layer {name!r}: dt {dt} exceeds the time constant {tau.min()}; use a smaller dt or "
+            f"layer {shorten(name)}: dt {dt} exceeds the time constant {tau.min()}; use a "
+            f"smaller dt or "
             "integrator='exponential'"
         )
     return dt / tau

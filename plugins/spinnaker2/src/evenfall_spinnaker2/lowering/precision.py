@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from evenfall.errors import shorten
+
 from .int8 import int8_arithmetic
 from .network import Convolution, Network, Projection
 
@@ -44,7 +46,7 @@ def choose_precision(
         ValueError: an argument is wrong, or a weight is too large.
     """
     if precision not in PRECISIONS:
-        raise ValueError(f"precision: got {precision!r}, want one of {PRECISIONS}")
+        raise ValueError(f"precision: got {shorten(precision)}, want one of {PRECISIONS}")
     if weight_scale is not None and (precision != "int8" or not weight_scale > 0):
         raise ValueError("weight_scale: want a positive number, with precision='int8'")
     _want_range(network, _BF16 if precision == "bf16" else _FP32)
@@ -87,7 +89,9 @@ def _want_range(network: Network, largest: float) -> None:
         arrays += [(layer.name, layer.weight, _FP32), (layer.name, layer.bias, _FP32)]
     for name, values, limit in arrays:
         if values is not None and np.abs(values).max() > limit:
-            raise ValueError(f"layer {name!r}: a number exceeds {limit:.3g}, the largest that fits")
+            raise ValueError(
+                f"layer {shorten(name)}: a number exceeds {limit:.3g}, the largest that fits"
+            )
 
 
 def to_bf16(values: Any) -> Any:
@@ -113,7 +117,8 @@ def _rounded(one: Projection, scale: float, limit: int) -> Projection:
     integers = np.rint(_weights(one).astype(np.float64) * scale)
     if np.abs(integers).max() > limit:
         raise ValueError(
-            f"weight_scale: {scale} makes a weight of {one.name!r} {np.abs(integers).max():.0f}; "
+            f"weight_scale: {scale} makes a weight of {shorten(one.name)} "
+            f"{np.abs(integers).max():.0f}; "
             f"the limit is {limit}"
         )
     return _with(one, integers.astype(np.int8), "int8")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from evenfall.errors import LoweringError
+from evenfall.errors import LoweringError, shorten
 from evenfall.graph import Conv2d, Dense, Flatten, Input, Readout, SumPool
 from evenfall.lowering import GraphBuilder, Lowering
 
@@ -25,7 +25,7 @@ def _array(tensor: Any) -> Any:
 def _lower_sequential(module: Any, builder: GraphBuilder) -> None:
     """The outermost Sequential also adds the input and the readout."""
     if not len(module):
-        raise LoweringError(f"module {builder.path!r}: an empty Sequential")
+        raise LoweringError(f"module {shorten(builder.path)}: an empty Sequential")
     is_model = builder.last is None
     if is_model:
         builder.add("input", Input(_input_shape(module)))
@@ -62,12 +62,14 @@ def _lower_conv(module: Any, builder: GraphBuilder) -> None:
     for name, wanted in (("groups", 1), ("dilation", (1, 1)), ("padding_mode", "zeros")):
         if getattr(module, name) != wanted:
             raise LoweringError(
-                f"module {builder.path!r}: Conv2d with {name}={getattr(module, name)!r}; only "
+                f"module {shorten(builder.path)}: Conv2d with "
+                f"{name}={shorten(getattr(module, name))}; only "
                 f"{name}={wanted!r} is supported"
             )
     if isinstance(module.padding, str):
         raise LoweringError(
-            f"module {builder.path!r}: Conv2d with padding={module.padding!r}; give numbers"
+            f"module {shorten(builder.path)}: Conv2d with padding={shorten(module.padding)}; "
+            f"give numbers"
         )
     bias = None if module.bias is None else _array(module.bias)
     builder.add("", Conv2d(_array(module.weight), bias, module.stride, module.padding))
@@ -78,14 +80,16 @@ def _lower_relu(module: Any, builder: GraphBuilder) -> None:
     last = builder.last
     layer = builder.layers.get(last) if last else None
     if last is None or not isinstance(layer, Dense | Conv2d):
-        raise LoweringError(f"module {builder.path!r}: a ReLU must follow a Linear or Conv2d")
+        raise LoweringError(
+            f"module {shorten(builder.path)}: a ReLU must follow a Linear or Conv2d"
+        )
     builder.replace(last, replace(layer, activation="relu"))
 
 
 def _lower_flatten(module: Any, builder: GraphBuilder) -> None:
     if (module.start_dim, module.end_dim) != (1, -1):
         raise LoweringError(
-            f"module {builder.path!r}: Flatten({module.start_dim}, {module.end_dim}); only "
+            f"module {shorten(builder.path)}: Flatten({module.start_dim}, {module.end_dim}); only "
             "Flatten(1, -1) is supported"
         )
     builder.add("", Flatten())
@@ -96,7 +100,7 @@ def _lower_average(module: Any, builder: GraphBuilder) -> None:
     stride, padding = _pair(module.stride), _pair(module.padding)
     if module.ceil_mode or module.divisor_override or any(padding):
         raise LoweringError(
-            f"module {builder.path!r}: AvgPool2d with padding, ceil_mode or divisor_override"
+            f"module {shorten(builder.path)}: AvgPool2d with padding, ceil_mode or divisor_override"
         )
     builder.add("", SumPool(kernel, stride, scale=1 / (kernel[0] * kernel[1])))
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from evenfall.errors import shorten
 from evenfall_spinnaker2.image.blob import HEADER, PROJECTION, RANGE, Blob
 from evenfall_spinnaker2.image.codes import parameter_layout
 from evenfall_spinnaker2.lowering.network import Convolution, Network, Population, Projection
@@ -187,7 +188,8 @@ def segments(one: Projection, is_signed: bool, bits: int = 24) -> tuple[int, ...
             sums[:] = (plus[line], minus[line])
         if sums.max() > limit:
             raise ValueError(
-                f"layer {one.name!r}: the int8 products of one source channel exceed {bits} bits"
+                f"layer {shorten(one.name)}: the int8 products of one source channel exceed "
+                f"{bits} bits"
             )
     return tuple(found)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from evenfall.errors import shorten
+
 from .layout import PopulationLayout
 
 _ROUNDS = 8
@@ -37,7 +39,8 @@ def partition(layout: PopulationLayout, capacity: int, pes: int | None = None) -
         worst = max(layout.bytes(one.first, one.count) for one in cuts)
         if worst > capacity:
             raise ValueError(
-                f"layer {layout.population.name!r}: a processing element needs {worst} bytes "
+                f"layer {shorten(layout.population.name)}: a processing element needs {worst} "
+                f"bytes "
                 f"and has {capacity}; prune more or choose a smaller precision"
             )
         return cuts
@@ -144,6 +147,7 @@ def _guess(
 def _too_large(layout: PopulationLayout, unit: int, need: int, capacity: int) -> str:
     what = "row of the output" if layout.is_convolution else "unit"
     return (
-        f"layer {layout.population.name!r}: {what} {unit} alone needs {need} bytes, a processing "
+        f"layer {shorten(layout.population.name)}: {what} {unit} alone needs {need} bytes, a "
+        f"processing "
         f"element has {capacity}; prune it, choose a smaller precision, or split the layer"
     )

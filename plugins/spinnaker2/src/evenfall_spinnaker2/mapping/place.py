@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from evenfall.errors import shorten
 from evenfall_spinnaker2.chip import Chip
 
 from .partition import Slice
@@ -33,7 +34,7 @@ def board_chips(board: str) -> tuple[tuple[int, int], ...]:
     else:
         width, _, height = board.partition("x")
         if not (width.isdecimal() and height.isdecimal() and 0 < int(width) * int(height) <= 65536):
-            raise ValueError(f"board: got {board!r}, want '1', '48', or chips as '4x3'")
+            raise ValueError(f"board: got {shorten(board)}, want '1', '48', or chips as '4x3'")
         rows = [(0, int(width) - 1)] * int(height)
     found = []
     for y, (left, right) in enumerate(rows):

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from evenfall.errors import shorten
 from evenfall_spinnaker2.image.routing import ENTRY, HOST_BIT, RoutingTable
 from evenfall_spinnaker2.lowering.network import Network
 
@@ -224,7 +225,7 @@ def _walk(routes: Routes, name: str, keys: Any, start: XY, wanted: set[tuple[XY,
         (x, y), now = waiting.pop()
         hops += 1
         if hops > 1 << 16:
-            raise ValueError(f"population {name!r}: its packets run in a circle")
+            raise ValueError(f"population {shorten(name)}: its packets run in a circle")
         table = routes.tables.get((x, y))
         for entry in [] if table is None else table.entries:
             if not len(now):
@@ -241,14 +242,18 @@ def _walk(routes: Routes, name: str, keys: Any, start: XY, wanted: set[tuple[XY,
             for pe in ends:
                 if ((x, y), pe) not in arrived:
                     raise ValueError(
-                        f"population {name!r}: a packet arrives at chip {(x, y)} PE {pe}"
+                        f"population {shorten(name)}: a packet arrives at chip {(x, y)} PE {pe}"
                     )
                 arrived[(x, y), pe] += len(taken)
             for link, (step_x, step_y) in enumerate(DIRECTIONS):
                 if links >> link & 1:
                     waiting.append(((x + step_x, y + step_y), taken))
         if len(now) and (wanted or len(now) < len(keys)):
-            raise ValueError(f"population {name!r}: {len(now)} packets are lost at chip {(x, y)}")
+            raise ValueError(
+                f"population {shorten(name)}: {len(now)} packets are lost at chip {(x, y)}"
+            )
     wrong = {place: count for place, count in arrived.items() if count != len(keys)}
     if wrong:
-        raise ValueError(f"population {name!r}: packets arrived {wrong}, want {len(keys)} at each")
+        raise ValueError(
+            f"population {shorten(name)}: packets arrived {wrong}, want {len(keys)} at each"
+        )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+from evenfall.errors import shorten
 from evenfall.files import write_text
 from evenfall_spinnaker2.chip import load_chip
 from evenfall_spinnaker2.image import Image
@@ -66,7 +67,7 @@ def layer_number(image: Image, layer: str | None) -> int:
     if layer is None:
         return next(number for number, row in enumerate(rows) if row["place"] == "chip")
     if layer not in names:
-        raise ValueError(f"layer: got {layer!r}, want one of {', '.join(names)}")
+        raise ValueError(f"layer: got {shorten(layer)}, want one of {', '.join(names)}")
     return names.index(layer)
 
 
