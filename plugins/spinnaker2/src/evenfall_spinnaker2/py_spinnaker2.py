@@ -43,7 +43,9 @@ def write_script(model: Any, output: str | Path, *, replace: bool = False, **opt
     """
     unknown = set(options) - {"dt", "integrator", "weight_scale"}
     if unknown:
-        raise ValueError(f"options: got {sorted(unknown)}, want dt, integrator or weight_scale")
+        raise ValueError(
+            f"options: got {shorten(sorted(unknown))}, want dt, integrator or weight_scale"
+        )
     source = read_source(model)
     network = Settings(precision="int8", **options).network(source.graph)
     populations = [_population(one) for one in network.populations.values()]

@@ -172,7 +172,7 @@ def _choose(
                 )
         chosen = sorted((by_name[name] for name in boundaries), key=cuts.index)
         if len(set(map(id, chosen))) < len(chosen):
-            raise SplitError(f"boundaries must differ, got {list(boundaries)}")
+            raise SplitError(f"boundaries must differ, got {shorten(list(boundaries))}")
         return chosen
     whole = [point for point in cuts if not _is_inside_unit(point.name, cuts)]
     cuts = whole if len(whole) >= blocks - 1 else cuts

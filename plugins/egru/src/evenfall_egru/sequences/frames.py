@@ -73,7 +73,7 @@ def read_frames(dataset: str, path: str | Path, split: str, options: dict[str, A
     items = [examples[index] for index in range(len(examples))]
     shapes = {item["x"].shape for item in items}
     if len(shapes) != 1:
-        raise ValueError(f"{dataset} {split}: sequences must have one shape, got {sorted(shapes)}")
+        raise ValueError(f"{dataset} {split}: sequences must have one shape, got {shorten(shapes)}")
     return Frames(
         torch.from_numpy(np.stack([item["x"] for item in items])),
         torch.as_tensor([int(item["label"]) for item in items]),

@@ -39,6 +39,7 @@ class RecipeTrainer(Trainer):
     """
 
     control: TrainerControl
+    lr_scheduler: Any
 
     def __init__(
         self,

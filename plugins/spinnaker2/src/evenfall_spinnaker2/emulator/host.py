@@ -74,7 +74,7 @@ class Host:
                 raise ValueError(f"inputs: want a dict with {sorted(self.inputs)}")
             inputs = {next(iter(self.inputs)): inputs}
         if set(inputs) != set(self.inputs):
-            raise ValueError(f"inputs: got {sorted(inputs)}, want {sorted(self.inputs)}")
+            raise ValueError(f"inputs: got {shorten(sorted(inputs))}, want {sorted(self.inputs)}")
         by_name = {one.name: one for one in self._populations}
         values = {
             name: self._encode(by_name[name], array, quantise) for name, array in inputs.items()

@@ -182,7 +182,7 @@ def pack(blob: Blob) -> bytes:
     at_parameters = len(out)
     layout = parameter_layout(blob.kind, blob.arithmetic, "scale" in blob.flags)
     if list(layout) != list(blob.parameters):
-        raise ValueError(f"parameters: got {list(blob.parameters)}, want {list(layout)}")
+        raise ValueError(f"parameters: got {shorten(list(blob.parameters))}, want {list(layout)}")
     for name, (dtype, count) in layout.items():
         array = np.asarray(blob.parameters[name])
         if array.shape != (count * blob.units,):
