@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 
 from evenfall import registry
 from evenfall.errors import EvenfallError, shorten, shorten_text
-from evenfall.reading import read_json, reading
+from evenfall.reading import read_json
 
 from .models.modeling_egru import EgruForCausalLM
 
@@ -68,11 +68,10 @@ def check_sizes(folder: Path) -> None:
     if not (folder / "config.json").is_file() or not files:
         return  # transformers says what is missing
     config = read_json(folder / "config.json", "checkpoint")
-    stored = 0
-    for file in files:
-        with reading(file, "checkpoint"), safe_open(file, "pt") as tensors:
-            for name in tensors.keys():  # noqa: SIM118  # it is no mapping
-                stored += math.prod(tensors.get_slice(name).get_shape())
+    try:
+        stored = sum(map(_numbers, files))
+    except SafetensorError as error:
+        raise ValueError(f"checkpoint {folder}: the weights cannot be read: {error}") from error
     sizes = [config.get("embedding_size"), *_as_list(config.get("hidden_sizes"))]
     if not all(isinstance(size, int) for size in (*sizes, config.get("vocab_size"))):
         return  # the configuration says what is wrong
@@ -87,6 +86,13 @@ def check_sizes(folder: Path) -> None:
 
 _SMALL = 10**7
 """Numbers that every machine can hold."""
+
+
+def _numbers(file: Path) -> int:
+    """How many numbers a file of tensors has; reads its header only."""
+    with safe_open(file, "pt") as tensors:
+        shapes = [tensors.get_slice(name).get_shape() for name in tensors.keys()]  # noqa: SIM118
+    return sum(map(math.prod, shapes))
 
 
 def _as_list(value: object) -> list[Any]:

@@ -82,3 +82,20 @@ def test_a_float_that_yaml_takes_for_text(tmp_path: Path) -> None:
 def test_no_such_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         load_recipe(tmp_path / "recipe.yaml")
+
+
+def test_a_yaml_alias_bomb_is_refused_at_once(tmp_path: Path) -> None:
+    """Each line stands for nine times the values of the line before."""
+    lines = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 30)]
+    (tmp_path / "recipe.yaml").write_text("\n".join([*lines, "model: *a29"]))
+    with pytest.raises(ValueError, match="stands for more than 100,000 values") as caught:
+        load_recipe(tmp_path / "recipe.yaml")
+    assert len(str(caught.value)) < 1000
+
+
+def test_a_huge_value_is_shortened(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(f"tokenizer: {'x' * 100_000}")
+    with pytest.raises(ValueError, match="tokenizer must be 'word' or 'byte', got 'xxx") as caught:
+        load_recipe(tmp_path / "recipe.yaml")
+    assert len(str(caught.value)) < 500

@@ -104,7 +104,7 @@ class RecipeTrainer(Trainer):
         return bool(super()._determine_best_metric(metrics, trial))
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
-        """Save a whole checkpoint or none: what a full disk cut short is removed.
+        """Save a whole checkpoint or none: what a full disk or Ctrl-C cut short is removed.
 
         Raises:
             OSError: the checkpoint cannot be written.
@@ -114,7 +114,7 @@ class RecipeTrainer(Trainer):
         try:
             with writing(folder):
                 super()._save_checkpoint(*args, **kwargs)
-        except Exception:
+        except BaseException:
             if not existed and not _is_complete(folder) and self.is_world_process_zero():
                 shutil.rmtree(folder, ignore_errors=True)
             raise
