@@ -58,7 +58,8 @@ def scans(
         inputs = (
             u, u, empty(channels, states), projection, projection, one, u if gate else None, one,
             empty(batch, length, dtype=dtype) if step else None, one, weight,
-            empty(sequences or batch, channels, states), ends(sequences), True, rule == "zoh",
+            empty(sequences or batch, channels, states), ends(sequences), True,
+            "zoh" if rule == "zoh" else "delta",
         )  # fmt: skip
         y, last, chunk_states = scan.forward(*inputs, True)
         scan.backward(y, last, chunk_states, *inputs)
@@ -95,7 +96,7 @@ def updates(size: tuple[int, ...], dtype: torch.dtype = BF16, bare: bool = False
         )  # fmt: skip
         update.step(
             empty(batch, channels, states), x, x, empty(channels, states), projection, projection,
-            one, None if bare else x, one, not bare,
+            one, None if bare else x, one, not bare, None,
         )  # fmt: skip
 
     return call

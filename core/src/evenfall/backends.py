@@ -184,7 +184,7 @@ def use_backend(name: str, operation: str | None = None) -> Iterator[None]:
 
 def _choose(operation: str, device: str, dtype: str) -> Kernel:
     kernels = candidates(operation)
-    forced = _forced_backend(operation)
+    forced = forced_backend(operation)
     if forced is not None:
         return _load_forced(kernels, *forced, device, dtype)
     failed: list[Kernel] = []
@@ -218,7 +218,7 @@ def _load_forced(kernels: list[Kernel], name: str, by: str, device: str, dtype: 
     return kernel
 
 
-def _forced_backend(operation: str) -> tuple[str, str] | None:
+def forced_backend(operation: str) -> tuple[str, str] | None:
     """The name of the forced backend and what forces it; None if none is forced."""
     for target, name in reversed(_forced.get()):
         if target is None or target == operation:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -88,3 +90,27 @@ def test_pools_survive_a_fork() -> None:
         threads.run_split(lambda start, stop: starts.append(start), 3, 10**9)
         os._exit(0 if sorted(starts) == [0, 1, 2] else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
+def test_a_forked_child_converts_large_tensors(
+    tmp_path: Path, run_script: Callable[..., int]
+) -> None:
+    """PyTorch would wait for ever for OpenMP threads that exist in the parent only."""
+    code = """
+import os, signal, torch
+from evenfall_kernels import selective_scan
+torch.set_num_threads(2)
+u = torch.randn(2, 600, 512).half().transpose(1, 2)
+A, B = -torch.rand(512, 4), torch.randn(2, 4, 600)
+want = selective_scan(u, u, A, B, B, delta_softplus=True)
+child = os.fork()
+if child == 0:
+    signal.alarm(3600)
+    got = selective_scan(u, u, A, B, B, delta_softplus=True)
+    os._exit(0 if torch.equal(got, want) else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+    script, output = tmp_path / "script.py", tmp_path / "output.txt"
+    script.write_text(code, encoding="utf-8")
+    assert run_script(script, output) == 0, output.read_text(encoding="utf-8")

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from .dispatch import is_plain_eager
 
@@ -63,20 +62,19 @@ class _Linear(torch.autograd.Function):
         return _affine(x, matrix, bias)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         x, matrix = ctx.saved_tensors
         wants_x, wants_matrix, wants_bias = ctx.needs_input_grad
-        d_x = DenseProduct(matrix.t(), len(grad))(grad) if wants_x else None
+        d_x = None
+        if wants_x:  # with create_graph=True, by an operation that has derivatives itself
+            recorded = torch.is_grad_enabled()
+            d_x = grad @ matrix.t() if recorded else DenseProduct(matrix.t(), len(grad))(grad)
         d_matrix = x.t() @ grad if wants_matrix else None
         return d_x, d_matrix, grad.sum(0) if wants_bias else None
 
 
 def linear(x: Tensor, matrix: Tensor, bias: Tensor) -> Tensor:
-    """x @ matrix + bias, (M, K) and (K, N) -> (M, N).
-
-    In float32 on the CPU it has first derivatives only.
-    """
+    """x @ matrix + bias, (M, K) and (K, N) -> (M, N)."""
     autocast = torch.is_autocast_enabled(x.device.type)
     fast = x.is_cpu and x.dtype == torch.float32 and not autocast
     if not (fast and is_plain_eager((x, matrix, bias))):

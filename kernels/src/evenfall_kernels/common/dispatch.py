@@ -10,7 +10,7 @@ dispatch mode or a tensor subclass needs it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -21,10 +21,11 @@ from torch.autograd import forward_ad
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from evenfall import registry
-from evenfall.backends import REFERENCE, select
-from evenfall.errors import BackendError
+from evenfall.backends import REFERENCE, forced_backend, select
+from evenfall.errors import BackendError, BackendWarning, warn_user
 
 _PLAIN = (Tensor, torch.nn.Parameter)
+_NONE: Mapping[str, str] = {}
 
 
 class Choice(NamedTuple):
@@ -35,7 +36,12 @@ class Choice(NamedTuple):
     differentiable: bool  # whether autograd records the call
 
 
-def choose(operation: str, tensors: Sequence[Tensor], dtype: torch.dtype | None = None) -> Choice:
+def choose(
+    operation: str,
+    tensors: Sequence[Tensor],
+    dtype: torch.dtype | None = None,
+    lacking: Mapping[str, str] = _NONE,
+) -> Choice:
     """Choose the backend of a public call. Each call does this once.
 
     The reference is called directly, because it supports every order and mode of differentiation.
@@ -46,10 +52,15 @@ def choose(operation: str, tensors: Sequence[Tensor], dtype: torch.dtype | None 
         operation: its name in the registry, such as "selective_scan".
         tensors: all tensor arguments; the first one sets the device and the dtype.
         dtype: replaces the first tensor's dtype.
+        lacking: backends that cannot serve this call -> what they lack. The reference serves it.
 
     Raises:
-        BackendError: no backend supports the device and dtype; or a tensor belongs to a torch.func
-            transform or has a forward-mode tangent, and the backend is not the reference.
+        BackendError: no backend supports the device and dtype, or the forced one lacks what the
+            call needs; or a tensor belongs to a torch.func transform or has a forward-mode tangent,
+            and the backend is not the reference.
+
+    Warns:
+        BackendWarning: the reference serves the call because another backend lacks something.
     """
     first = tensors[0]
     dtype = first.dtype if dtype is None else dtype
@@ -58,13 +69,26 @@ def choose(operation: str, tensors: Sequence[Tensor], dtype: torch.dtype | None 
         return Choice(REFERENCE, None, differentiable)
     if is_traced():
         name = _constant_name(operation, first.device.type, dtype)
-        return Choice(name, None, differentiable)
+        return Choice(REFERENCE if name in lacking else name, None, differentiable)
     kernel = select(operation, device=first.device.type, dtype=dtype)
+    if kernel.backend in lacking:
+        _check_not_forced(operation, kernel.backend, lacking[kernel.backend])
+        return Choice(REFERENCE, backend_module(operation, REFERENCE), differentiable)
     if kernel.backend == REFERENCE:
         return Choice(REFERENCE, kernel.load(), differentiable)
     _refuse_transforms(operation, kernel.backend, tensors)
     direct = not differentiable and _are_plain(tensors)
     return Choice(kernel.backend, kernel.load() if direct else None, differentiable)
+
+
+def _check_not_forced(operation: str, backend: str, what: str) -> None:
+    """Raise if the backend is forced, else warn that the reference runs instead."""
+    if forced_backend(operation) is not None:
+        raise BackendError(f"{operation}: backend {backend!r} does not have {what}")
+    warn_user(
+        f"{operation}: backend {backend!r} does not have {what}; the slow backend 'reference' runs",
+        BackendWarning,
+    )
 
 
 def backend_module(operation: str, backend: str) -> Any:

@@ -3,7 +3,9 @@
 After a parallel operation, PyTorch's OpenMP threads busy-wait for the next one for some
 milliseconds and keep other threads off the processor. So the loops here run on these threads.
 Python threads replace them where PyTorch has no GNU OpenMP (outside Linux) and in a forked process,
-where OpenMP threads no longer exist.
+where OpenMP threads no longer exist. PyTorch's own parallel operations, such as the copy of a large
+tensor, would wait there for these threads for ever. So the child of a process whose loops ran on
+them gets one thread, as the workers of a DataLoader do.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import torch
 BYTES_PER_THREAD = 2_000_000
 _REGION = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 _process = os.getpid()
+_openmp_runs = False  # whether OpenMP threads exist because of the loops here
 
 
 @cache
@@ -29,8 +32,14 @@ def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="evenfall")
 
 
+def _after_fork() -> None:
+    _threads.cache_clear()
+    if _openmp_runs:
+        torch.set_num_threads(1)
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_threads.cache_clear)
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 @cache
@@ -74,6 +83,8 @@ def run_split(
 def _on_openmp_threads(
     start_region: Any, fill: Callable[[int, int], None], edges: list[int]
 ) -> None:
+    global _openmp_runs
+    _openmp_runs = True
     parts = pairwise(edges)  # an iterator that the threads share
     errors: list[BaseException] = []
 

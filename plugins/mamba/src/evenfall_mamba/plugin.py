@@ -18,7 +18,7 @@ def evenfall_register_patches(register: Callable[..., Any]) -> None:
         "evenfall_mamba.patch:PATCH",
         host="transformers",
         targets=["transformers", "mamba_ssm"],
-        summary="fast Mamba-1 models of transformers and mamba_ssm, no compiler needed",
+        summary="fast Mamba models of transformers and mamba_ssm, no compiler needed",
     )
 
 

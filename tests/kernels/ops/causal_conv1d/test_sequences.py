@@ -106,3 +106,34 @@ def test_threads_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     for got, want in zip(run(), one_thread, strict=True):
         assert torch.equal(got, want)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_rows_of_a_cache(packed: bool) -> None:
+    """Each sequence has its row; padding changes nothing and gives zero."""
+    torch.manual_seed(0)
+    weight, cache = torch.randn(5, 4), torch.randn(6, 5, 3)
+    before, indices = cache.clone(), torch.tensor([4, -1, 2], dtype=torch.int32)
+    bounds = torch.tensor([0, 2, 6, 11]) if packed else None
+    x = torch.randn(1, 5, 11) if packed else torch.randn(3, 5, 7)
+    out, final = causal_conv1d(
+        x, weight, initial_state=cache, state_indices=indices, cu_seqlens=bounds,
+        return_final_state=True,
+    )  # fmt: skip
+    parts = list(x.split([2, 4, 5], dim=2)) if packed else list(x.split(1))
+    outputs = list(out.split([2, 4, 5], dim=2)) if packed else list(out.split(1))
+    for sequence, row in ((0, 4), (2, 2)):
+        want, last = causal_conv1d(
+            parts[sequence], weight, initial_state=before[row : row + 1], return_final_state=True
+        )
+        torch.testing.assert_close(outputs[sequence], want)
+        torch.testing.assert_close(cache[row], last[0])
+        torch.testing.assert_close(final[sequence], last[0])
+    assert not outputs[1].any()
+    assert not final[1].any()
+    assert torch.equal(cache[[0, 1, 3, 5]], before[[0, 1, 3, 5]])
+
+
+def test_rows_need_a_cache() -> None:
+    with pytest.raises(ValueError, match="state_indices need initial_state"):
+        causal_conv1d(torch.ones(1, 2, 3), torch.ones(2, 4), state_indices=torch.tensor([0]))

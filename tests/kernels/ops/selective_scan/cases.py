@@ -17,11 +17,14 @@ def case(
     states: int = 4,
     groups: int | None = None,
     gate: bool = True,
-    step: bool = False,
+    step: bool | str = False,
     ends: list[int] | None = None,
     **options: Any,
 ) -> Make:
-    """A function that makes keyword arguments; delta is about 0.3 after bias and softplus."""
+    """A function that makes keyword arguments; delta is about 0.3 after bias and softplus.
+
+    `step="free"` makes a step of each channel.
+    """
 
     def make(dtype: torch.dtype, device: str) -> dict[str, Any]:
         generator = torch.Generator().manual_seed(batch * 1000 + length + channels)
@@ -40,7 +43,8 @@ def case(
         if gate:
             inputs["z"] = normal(batch, channels, length)
         if step:
-            inputs["step"] = torch.rand(batch, length, generator=generator)
+            shape = (batch, channels, length) if step == "free" else (batch, length)
+            inputs["step"] = torch.rand(shape, generator=generator)
             inputs["step_scale"] = torch.rand(channels, generator=generator) + 0.3
         if not options.get("delta_softplus", True):  # a negative step would make the state grow
             inputs["delta"], inputs["delta_bias"] = (
@@ -69,10 +73,17 @@ CASES: dict[str, Make] = {
     "dirac": case(length=35, discretization="dirac"),
     "dirac, step": case(batch=2, length=35, step=True, discretization="dirac"),
     "async": case(length=35, step=True, discretization="async"),
+    "bilinear": case(batch=2, channels=18, length=35, discretization="bilinear"),
+    "bilinear, step": case(length=35, step=True, discretization="bilinear"),
+    "free step": case(batch=2, channels=18, length=35, step="free"),
+    "free step, dirac": case(length=35, step="free", discretization="dirac"),
+    "free step, async, packed": case(
+        length=40, step="free", ends=[0, 33, 40], discretization="async"
+    ),
     "packed": case(channels=17, length=80, ends=[0, 7, 7, 8, 71, 80]),
     "packed, step": case(length=40, step=True, ends=[0, 33, 40], discretization="zoh"),
 }
-LONG: dict[str, Make] = {"2047": case(channels=2, length=2047), "256 states": case(states=256)}
+LONG: dict[str, Make] = {"2047": case(channels=2, length=2047), "300 states": case(states=300)}
 EMPTY: dict[str, Make] = {
     "no step": case(batch=2, length=0),
     "no sequence": case(batch=0, length=4),

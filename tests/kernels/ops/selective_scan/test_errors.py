@@ -19,9 +19,9 @@ def _inputs(**sizes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("name", "shape"),
     [
-        ("u", (5, 7)), ("delta", (2, 5, 6)), ("A", (4, 5)), ("A", (5, 257)), ("A", (5, 0)),
+        ("u", (5, 7)), ("delta", (2, 5, 6)), ("A", (4, 5)), ("A", (5, 0)),
         ("B", (2, 5, 7)), ("C", (2, 1, 4, 8)), ("B", (4, 5)), ("D", (4,)), ("z", (2, 5, 8)),
-        ("delta_bias", (5, 1)), ("step", (2, 5, 7)), ("step_scale", (7,)),
+        ("delta_bias", (5, 1)), ("step", (2, 4, 7)), ("step_scale", (7,)),
         ("initial_state", (1, 5, 4)),
     ],
 )  # fmt: skip
@@ -66,8 +66,8 @@ def test_steps(value: float) -> None:
 
 def test_options() -> None:
     p = _inputs()
-    with pytest.raises(ValueError, match=r"^discretization must be one of .*, got 'bilinear'"):
-        selective_scan(**p, discretization="bilinear")
+    with pytest.raises(ValueError, match=r"^discretization must be one of .*, got 'euler'"):
+        selective_scan(**p, discretization="euler")
     del p["step"]
     with pytest.raises(ValueError, match=r"^step_scale needs step"):
         selective_scan(**p)

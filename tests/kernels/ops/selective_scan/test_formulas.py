@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from evenfall import use_backend
+from evenfall.errors import BackendError, BackendWarning
 from evenfall_kernels import selective_scan
 
 from .cases import case
@@ -219,3 +220,45 @@ def test_channels_last_memory() -> None:
     torch.testing.assert_close(y, selective_scan(**p))
     (d_delta,) = torch.autograd.grad(y.sum(), channels_last["delta"])
     assert d_delta.stride() == channels_last["delta"].stride()
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+def test_bilinear_is_the_trapezoidal_rule(backend: str) -> None:
+    """(h_k - h_(k-1)) / delta = A (h_k + h_(k-1)) / 2 + B u_k, also where delta A < -2."""
+    p = case(channels=16, length=20, states=1, gate=False, delta_softplus=False)(
+        torch.float32, "cpu"
+    )
+    p["C"], p["D"] = torch.ones_like(p["C"]), torch.zeros(16)
+    p["delta"] = 3 * p["delta"]
+    with use_backend(backend):
+        h = selective_scan(**p, discretization="bilinear")
+    before = torch.cat([p["initial_state"][..., 0][..., None], h[..., :-1]], -1)
+    delta = p["delta"] + p["delta_bias"][:, None]
+    assert (delta * p["A"] < -2).any()
+    slope = p["A"] * (h + before) / 2 + p["B"] * p["u"]
+    torch.testing.assert_close(h - before, delta * slope, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("rule", ["mamba", "zoh", "bilinear", "dirac", "async"])
+@pytest.mark.filterwarnings("ignore::evenfall.errors.BackendWarning")
+def test_a_step_of_each_channel_scans_it_alone(rule: str) -> None:
+    p = case(batch=2, channels=3, length=9, step="free", discretization=rule)(torch.float32, "cpu")
+    y, last = selective_scan(**p, return_last_state=True)
+    for d in range(3):
+        names = ("u", "delta", "z", "initial_state")
+        one = p | {name: p[name][:, d : d + 1] for name in names}
+        one |= {name: p[name][d : d + 1] for name in ("A", "D", "delta_bias", "step_scale")}
+        one["step"] = p["step"][:, d]
+        y_one, last_one = selective_scan(**one, return_last_state=True)
+        torch.testing.assert_close(y[:, d : d + 1], y_one)
+        torch.testing.assert_close(last[:, d : d + 1], last_one)
+
+
+def test_what_a_backend_lacks_runs_in_plain_pytorch() -> None:
+    p = case(length=5, step="free", discretization="zoh")(torch.float32, "cpu")
+    with use_backend("reference"):
+        want = selective_scan(**p)
+    with pytest.warns(BackendWarning, match="'cpu' does not have a step of each channel"):
+        torch.testing.assert_close(selective_scan(**p), want)
+    with use_backend("cpu"), pytest.raises(BackendError, match="'cpu' does not have a step of e"):
+        selective_scan(**p)

@@ -34,7 +34,7 @@ def test_opcheck(name: str, dtype: torch.dtype) -> None:
         p["u"], p["delta"], p["A"], *groups, p["D"], p.get("z"), p["delta_bias"], p.get("step"),
         p.get("step_scale", torch.ones_like(p["D"])),
         torch.ones_like(p["A"]) if rule == "dirac" else None, p["initial_state"].float(),
-        p.get("cu_seqlens"), True, rule == "zoh", "cpu", True,
+        p.get("cu_seqlens"), True, "zoh" if rule == "zoh" else "delta", "cpu", True,
     )  # fmt: skip
     torch.library.opcheck(selective_scan_op, arguments)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 NAMES = [
-    "one step", "two chunks", "groups", "plain", "one state", "256 states", "step", "zoh",
+    "one step", "two chunks", "groups", "plain", "one state", "300 states", "step", "zoh",
     "dirac, step", "async", "packed", "packed, step",
     "packed, long", "padded rows", "nothing optional", "step, no scale",
     "channels last", "channels-last gate", "half a tensor", "no step", "no sequence",

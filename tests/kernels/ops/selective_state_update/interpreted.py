@@ -32,8 +32,20 @@ def error(sizes: tuple[int, ...], missing: tuple[str, ...], softplus: bool, stri
     pair = torch.stack([inputs["state"]] * 2, dim=1)
     arguments["state"] = pair[:, 1] if strided else inputs["state"].clone()
     with poisoned_memory():
-        got = triton.step(*arguments.values(), softplus)
+        got = triton.step(*arguments.values(), softplus, None)
     return max(relative(got, out), relative(arguments["state"], state))
+
+
+def error_of_rows() -> float:
+    inputs = make(3, 33, 5, 1, dtype=torch.float32)
+    indices = torch.tensor([4, -1, 2])
+    inputs["state"] = torch.randn(5, 33, 5)
+    before = inputs["state"].clone()
+    state, out = expected(inputs | {"state": before[[4, 0, 2]]}, True)
+    out[1], before[4], before[2] = 0, state[0], state[2]
+    with poisoned_memory():
+        got = triton.step(*inputs.values(), True, indices)
+    return max(relative(got, out), relative(inputs["state"], before.double()))
 
 
 def relative(got: torch.Tensor, want: torch.Tensor) -> float:
@@ -52,6 +64,7 @@ def main() -> None:
         for missing in ((), OPTIONAL)
         for softplus in (True, False)
     }
+    results["rows of a cache"] = error_of_rows()
     json.dump(results, sys.stdout)
 
 

@@ -147,7 +147,7 @@ def test_gradients_pass_through_out_and_state() -> None:
 def test_opcheck_with_a_mutated_state(missing: Any) -> None:
     inputs = make(dtype=torch.float32, groups=2)
     values = [None if name in missing else tensor for name, tensor in inputs.items()]
-    torch.library.opcheck(selective_state_update_op, (*values, True, "cpu"))
+    torch.library.opcheck(selective_state_update_op, (*values, True, None, "cpu"))
     schema = str(torch.ops.evenfall.selective_state_update.default._schema)
     assert "Tensor(a0!) state" in schema
     assert schema.count("!") == 1
@@ -180,3 +180,47 @@ def test_compiles_without_a_graph_break() -> None:
 def test_wrong_arguments(changes: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         selective_state_update(**make(dtype=torch.float32) | changes)
+
+
+@pytest.mark.parametrize("n", [5, 16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_rows_of_a_cache(backend: str, n: int, dtype: torch.dtype) -> None:
+    """Each element has its row; padding changes nothing and gives zero."""
+    inputs = make(n=n, dtype=torch.float32)
+    cache = torch.randn(5, 6, n, generator=torch.Generator().manual_seed(1)).to(dtype)
+    indices = torch.tensor([4, -1, 2], dtype=torch.int32)
+    before = cache.clone()
+    state, out = expected(inputs | {"state": cache[[4, 0, 2]].float()}, True)
+    got = selective_state_update(**inputs | {"state": cache}, dt_softplus=True,
+                                 state_indices=indices)  # fmt: skip
+    assert not got[1].any()
+    for element, row in ((0, 4), (2, 2)):
+        assert_near(got[element], out[element], torch.float32)
+        assert_near(cache[row], state[element], dtype)
+    assert torch.equal(cache[[0, 1, 3]], before[[0, 1, 3]])
+
+
+def test_rows_of_a_cache_with_gradients() -> None:
+    inputs = make(2, 3, 4)
+    leaves = {name: t.requires_grad_() for name, t in inputs.items() if name != "state"}
+
+    def call(*tensors: Tensor) -> tuple[Tensor, Tensor]:
+        cache = torch.zeros(4, 3, 4, dtype=torch.float64)
+        out = selective_state_update(cache, *tensors, state_indices=torch.tensor([3, -1]))
+        return out, cache
+
+    assert torch.autograd.gradcheck(call, tuple(leaves.values()))
+
+
+@pytest.mark.parametrize(
+    ("indices", "error", "message"),
+    [
+        ([0, 1, 2], TypeError, "state_indices must be a Tensor of integers, got list"),
+        (torch.zeros(3), TypeError, "got torch.float32"),
+        (torch.zeros(2).long(), ValueError, r"must have shape \(3,\)"),
+        (torch.tensor([0, 1, 3]), ValueError, "must be below 3, the number of state rows, got 3"),
+    ],
+)
+def test_wrong_rows(indices: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        selective_state_update(**make(dtype=torch.float32), state_indices=indices)

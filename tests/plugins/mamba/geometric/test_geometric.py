@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,23 @@ def test_left_padding_changes_nothing(
     alone = model(ids[:1, 5:], coordinates=times[:1, 5:]).logits
     torch.testing.assert_close(got[:1, 5:], alone, **CLOSE)
     torch.testing.assert_close(got[1:], model(ids[1:], coordinates=times[1:]).logits, **CLOSE)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("with_times", [False, True])
+@pytest.mark.parametrize("patched", [False, True])
+def test_padding_anywhere_changes_nothing(
+    model: Any, ids: Tensor, times: Tensor, with_times: bool, patched: bool
+) -> None:
+    mask = torch.ones_like(ids)
+    mask[0, [0, 4, 5, 7, 11]] = 0
+    real = mask[0].bool()
+    alone_times = {"coordinates": times[:1, real]} if with_times else {}
+    alone = model(ids[:1, real], **alone_times).logits
+    signals = {"attention_mask": mask, **({"coordinates": times} if with_times else {})}
+    with evenfall.patch("mamba", targets=["transformers"]) if patched else nullcontext():
+        got = in_pieces(model, ids, [6, 1, 1, 4], **signals)
+    torch.testing.assert_close(got[:1, real], alone, **CLOSE)
 
 
 @torch.no_grad()

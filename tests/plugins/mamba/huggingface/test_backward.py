@@ -83,13 +83,13 @@ def test_checkpointed_layers_are_computed_twice(
 ) -> None:  # fmt: skip
     """The patch must not switch checkpointing off, as a new `forward` of a layer would."""
     calls = []
-    convolve = operations._convolve
+    convolve = operations.convolve
 
     def counted(*args: Any, **more: Any) -> Any:
         calls.append(1)
         return convolve(*args, **more)
 
-    monkeypatch.setattr(operations, "_convolve", counted)
+    monkeypatch.setattr(operations, "convolve", counted)
     model = make_model(name, ALL).train()
     train(model, ids, patched(), nullcontext())
     once = len(calls)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from ...common.dispatch import choose
 from ...common.sequences import check_cu_seqlens, check_sequence_ends
+from ...common.slots import Slots, read_slots
 from .op import causal_conv1d_op
 
 __all__ = ["causal_conv1d"]
@@ -22,6 +24,7 @@ def causal_conv1d(
     return_final_state: bool = False,
     activation: Literal["silu"] | None = None,
     cu_seqlens: Tensor | None = None,
+    state_indices: Tensor | None = None,
 ) -> Tensor | tuple[Tensor, Tensor]:
     """Convolve each channel with its own causal filter.
 
@@ -44,6 +47,10 @@ def causal_conv1d(
             end, of which the k-th is cu_seqlens[k] <= t < cu_seqlens[k + 1]. Sequences do not
             affect one another. The values are checked in eager mode on the CPU, where this needs
             no synchronisation.
+        state_indices: (sequences,) integers: initial_state is a cache of any number of rows, and
+            each sequence has one of them, each row at most once. The final states are written to
+            these rows, in place and without gradients. A negative index marks padding: its output
+            and final state are zero, and no row changes.
 
     Returns:
         (batch, dim, length) in the dtype of x; with `return_final_state` also
@@ -51,16 +58,26 @@ def causal_conv1d(
 
     Raises:
         TypeError: an argument is not a tensor of the right dtype.
-        ValueError: shapes or devices do not match, `activation` is unknown, or `cu_seqlens` does
-            not start at 0, decreases, or does not end at length.
+        ValueError: shapes or devices do not match, `activation` is unknown, an index is too large,
+            state_indices come without initial_state, or `cu_seqlens` does not start at 0,
+            decreases, or does not end at length.
         BackendError: a torch.func transform or a forward-mode tangent with a backend other than
-            "reference". Second derivatives need "reference", too.
+            "reference".
+
+    Second derivatives are those of the reference: a backward pass with ``create_graph=True``
+    computes the convolution once more in plain PyTorch.
     """
     _check(x, weight, bias, initial_state, activation)
     if cu_seqlens is not None:
         check_cu_seqlens(cu_seqlens, x, "x")
     sequences = x.shape[0] if cu_seqlens is None else cu_seqlens.numel() - 1
     shape = (sequences, x.shape[1], weight.shape[1] - 1)
+    cache, slots = initial_state, None
+    if state_indices is not None:
+        if cache is None:
+            raise ValueError("state_indices need initial_state, the cache of states, got None")
+        slots = read_slots("state_indices", state_indices, sequences, cache)
+        initial_state = slots.read(cache)
     if initial_state is not None and tuple(initial_state.shape) != shape:
         check_sequence_ends(cu_seqlens, x.shape[2])  # wrong cu_seqlens can be the cause
         raise ValueError(f"initial_state must have shape {shape}, got {tuple(initial_state.shape)}")
@@ -71,7 +88,21 @@ def causal_conv1d(
         out, final_state = causal_conv1d_op(*arguments, choice.backend)
     else:
         out, final_state = choice.module.forward(*arguments)
+    if cache is not None and slots is not None:
+        with torch.no_grad():
+            slots.write(cache, final_state)
+        final_state = slots.without_padding(final_state)
+        out = _without_padding(out, slots, cu_seqlens)
     return (out, final_state) if return_final_state else out
+
+
+def _without_padding(out: Tensor, slots: Slots, cu_seqlens: Tensor | None) -> Tensor:
+    """The output (B, D, L) with zeros in sequences that are padding."""
+    if cu_seqlens is None:
+        return slots.without_padding(out)
+    steps = torch.arange(out.shape[2], device=out.device)
+    sequence = torch.searchsorted(cu_seqlens[1:].to(out.device), steps, right=True)
+    return torch.where(slots.valid[sequence], out, 0)
 
 
 def _check(

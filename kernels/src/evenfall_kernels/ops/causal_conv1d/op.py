@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from ...common.dispatch import backend_module
+from ...common.gradients import recorded_gradients
+from . import reference
 
 
 @torch.library.custom_op("evenfall::causal_conv1d", mutates_args=())
@@ -82,7 +84,14 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> N
 
 def _backward(ctx: Any, grad_out: Tensor, grad_final: Tensor) -> tuple[Tensor | None, ...]:
     saved = ctx.saved_tensors  # read once: torch.utils.checkpoint allows only one read
-    _, _, bias, initial_state, _ = saved
+    *inputs, cu_seqlens = saved
+    if torch.is_grad_enabled():  # create_graph=True
+        grads = recorded_gradients(
+            lambda *tensors: reference.forward(*(*tensors, cu_seqlens, ctx.silu)),
+            inputs, (grad_out, grad_final),
+        )  # fmt: skip
+        return *grads, None, None, None
+    _, _, bias, initial_state = inputs
     d_x, d_weight, d_bias, d_state = causal_conv1d_backward_op(
         grad_out, grad_final, *saved, ctx.silu, ctx.backend
     )

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ...common.dispatch import backend_module, check_saved
+from ...common.gradients import refuse_second_derivatives
 from .steps import empty_outputs
 
 
@@ -125,3 +126,4 @@ def _backward(ctx: Any, grad_y: Tensor, grad_c: Tensor, grad_h: Tensor, *_: Any)
 
 
 egru_scan_op.register_autograd(_backward, setup_context=_setup_context)
+egru_scan_backward_op.register_autograd(refuse_second_derivatives("egru_scan"))

@@ -12,6 +12,7 @@ from evenfall.backends import REFERENCE
 from ...common.dispatch import choose
 from ...common.sequences import check_cu_seqlens, check_sequence_ends
 from .checks import check_options, check_shape, check_signals, check_step
+from .free_step import scan_with_free_step
 from .inputs import by_group, constant_weight
 from .op import selective_scan_op
 from .reference import scan
@@ -50,6 +51,8 @@ def selective_scan(
 
     - ``"mamba"``: :math:`w_k = \Delta_k`
     - ``"zoh"``: :math:`w_k = (e^{\Delta_k A} - 1) / A`, the zero-order hold
+    - ``"bilinear"``: :math:`w_k = \Delta_k / (1 - \Delta_k A / 2)`, with
+      :math:`(1 + \tau_k A / 2) / (1 - \tau_k A / 2)` in place of :math:`e^{\tau_k A}`
     - ``"dirac"``: :math:`w_k = 1`, an impulse at every step
     - ``"async"``: :math:`w = (e^{s A} - 1) / A` with s = step_scale, a hold over one unit of time
 
@@ -58,7 +61,7 @@ def selective_scan(
     Args:
         u: (batch, channels, length), or (1, channels, rows) with ``cu_seqlens``.
         delta: (batch, channels, length), the step size before bias and softplus.
-        A: (channels, states), usually negative; 1 to 256 states.
+        A: (channels, states), usually negative.
         B: (batch, states, length), or (batch, groups, states, length), where each group has
             channels / groups neighbouring channels. (channels, states) means constant in time, and
             takes as much memory and time as one group per channel.
@@ -68,10 +71,11 @@ def selective_scan(
         delta_bias: (channels,).
         delta_softplus: whether delta goes through softplus.
         return_last_state: also return the last state.
-        step: (batch, length), not negative: the time since the previous step, in any unit. It
-            replaces delta in the decay only. A step of 0 does not decay.
+        step: (batch, length), or (batch, channels, length) for a time of each channel; not
+            negative: the time since the previous step, in any unit. It replaces delta in the decay
+            only. A step of 0 does not decay.
         step_scale: (channels,), in 1 / unit of step; None means ones.
-        discretization: "mamba", "zoh", "dirac" or "async".
+        discretization: "mamba", "zoh", "bilinear", "dirac" or "async".
         initial_state: (sequences, channels, states); None means zeros.
         cu_seqlens: (sequences + 1,) integers, the bounds of packed sequences. Each sequence has its
             own initial state.
@@ -93,7 +97,11 @@ def selective_scan(
         TypeError: an argument is not a real floating point tensor, or cu_seqlens is not int32 or
             int64.
         BackendError: a torch.func transform or a forward-mode tangent with a backend other than
-            "reference". Second derivatives need "reference", too.
+            "reference", or a call that the forced backend does not have: see below.
+
+    Second derivatives are those of the reference: a backward pass with ``create_graph=True``
+    computes the scan once more in plain PyTorch. So do "bilinear" on a GPU, and "zoh" and
+    "bilinear" with a step of each channel, with a warning.
 
     Source: Gu and Dao, "Mamba: linear-time sequence modeling with selective state spaces", 2023,
     arXiv 2312.00752; the step is STREAM's, arXiv 2411.12603.
@@ -124,21 +132,33 @@ def selective_scan(
 
     if step_scale is None:
         step_scale = A.new_ones(channels)
-    y, last = _run(
+    factor = discretization if discretization in ("zoh", "bilinear") else "delta"
+    arguments = (
         u, delta, A, *by_group(B, C, u),
         A.new_zeros(channels) if D is None else D,
         z,
         A.new_zeros(channels) if delta_bias is None else delta_bias,
         step, step_scale,
         constant_weight(discretization, A, step_scale, state_dtype),
-        initial_state.to(state_dtype), cu_seqlens, delta_softplus, discretization == "zoh",
+        initial_state.to(state_dtype), cu_seqlens, delta_softplus, factor,
     )  # fmt: skip
+    if step is not None and step.dim() == 3 and factor == "delta":
+        y, last = scan_with_free_step(_run, *arguments)
+    else:
+        y, last = _run(*arguments)
     return (y, last) if return_last_state else y
 
 
 def _run(*arguments: Any) -> tuple[Tensor, Tensor]:
     """y and the last state; the arguments are those of reference.scan."""
-    choice = choose("selective_scan", [a for a in arguments if isinstance(a, Tensor)])
+    step, factor = arguments[8], arguments[14]
+    lacking = {}
+    if factor == "bilinear":
+        lacking["triton"] = "discretization='bilinear'"
+    if step is not None and step.dim() == 3:
+        lacking["cpu"] = lacking["triton"] = f"a step of each channel with {factor!r}"
+    tensors = [a for a in arguments if isinstance(a, Tensor)]
+    choice = choose("selective_scan", tensors, lacking=lacking)
     cu_seqlens = arguments[12]
     check_sequence_ends(cu_seqlens, arguments[0].shape[2], choice.backend)
     if choice.module is None:

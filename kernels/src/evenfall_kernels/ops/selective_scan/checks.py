@@ -8,8 +8,7 @@ from torch import Tensor
 from ...common.arguments import check_floating
 from ...common.dispatch import can_be_read
 
-DISCRETIZATIONS = ("mamba", "zoh", "dirac", "async")
-MAX_STATES = 256
+DISCRETIZATIONS = ("mamba", "zoh", "bilinear", "dirac", "async")
 
 
 def check_shape(name: str, tensor: Tensor, shape: tuple[int, ...], letters: str) -> None:
@@ -28,10 +27,9 @@ def check_signals(
     check_floating({"u": u, "delta": delta, "A": A, "B": B, "C": C, **optional}, optional)
     if u.dim() != 3:
         raise ValueError(f"u must have shape (batch, channels, length), got {tuple(u.shape)}")
-    if A.dim() != 2 or not 1 <= A.shape[1] <= MAX_STATES:
+    if A.dim() != 2 or A.shape[1] < 1:
         raise ValueError(
-            f"A must have shape (channels, states) with 1 to {MAX_STATES} states, "
-            f"got {tuple(A.shape)}"
+            f"A must have shape (channels, states) with 1 or more states, got {tuple(A.shape)}"
         )
     batch, channels, length = u.shape
     check_shape("delta", delta, (batch, channels, length), "batch, channels, length")
@@ -40,11 +38,16 @@ def check_signals(
         ("z", optional["z"], (batch, channels, length), "batch, channels, length"),
         ("D", optional["D"], (channels,), "channels,"),
         ("delta_bias", optional["delta_bias"], (channels,), "channels,"),
-        ("step", optional["step"], (batch, length), "batch, length"),
         ("step_scale", optional["step_scale"], (channels,), "channels,"),
     ):
         if tensor is not None:
             check_shape(name, tensor, shape, letters)
+    step = optional["step"]
+    if step is not None and tuple(step.shape) not in ((batch, length), (batch, channels, length)):
+        raise ValueError(
+            f"step must have shape (batch, length) = {(batch, length)} or (batch, channels, length)"
+            f", got {tuple(step.shape)}"
+        )
     _check_groups(u, A, B, C)
 
 

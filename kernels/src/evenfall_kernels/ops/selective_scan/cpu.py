@@ -18,12 +18,13 @@ from ...cpu.simd import WIDTH
 from ...cpu.threads import run_split
 from ...cpu.tiles import is_channels_last, sequence_bounds, signal, stored_dtype
 from .cpu_backward import Gradients, Sums, Tiles, backward_blocks
-from .cpu_forward import MAMBA, WEIGHTED, ZOH, Problem, forward_blocks
+from .cpu_forward import BILINEAR, MAMBA, WEIGHTED, ZOH, Problem, forward_blocks
 from .outputs import CHUNK, count_blocks, empty_gradients, empty_outputs
 
 require_compiler()
 
 _COST = 10  # the time for an exponential, in bytes of memory traffic
+_RULES = {"delta": MAMBA, "zoh": ZOH, "bilinear": BILINEAR}
 
 
 class Layout:
@@ -58,14 +59,14 @@ class Layout:
 def forward(
     u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, z: Tensor | None,
     delta_bias: Tensor, step: Tensor | None, step_scale: Tensor, weight: Tensor | None,
-    initial_state: Tensor, cu_seqlens: Tensor | None, delta_softplus: bool, zoh: bool, save: bool,
+    initial_state: Tensor, cu_seqlens: Tensor | None, delta_softplus: bool, factor: str, save: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """Backend interface, see op.py: y (B, D, L), the last state (S, D, N), the chunk states."""
     out, last, chunk_states = empty_outputs(u, B, initial_state, save)
     layout = Layout(u.shape[1], B.shape[1])
     problem = _problem(
         layout, u, delta, A, B, C, D, z, delta_bias, step, step_scale, weight, cu_seqlens,
-        delta_softplus, zoh,
+        delta_softplus, factor,
     )  # fmt: skip
     dtype = stored_dtype(u, delta, z)
     y = out if out.dtype == dtype else torch.empty_like(out, dtype=dtype)
@@ -87,13 +88,13 @@ def backward(
     grad_y: Tensor, grad_last: Tensor, chunk_states: Tensor,
     u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, z: Tensor | None,
     delta_bias: Tensor, step: Tensor | None, step_scale: Tensor, weight: Tensor | None,
-    initial_state: Tensor, cu_seqlens: Tensor | None, delta_softplus: bool, zoh: bool,
+    initial_state: Tensor, cu_seqlens: Tensor | None, delta_softplus: bool, factor: str,
 ) -> tuple[Tensor, ...]:  # fmt: skip
     """Backend interface, see op.py: gradients of u to initial_state, without elements for None."""
     layout, states = Layout(u.shape[1], B.shape[1]), A.shape[1]
     problem = _problem(
         layout, u, delta, A, B, C, D, z, delta_bias, step, step_scale, weight, cu_seqlens,
-        delta_softplus, zoh,
+        delta_softplus, factor,
     )  # fmt: skip
     results = empty_gradients(u, delta, A, B, C, D, z, delta_bias, step, step_scale, weight,
                               initial_state)  # fmt: skip
@@ -137,10 +138,10 @@ def backward(
 def _problem(
     layout: Layout, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor,
     z: Tensor | None, delta_bias: Tensor, step: Tensor | None, step_scale: Tensor,
-    weight: Tensor | None, cu_seqlens: Tensor | None, delta_softplus: bool, zoh: bool,
+    weight: Tensor | None, cu_seqlens: Tensor | None, delta_softplus: bool, factor: str,
 ) -> Problem:  # fmt: skip
     dtype = stored_dtype(u, delta, z)
-    rule = WEIGHTED if weight is not None else ZOH if zoh else MAMBA
+    rule = WEIGHTED if weight is not None else _RULES[factor]
     no_rows: np.ndarray = np.empty((0, WIDTH), np.float32)
     return Problem(
         u=signal(u.to(dtype), dtype),

@@ -22,12 +22,12 @@ from ...cpu.compiled import compiled
 from ...cpu.simd import broadcast, load, store, total
 from ...cpu.simd_math import exp2, sigmoid, zoh_factor, zoh_rate_derivative
 from ...cpu.tiles import Signal, copy_rows, load_tile, offset, store_tile
-from .cpu_forward import WEIGHTED, ZOH, block_channels, chunk_index, load_steps
+from .cpu_forward import BILINEAR, WEIGHTED, ZOH, block_channels, chunk_index, load_steps
 from .outputs import CHUNK
 
 Array = np.ndarray
-_LN_2 = np.float32(0.6931471805599453)
-_ZERO, _ONE = np.float32(0), np.float32(1)
+_LN_2, _HALF_LN_2 = np.float32(0.6931471805599453), np.float32(0.34657359027997264)
+_ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
 
 
 class Gradients(NamedTuple):
@@ -85,7 +85,12 @@ def _recompute(p: Any, w: Any, block: int, first_B: int, steps: int) -> None:
                 push = zoh_factor(size, rate * _LN_2, exp2(size * rate)) * x
             elif rule == WEIGHTED:
                 push = load(p.weight, first + n) * x
-            power = exp2(time * rate)
+            if rule == BILINEAR:
+                half = rate * _HALF_LN_2
+                push = size / (_ONE - size * half) * x
+                power = (_ONE + time * half) / (_ONE - time * half)
+            else:
+                power = exp2(time * rate)
             state = power * load(w.h, k * states + n) + push * p.B[first_B + k, n]
             store(w.power, k * states + n, power)
             store(w.h, (k + 1) * states + n, state)
@@ -127,7 +132,11 @@ def _step_backward(p: Any, w: Any, d: Any, block: int, lam_row: int, at_B: int, 
         power, rate = load(w.power, row), load(p.rate, first + n)
         lam = load(d.state, lam_row + n) + g * p.C[at_B, n]
         store(d.state, lam_row + n, power * lam)
-        lam_q = lam * power * load(w.h, row)
+        if rule == BILINEAR:  # the derivative of (1 + x) / (1 - x) is 2 / (1 - x)^2
+            slope_of_power = _ONE / (_ONE - time * (rate * _HALF_LN_2))
+            lam_q = lam * load(w.h, row) * (slope_of_power * slope_of_power)
+        else:
+            lam_q = lam * power * load(w.h, row)
         d_decay = d_decay + lam_q * rate
         d_rate = lam_q * time
         lam_B = lam * p.B[at_B, n]
@@ -141,6 +150,13 @@ def _step_backward(p: Any, w: Any, d: Any, block: int, lam_row: int, at_B: int, 
             d_size = d_size + lam_B * zoh_power
             slope = zoh_rate_derivative(size, natural_rate, zoh_power, factor)
             d_rate = d_rate + lam_B * x * slope
+        elif rule == BILINEAR:
+            slope_of_factor = _ONE / (_ONE - size * (rate * _HALF_LN_2))
+            factor = size * slope_of_factor
+            push = factor * x
+            d_push = d_push + lam_B * factor
+            d_size = d_size + lam_B * (slope_of_factor * slope_of_factor)
+            d_rate = d_rate + lam_B * x * (factor * factor * _HALF)
         elif rule == WEIGHTED:
             weight = load(p.weight, first + n)
             push = weight * x
@@ -151,7 +167,7 @@ def _step_backward(p: Any, w: Any, d: Any, block: int, lam_row: int, at_B: int, 
         store(d.rate, first + n, load(d.rate, first + n) + d_rate)
         store(w.d_B, row, load(w.d_B, row) + lam * push)
         store(w.d_C, row, load(w.d_C, row) + g * load(w.h, row + states))
-    if rule == ZOH:
+    if rule in (ZOH, BILINEAR):
         d_size = d_size * x
     elif rule != WEIGHTED:
         d_size = d_push * x

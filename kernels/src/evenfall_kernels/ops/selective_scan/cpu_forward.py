@@ -2,7 +2,8 @@
 
     N state size   T steps of a chunk   row: one number for each of sixteen channels (cpu/simd.py)
     rule           the input term: MAMBA delta B u, ZOH ((e^(delta A) - 1) / A) B u,
-                   WEIGHTED W B u with a constant W (D, N)
+                   WEIGHTED W B u with a constant W (D, N), BILINEAR delta / (1 - delta A / 2) B u,
+                   with the decay (1 + decay A / 2) / (1 - decay A / 2)
 
 The state before each chunk can be saved: the backward pass starts there and recomputes the other
 states, so no (B, D, L, N) array exists. With channels-last memory, all blocks of a thread process a
@@ -24,8 +25,9 @@ from ...cpu.tiles import Signal, copy_rows, load_tile, offset, prefetch_line, st
 from .outputs import CHUNK
 
 Array = np.ndarray
-MAMBA, ZOH, WEIGHTED = 0, 1, 2
-_LN_2 = np.float32(0.6931471805599453)
+MAMBA, ZOH, WEIGHTED, BILINEAR = 0, 1, 2, 3
+_LN_2, _HALF_LN_2 = np.float32(0.6931471805599453), np.float32(0.34657359027997264)
+_ONE = np.float32(1)
 
 
 class Problem(NamedTuple):
@@ -105,7 +107,13 @@ def _scan_chunk(
                 push = zoh_factor(size, rate * _LN_2, exp2(size * rate)) * x
             elif rule == WEIGHTED:
                 push = load(p.weight, first + n) * x
-            state = exp2(time * rate) * load(h, row + n) + push * p.B[first_B + k, n]
+            if rule == BILINEAR:
+                half = rate * _HALF_LN_2
+                push = size / (_ONE - size * half) * x
+                power = (_ONE + time * half) / (_ONE - time * half)
+            else:
+                power = exp2(time * rate)
+            state = power * load(h, row + n) + push * p.B[first_B + k, n]
             store(h, row + n, state)
             total = total + state * p.C[first_B + k, n]
         store(y, k, total)

@@ -21,6 +21,8 @@ from .outputs import CHUNK, empty_gradients, empty_outputs
 
 __all__ = ["CHUNK", "backward", "forward", "scan", "zoh_factor"]
 
+DELTA, ZOH, BILINEAR = "delta", "zoh", "bilinear"
+
 _NEAR, _TERMS = 0.3, 14  # the error 0.3^13 / 14! is below float64 rounding
 
 
@@ -54,12 +56,13 @@ def scan(
     initial_state: Tensor,
     cu_seqlens: Tensor | None,
     delta_softplus: bool,
-    zoh: bool,
+    factor: str,
 ) -> tuple[Tensor, Tensor]:
     """y (B, D, L) in u's dtype and the last state (S, D, N).
 
-    B and C are (B, G, N, L). ``weight`` (D, N) is the factor of B u if it is constant in time.
-    Without it, the factor is delta, or its zero-order hold with ``zoh``.
+    B and C are (B, G, N, L), ``step`` is (B, L) or (B, D, L). ``weight`` (D, N) is the factor of
+    B u if it is constant in time. Without it, the factor is delta, its zero-order hold ("zoh"), or
+    delta / (1 - delta A / 2) ("bilinear", which also changes the decay).
     """
     state_dtype = initial_state.dtype
     group_channels = u.shape[1] // B.shape[1]
@@ -71,7 +74,8 @@ def scan(
         delta = F.softplus(delta)
     decay = delta
     if step is not None:
-        decay = step.to(state_dtype)[:, None] * step_scale.to(state_dtype)[:, None]  # (B, D, L)
+        times = step if step.dim() == 3 else step[:, None]
+        decay = times.to(state_dtype) * step_scale.to(state_dtype)[:, None]  # (B, D, L)
 
     length = u.shape[2]
     ends = [0, length] if cu_seqlens is None else sequence_ends(cu_seqlens, length)
@@ -79,14 +83,18 @@ def scan(
     for sequence, (start, end) in enumerate(pairwise(ends)):
         h = initial_state if cu_seqlens is None else initial_state[sequence][None]  # (B, D, N)
         for t in range(start, end):
+            size, time = delta[:, :, t, None], decay[:, :, t, None]
+            power = torch.exp(time * A)
             if weight is not None:
-                factor = weight.to(state_dtype)
-            elif zoh:
-                factor = zoh_factor(delta[:, :, t, None], A)
+                w = weight.to(state_dtype)
+            elif factor == ZOH:
+                w = zoh_factor(size, A)
+            elif factor == BILINEAR:
+                w = size / (1 - size * A / 2)
+                power = (1 + time * A / 2) / (1 - time * A / 2)
             else:
-                factor = delta[:, :, t, None]
-            push = factor * B[..., t] * x[:, :, t, None]
-            h = torch.exp(decay[:, :, t, None] * A) * h + push
+                w = size
+            h = power * h + w * B[..., t] * x[:, :, t, None]
             outputs.append((h * C[..., t]).sum(-1))
         last_states.append(h)
     # Without steps y has no elements, but each signal must still have a gradient.

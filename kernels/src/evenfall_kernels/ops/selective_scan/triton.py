@@ -33,13 +33,13 @@ class _Launch:
     def __init__(
         self, u: Tensor, A: Tensor, B: Tensor, z: Tensor | None, step: Tensor | None,
         weight: Tensor | None, initial_state: Tensor, cu_seqlens: Tensor | None,
-        delta_softplus: bool, zoh: bool, chunk_states: Tensor,
+        delta_softplus: bool, factor: str, chunk_states: Tensor,
     ) -> None:  # fmt: skip
         sequences, channels, states = initial_state.shape
         group_channels = channels // B.shape[1]
         mean_length = triton.cdiv(u.shape[0] * u.shape[2], max(sequences, 1))
         block_t = max(_SHORTEST, min(CHUNK, triton.next_power_of_2(max(mean_length, 1))))
-        elements = _ZOH_ELEMENTS if zoh or block_t < 64 else _ELEMENTS
+        elements = _ZOH_ELEMENTS if factor == "zoh" or block_t < 64 else _ELEMENTS
         block_d = min(elements // block_t, triton.next_power_of_2(max(group_channels, 1)))
         while block_d > 1 and sequences * channels < _PROGRAMS * block_d:
             block_d //= 2
@@ -51,7 +51,7 @@ class _Launch:
             "packed": cu_seqlens is not None,
             "has_z": z is not None,
             "has_step": step is not None,
-            "rule": _WEIGHTED if weight is not None else _ZOH if zoh else _MAMBA,
+            "rule": _WEIGHTED if weight is not None else _ZOH if factor == "zoh" else _MAMBA,
             "use_softplus": delta_softplus,
             "block_d": block_d,
             "block_t": block_t,
@@ -97,13 +97,13 @@ def _match(result: Tensor, value: Tensor) -> Tensor:
 def forward(
     u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, z: Tensor | None,
     delta_bias: Tensor, step: Tensor | None, step_scale: Tensor, weight: Tensor | None,
-    initial_state: Tensor, cu_seqlens: Tensor | None, delta_softplus: bool, zoh: bool, save: bool,
+    initial_state: Tensor, cu_seqlens: Tensor | None, delta_softplus: bool, factor: str, save: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """Backend interface, see op.py."""
     out, last, chunk_states = empty_outputs(u, B, initial_state, save, CHUNK)
     state = initial_state.float().contiguous().clone()
     launch = _Launch(
-        u, A, B, z, step, weight, initial_state, cu_seqlens, delta_softplus, zoh, chunk_states
+        u, A, B, z, step, weight, initial_state, cu_seqlens, delta_softplus, factor, chunk_states
     )  # fmt: skip
     if launch.empty:
         return out, last.copy_(state), chunk_states
@@ -126,14 +126,14 @@ def backward(
     grad_y: Tensor, grad_last: Tensor, chunk_states: Tensor,
     u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, z: Tensor | None,
     delta_bias: Tensor, step: Tensor | None, step_scale: Tensor, weight: Tensor | None,
-    initial_state: Tensor, cu_seqlens: Tensor | None, delta_softplus: bool, zoh: bool,
+    initial_state: Tensor, cu_seqlens: Tensor | None, delta_softplus: bool, factor: str,
 ) -> tuple[Tensor, ...]:  # fmt: skip
     """Backend interface, see op.py."""
     inputs = (u, delta, A, B, C, D, z, delta_bias, step, step_scale, weight, initial_state)
     grads = empty_gradients(*inputs)
     state = grad_last.float().contiguous().clone()
     launch = _Launch(
-        u, A, B, z, step, weight, initial_state, cu_seqlens, delta_softplus, zoh, chunk_states
+        u, A, B, z, step, weight, initial_state, cu_seqlens, delta_softplus, factor, chunk_states
     )  # fmt: skip
     length = u.shape[2]
     u, delta, B, C, gate, grad_y = _pad_rows(u, delta, B, C, _or_placeholder(z, u), grad_y)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ...common.dispatch import choose
+from ...common.slots import read_slots
 from . import reference
 from .op import selective_state_update_op
 
@@ -23,6 +24,8 @@ def selective_state_update(
     z: Tensor | None = None,
     dt_bias: Tensor | None = None,
     dt_softplus: bool = False,
+    *,
+    state_indices: Tensor | None = None,
 ) -> Tensor:
     """Update a Mamba state by one token and return the output.
 
@@ -35,7 +38,8 @@ def selective_state_update(
     requires a gradient, autograd records the update, and the step runs in plain PyTorch.
 
     Args:
-        state: (batch, dim, n) floating point; overwritten with the new state.
+        state: (batch, dim, n) floating point; overwritten with the new state. With
+            `state_indices` it may have any number of rows.
         x: (batch, dim) floating point.
         dt: (batch, dim) step before bias and softplus.
         A: (dim, n); negative values make the state decay.
@@ -45,13 +49,15 @@ def selective_state_update(
         z: (batch, dim) gate.
         dt_bias: (dim,).
         dt_softplus: whether delta goes through softplus.
+        state_indices: (batch,) integers, the row of state for each element of the batch, each row
+            at most once. A negative index marks padding: its output is zero and no row changes.
 
     Returns:
         (batch, dim) in the dtype of x.
 
     Raises:
-        TypeError: an argument is not a floating point tensor.
-        ValueError: shapes or devices do not match.
+        TypeError: an argument is not a floating point tensor, or indices are not integers.
+        ValueError: shapes or devices do not match, or an index is too large (checked on the CPU).
         BackendError: a torch.func transform or a forward-mode tangent with a backend other than
             "reference".
 
@@ -63,15 +69,25 @@ def selective_state_update(
         "dt_bias": dt_bias,
     }  # fmt: skip
     tensors = {name: tensor for name, tensor in arguments_by_name.items() if tensor is not None}
-    _check(tensors)
+    slots = None
+    if state_indices is not None:
+        batch = len(x) if isinstance(x, Tensor) and x.dim() else 0
+        slots = read_slots("state_indices", state_indices, batch, state)
+    _check(tensors, None if slots is None else len(slots.rows))
     if B.dim() == 2:
         B, C = B.unsqueeze(1), C.unsqueeze(1)
-    arguments = state, x, dt, A, B, C, D, z, dt_bias, dt_softplus
+    rest = x, dt, A, B, C, D, z, dt_bias, dt_softplus
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors.values()):
+        if slots is not None:
+            new_state, out = reference.advance(slots.read(state), *rest)
+            slots.write(state, new_state)
+            return slots.without_padding(out)
         before = state.clone()  # autograd saves it, and state itself is overwritten
-        new_state, out = reference.advance(before, *arguments[1:])
+        new_state, out = reference.advance(before, *rest)
         state.copy_(new_state)
         return out
+    rows = None if slots is None else torch.where(slots.valid, slots.rows, -1)
+    arguments = state, *rest, rows
     dtype = torch.float64 if torch.float64 in (x.dtype, state.dtype) else x.dtype
     choice = choose("selective_state_update", list(tensors.values()), dtype)
     if choice.module is None:
@@ -79,7 +95,7 @@ def selective_state_update(
     return choice.module.step(*arguments)
 
 
-def _check(tensors: dict[str, Tensor]) -> None:
+def _check(tensors: dict[str, Tensor], rows: int | None) -> None:
     for name, tensor in tensors.items():
         if not isinstance(tensor, Tensor):
             raise TypeError(f"{name} must be a Tensor, got {type(tensor).__name__}")
@@ -89,6 +105,7 @@ def _check(tensors: dict[str, Tensor]) -> None:
     if state.dim() != 3:
         raise ValueError(f"state must have shape (batch, dim, n), got {tuple(state.shape)}")
     batch, dim, n = state.shape
+    batch = batch if rows is None else rows
     projections: tuple[int, ...] = (batch, n)
     if B.dim() == 3:
         groups = B.shape[1]

@@ -19,6 +19,7 @@ from ...cpu.scalar_math import FAST, exp
 from ...cpu.simd import WIDTH, broadcast, load, store, total
 from ...cpu.simd_math import exp2
 from ...cpu.stored_dtypes import as_stored
+from . import reference
 from .reference import finish, step_size
 
 require_compiler()
@@ -42,31 +43,35 @@ def _dot(state: Any, C: Any) -> float:
 
 
 @compiled()
-def _pass(out: Any, state: Any, x: Any, delta: Any, A: Any, B: Any, C: Any) -> None:
-    batch, dim, _ = state.shape
+def _pass(out: Any, state: Any, x: Any, delta: Any, A: Any, B: Any, C: Any, rows: Any) -> None:
+    batch, dim = out.shape
     groups = B.shape[1]
     for b in range(batch):
+        if rows[b] < 0:  # padding
+            continue
         for d in range(dim):
             group = d * groups // dim
-            row = state[b, d]
+            row = state[rows[b], d]
             _advance_channel(row, A[d], B[b, group], delta[b, d], delta[b, d] * x[b, d])
             out[b, d] = _dot(row, C[b, group])
 
 
 @compiled()
 def _simd_pass(
-    out: Any, state: Any, x: Any, delta: Any, A: Any, B: Any, C: Any, groups: int
+    out: Any, state: Any, x: Any, delta: Any, A: Any, B: Any, C: Any, rows: Any, groups: int
 ) -> None:
     """The same with state, A, B and C as rows of sixteen states."""
     batch, dim = out.shape
     blocks = A.shape[0] // dim
     for b in range(batch):
+        if rows[b] < 0:
+            continue
         for d in range(dim):
             power, drive = delta[b, d] * _LOG2_E, delta[b, d] * x[b, d]
             first = (b * groups + d * groups // dim) * blocks
             sums = broadcast(float32(0))
             for k in range(blocks):
-                row = (b * dim + d) * blocks + k
+                row = (rows[b] * dim + d) * blocks + k
                 h = load(state, row) * exp2(load(A, d * blocks + k) * power)
                 h = h + load(B, first + k) * drive
                 store(state, row, h)
@@ -76,9 +81,15 @@ def _simd_pass(
 
 def step(
     state: Tensor, x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None,
-    z: Tensor | None, dt_bias: Tensor | None, dt_softplus: bool,
+    z: Tensor | None, dt_bias: Tensor | None, dt_softplus: bool, rows: Tensor | None,
 ) -> Tensor:  # fmt: skip
     """Backend interface, see reference.step; float32 inside."""
+    if rows is None:
+        rows_ = np.arange(len(state))
+    else:
+        rows_ = rows.numpy()
+        if state.dtype != torch.float32 or not state.is_contiguous():  # convert only these rows
+            return reference.step(state, x, dt, A, B, C, D, z, dt_bias, dt_softplus, rows)
     delta = step_size(dt, dt_bias, dt_softplus, torch.float32)
     work = state.float().contiguous()  # state itself if it is contiguous and float32
     out = torch.empty(x.shape, dtype=torch.float32)
@@ -86,9 +97,10 @@ def step(
     out_, work_, x_, delta_, *weights = (as_stored(tensor.float()) for tensor in tensors)
     if out.numel() and state.shape[2] and state.shape[2] % WIDTH == 0:
         work_, *weights = (array.reshape(-1, WIDTH) for array in (work_, *weights))
-        _simd_pass(out_, work_, x_, delta_, *weights, B.shape[1])
+        _simd_pass(out_, work_, x_, delta_, *weights, rows_, B.shape[1])
     else:
-        _pass(out_, work_, x_, delta_, *weights)
+        _pass(out_, work_, x_, delta_, *weights, rows_)
     if work.data_ptr() != state.data_ptr() or work.dtype != state.dtype:
         state.copy_(work)
-    return finish(out, x, D, z)
+    result = finish(out, x, D, z)
+    return result if rows is None else result.masked_fill(rows[:, None] < 0, 0)

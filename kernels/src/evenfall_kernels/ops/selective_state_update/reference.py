@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...common.slots import Slots
+
 
 def advance(
     state: Tensor, x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None,
@@ -44,9 +46,18 @@ def finish(out: Tensor, x: Tensor, D: Tensor | None, z: Tensor | None) -> Tensor
 
 def step(
     state: Tensor, x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None,
-    z: Tensor | None, dt_bias: Tensor | None, dt_softplus: bool,
+    z: Tensor | None, dt_bias: Tensor | None, dt_softplus: bool, rows: Tensor | None,
 ) -> Tensor:  # fmt: skip
-    """Update state in place and return out (B, D)."""
-    new_state, out = advance(state, x, dt, A, B, C, D, z, dt_bias, dt_softplus)
-    state.copy_(new_state)
-    return out
+    """Update state in place and return out (B, D).
+
+    Element b of the batch has the row rows[b] (B,) int64 of the state; a negative one is padding.
+    """
+    rest = (x, dt, A, B, C, D, z, dt_bias, dt_softplus)
+    if rows is None:
+        new_state, out = advance(state, *rest)
+        state.copy_(new_state)
+        return out
+    slots = Slots(rows.clamp(min=0), rows >= 0)
+    new_state, out = advance(slots.read(state), *rest)
+    slots.write(state, new_state)
+    return slots.without_padding(out)

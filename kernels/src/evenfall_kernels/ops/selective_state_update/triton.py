@@ -14,9 +14,10 @@ _CHANNELS = 32
 
 @triton.jit
 def _step_kernel(
-    out_ptr, state_ptr, x_ptr, dt_ptr, A_ptr, B_ptr, C_ptr, D_ptr, z_ptr, bias_ptr,
+    out_ptr, state_ptr, x_ptr, dt_ptr, A_ptr, B_ptr, C_ptr, D_ptr, z_ptr, bias_ptr, rows_ptr,
     stride_b, stride_d, stride_n, dim, n_states, groups,
     SOFTPLUS: tl.constexpr, HAS_D: tl.constexpr, HAS_Z: tl.constexpr, HAS_BIAS: tl.constexpr,
+    HAS_ROWS: tl.constexpr,
     CHANNELS: tl.constexpr, STATES: tl.constexpr,
 ):  # fmt: skip
     b = tl.program_id(0).to(tl.int64)
@@ -33,34 +34,41 @@ def _step_kernel(
     rows = (b * groups + d * groups // dim)[:, None] * n_states + n[None, :]
     B = tl.load(B_ptr + rows, mask=inside, other=0.0).to(tl.float32)
     C = tl.load(C_ptr + rows, mask=inside, other=0.0).to(tl.float32)
-    cells = state_ptr + b * stride_b + d[:, None] * stride_d + n[None, :] * stride_n
-    state = tl.load(cells, mask=inside, other=0.0).to(tl.float32)
+    slot, own = b, inside
+    if HAS_ROWS:
+        slot = tl.load(rows_ptr + b).to(tl.int64)
+        own = inside & (slot >= 0)  # a negative row is padding
+    cells = state_ptr + slot * stride_b + d[:, None] * stride_d + n[None, :] * stride_n
+    state = tl.load(cells, mask=own, other=0.0).to(tl.float32)
     state = tl.exp(delta[:, None] * A) * state + (delta * x)[:, None] * B
-    tl.store(cells, state, mask=inside)
+    tl.store(cells, state, mask=own)
     out = tl.sum(state * C, axis=1)
     if HAS_D:
         out += x * tl.load(D_ptr + d, mask=inside_d, other=0.0).to(tl.float32)
     if HAS_Z:
         z = tl.load(z_ptr + b * dim + d, mask=inside_d, other=0.0).to(tl.float32)
         out *= z / (1.0 + tl.exp(-z))
+    if HAS_ROWS:
+        out = tl.where(slot >= 0, out, 0.0)
     tl.store(out_ptr + b * dim + d, out, mask=inside_d)
 
 
 @on_its_device
 def step(
     state: Tensor, x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None,
-    z: Tensor | None, dt_bias: Tensor | None, dt_softplus: bool,
+    z: Tensor | None, dt_bias: Tensor | None, dt_softplus: bool, rows: Tensor | None,
 ) -> Tensor:  # fmt: skip
     """Backend interface, see reference.step; float32 inside."""
-    batch, dim, n_states = state.shape
+    (batch, dim), n_states = x.shape, state.shape[2]
     out = torch.empty_like(x, memory_format=torch.contiguous_format)
     if out.numel() == 0:
         return out
-    optional = (x if tensor is None else tensor.contiguous() for tensor in (D, z, dt_bias))
+    optional = (x if tensor is None else tensor.contiguous() for tensor in (D, z, dt_bias, rows))
     _step_kernel[batch, triton.cdiv(dim, _CHANNELS)](
         out, state, *(tensor.contiguous() for tensor in (x, dt, A, B, C)), *optional,
         *state.stride(), dim, n_states, B.shape[1], SOFTPLUS=dt_softplus, HAS_D=D is not None,
-        HAS_Z=z is not None, HAS_BIAS=dt_bias is not None, CHANNELS=_CHANNELS,
+        HAS_Z=z is not None, HAS_BIAS=dt_bias is not None, HAS_ROWS=rows is not None,
+        CHANNELS=_CHANNELS,
         STATES=triton.next_power_of_2(max(n_states, 1)),
     )  # fmt: skip
     return out

@@ -78,7 +78,10 @@ def ssd_scan(
         TypeError: an argument is not a real floating point tensor, or cu_seqlens is not int32 or
             int64.
         BackendError: a torch.func transform or a forward-mode tangent with a backend other than
-            "reference". Second derivatives need "reference", too.
+            "reference".
+
+    Second derivatives are those of the reference: a backward pass with ``create_graph=True``
+    computes the scan once more in plain PyTorch.
 
     Source: Dao and Gu, "Transformers are SSMs: generalized models and efficient algorithms through
     structured state space duality", 2024, arXiv 2405.21060.

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 from ...common.dispatch import backend_module, check_saved
+from ...common.gradients import recorded_gradients
+from . import reference
 from .outputs import empty_gradients, empty_outputs
 
 
@@ -65,9 +67,10 @@ def ssd_scan_backward_op(
     backend: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of x to initial_state, in argument order; a tensor without elements for None."""
-    return _backend(backend).backward(
-        grad_y, grad_last, states, x, dt, log_decay, B, C, D, z, initial_state, cu_seqlens
-    )
+    with torch.autocast(x.device.type, enabled=False):  # backward may run in an autocast block
+        return _backend(backend).backward(
+            grad_y, grad_last, states, x, dt, log_decay, B, C, D, z, initial_state, cu_seqlens
+        )
 
 
 @ssd_scan_backward_op.register_fake
@@ -84,6 +87,12 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]
 def _backward(ctx: Any, grad_y: Tensor, grad_last: Tensor, _: Any) -> Any:
     check_saved("ssd_scan", ctx.save)
     states, *tensors = ctx.saved_tensors
+    if torch.is_grad_enabled():  # create_graph=True
+        *inputs, cu_seqlens = tensors
+        recorded = recorded_gradients(
+            lambda *signals: reference.scan(*(*signals, cu_seqlens)), inputs, (grad_y, grad_last)
+        )
+        return *recorded, None, None, None
     grads = ssd_scan_backward_op(grad_y, grad_last, states, *tensors, ctx.backend)
     gradients = (
         None if tensor is None else grad for grad, tensor in zip(grads, tensors[:8], strict=True)

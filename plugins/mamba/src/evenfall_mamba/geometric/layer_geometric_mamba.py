@@ -19,16 +19,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.cache_utils import Cache
 from transformers.integrations.accelerate import force_accelerate_hooks
-from transformers.models.mamba.modeling_mamba import (
-    MambaBlock,
-    MambaMixer,
-    apply_mask_to_padding_states,
-)
+from transformers.models.mamba.modeling_mamba import MambaBlock, MambaMixer
 
 from evenfall_kernels import selective_scan
 
-from ..huggingface.operations import causal_conv1d_fn
-from ..huggingface.state import recurrent_state
+from ..huggingface.operations import convolve
+from ..huggingface.padding import NO_STEP, close_gaps, open_gaps, real_tokens
+from ..huggingface.state import recurrent_state, store_last_inputs
 from .configuration_geometric_mamba import GeometricMambaConfig
 
 
@@ -53,16 +50,16 @@ class GeometricMambaMixer(MambaMixer):
         **kwargs: Any,
     ) -> Tensor:
         """(B, L, hidden) -> (B, L, hidden); `steps` (B, L) in coordinate units, or None."""
-        hidden_states = apply_mask_to_padding_states(hidden_states, attention_mask)
+        real = real_tokens(attention_mask, hidden_states.shape[1])
         x, gate = self.in_proj(hidden_states).transpose(1, 2).chunk(2, dim=1)  # (B, D, L)
         state = recurrent_state(cache, self.layer_idx)
-        x = self._convolve(x, cache)
-        x = apply_mask_to_padding_states(x.transpose(1, 2), attention_mask)
+        x = self._convolve(x, cache, real).transpose(1, 2)
         sizes = [self.time_step_rank, self.ssm_state_size, self.ssm_state_size]
         rank, B, C = torch.split(self.x_proj(x), sizes, dim=-1)
+        delta = self.dt_proj.weight @ rank.transpose(1, 2)
         y, state = selective_scan(
             x.transpose(1, 2),
-            self.dt_proj.weight @ rank.transpose(1, 2),
+            delta if real is None else torch.where(real[:, None], delta, NO_STEP),
             -torch.exp(self.A_log.float()),
             B.transpose(1, 2),
             C.transpose(1, 2),
@@ -83,12 +80,17 @@ class GeometricMambaMixer(MambaMixer):
         """The scale s of each channel, (D,), float32, in 1 / the unit of the coordinates."""
         return F.softplus(self.step_bias.float()) / self.config.coordinate_unit
 
-    def _convolve(self, x: Tensor, cache: Cache | None) -> Tensor:
+    def _convolve(self, x: Tensor, cache: Cache | None, real: Tensor | None) -> Tensor:
+        """(B, D, L) -> (B, D, L); `real` (B, L) is false for padding, None without any."""
         length, width = x.shape[2], self.conv_kernel_size
+        x = x if real is None else close_gaps(real, x)
         if cache is not None:
             x = cache.update_conv_state(x, self.layer_idx, conv_kernel_size=width)
+            if real is not None:
+                store_last_inputs(cache.layers[self.layer_idx].conv_states[0], x, real)
         weight, bias = self.conv1d.weight.squeeze(1), self.conv1d.bias
-        return causal_conv1d_fn(x, weight, bias, activation=self.activation)[..., -length:]
+        out = convolve(x, weight, bias, self.activation)[..., -length:]
+        return out if real is None else open_gaps(real, out)
 
 
 class GeometricMambaBlock(MambaBlock):

@@ -22,7 +22,7 @@ from .state import next_scan_inputs, record_convolution, recorded_padding
 _SILU = ("silu", "swish")
 
 
-def _convolve(x: Tensor, weight: Tensor, bias: Any, activation: str | None, **more: Any) -> Tensor:
+def convolve(x: Tensor, weight: Tensor, bias: Any, activation: str | None, **more: Any) -> Tensor:
     """causal_conv1d; an activation that the kernel does not have is applied to its output."""
     kernel_activation: Literal["silu"] | None = "silu" if activation in _SILU else None
     out = causal_conv1d(x, weight, bias, activation=kernel_activation, **more)
@@ -46,10 +46,10 @@ def causal_conv1d_fn(
     record_convolution(hidden_states.shape[1], seq_idx)
     real, closed = recorded_padding()
     if seq_idx is None and real is None:
-        return _convolve(hidden_states, weight, bias, activation)
+        return convolve(hidden_states, weight, bias, activation)
     if real is not None and seq_idx is None:
         inputs = hidden_states if closed else close_gaps(real, hidden_states)
-        out = _convolve(inputs, weight, bias, activation)
+        out = convolve(inputs, weight, bias, activation)
         return open_gaps(real, out[..., -real.shape[1] :])
     if closed:
         raise ValueError(
@@ -57,7 +57,7 @@ def causal_conv1d_fn(
             "pass use_cache=False, or seq_idx without attention_mask"
         )
     rows = read_packing(seq_idx, hidden_states.shape[2])
-    out = _convolve(rows.join(hidden_states), weight, bias, activation, cu_seqlens=rows.cu_seqlens)
+    out = convolve(rows.join(hidden_states), weight, bias, activation, cu_seqlens=rows.cu_seqlens)
     return rows.without_padding(rows.split(out))
 
 
@@ -81,7 +81,7 @@ def causal_conv1d_update(
         keep_rows(real, conv_state, inputs[..., :capacity])
     if hidden_states.shape[2] > 1 or activation not in (*_SILU, None):
         initial = inputs[..., capacity - needed : capacity]
-        return _convolve(hidden_states, weight, bias, activation, initial_state=initial)
+        return convolve(hidden_states, weight, bias, activation, initial_state=initial)
     # for one step, these three torch operations take half the time of a kernel
     out = (inputs[..., capacity - needed :] * weight).sum(2, keepdim=True, dtype=torch.float32)
     out = out if bias is None else out + bias[:, None]

@@ -81,13 +81,21 @@ def with_state_record(update_conv_state: Callable[..., Tensor]) -> Callable[...,
         _next_scan.closed = True
         signal = close_gaps(real, conv_states)
         inputs = update_conv_state(self, signal, layer_idx, state_idx, **kwargs)
-        stored: Tensor = layer.conv_states[state_idx]
-        capacity = stored.shape[2]
-        missing = capacity + signal.shape[2] - inputs.shape[2]
-        stored.copy_(last_inputs(real, F.pad(inputs, (missing, 0)), capacity))
+        store_last_inputs(layer.conv_states[state_idx], inputs, real)
         return inputs
 
     return wrapper
+
+
+def store_last_inputs(stored: Tensor, inputs: Tensor, real: Tensor) -> None:
+    """Store the last inputs that are not padding, (B, D, K).
+
+    `inputs` are what the cache returned for a signal (B, D, L) without gaps: at most K earlier
+    inputs and the signal.
+    """
+    capacity = stored.shape[2]
+    missing = capacity + real.shape[1] - inputs.shape[2]
+    stored.copy_(last_inputs(real, F.pad(inputs, (missing, 0)), capacity))
 
 
 def record_convolution(channels: int, seq_idx: Tensor | None) -> None:

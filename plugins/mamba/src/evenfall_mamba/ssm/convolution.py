@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from evenfall_kernels import causal_conv1d
+from evenfall_kernels.common.slots import read_slots
 
 from ..packing import read_packing
-from .slots import read_slots
 
 _SILU = ("silu", "swish")
 

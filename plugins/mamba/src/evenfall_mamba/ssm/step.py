@@ -8,8 +8,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from evenfall_kernels import selective_state_update as one_token
-
-from .slots import read_slots
+from evenfall_kernels.common.slots import read_slots
 
 _WITHOUT_HEADS = (3, 2, 2, 2, 2, 2, 1, 2, 1)  # number of dimensions, state to dt_bias
 
@@ -71,9 +70,17 @@ def selective_state_update(
     )
     A_ = _merge_heads("A", A, (), heads, (dim, n))
     B_, C_ = (_with_groups(name, tensor, heads) for name, tensor in (("B", B), ("C", C)))
+    merged = state.dim() == 3 or state.stride(1) == dim * state.stride(2)  # flatten makes no copy
     slots = None
     if state_batch_indices is not None:
         slots = read_slots("state_batch_indices", state_batch_indices, batch, state)
+        if merged:
+            all_rows = state if state.dim() == 3 else state.flatten(1, 2)
+            out = one_token(
+                all_rows, x_, dt_, A_, B_, C_, D_, z_, bias_, dt_softplus,
+                state_indices=state_batch_indices,
+            )  # fmt: skip
+            return out.view(batch, heads, dim) if state.dim() == 4 else out
     rows = state if slots is None else slots.read(state)
     state_ = rows.flatten(1, 2) if state.dim() == 4 else rows
     out = one_token(state_, x_, dt_, A_, B_, C_, D_, z_, bias_, dt_softplus)

@@ -1,8 +1,8 @@
 """Indices of the state rows that a batch uses; a negative index marks padding.
 
 Servers keep one state row for each sequence and run a batch of some sequences. They fill the batch
-with padding, which has no row. For padding, `causal_conv1d_update` and `selective_state_update` of
-the published packages return zeros and change no state.
+with padding, which has no row. For padding, the output is zero and no state changes, as in the
+published packages.
 
 B batch   S rows of the state
 """
@@ -48,8 +48,8 @@ def read_slots(name: str, indices: Tensor, batch: int, state: Tensor) -> Slots:
 
     Raises:
         TypeError: not a tensor of integers.
-        ValueError: another shape, or an index of S or more. The index is checked on the CPU only:
-            elsewhere the check would wait for the device, and PyTorch reports the error itself.
+        ValueError: another shape or device, or an index of S or more. The index is checked on the
+            CPU only: elsewhere the check would wait for the device, and PyTorch reports the error.
     """
     if not isinstance(indices, Tensor) or indices.dtype not in _INTEGERS:
         got = indices.dtype if isinstance(indices, Tensor) else type(indices).__name__
@@ -58,6 +58,8 @@ def read_slots(name: str, indices: Tensor, batch: int, state: Tensor) -> Slots:
         raise ValueError(
             f"{name} must have shape ({batch},) to match x, got {tuple(indices.shape)}"
         )
+    if indices.device != state.device:
+        raise ValueError(f"{name} is on {indices.device}, but the state is on {state.device}")
     readable = indices.device.type == "cpu" and not torch.compiler.is_compiling()
     if readable and batch and (largest := int(indices.max())) >= len(state):
         raise ValueError(
