@@ -9,6 +9,7 @@ only a few cases, and only the plain ones for AMD.
 from __future__ import annotations
 
 import json
+import re
 import sys
 import warnings
 from collections.abc import Callable
@@ -22,6 +23,8 @@ from evenfall_kernels.ops.egru_scan import triton as egru
 from evenfall_kernels.ops.event_matmul import triton as event
 from evenfall_kernels.ops.selective_scan import triton as scan
 from evenfall_kernels.ops.selective_state_update import triton as update
+from evenfall_kernels.ops.ssd_scan import triton as dual
+from evenfall_kernels.ops.ssd_state_update import triton as dual_update
 
 BF16, FP16, FP32 = torch.bfloat16, torch.float16, torch.float32
 Call = Callable[[], object]
@@ -102,6 +105,40 @@ def updates(size: tuple[int, ...], dtype: torch.dtype = BF16, bare: bool = False
     return call
 
 
+def dual_scans(
+    size: tuple[int, ...], dtype: torch.dtype = BF16, gate: bool = True, groups: int = 1,
+    sequences: int | None = None,
+) -> Call:  # fmt: skip
+    """ssd_scan, forward and backward."""
+
+    def call() -> None:
+        batch, length, heads, channels, states = size
+        x, dt = empty(batch, length, heads, channels, dtype=dtype), empty(batch, length, heads)
+        projection = empty(batch, length, groups, states, dtype=dtype)
+        inputs = (
+            x, dt, dt, projection, projection, empty(heads, channels), x if gate else None,
+            empty(sequences or batch, heads, channels, states), ends(sequences),
+        )  # fmt: skip
+        dual.backward(*dual.forward(*inputs, True), *inputs)
+
+    return call
+
+
+def dual_updates(size: tuple[int, ...], dtype: torch.dtype = BF16, bare: bool = False) -> Call:
+    """ssd_state_update."""
+
+    def call() -> None:
+        batch, heads, channels, states = size
+        x, step = empty(batch, heads, channels, dtype=dtype), empty(batch, heads)
+        projection = empty(batch, 1, states, dtype=dtype)
+        dual_update.step(
+            empty(batch, heads, channels, states), x, step, step, projection, projection,
+            None if bare else empty(heads, channels), None if bare else x,
+        )  # fmt: skip
+
+    return call
+
+
 def egru_scans(units: int, dtype: torch.dtype = FP32, mask: bool = False) -> Call:
     """egru_scan over two steps, forward and backward."""
 
@@ -137,6 +174,8 @@ PLAIN: dict[str, Call] = {
     "scan": scans((8, 1536, 2048, 16)),
     "convolution": convolutions((8, 1536, 2048)),
     "update": updates((8, 1536, 16)),
+    "ssd": dual_scans((8, 2048, 24, 64, 128)),
+    "ssd update": dual_updates((8, 24, 64, 128)),
     "egru": egru_scans(1350),
     "products": products((2, 1350, 4050)),
 }
@@ -149,6 +188,9 @@ QUICK: dict[str, Call] = {
         (1, 1536, 2**25), FP32, 3, channels_last=True
     ),
     "update, 256 states": updates((8, 4096, 256), FP32, bare=True),
+    "ssd, float32, packed, odd": dual_scans(
+        (1, 65533, 24, 65, 129), FP32, gate=False, groups=3, sequences=3
+    ),
     "egru, mask": egru_scans(256, mask=True),
     "products, int8": products((1, 512, 250000), torch.int8),
 }
@@ -185,6 +227,16 @@ ALL: dict[str, Call] = {
         for states in (1, 4, 16, 64, 128, 256)
         for dtype in (BF16, FP16, FP32)
     },
+    **{
+        f"ssd, {states} states, {dtype}, gate {gate}, sequences {sequences}": dual_scans(
+            (1, 4096, 32, 64, states), dtype, gate, 8, sequences
+        )
+        for states in (1, 16, 256)
+        for dtype in (BF16, FP16, FP32)
+        for gate in (True, False)
+        for sequences in (None, 7)
+    },
+    "ssd of more than 2**31 elements": dual_scans((128, 8192, 80, 64, 128)),
     "products, float32": products((64, 1350, 4050), FP32),
     "products, float16": products((64, 1350, 4050), FP16),
 }
@@ -200,7 +252,9 @@ def row(case: str, launch: Launch, target: str) -> dict[str, object]:
         return result | {"error": f"{type(problem).__name__}: {problem}"[:500]}
     result |= {"shared": binary.metadata.shared, "local": local_bytes(binary, target)}
     if target.startswith("sm"):
-        result["fences"] = machine_code(binary).count("MEMBAR")
+        code = machine_code(binary)
+        adds = re.search(r"\b(RED|REDG|ATOM|ATOMG)\.", code)  # products have fences of their own
+        result["fences"] = code.count("MEMBAR") if adds else 0
     return result
 
 

@@ -21,6 +21,7 @@ pytest.importorskip("triton.backends.nvidia", reason="no Triton with a compiler 
 KERNELS = {
     "forward_kernel", "backward_kernel", "_forward_kernel", "_weight_kernel", "_input_kernel",
     "_step_kernel", "_backward_kernel", "_dense_kernel", "_rows_kernel",
+    "add_kernel", "pass_kernel", "output_kernel", "head_kernel", "group_kernel", "_ssd_step_kernel",
 }  # fmt: skip
 SHARED_MEMORY = {"sm_80": 48 * 1024, "sm_90": 48 * 1024, "gfx942": 64 * 1024}
 LOCAL_BYTES = {"sm_80": 512, "sm_90": 256, "gfx942": 256}

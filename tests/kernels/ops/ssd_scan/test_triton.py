@@ -1,0 +1,47 @@
+"""The Triton backend of ssd_scan, interpreted on the CPU in its own process."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .cases import CASES, EMPTY
+
+NAMES = [*CASES, "several tiles", "parts of wider rows", "a large step", *EMPTY]
+LOW = ["63", "groups", "packed, groups"]
+ALLOWED = {"bfloat16": 1e-2, "float16": 1e-3}
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("triton") is None, reason="triton is not installed"
+)
+
+
+@pytest.fixture(scope="module")
+def errors() -> dict[str, float]:
+    script = Path(__file__).with_name("interpreted.py")
+    process = subprocess.run(
+        [sys.executable, str(script)], check=True, stdout=subprocess.PIPE, text=True, timeout=3600
+    )
+    errors: dict[str, float] = json.loads(process.stdout)
+    return errors
+
+
+def test_every_case_was_run(errors: dict[str, float]) -> None:
+    low = [f"{name}, {dtype}" for name in LOW for dtype in ALLOWED]
+    assert list(errors) == [*NAMES, *low]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_output_and_gradient_equals_float64(errors: dict[str, float], name: str) -> None:
+    assert errors[name] < 5e-6
+
+
+@pytest.mark.parametrize("dtype", ALLOWED)
+@pytest.mark.parametrize("name", LOW)
+def test_low_precision_only_adds_rounding(errors: dict[str, float], name: str, dtype: str) -> None:
+    assert errors[f"{name}, {dtype}"] < ALLOWED[dtype]
