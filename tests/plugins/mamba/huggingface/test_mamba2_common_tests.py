@@ -1,0 +1,21 @@
+"""The patched Mamba-2 families under transformers' own common tests of models, at both ends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ...transformers_tests import BOTH_ENDS, passing
+
+# They fail without the patch, too.
+KNOWN = ("test_bc_cache_name_forward",)
+
+
+@pytest.mark.slow
+@BOTH_ENDS
+def test_common_tests_of_transformers_pass(
+    tmp_path: Path, version: str, packages: tuple[str, ...]
+) -> None:
+    tester = Path(__file__).with_name("mamba2_common_tester.py")
+    assert passing(tester, version, packages, KNOWN, tmp_path) > 400
