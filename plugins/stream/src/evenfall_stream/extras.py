@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 EXTRAS = {
-    "io": ("h5py", "plyfile"),
+    "io": ("aedat", "h5py", "hdf5plugin", "laspy", "lazrs", "plyfile", "pypcd4", "trimesh"),
     "pictures": ("matplotlib",),
     "tonic": ("tonic",),
     "train": ("accelerate", "timm", "yaml"),

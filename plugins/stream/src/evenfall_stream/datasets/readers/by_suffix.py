@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TypeVar
 from zipfile import BadZipFile
 
+from evenfall.errors import EvenfallError, shorten_text
+
 Contents = TypeVar("Contents")
 
 
@@ -30,7 +32,18 @@ def read_file(path: Path, readers: Mapping[str, Callable[[Path], Contents]], wha
         raise FileNotFoundError(f"no such file: {path}")
     try:
         return reader(path)
-    except (IndexError, KeyError, TypeError, ValueError, EOFError) as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
+    except (ImportError, EvenfallError):
+        raise
+    except MemoryError as error:
+        raise ValueError(f"{path} cannot be read: it needs too much memory") from error
     except (BadZipFile, zlib.error, NotImplementedError) as error:
-        raise ValueError(f"{path} is corrupt: {error}") from error
+        raise ValueError(f"{path} is corrupt: {shorten_text(str(error))}") from error
+    # Each library has errors of its own; those of Rust extensions are not even an Exception.
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        words = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{path} cannot be read: {shorten_text(words, _MOST_WORDS)}") from error
+
+
+_MOST_WORDS = 400

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,10 +13,18 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.transforms import SamplePoints
 
+from evenfall.errors import shorten
+
 from ...extras import require
 from ...seeds import seeded
 from ...transforms.normalize_sphere import unit_sphere
 from .by_suffix import read_file
+from .clouds.binary import read_scan
+from .clouds.las import read_las
+from .clouds.meshes import read_mesh
+from .clouds.pcd import read_pcd
+from .clouds.text import read_cloud_text
+from .numpy_files import read_npy, read_npz
 from .off import read_off, triangles
 from .recording_files import read_recording
 
@@ -57,14 +67,15 @@ def read_cloud(path: str | Path, points: int = 1024, seed: int = 0) -> Data:
     float64, so that a cloud far from the origin, as in map coordinates, keeps its shape.
 
     Args:
-        path: .off or .ply (mesh or cloud); .npy, .npz (its array `pos` or `points`, or the only
-            one), .xyz, .txt or .csv: one row per point, columns after the third are ignored.
+        path: .off, .ply, .obj or .stl (mesh or cloud); .pcd, .las, .laz; .bin as in KITTI; .npy,
+            .npz (its array `pos` or `points`, or the only one), .xyz, .txt or .csv: one row per
+            point, with x, y and z first, or in the columns that a first line names so.
         points: number of points to sample from a mesh.
         seed: of the sampling.
 
     Raises:
         FileNotFoundError: no such file.
-        ImportError: plyfile is not installed, for a .ply file.
+        ImportError: the format needs a package of the extra `io`.
         ValueError: the suffix is unknown, the file cannot be read, or its points are not finite.
     """
     shape = read_shape(path)
@@ -127,24 +138,25 @@ def _ply(path: Path) -> Data:
 
 
 def _npz(path: Path) -> Data:
-    with np.load(path, allow_pickle=False) as arrays:
-        names = [name for name in ("pos", "points") if name in arrays] or arrays.files
-        if len(names) != 1:
-            raise ValueError(
-                f"it must have an array pos or points, or a single one, got {arrays.files}"
-            )
-        return _cloud(arrays[names[0]])
+    arrays = read_npz(path)
+    names = [name for name in ("pos", "points") if name in arrays] or list(arrays)
+    if len(names) != 1:
+        raise ValueError(
+            f"it must have an array pos or points, or a single one, got {shorten(list(arrays))}"
+        )
+    return _cloud(arrays[names[0]])
 
 
-def _npy(path: Path) -> Data:
-    return _cloud(np.load(path, allow_pickle=False))
+def _mesh(path: Path) -> Data:
+    points, corners = read_mesh(path)
+    data = _cloud(points)
+    if len(corners):
+        data.face = torch.from_numpy(corners.T.copy())
+    return data
 
 
-def _text(path: Path) -> Data:
-    lines = [line.partition("#")[0].strip() for line in path.read_text("utf-8").splitlines()]
-    rows = [line for line in lines if line]
-    delimiter = "," if rows and "," in rows[0] else None
-    return _cloud(np.loadtxt(rows, delimiter=delimiter, ndmin=2) if rows else np.empty((0, 3)))
+def _points(read: Callable[[Path], np.ndarray], path: Path) -> Data:
+    return _cloud(read(path))
 
 
 def _cloud(points: np.ndarray) -> Data:
@@ -158,8 +170,11 @@ def _cloud(points: np.ndarray) -> Data:
 _CORNERS = ("vertex_indices", "vertex_index")
 """The two names in use for the list of a face's corners."""
 _CLOUDS = {
-    ".off": read_off, ".ply": _ply, ".npz": _npz, ".npy": _npy, ".xyz": _text, ".txt": _text,
-    ".csv": _text,
+    ".off": read_off, ".ply": _ply, ".obj": _mesh, ".stl": _mesh, ".npz": _npz,
+    ".npy": partial(_points, read_npy), ".pcd": partial(_points, read_pcd),
+    ".las": partial(_points, read_las), ".laz": partial(_points, read_las),
+    ".bin": partial(_points, read_scan), ".xyz": partial(_points, read_cloud_text),
+    ".txt": partial(_points, read_cloud_text), ".csv": partial(_points, read_cloud_text),
 }  # fmt: skip
 CLOUDS = tuple(_CLOUDS)
 """Suffixes of files that can be read, in lower case."""

@@ -9,9 +9,15 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from . import aedat3, aedat4
 from .aedat2 import AEDAT2_CLOCK, read_aedat2
 from .bs2 import NMNIST_CLOCK, read_nmnist
 from .by_suffix import read_file
+from .columns import make_recording
+from .event_text import read_event_text
+from .hdf5 import read_hdf5
+from .numpy_files import read_npy, read_npz
+from .prophesee import DAT_CLOCK, read_dat, read_raw
 from .recording import Recording, check_recording
 
 
@@ -36,14 +42,16 @@ def read_recording(
     """Read and check the events of a file; see `check_recording`.
 
     Args:
-        path: .bin or .bs2 as in N-MNIST, .aedat of version 2, or .npz with integer arrays t
-            (microseconds), x, y (not for audio) and p (0 or 1); or .wav.
+        path: .bin or .bs2 as in N-MNIST; .aedat of version 2.0, 3.1 or 4, .aedat4; Prophesee's .raw
+            (EVT 2.0, EVT 3.0) and .dat; .h5 or .hdf5 of Metavision, Prophesee or DSEC; .npz, .npy,
+            .csv or .txt with columns that `columns.make_recording` knows; or .wav.
         sensor_size: (width, height) in pixels, or (channels,).
         sound: keyword arguments of SoundToEvents, for .wav.
         outside: "raise" for an error if an event is outside the sensor, "drop" to drop it.
 
     Raises:
         FileNotFoundError: no such file.
+        ImportError: the format needs a package of the extra `io`.
         ValueError: the suffix is unknown, the file cannot be read, times decrease, or an event is
             outside the sensor.
     """
@@ -91,13 +99,57 @@ def _nmnist(path: Path) -> Contents:
     return Contents(recording, None if unwrapped else NMNIST_CLOCK)
 
 
-def _aedat2(path: Path) -> Contents:
+def _aedat(path: Path) -> Contents:
+    """AEDAT of any version."""
+    with path.open("rb") as file:
+        magic = file.read(len(aedat3.MAGIC))
+    if magic == aedat3.MAGIC:
+        recording, size = aedat3.read_aedat3(path)
+        return Contents(recording, None, size)
+    if magic == aedat4.MAGIC:
+        recording, size = aedat4.read_aedat4(path)
+        return Contents(recording, None, size)
     return Contents(read_aedat2(path), AEDAT2_CLOCK)
 
 
+def _raw(path: Path) -> Contents:
+    recording, size = read_raw(path)
+    return Contents(recording, None, size)
+
+
+def _dat(path: Path) -> Contents:
+    recording, size = read_dat(path)
+    return Contents(recording, DAT_CLOCK, size)
+
+
+def _hdf5(path: Path) -> Contents:
+    recording, size = read_hdf5(path)
+    return Contents(recording, None, size)
+
+
 def _npz(path: Path) -> Contents:
-    with np.load(path, allow_pickle=False) as arrays:
-        return Contents(Recording(arrays["t"], arrays["x"], arrays.get("y"), arrays["p"]))
+    arrays = read_npz(path)
+    if len(arrays) == 1:
+        (array,) = arrays.values()
+        if array.dtype.names:
+            return Contents(_structured(array))
+    return Contents(make_recording(arrays))
+
+
+def _npy(path: Path) -> Contents:
+    return Contents(_structured(read_npy(path)))
+
+
+def _structured(array: np.ndarray) -> Recording:
+    if not array.dtype.names:
+        raise ValueError(
+            f"an array of events must have fields t, x, y, p, got {array.dtype} {array.shape}"
+        )
+    return make_recording({name: array[name] for name in array.dtype.names})
+
+
+def _text(path: Path) -> Contents:
+    return Contents(read_event_text(path))
 
 
 def _wav(path: Path, sound: Mapping[str, Any]) -> Contents:
@@ -114,6 +166,10 @@ def _wav(path: Path, sound: Mapping[str, Any]) -> Contents:
 
 
 SOUND = (".wav",)
-_READERS = {".aedat": _aedat2, ".bin": _nmnist, ".bs2": _nmnist, ".npz": _npz}
+_READERS = {
+    ".aedat": _aedat, ".aedat4": _aedat, ".bin": _nmnist, ".bs2": _nmnist, ".csv": _text,
+    ".dat": _dat, ".h5": _hdf5, ".hdf5": _hdf5, ".npy": _npy, ".npz": _npz, ".raw": _raw,
+    ".txt": _text,
+}  # fmt: skip
 SUFFIXES = (*_READERS, *SOUND)
 """Suffixes of files that can be read, in lower case."""

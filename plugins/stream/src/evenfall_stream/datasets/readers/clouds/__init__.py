@@ -1,0 +1,1 @@
+"""Readers of point clouds and meshes by kind of file."""
