@@ -30,13 +30,13 @@ class Part(NamedTuple):
     Attributes:
         start: of the window, milliseconds since the first event; None for a cloud.
         end: of the window, or of the recording.
-        count: number of its events or points.
+        size: number of its events or points.
         probabilities: of the classes; None for a window without events.
     """
 
     start: float | None
     end: float | None
-    count: int
+    size: int
     probabilities: list[float] | None
 
 
@@ -46,7 +46,7 @@ class FilePrediction(NamedTuple):
     Attributes:
         path: of the file.
         unit: "events" or "points".
-        count: number of events or points.
+        size: number of events or points.
         probabilities: of the classes; for windows, the mean over those with events.
         parts: the windows, or the file as one part.
         note: what is unusual about the file, such as no events; or "".
@@ -54,7 +54,7 @@ class FilePrediction(NamedTuple):
 
     path: Path
     unit: str
-    count: int
+    size: int
     probabilities: list[float]
     parts: list[Part]
     note: str
@@ -113,8 +113,9 @@ class FilePredictor:
         recording, size = self.reading.read(path)
         recording = self.reading.reduce(recording, size)
         t, note = recording.t, _note(len(recording.t), "events")
-        windows = [] if self.lengths is None else list(cut_windows(t, *self.lengths))
-        if not windows:
+        lengths = self.lengths
+        windows = [] if lengths is None else list(cut_windows(t, *lengths))
+        if lengths is None or not windows:
             (row,) = self._classify([self._prepared(recording.to_data())])
             end = float(t[-1] - t[0]) / 1000 if len(t) else 0.0
             parts = [Part(0.0, end, len(t), row)]
@@ -123,7 +124,7 @@ class FilePredictor:
         rows = iter(self._classify(self._prepared(one.of(recording).to_data()) for one in full))
         parts = [
             Part(
-                one.start, one.start + self.lengths[0] / 1000, one.last - one.first,
+                one.start, one.start + lengths[0] / 1000, one.last - one.first,
                 next(rows) if one.last > one.first else None,
             )
             for one in windows

@@ -33,7 +33,7 @@ def write_table(
                 values = [""] * (1 + len(classes)) if row is None else [
                     classes[best(row)], *(f"{value:.6f}" for value in row)
                 ]  # fmt: skip
-                writer.writerow([str(one.path), *times, part.count, *values])
+                writer.writerow([str(one.path), *times, part.size, *values])
     return Path(path)
 
 
@@ -41,7 +41,7 @@ def as_object(one: FilePrediction, classes: Sequence[str]) -> dict[str, Any]:
     """The prediction as an object of JSON; windows are listed if there are several."""
     found = {
         "input": str(one.path),
-        one.unit: one.count,
+        one.unit: one.size,
         "class": classes[best(one.probabilities)],
         "probabilities": dict(zip(classes, one.probabilities, strict=True)),
     }
@@ -62,7 +62,7 @@ def _window(part: Part, unit: str, classes: Sequence[str]) -> dict[str, Any]:
     return {
         "start_ms": part.start,
         "end_ms": part.end,
-        unit: part.count,
+        unit: part.size,
         "class": None if row is None else classes[best(row)],
         "probabilities": None if row is None else dict(zip(classes, row, strict=True)),
     }

@@ -30,13 +30,14 @@ def draw_over_time(prediction: FilePrediction, classes: list[str], path: str | P
         raise ValueError(f"{prediction.path} is not a recording")
     starts = np.array([part.start for part in parts], float) / 1000
     ends = np.array([part.end for part in parts], float) / 1000
-    edges = np.append(starts, ends[-1] if ends[-1] > starts[-1] else starts[-1] + 1e-3)
+    step = starts[-1] - starts[-2] if len(parts) > 1 else ends[-1] - starts[-1]
+    edges: np.ndarray = np.append(starts, starts[-1] + max(step, 1e-3))
     rows = np.array([part.probabilities or [np.nan] * len(classes) for part in parts]).T
     figure = make_figure(8, min(2.2 + 0.28 * len(classes), 16))
     above, axes = figure.subplots(
         2, 1, sharex=True, gridspec_kw={"height_ratios": [1, max(2.0, 0.45 * len(classes))]}
     )
-    above.stairs([part.count for part in parts], edges, fill=True, color=palette_colour(1))
+    above.stairs([part.size for part in parts], edges, fill=True, color=palette_colour(1))
     above.set_ylabel("events")
     above.spines[["top", "right"]].set_visible(False)
     above.set_title(prediction.path.name)

@@ -153,7 +153,8 @@ def _divide(
 
 def _first_groups(groups: Counter[str], share: float, least: int) -> list[str]:
     """Groups in the order of their hash, until they have the share of the files."""
-    wanted, chosen, count = share * groups.total(), [], 0
+    chosen: list[str] = []
+    wanted, count = share * groups.total(), 0
     for group in sorted(groups, key=_rank)[: len(groups) - least + 1]:
         if chosen and count + groups[group] / 2 > wanted:
             break

@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 _KEPT_EVENTS = 2**26
 """Events that stay in memory, about 0.9 GB; further recordings are read again on each access."""
+_LARGEST_SIDE = 2**16
 _MANY_EVENTS = 1_000_000
 """One token per event: more in one example need much time and memory."""
 
@@ -79,6 +80,9 @@ class RecordingFolder(Dataset):
         self._kept_events = 0
         if size is None:
             size = self._common_size(files)
+        if max(size) > _LARGEST_SIDE:
+            raise ValueError(f"sensor_size must be at most {_LARGEST_SIDE:,} pixels, got {size}")
+        if size != self._reading.sensor_size:
             self._reading = Reading(size, self._reading.sound, most_pixels)
         self._size = size
         self.sensor_size = self._reading.reduced(size)
@@ -114,8 +118,10 @@ class RecordingFolder(Dataset):
         file, window = self._items[number]
         recording = self._read(file)
         recording = recording if window is None else window.of(recording)
-        t, x, y, p = (None if one is None else one.astype(np.int64) for one in recording)
-        return Recording(t, x, y, p), self._files[file].label
+        t, x, y, p = recording
+        y = None if y is None else y.astype(np.int64)
+        whole = Recording(t.astype(np.int64), x.astype(np.int64), y, p.astype(np.int64))
+        return whole, self._files[file].label
 
     def _read(self, file: int) -> Recording:
         """The recording in small integers; kept as long as there is room."""

@@ -75,6 +75,6 @@ def cut_windows(t: np.ndarray, window: int, hop: int) -> Iterator[Window]:
             f"{duration / 1e6:,.0f} s"
         )
     starts: np.ndarray = int(t[0]) + hop * np.arange(count, dtype=np.int64)
-    firsts, lasts = np.searchsorted(t, starts), np.searchsorted(t, starts + window)
+    firsts, lasts = (np.asarray(np.searchsorted(t, one)) for one in (starts, starts + window))
     for number, (first, last) in enumerate(zip(firsts, lasts, strict=True)):
         yield Window(number * hop / 1000, int(first), int(last))

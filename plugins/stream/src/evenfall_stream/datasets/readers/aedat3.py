@@ -64,7 +64,7 @@ def read_aedat3(source: Path | bytes) -> tuple[Recording, tuple[int, ...] | None
     if len(sources) > 1:
         raise ValueError(f"its events must be of one source, got {sorted(sources)}")
     check_count(sum(len(events) for events, _ in parts), "events", MOST_EVENTS)
-    empty = np.zeros(0, np.int64)
+    empty: np.ndarray = np.zeros(0, np.int64)
     data = np.concatenate([empty, *(events["data"].astype(np.int64) for events, _ in parts)])
     t = np.concatenate(
         [empty, *(events["t"].astype(np.int64) + (over << 31) for events, over in parts)]

@@ -49,7 +49,7 @@ def _events(file: Any, name: str) -> Recording:
         found = file.get(place)
         if isinstance(found, h5py.Dataset) and found.dtype.names:
             values = _read(found, name)
-            return make_recording({field: values[field] for field in values.dtype.names})
+            return make_recording({field: values[field] for field in found.dtype.names})
     group = file["events"] if isinstance(file.get("events"), h5py.Group) else file
     arrays = {key: group[key] for key in group if isinstance(group.get(key), h5py.Dataset)}
     known = {each for names in NAMES.values() for each in names}

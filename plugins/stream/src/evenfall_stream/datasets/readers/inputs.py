@@ -139,7 +139,8 @@ def _ply(path: Path) -> Data:
 
 def _npz(path: Path) -> Data:
     arrays = read_npz(path)
-    names = [name for name in ("pos", "points") if name in arrays] or list(arrays)
+    names: list[str] = [name for name in ("pos", "points") if name in arrays]
+    names = names or list(arrays)
     if len(names) != 1:
         raise ValueError(
             f"it must have an array pos or points, or a single one, got {shorten(list(arrays))}"
@@ -169,7 +170,7 @@ def _cloud(points: np.ndarray) -> Data:
 
 _CORNERS = ("vertex_indices", "vertex_index")
 """The two names in use for the list of a face's corners."""
-_CLOUDS = {
+_CLOUDS: dict[str, Callable[[Path], Data]] = {
     ".off": read_off, ".ply": _ply, ".obj": _mesh, ".stl": _mesh, ".npz": _npz,
     ".npy": partial(_points, read_npy), ".pcd": partial(_points, read_pcd),
     ".las": partial(_points, read_las), ".laz": partial(_points, read_las),

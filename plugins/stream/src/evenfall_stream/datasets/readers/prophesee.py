@@ -81,8 +81,8 @@ def read_dat(source: Path | bytes) -> tuple[Recording, Size]:
         )
     words = _words(raw, start + 2, np.dtype([("t", "<u4"), ("data", "<u4")]))
     check_count(len(words), "events", MOST_EVENTS)
-    data = words["data"].astype(np.int64)
-    t = words["t"].astype(np.int64)
+    data: np.ndarray = words["data"].astype(np.int64)
+    t: np.ndarray = words["t"].astype(np.int64)
     return Recording(t, data & 0x3FFF, data >> 14 & 0x3FFF, data >> 28), _size(header)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -77,7 +77,11 @@ def open_recording(
 
 
 def _contents(path: Path, sound: Mapping[str, Any] | None) -> Contents:
-    return read_file(path, {**_READERS, ".wav": partial(_wav, sound=sound or {})}, "a recording")
+    readers: dict[str, Callable[[Path], Contents]] = {
+        **_READERS,
+        ".wav": partial(_wav, sound=sound or {}),
+    }
+    return read_file(path, readers, "a recording")
 
 
 def _check(
@@ -166,7 +170,7 @@ def _wav(path: Path, sound: Mapping[str, Any]) -> Contents:
 
 
 SOUND = (".wav",)
-_READERS = {
+_READERS: dict[str, Callable[[Path], Contents]] = {
     ".aedat": _aedat, ".aedat4": _aedat, ".bin": _nmnist, ".bs2": _nmnist, ".csv": _text,
     ".dat": _dat, ".h5": _hdf5, ".hdf5": _hdf5, ".npy": _npy, ".npz": _npz, ".raw": _raw,
     ".txt": _text,
