@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from evenfall import registry
     from evenfall.backends import use_backend
     from evenfall.exporting import export
-    from evenfall.hookspecs import hookimpl
+    from evenfall.hookspecs import Register, RegisterKernel, hookimpl
     from evenfall.patches import patch
     from evenfall.registry import load_plugins, plugins
 
 __all__ = [
+    "Register",
+    "RegisterKernel",
     "__version__",
     "export",
     "hookimpl",
@@ -31,6 +33,8 @@ __all__ = [
 ]
 
 _HOME = {
+    "Register": "evenfall.hookspecs:Register",
+    "RegisterKernel": "evenfall.hookspecs:RegisterKernel",
     "export": "evenfall.exporting:export",
     "hookimpl": "evenfall.hookspecs:hookimpl",
     "load_plugins": "evenfall.registry:load_plugins",

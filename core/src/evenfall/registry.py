@@ -48,8 +48,8 @@ def plugins() -> list[PluginStatus]:
 BUILT_IN_COMMANDS = frozenset(
     {
         "plugins", "models", "layers", "operations", "kernels", "patches", "checkpoints",
-        "callbacks",
-        "counters", "datasets", "trainers", "lowerings", "exporters", "splitters", "doctor", "grid",
+        "callbacks", "counters", "datasets", "trainers", "lowerings", "exporters", "splitters",
+        "doctor", "grid", "new",
     }
 )  # fmt: skip
 """The commands of `evenfall` itself."""

@@ -13,6 +13,7 @@ from evenfall import registry
 from evenfall.cli.checkpoint_commands import app as checkpoints
 from evenfall.cli.grid import app as grid
 from evenfall.cli.group import GROUP_SETTINGS, EvenfallGroup
+from evenfall.cli.new import new
 from evenfall.cli.streams import output_to_errors
 from evenfall.entries import Registry
 from evenfall.findings import Finding
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 app.add_typer(checkpoints)
 app.add_typer(grid)
+app.command()(new)
 
 Json = Annotated[bool, typer.Option("--json", help="Write JSON instead of a table.")]
 
