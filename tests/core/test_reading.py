@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,9 +15,14 @@ import numpy as np
 import pytest
 
 from evenfall import reading
+from evenfall.checkpoints import model_type
 from evenfall.errors import EvenfallError, shorten, shorten_text
+from evenfall.graph import Dense, Graph, Input, Readout
+from evenfall.hub import write_card
 from evenfall.reading import read_array, read_arrays, read_json, read_member, unzip
 from evenfall.recipes import read_yaml
+from evenfall.runs.callback_state import read_states
+from evenfall.runs.grid_file import read_grid
 from evenfall.testing.damage import check_reader
 
 
@@ -128,6 +134,38 @@ def test_damaged_files_raise_value_errors_alone(tmp_path: Path) -> None:
     ]
     for name, content, read in readers:
         assert check_reader(read, content, tmp_path / name, name, 300) > 100, name
+
+
+def test_damaged_files_of_core_raise_value_errors_alone(tmp_path: Path) -> None:
+    """A fixed budget: 200 cases of each file that core writes and reads."""
+    graph = Graph(
+        {"x": Input((3,)), "mix": Dense([[1.0, 0.0, 2.0]]), "out": Readout()},
+        (("x", "mix"), ("mix", "out")),
+    )
+    folder = graph.save(tmp_path / "graph")
+    config = json.dumps({"model_type": "egru", "sizes": [1, 2]})
+    grid = "recipe: base.yaml\nseeds: [0, 1]\nvalues: {rate: [1e-3, 0.5]}\nsplits: [valid]\n"
+    results = json.dumps({"name": "tiny", "scores": {"valid": 1.5}})
+    states = json.dumps([{"masks": [1, 2.5, None]}, "words"])
+
+    def load_graph(path: Path) -> Graph:
+        for file in folder.iterdir():
+            if file.name != path.name:
+                shutil.copyfile(file, path.with_name(file.name))
+        return Graph.load(path.parent)
+
+    def in_folder(read: Callable[[Path], Any]) -> Callable[[Path], Any]:
+        return lambda path: read(path.parent)
+
+    readers: list[tuple[str, str, Callable[[Path], Any]]] = [
+        ("graph.json", (folder / "graph.json").read_text(), load_graph),
+        ("config.json", config, in_folder(model_type)),
+        ("grid.yaml", grid, read_grid),
+        ("results.json", results, in_folder(lambda place: write_card(place, lambda _: "card"))),
+        ("callbacks.json", states, in_folder(read_states)),
+    ]
+    for name, content, read in readers:
+        assert check_reader(read, content, tmp_path / name, name, 200) > 20, name
 
 
 def test_values_in_messages_are_short() -> None:

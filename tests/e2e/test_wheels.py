@@ -144,11 +144,10 @@ def _link_files(found: Distribution, into: Path) -> None:
         link.symlink_to(Path(str(found.locate_file(top))))
 
 
-def _share_caches(packages: Path) -> None:
-    """Let installed folders that equal those of the checkout keep byte and machine code in these.
+def _share_bytecode(packages: Path) -> None:
+    """Let installed folders that equal those of the checkout keep their bytecode in these.
 
-    Both kinds of code are valid for a source's content and time of change; so nothing is compiled
-    twice.
+    It is valid for a source's size and time of change. Machine code is shared by its content.
     """
     for folder in {file.parent for file in packages.glob("evenfall*/**/*.py")}:
         relative = folder.relative_to(packages)
@@ -161,7 +160,7 @@ def _share_caches(packages: Path) -> None:
             (folder / "__pycache__").symlink_to(ours / "__pycache__", target_is_directory=True)
 
 
-def _environment(root: Path, name: str, wheels: Path) -> Path:
+def _environment(root: Path, name: str, wheels: Path, *, share: bool = True) -> Path:
     """Make an environment with `name` installed from the wheels; return its folder of programs."""
     venv.create(root / "venv", symlinks=True)
     programs = root / "venv" / "bin"
@@ -176,7 +175,8 @@ def _environment(root: Path, name: str, wheels: Path) -> Path:
     options = ("--no-index", "--no-compile", "--find-links", wheels)
     _pip("install", *options, name, python=programs / "python")
     _pip("check", python=programs / "python")
-    _share_caches(packages)
+    if share:
+        _share_bytecode(packages)
     return programs
 
 
@@ -300,6 +300,23 @@ def test_core_alone_answers_without_torch(wheels: Path, tmp_path: Path) -> None:
     assert _run(programs / "evenfall", "plugins", cwd=tmp_path).strip()
     listed = json.loads(_run(programs / "evenfall", "plugins", "--json", cwd=tmp_path))
     assert {row["name"] for row in listed}.isdisjoint({"egru", "kernels"})
+
+
+def test_uninstalling_leaves_nothing_to_import(wheels: Path, tmp_path: Path) -> None:
+    """A folder without sources would be an empty namespace, which imports without an error."""
+    programs = _environment(tmp_path, "evenfall-kernels", wheels, share=False)
+    script = """
+        import torch
+        from evenfall_kernels import event_matmul
+
+        print(float(event_matmul(torch.tensor([[0.0, 2.0]]), torch.tensor([[1.0], [3.0]]))))
+    """
+    output = _run(programs / "python", "-c", textwrap.dedent(script), cwd=tmp_path)
+    assert output.splitlines()[-1] == "6.0"
+    _pip("uninstall", "--yes", "evenfall-kernels", "evenfall-core", python=programs / "python")
+    for name in ("evenfall_kernels", "evenfall"):
+        gone = _call(programs / "python", "-c", f"import {name}", cwd=tmp_path)
+        assert f"ModuleNotFoundError: No module named '{name}'" in gone.stderr
 
 
 def test_model_generates_where_only_its_plugin_is_installed(wheels: Path, tmp_path: Path) -> None:

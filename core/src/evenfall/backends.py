@@ -35,6 +35,7 @@ from evenfall.errors import (
     EvenfallError,
     ReferenceImportError,
     closest,
+    shorten,
     warn_user,
 )
 
@@ -235,7 +236,8 @@ def _parse(text: str) -> _Forced:
     for item in filter(None, (word.strip() for word in text.split(","))):
         left, equals, right = (part.strip() for part in item.partition("="))
         if equals and not (left and right):
-            raise BackendError(f"{VARIABLE}: got {item!r}, want a backend or operation=backend")
+            got = shorten(item)
+            raise BackendError(f"{VARIABLE}: got {got}, want a backend or operation=backend")
         pairs.append((left, right) if equals else (None, left))
     for target, name in pairs:
         _check_known(name, target, VARIABLE)

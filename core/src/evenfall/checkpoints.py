@@ -9,7 +9,6 @@ PosixPath('out/egru-ptb-small')
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,8 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from evenfall.errors import shorten
 from evenfall.files import written_aside
 from evenfall.hub.checking import CONFIG, published_files
+from evenfall.reading import read_json
 
 VARIABLE = "EVENFALL_CHECKPOINTS"
 """The variable with a folder of checkpoints for use outside of a checkout."""
@@ -180,13 +181,9 @@ def model_type(folder: str | Path) -> str:
     file = Path(folder) / CONFIG
     if not file.is_file():
         raise FileNotFoundError(f"folder {folder} has no {CONFIG}, so it is not a checkpoint")
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{file} is not valid JSON: {error}") from None
-    kind = values.get("model_type") if isinstance(values, dict) else None
+    kind = read_json(file).get("model_type")
     if not isinstance(kind, str):
-        raise ValueError(f"{file} must contain a model_type, got {kind!r}")
+        raise ValueError(f"{file} must contain a model_type, got {shorten(kind)}")
     return kind
 
 

@@ -12,7 +12,13 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar, cast
 
-from evenfall.errors import ReferenceImportError, RegistryError, UnknownNameError, closest
+from evenfall.errors import (
+    ReferenceImportError,
+    RegistryError,
+    UnknownNameError,
+    closest,
+    shorten,
+)
 
 T = TypeVar("T")
 
@@ -260,19 +266,19 @@ class Registry(Generic[T]):
     def _check(self, name: object, reference: object, metadata: dict[str, Any]) -> None:
         if not isinstance(name, str) or not name.strip() or not name.isprintable():
             raise RegistryError(
-                f"name of a {self.kind}: got {name!r}, want a non-empty string of printable "
+                f"name of a {self.kind}: got {shorten(name)}, want a non-empty string of printable "
                 "characters"
             )
         if not isinstance(reference, str) or not _REFERENCE.fullmatch(reference):
             raise RegistryError(
-                f"reference of {self.kind} {name!r}: got {reference!r}, "
+                f"reference of {self.kind} {name!r}: got {shorten(reference)}, "
                 'want "package.module:Name" or "package.module"'
             )
         try:
             json.dumps(metadata, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise RegistryError(
-                f"metadata of {self.kind} {name!r}: got {metadata!r}, want JSON-able values "
+                f"metadata of {self.kind} {name!r}: got {shorten(metadata)}, want JSON-able values "
                 f"({error})"
             ) from error
 

@@ -10,7 +10,7 @@ from typing import Any
 import pluggy
 
 from evenfall.entries import Owner, Registry
-from evenfall.errors import PluginError, RegistryError
+from evenfall.errors import PluginError, RegistryError, shorten
 from evenfall.hookspecs import API_VERSION, Register, RegisterKernel
 
 _PREFIX = "evenfall_register_"
@@ -145,11 +145,12 @@ def _kernel_callback(registry: Registry[Callable[..., Any]], owner: Owner) -> Re
         name = f"{operation}/{backend}"
         if name.count("/") != 1 or name.startswith("/") or name.endswith("/"):
             raise RegistryError(
-                f"operation and backend: got {operation!r} and {backend!r}, "
+                f"operation and backend: got {shorten(operation)} and {shorten(backend)}, "
                 "want two names without '/'"
             )
         if type(priority) is not int:
-            raise RegistryError(f"priority of kernel {name!r}: got {priority!r}, want an int")
+            got = shorten(priority)
+            raise RegistryError(f"priority of kernel {name!r}: got {got}, want an int")
         registry.claim(
             name,
             reference,
@@ -168,4 +169,5 @@ def _kernel_callback(registry: Registry[Callable[..., Any]], owner: Owner) -> Re
 def _words(argument: str, kernel: str, value: object) -> list[str]:
     if isinstance(value, tuple | list) and value and all(isinstance(word, str) for word in value):
         return list(value)
-    raise RegistryError(f"{argument} of kernel {kernel!r}: got {value!r}, want a tuple of names")
+    got = shorten(value)
+    raise RegistryError(f"{argument} of kernel {kernel!r}: got {got}, want a tuple of names")

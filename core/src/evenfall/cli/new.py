@@ -12,6 +12,7 @@ import typer
 
 from evenfall import registry
 from evenfall.entries import OWN_PLUGINS
+from evenfall.errors import shorten
 from evenfall.version import __version__
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -96,7 +97,8 @@ def _plugin_name(name: str) -> str:
 def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name) or keyword.iskeyword(name):
         raise ValueError(
-            f"name must be lower-case words with hyphens, such as leaky-integrator, got {name!r}"
+            "name must be lower-case words with hyphens, such as leaky-integrator, got "
+            + shorten(name)
         )
     taken = {row.name for row in registry.plugins()}
     if f"evenfall-{name}" in OWN_PLUGINS or name in taken or name in registry.BUILT_IN_COMMANDS:

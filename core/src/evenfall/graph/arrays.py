@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from evenfall.errors import shorten
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -49,19 +51,20 @@ def sizes(name: str, value: Any, count: int | None = None, least: int = 1) -> tu
     """
     try:
         found = tuple(int(one) for one in value)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name}: got {value!r}, want integers") from None
+    except (OverflowError, TypeError, ValueError):
+        raise ValueError(f"{name}: got {shorten(value)}, want integers") from None
     if any(
         isinstance(one, bool) or size != one or size < least
         for one, size in zip(value, found, strict=True)
     ):
-        raise ValueError(f"{name}: got {value!r}, want integers of at least {least}")
+        raise ValueError(f"{name}: got {shorten(value)}, want integers of at least {least}")
     if not found or (count is not None and len(found) != count):
-        raise ValueError(f"{name}: got {value!r}, want {count or 'some'} integers")
+        raise ValueError(f"{name}: got {shorten(value)}, want {count or 'some'} integers")
     return found
 
 
 def one_of(name: str, value: Any, allowed: tuple[str, ...]) -> None:
     """Raise a ValueError unless `value` is one of the allowed words."""
     if value not in allowed:
-        raise ValueError(f"{name}: got {value!r}, want one of {', '.join(map(repr, allowed))}")
+        known = ", ".join(map(repr, allowed))
+        raise ValueError(f"{name}: got {shorten(value)}, want one of {known}")

@@ -9,6 +9,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from evenfall.errors import shorten
+from evenfall.reading import reading
+
 from .layers import Embedding, Flatten, Input, Layer, Readout, Shape, _Spiking
 from .store import read_graph, write_graph
 
@@ -91,13 +94,17 @@ class Graph:
             FileNotFoundError: no such folder or file.
             ValueError: a file is damaged, from a newer version, or states an impossible graph.
         """
-        return cls(*read_graph(folder))
+        with reading(folder, "graph"):
+            return cls(*read_graph(folder))
 
     def _check_edges(self) -> None:
         for edge in self.edges:
             for name in edge:
                 if name not in self.layers:
-                    raise ValueError(f"edges: {edge} names the layer {name!r}, which is missing")
+                    got = shorten(edge)
+                    raise ValueError(
+                        f"edges: {got} names the layer {shorten(name)}, which is missing"
+                    )
         if len(set(self.edges)) < len(self.edges):
             raise ValueError("edges: an edge appears twice")
         for kind in (Input, Readout):

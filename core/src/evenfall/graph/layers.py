@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from evenfall.errors import shorten
+
 from .arrays import frozen, one_of, sizes, want_shape
 
 if TYPE_CHECKING:
@@ -178,7 +180,7 @@ class Egru(Layer):
         if (self.threshold < 0).any() or (self.threshold > 1).any():
             raise ValueError("Egru.threshold: want values in [0, 1]")
         if not 0 <= self.zoneout < 1:
-            raise ValueError(f"Egru.zoneout: got {self.zoneout!r}, want a number in [0, 1)")
+            raise ValueError(f"Egru.zoneout: got {shorten(self.zoneout)}, want a number in [0, 1)")
 
     def output_shape(self, shape: Shape) -> Shape:
         _want("Egru", shape, (self.kernel.shape[0],))

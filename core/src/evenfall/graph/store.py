@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from evenfall.errors import shorten
 from evenfall.files import written_aside
+from evenfall.reading import read_json
 
 from .layers import KINDS, Layer
 
@@ -54,45 +56,32 @@ def write_graph(
 def read_graph(
     folder: str | Path,
 ) -> tuple[dict[str, Layer], tuple[tuple[str, str], ...], dict[str, Any]]:
-    """Layers, edges and metadata; see `Graph.load`."""
-    from safetensors import SafetensorError
+    """Layers, edges and metadata; see `Graph.load`, which names the file in every error."""
     from safetensors.numpy import load
 
     folder = Path(folder)
-    document = _document(folder / "graph.json")
+    document = read_json(folder / "graph.json", "graph")
+    if document.get("format") != FORMAT:
+        raise ValueError(f"graph {folder / 'graph.json'}: not a graph of Evenfall")
+    if document.get("version") != VERSION:
+        raise ValueError(
+            f"graph {folder / 'graph.json'}: version {shorten(document.get('version'))}; this "
+            f"release reads {VERSION}"
+        )
     blob = (folder / _ARRAYS).read_bytes()
     if hashlib.sha256(blob).hexdigest() != document.get("sha256"):
         raise ValueError(f"graph {folder}: {_ARRAYS} differs from the hash in graph.json")
-    try:
-        arrays = load(blob)
-    except SafetensorError as error:
-        raise ValueError(f"graph {folder}: {_ARRAYS} cannot be read: {error}") from error
-    try:
-        layers = {row["name"]: _layer(row, arrays) for row in document["layers"]}
-        edges = tuple((one, other) for one, other in document["edges"])
-        return layers, edges, dict(document["metadata"])
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"graph {folder}: graph.json is malformed: {error!r}") from error
-
-
-def _document(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"graph {path}: not JSON: {error}") from None
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise ValueError(f"graph {path}: not a graph of Evenfall")
-    if document.get("version") != VERSION:
-        raise ValueError(
-            f"graph {path}: version {document.get('version')!r}; this release reads {VERSION}"
-        )
-    return document
+    arrays = load(blob)
+    layers = {row["name"]: _layer(row, arrays) for row in document["layers"]}
+    edges = tuple((one, other) for one, other in document["edges"])
+    return layers, edges, dict(document["metadata"])
 
 
 def _layer(row: dict[str, Any], arrays: dict[str, Any]) -> Layer:
     kind = KINDS.get(row["kind"])
     if kind is None:
-        raise ValueError(f"layer {row['name']!r}: unknown kind {row['kind']!r}")
+        name, unknown = shorten(row["name"]), shorten(row["kind"])
+        raise ValueError(f"layer {name}: unknown kind {unknown}")
     fields = {
         key: arrays[value["array"]] if isinstance(value, dict) else value
         for key, value in row["fields"].items()

@@ -6,7 +6,6 @@ first and the card is made from it, so no number in a card is typed by hand.
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from evenfall.files import write_json, write_text, written_aside
+from evenfall.reading import read_json
 
 RESULTS, CARD = "results.json", "README.md"
 
@@ -80,13 +80,14 @@ def write_card(folder: str | Path, make_card: Callable[[dict[str, Any]], object]
 
     Raises:
         FileNotFoundError: the folder has no results.json.
-        ValueError: results.json lacks a value that the card needs.
+        ValueError: results.json is damaged, or lacks a value that the card needs.
     """
     file = Path(folder) / RESULTS
     if not file.is_file():
         raise FileNotFoundError(f"folder {folder} has no {RESULTS}")
+    results = read_json(file)
     try:
-        card = make_card(json.loads(file.read_text(encoding="utf-8")))
+        card = make_card(results)
     except (KeyError, StopIteration) as error:
         raise ValueError(f"{file} lacks what the card needs: {error}") from error
     return write_text(Path(folder) / CARD, str(card))

@@ -17,7 +17,7 @@ from typing import Any
 
 from evenfall import registry
 from evenfall.entries import import_reference
-from evenfall.errors import CallbackError
+from evenfall.errors import CallbackError, shorten
 
 from .states import encode, read_state, write_encoded
 
@@ -194,7 +194,7 @@ def check_callbacks(entries: Any) -> None:
         ValueError: not a list of NAME or NAME: {options}.
     """
     if not isinstance(entries, list | tuple):
-        raise ValueError(f"callbacks must be a list, got {entries!r}")
+        raise ValueError(f"callbacks must be a list, got {shorten(entries)}")
     for entry in entries:
         _name_and_options(entry)
 
@@ -220,7 +220,7 @@ def _name_and_options(entry: Any) -> tuple[str, dict[str, Any]]:
         name, options = entry, {}
     if not isinstance(name, str) or not isinstance(options, dict):
         raise ValueError(
-            f"callbacks must list NAME, module:Name or NAME: {{options}}, got {entry!r}"
+            f"callbacks must list NAME, module:Name or NAME: {{options}}, got {shorten(entry)}"
         )
     return name, options
 

@@ -23,6 +23,7 @@ from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
+from evenfall.errors import shorten
 from evenfall.files import check_finite
 from evenfall.recipes import make_recipe, read_recipe
 
@@ -40,19 +41,19 @@ class GridFile:
 
     def __post_init__(self) -> None:
         if not isinstance(self.recipe, str) or not self.recipe:
-            raise ValueError(f"recipe must be a file or a name, got {self.recipe!r}")
+            raise ValueError(f"recipe must be a file or a name, got {shorten(self.recipe)}")
         for name, one in (("seeds", int), ("splits", str), ("metrics", str)):
             items = getattr(self, name)
             if not isinstance(items, list) or not all(type(item) is one for item in items):
-                raise ValueError(f"{name} must be a list of {one.__name__}s, got {items!r}")
+                raise ValueError(f"{name} must be a list of {one.__name__}s, got {shorten(items)}")
             if len({*items}) < len(items):
-                raise ValueError(f"{name} must be a list without repetition, got {items!r}")
+                raise ValueError(f"{name} must be a list without repetition, got {shorten(items)}")
         if not self.splits:
             raise ValueError("splits must name at least one split, got []")
         for name, kind in (("values", list), ("cells", dict)):
             items = getattr(self, name)
             if not isinstance(items, dict) or not all(isinstance(v, kind) for v in items.values()):
-                raise ValueError(f"{name} must map names to {kind.__name__}s, got {items!r}")
+                raise ValueError(f"{name} must map names to {kind.__name__}s, got {shorten(items)}")
         for changes in (self.values, *self.cells.values()):
             keys = [key for key in changes if not isinstance(key, str)]
             if keys:

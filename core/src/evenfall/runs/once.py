@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evenfall.files import check_finite, write_json
+from evenfall.reading import read_json
 from evenfall.recipes import changed_keys, make_recipe
 from evenfall.trainers import Trainer
 
@@ -43,14 +44,17 @@ def run_once(
         For each split, the metrics by name.
 
     Raises:
-        ValueError: a value of the recipe or a result is NaN or infinite.
+        ValueError: a value of the recipe or a result is NaN or infinite, or results.json is
+            damaged.
         Exception: what the trainer raises.
     """
     file = folder / "results.json"
     check_finite(asdict(recipe), "recipe")  # before it is trained
     choices = json.loads(json.dumps(asdict(recipe)))
-    stored = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    results = stored.get("results", {}) if _is_of(stored, recipe) else {}
+    stored = read_json(file, "results") if file.is_file() else {}
+    results = stored.get("results") if _is_of(stored, recipe) else None
+    if not isinstance(results, dict):
+        results = {}
     if results and stored.get("data", str(data)) != str(data):
         logger.warning("%s has results on %s, not on %s", folder, stored["data"], data)
     if not set(splits) <= set(results):
