@@ -24,7 +24,7 @@ def new(
         Path | None, typer.Option(help="Folder to create. [default: evenfall-NAME]")
     ] = None,
 ) -> None:
-    """Write a plugin project: a layer, an operation with two backends, a command, tests."""
+    """Write a plugin project that works, with tests."""
     from evenfall.cli.tools import clear_errors, console
 
     with clear_errors():
