@@ -18,7 +18,7 @@ from evenfall_stream import (
     StreamConv,
     StreamSegmenter,
 )
-from evenfall_stream.checks import read
+from evenfall_stream.checks import Check, read
 
 WAITS = {
     "__bool__", "__float__", "__index__", "__int__", "bincount", "cpu", "item", "nonzero", "tolist",
@@ -173,8 +173,10 @@ def test_presorted_tokens_are_checked_too() -> None:
 def test_the_first_error_is_raised_and_numbers_follow() -> None:
     yes, no = torch.tensor(True), torch.tensor(False)
     first, second = (lambda: KeyError("first")), (lambda: KeyError("second"))
-    assert read([(yes, first), (yes, second)], torch.tensor([7, 8]), torch.tensor([9])) == [7, 8, 9]
+    assert read(
+        [Check(yes, "", first), Check(yes, "", second)], torch.tensor([7, 8]), torch.tensor([9])
+    ) == [7, 8, 9]
     with pytest.raises(KeyError, match="second"):
-        read([(yes, first), (no, second)])
+        read([Check(yes, "", first), Check(no, "", second)])
     with pytest.raises(KeyError, match="first"):
-        read([(no, first), (no, second)], torch.tensor([7]))
+        read([Check(no, "", first), Check(no, "", second)], torch.tensor([7]))

@@ -9,31 +9,52 @@ N points   D coordinates
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-Check = tuple[Tensor, Callable[[], Exception]]
-"""A scalar bool tensor, true if the values are valid, and a function that makes the exception."""
+
+class Check(NamedTuple):
+    """A check of values.
+
+    Attributes:
+        valid: a scalar bool tensor, true if the values are valid.
+        rule: what is valid; the message of a traced graph, which cannot look for the bad value.
+        error: makes the exception.
+    """
+
+    valid: Tensor
+    rule: str
+    error: Callable[[], Exception]
 
 
 def read(checks: Sequence[Check], *numbers: Tensor) -> list[int]:
     """Run the checks and return the values of `numbers`, concatenated.
 
     One transfer reads the checks and the numbers, which are 1-D int64 tensors on the device of the
-    checks. torch.compile and torch.export have no values: without numbers, they skip the checks.
+    checks.
 
     Raises:
         Exception: the exception of the first check that fails.
     """
-    if not numbers and torch.compiler.is_compiling():
-        return []
-    flags = torch.stack([valid for valid, _ in checks]).long()
+    flags = torch.stack([check.valid for check in checks]).long()
     values: list[int] = torch.cat([flags, *numbers]).tolist()
-    for (_, error), valid in zip(checks, values, strict=False):
+    for check, valid in zip(checks, values, strict=False):
         if not valid:
-            raise error()
+            raise check.error()
     return values[len(checks) :]
+
+
+def assert_in_graph(checks: Sequence[Check]) -> None:
+    """Add the checks to a graph that torch.compile or torch.export traces, where it runs on a CPU.
+
+    The graph raises a RuntimeError with the rule. On a GPU it has no checks: a failed assertion
+    there would stop the whole process.
+    """
+    for check in checks:
+        if check.valid.device.type == "cpu":
+            torch._assert_async(check.valid, check.rule)
 
 
 def check_sizes(**sizes: int) -> None:
@@ -41,6 +62,15 @@ def check_sizes(**sizes: int) -> None:
     for name, size in sizes.items():
         if size < 1:
             raise ValueError(f"{name} must be positive, got {size}")
+
+
+def check_in_channels(in_channels: int) -> None:
+    """The models' number of features is at least 0; they do not infer it from the first call."""
+    if in_channels < 0:
+        raise ValueError(
+            f"in_channels must be at least 0, got {in_channels}; only StreamConv infers it from "
+            "the first call"
+        )
 
 
 def check_floating(name: str, value: Tensor) -> None:
@@ -72,7 +102,9 @@ def check_features(x: Tensor, pos: Tensor, channels: int) -> None:
 
 def check_rows(rows: int, what: str) -> None:
     """There are enough rows for BatchNorm's variance in training."""
-    if rows < 2:
+    if torch.compiler.is_compiling():  # the number may be known only when the graph runs
+        torch._check(rows >= 2, lambda: "BatchNorm needs at least 2 rows in training")
+    elif rows < 2:
         raise ValueError(
             f"BatchNorm needs at least 2 {what} in training, got {rows}; drop an incomplete last "
             "batch (DataLoader's drop_last=True) or call eval()"
@@ -87,7 +119,7 @@ def finite(points: Tensor, name: str = "pos") -> Check:
         row = int((~points.isfinite()).any(1).nonzero()[0])
         return ValueError(f"{name} must be finite, got {points[row].tolist()} at point {row}")
 
-    return points.isfinite().all(), error
+    return Check(points.isfinite().all(), f"{name} must be finite", error)
 
 
 def not_decreasing(pos: Tensor, axis: int, batch: Tensor | None) -> Check:
@@ -104,4 +136,4 @@ def not_decreasing(pos: Tensor, axis: int, batch: Tensor | None) -> Check:
             f"{float(values[at - 1] - values[at]):g} below the previous one; sort the points first"
         )
 
-    return rises.all(), error
+    return Check(rises.all(), f"pos must not decrease along axis {axis} within a graph", error)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .checks import Check, check_floating, finite, not_decreasing, read
+from .checks import Check, assert_in_graph, check_floating, finite, not_decreasing, read
+from .tracing import as_pytree, read_number
 
 _READ_AHEAD = 1024
 """Sizes of graphs that a GPU returns together with the checks; more graphs cost a second wait."""
@@ -27,19 +28,22 @@ class Graphs:
         batch: (N,) int64, the graph of each point, not decreasing.
         sizes: (B,) int64, the number of points of each graph, on the CPU.
         ptr: (B + 1,) int64, the start of each graph and the end of the last one.
+        one: whether B is known to be 1. Code that is traced cannot ask for B.
     """
 
     batch: Tensor
     sizes: Tensor
     ptr: Tensor
+    one: bool = False
 
-    def __len__(self) -> int:
-        """B, empty graphs included."""
+    @property
+    def count(self) -> int:
+        """B, empty graphs included; no `len`, which cannot be a size known only to a graph."""
         return self.sizes.shape[0]
 
     def pad_to(self, graphs: int) -> Graphs:
         """Append empty graphs, up to `graphs` in total."""
-        missing = graphs - len(self)
+        missing = graphs - self.count
         if not missing:
             return self
         ptr = torch.cat([self.ptr, self.ptr[-1:].expand(missing)])
@@ -48,11 +52,15 @@ class Graphs:
     def at_most(self, count: int, rows: Tensor) -> Graphs:
         """The graphs of points `rows`: `count` points of each graph, or all if it has fewer."""
         sizes = self.sizes.clamp(max=count)
-        return Graphs(self.batch[rows], sizes, starts_of(self.ptr.diff().clamp(max=count)))
+        starts = starts_of(self.ptr.diff().clamp(max=count))
+        return Graphs(self.batch[rows], sizes, starts, self.one)
 
     def repeat(self, times: int, rows: Tensor) -> Graphs:
         """The graphs of points `rows`, which contain each point `times` times."""
-        return Graphs(self.batch[rows], self.sizes * times, self.ptr * times)
+        return Graphs(self.batch[rows], self.sizes * times, self.ptr * times, self.one)
+
+
+as_pytree(Graphs, tensors=("batch", "sizes", "ptr"), constants=("one",))
 
 
 def read_graphs(
@@ -66,7 +74,9 @@ def read_graphs(
 ) -> Graphs:
     """Check the values of pos and batch, and read the graphs.
 
-    This waits for a GPU once; twice with more than 1,024 graphs and no batch_size.
+    This waits for a GPU once; twice with more than 1,024 graphs and no batch_size. In a traced
+    graph the checks are assertions, and without batch_size the number of graphs is read when the
+    graph runs.
 
     Args:
         pos: (N, D) floating point.
@@ -89,6 +99,8 @@ def read_graphs(
         all_checks.append(_check_sorted(batch, names[1]))
     all_checks += [not_decreasing(pos, axis, batch) for axis in sorted_axes]
     all_checks += checks
+    if torch.compiler.is_compiling():
+        return _trace(pos, batch, all_checks, batch_size, names[1])
     if batch is None:
         read(all_checks)
         return _one_graph(pos, _graph_count(1, batch_size, names[1]))
@@ -148,7 +160,7 @@ def _check_sorted(batch: Tensor, name: str) -> Check:
             f"{name} must be sorted, got {int(batch[at])} after {int(batch[at - 1])} at point {at}"
         )
 
-    return rises.all(), error
+    return Check(rises.all(), f"{name} must be sorted", error)
 
 
 def _negative(value: int, name: str) -> Exception:
@@ -179,7 +191,8 @@ def _one_graph(pos: Tensor, graphs: int) -> Graphs:
     points = pos.shape[0]
     batch = torch.zeros(points, dtype=torch.long, device=pos.device)
     sizes = torch.full((1,), points, dtype=torch.long)
-    return Graphs(batch, sizes, starts_of(batch.new_full((1,), points))).pad_to(graphs)
+    ptr = starts_of(batch.new_full((1,), points))
+    return Graphs(batch, sizes, ptr, one=graphs == 1).pad_to(graphs)
 
 
 def _no_points(batch: Tensor, graphs: int) -> Graphs:
@@ -193,7 +206,32 @@ def _starts(batch: Tensor, graphs: int) -> Tensor:
 def _read(batch: Tensor, checks: Sequence[Check], batch_size: int | None, name: str) -> Graphs:
     first, last = read(checks, batch[:1], batch[-1:])
     ptr = _starts(batch, _sorted_graph_count(first, last, batch_size, name))
-    return Graphs(batch, ptr.diff(), ptr)
+    return Graphs(batch, ptr.diff(), ptr, one=len(ptr) == 2)
+
+
+def _trace(
+    pos: Tensor, batch: Tensor | None, checks: list[Check], batch_size: int | None, name: str
+) -> Graphs:
+    """The graphs as torch.compile and torch.export trace them: without values, with assertions."""
+    if batch is None:
+        assert_in_graph(checks)
+        return _one_graph(pos, _graph_count(1, batch_size, name))
+    if not batch.numel():
+        assert_in_graph(checks)
+        return _no_points(batch, _graph_count(0, batch_size, name))
+    first, last = batch[0], batch[-1]
+    checks.append(
+        Check(first >= 0, f"{name} must not be negative", lambda: _negative(int(first), name))
+    )
+    if batch_size is None:
+        assert_in_graph(checks)
+        graphs = read_number(last) + 1
+    else:
+        rule = f"batch_size must be at least the number of graphs in {name}"
+        assert_in_graph([*checks, Check(last < batch_size, rule, lambda: ValueError(rule))])
+        graphs = batch_size
+    ptr = _starts(batch, graphs)
+    return Graphs(batch, ptr.diff().cpu(), ptr)
 
 
 def _read_ahead(
@@ -207,4 +245,5 @@ def _read_ahead(
     if graphs > ahead:
         ptr = _starts(batch, graphs)
         starts = ptr.tolist()
-    return Graphs(batch, torch.tensor(starts[: graphs + 1]).diff(), ptr[: graphs + 1])
+    sizes = torch.tensor(starts[: graphs + 1]).diff()
+    return Graphs(batch, sizes, ptr[: graphs + 1], one=graphs == 1)

@@ -92,7 +92,7 @@ class PointBackbone(nn.Module):
         tokens = self.tokens(pos, graphs, x)
         if self.position is not None:
             tokens = tokens._replace(x=tokens.x + self.position(tokens.pos.to(tokens.x.dtype)))
-        if not self.blocks or not tokens.pos.shape[0]:
+        if not self.blocks:
             return tokens._replace(x=self.norm(tokens.x))
         conv = self.blocks[0].conv
         if self.layout == "parallel":

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from ..checks import check_features, check_pos, check_rows, check_sizes
+from ..checks import check_features, check_in_channels, check_pos, check_rows, check_sizes
 from ..graphs import Graphs, read_graphs
 from ..nn.pooling import POOLS, pool
 from .backbone import SET_BY_LAYOUT, PointBackbone
@@ -83,6 +83,7 @@ class StreamClassifier(nn.Module, StreamHubMixin, model_type="stream-classifier"
             raise ValueError(
                 f"class_names must have num_classes = {num_classes} names, got {len(class_names)}"
             )
+        check_in_channels(in_channels)
         self.num_classes = num_classes
         self.class_names = None if class_names is None else list(class_names)
         self.in_channels, self.dimensions = in_channels, dimensions
@@ -121,9 +122,9 @@ class StreamClassifier(nn.Module, StreamHubMixin, model_type="stream-classifier"
         """
         graphs = check_cloud(pos, batch, x, self.dimensions, self.in_channels, batch_size)
         if self.training and len(self.head) > 1:
-            check_rows(len(graphs), "clouds")
+            check_rows(graphs.count, "clouds")
         tokens = self.backbone(pos, graphs, x)
-        return self.head(pool(tokens.x, tokens.graphs.batch, len(graphs), self.pooling))
+        return self.head(pool(tokens.x, tokens.graphs.batch, graphs.count, self.pooling))
 
 
 def check_cloud(

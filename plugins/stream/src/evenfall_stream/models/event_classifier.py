@@ -168,7 +168,7 @@ class EventStreamClassifier(nn.Module, StreamHubMixin, model_type="event-stream-
         tokens, time, graphs = self.embed(x, pos, batch, batch_size)
         for stage in self.stages:
             tokens, time, graphs = stage(tokens, time, graphs)
-        tokens, recordings = self.norm(tokens), max(len(graphs), 1)
+        tokens, recordings = self.norm(tokens), torch.sym_max(graphs.count, 1)
         if self.head == "mean":
             pooled = pool(tokens, graphs.batch, recordings, "mean")
         else:

@@ -1,6 +1,6 @@
 """Points to tokens: a small PointNet over the neighbours of centres that lie far apart.
 
-Letters: N points, T tokens (centres), k neighbours, E edges, about T k, W width.
+Letters: N points, T tokens (centres), k neighbours, R rows of features, about T k, W width.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from torch_geometric.utils import scatter
 
 from ..checks import check_rows
 from ..graphs import Graphs
-from ..neighbors.queries import fps_graphs, knn_graphs
+from ..neighbors.queries import fps_graphs, nearest_table
+from ..neighbors.table import found_places
+from ..nn.linear import is_plain_linear
 from ..nn.serialization import serialize_graphs
 
 
@@ -46,7 +48,7 @@ class PointMlp(nn.Sequential):
         """
         if self.training and len(self) > 1:
             check_rows(rows.shape[0], "points")
-        return super().forward(rows.to(self[0].weight.dtype))
+        return super().forward(rows.to(self[1].weight.dtype))
 
 
 class PointTokens(nn.Module):
@@ -90,34 +92,78 @@ class PointTokens(nn.Module):
         counts = graphs.sizes.clamp(max=self.groups)
         centres = fps_graphs(pos, graphs, counts, random_start=self.training)
         of_centres = graphs.at_most(self.groups, centres)
-        token, point = knn_graphs(pos, pos[centres], self.neighbors, graphs, of_centres)
-        local = pos[point] - pos[centres][token]
-        features = self.first(concatenate(local, None if x is None else x[point]))
-        maxima = self._maximum(features, token, len(centres))
-        features = self._second(maxima, features, token)
-        return Tokens(self._maximum(features, token, len(centres)), pos[centres], of_centres)
+        table = nearest_table(pos, pos[centres], self.neighbors, graphs, of_centres)
+        of_token = self._points_of_tokens(table, graphs, counts)
+        local = pos[of_token.point] - of_token.spread(pos[centres])
+        features = self.first(concatenate(local, None if x is None else x[of_token.point]))
+        features = self._second(of_token.maximum(features), features, of_token)
+        return Tokens(of_token.maximum(features), pos[centres], of_centres)
 
-    def _second(self, maxima: Tensor, features: Tensor, token: Tensor) -> Tensor:
+    def _points_of_tokens(self, table: Tensor, graphs: Graphs, counts: Tensor) -> PointsOfTokens:
+        """The points of each token, from (T, k) neighbours, -1 where a cloud has fewer.
+
+        In evaluation these places repeat the nearest point, which changes no maximum. In training
+        they are left out, because BatchNorm would count them.
+        """
+        most = self.neighbors
+        if not self.training:
+            return PointsOfTokens(torch.where(table < 0, table[:, :1], table).flatten(), most)
+        if not torch.compiler.is_compiling() and _have(graphs.sizes, most):
+            return PointsOfTokens(table.flatten(), most)
+        found = (counts * graphs.sizes.clamp(max=most)).sum()
+        places = found_places(table, found)
+        return PointsOfTokens(table.flatten()[places], most, places // most, table.shape[0])
+
+    def _second(self, maxima: Tensor, features: Tensor, of_token: PointsOfTokens) -> Tensor:
         """g(m, f), which multiplies the m of a token once, not once for each point."""
         linear, *others = self.second
-        of_maxima, of_point = linear.weight.split(maxima.shape[1], 1)
-        hidden, shared = F.linear(features, of_point), F.linear(maxima, of_maxima)
-        if self._regular(token, len(maxima)):
-            hidden = (hidden.view(len(maxima), self.neighbors, -1) + shared[:, None]).flatten(0, 1)
-        else:
-            hidden = hidden + shared.index_select(0, token)
+        if is_plain_linear(linear):
+            of_maxima, of_point = linear.weight.split(maxima.shape[1], 1)
+            hidden = of_token.add(F.linear(features, of_point), F.linear(maxima, of_maxima))
+        else:  # quantised, or with an adapter
+            hidden = linear(torch.cat([of_token.spread(maxima), features], 1))
         for layer in others:
             hidden = layer(hidden)
         return hidden
 
-    def _regular(self, token: Tensor, tokens: int) -> bool:
-        """Whether every token has k points."""
-        return token.numel() == tokens * self.neighbors
 
-    def _maximum(self, features: Tensor, token: Tensor, tokens: int) -> Tensor:
-        if self._regular(token, tokens):
-            return features.view(tokens, self.neighbors, -1).amax(1)
-        return scatter(features, token, 0, tokens, reduce="max")
+class PointsOfTokens(NamedTuple):
+    """The points of all tokens, in rows.
+
+    Attributes:
+        point: (R,) the point of each row, token by token.
+        each: k; without `token`, each token has k rows.
+        token: (R,) the token of each row, if they have different numbers of points.
+        tokens: T, with `token`.
+    """
+
+    point: Tensor
+    each: int
+    token: Tensor | None = None
+    tokens: int = 0
+
+    def spread(self, x: Tensor) -> Tensor:
+        """(T, W) tokens to (R, W)."""
+        if self.token is not None:
+            return x.index_select(0, self.token)
+        return x[:, None].expand(-1, self.each, -1).flatten(0, 1)
+
+    def add(self, rows: Tensor, x: Tensor) -> Tensor:
+        """(R, W) rows plus the (T, W) vectors of their tokens."""
+        if self.token is not None:
+            return rows + x.index_select(0, self.token)
+        return (rows.view(x.shape[0], self.each, x.shape[1]) + x[:, None]).flatten(0, 1)
+
+    def maximum(self, rows: Tensor) -> Tensor:
+        """(R, W) rows to (T, W)."""
+        if self.token is not None:
+            return scatter(rows, self.token, 0, self.tokens, reduce="max")
+        return rows.view(-1, self.each, rows.shape[1]).amax(1)
+
+
+def _have(sizes: Tensor, points: int) -> bool:
+    """Whether every graph that is not empty has so many points."""
+    return not bool(((sizes > 0) & (sizes < points)).any())
 
 
 class EveryPoint(nn.Module):

@@ -7,11 +7,10 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch_geometric.utils import scatter
 
-from ..checks import check_rows
+from ..checks import check_in_channels, check_rows
 from ..graphs import Graphs
-from ..neighbors.queries import knn_graphs
+from ..neighbors.queries import nearest_table
 from .backbone import SET_BY_LAYOUT, PointBackbone
 from .classifier import check_cloud, classifying_head
 from .grouping import PointMlp, Tokens, concatenate
@@ -88,6 +87,7 @@ class StreamSegmenter(nn.Module, StreamHubMixin, model_type="stream-segmenter"):
             raise ValueError(
                 f"class_names must have num_classes = {num_classes} names, got {len(class_names)}"
             )
+        check_in_channels(in_channels)
         self.num_classes = num_classes
         self.class_names = None if class_names is None else list(class_names)
         self.in_channels, self.dimensions, self.groups = in_channels, dimensions, groups
@@ -119,10 +119,12 @@ class StreamSegmenter(nn.Module, StreamHubMixin, model_type="stream-segmenter"):
 
 def interpolate(tokens: Tokens, pos: Tensor, graphs: Graphs) -> Tensor:
     """(T, W) tokens to (N, W) points: the weighted mean of a point's three nearest tokens."""
-    point, token = knn_graphs(tokens.pos, pos, NEAREST, tokens.graphs, graphs)
-    offset = pos[point] - tokens.pos[token]
+    token = nearest_table(tokens.pos, pos, NEAREST, tokens.graphs, graphs)  # (N, 3)
+    missing, token = token < 0, token.clamp(min=0)  # a small cloud has fewer tokens
+    offset = pos[:, None] - tokens.pos[token]
     dtype = torch.promote_types(offset.dtype, torch.float32)  # squares overflow float16
-    squared = offset.to(dtype).square().sum(1)
+    squared = offset.to(dtype).square().sum(2)
     weight = 1 / squared.clamp(min=torch.finfo(dtype).eps ** 2)  # the point may be a centre
-    weight = weight / scatter(weight, point, 0, len(pos))[point]
-    return scatter(tokens.x[token] * weight[:, None], point, 0, len(pos)).to(tokens.x.dtype)
+    weight = weight.masked_fill(missing, 0)
+    weight = weight / weight.sum(1, keepdim=True)
+    return (tokens.x[token] * weight[:, :, None]).sum(1).to(tokens.x.dtype)

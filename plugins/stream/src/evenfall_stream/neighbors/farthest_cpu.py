@@ -18,7 +18,6 @@ from evenfall_kernels.cpu.threads import run_split
 _BYTES_A_DISTANCE = 16
 
 
-@torch.compiler.disable  # it would trace into Numba
 def choose(x: Tensor, starts: Tensor, counts: Tensor, first: Tensor) -> Tensor:
     """(N, D) float32 or float64 to indices, graph by graph; see farthest.farthest_points.
 

@@ -17,7 +17,6 @@ from evenfall_kernels.cpu.threads import run_split
 _BYTES_A_DISTANCE = 16
 
 
-@torch.compiler.disable  # it would trace into Numba
 def search(x: Tensor, y: Tensor, count: int) -> Tensor:
     """(G, N, D) points and (G, M, D) queries, float64, to (G, M, K); see nearest.nearest."""
     (graphs, points, _), queries = x.shape, y.shape[1]

@@ -13,8 +13,11 @@ import torch_geometric.typing
 from torch import Tensor
 
 from ..graphs import Graphs, flat_points, read_graphs, starts_of
+from ..tracing import read_number
+from .cosine import directions, has_direction
 from .farthest import farthest_points
-from .nearest import nearest
+from .op import farthest_points_op, nearest_table_op
+from .table import found_places, search_graphs, table_of_edges
 
 _CUDA_MOST = 100
 """The largest number of neighbours that pyg-lib's CUDA kernel accepts."""
@@ -60,8 +63,7 @@ def fps(
     x = flat_points(x)
     graphs = read_graphs(x, batch, batch_size, names=("x", "batch"))
     counts = _counts(graphs.sizes, ratio, count)
-    no_empty_graph = x.numel() > 0 and int(graphs.sizes.min()) > 0  # pyg-lib fails on those
-    if count is None and no_empty_graph and torch_geometric.typing.WITH_FPS:
+    if _has_pyg_fps() and count is None and x.numel() and int(graphs.sizes.min()) > 0:
         return _fps_of_pyg(x, graphs, ratio, _first(graphs.sizes, random_start))
     return fps_graphs(x, graphs, counts, random_start)
 
@@ -75,7 +77,11 @@ def fps_graphs(x: Tensor, graphs: Graphs, counts: Tensor, random_start: bool = T
     """
     if not x.numel():
         return torch.empty(0, dtype=torch.int64, device=x.device)
-    return farthest_points(x.detach(), graphs.sizes, counts, _first(graphs.sizes, random_start))
+    first = _first(graphs.sizes, random_start)
+    if torch.compiler.is_compiling():
+        total = read_number(counts.sum(), least=1)
+        return farthest_points_op(x.detach(), graphs.sizes, counts, first, total)
+    return farthest_points(x.detach(), graphs.sizes, counts, first)
 
 
 def knn(
@@ -84,8 +90,11 @@ def knn(
     k: int,
     batch_x: Tensor | None = None,
     batch_y: Tensor | None = None,
+    cosine: bool = False,
+    num_workers: int = 1,
+    batch_size: int | None = None,
 ) -> Tensor:
-    """The k points of x nearest to each point of y, in the same graph.
+    r"""The k points of x nearest to each point of y, in the same graph.
 
     Exact: distances are compared in float64, and ties go to the lowest index. If pyg-lib is
     installed, it compares in the dtype of x and y, and the order of ties is undefined.
@@ -96,40 +105,97 @@ def knn(
         k: neighbours per query, at least 1; all points of the graph if it has fewer.
         batch_x: (N,) the graph of each point of x, sorted; None for one graph.
         batch_y: (M,) the graph of each point of y, sorted; None for one graph.
+        cosine: whether to compare :math:`1 - \cos(x_i, y_j)` instead of the distance; never with
+            pyg-lib, which has it only on a GPU.
+        num_workers: threads of pyg-lib for one graph on the CPU. Without pyg-lib the search uses
+            the threads of PyTorch.
+        batch_size: number of graphs B, at least those in batch_x and batch_y. The result does not
+            depend on it; torch.compile then need not read the number.
 
     Returns:
         (2, E) int64: row 0 has indices into y, in order; row 1 indices into x, nearest first.
 
     Raises:
         TypeError: x or y is not real floating point, or a batch is not integer.
-        ValueError: x or y is not finite; they differ in coordinates or device; k < 1; a batch is
-            unsorted, negative or of another length.
+        ValueError: x or y is not finite; they differ in coordinates or device; k or num_workers
+            is below 1; a batch is unsorted, negative, of another length or beyond batch_size; a
+            point at the origin with cosine, where it has no direction.
     """
     x, y = flat_points(x), flat_points(y, "y")
-    if k < 1:
-        raise ValueError(f"k must be at least 1, got {k}")
+    for name, number in (("k", k), ("num_workers", num_workers)):
+        if number < 1:
+            raise ValueError(f"{name} must be at least 1, got {number}")
     if x.device != y.device:
         raise ValueError(f"y is on {y.device}, but x is on {x.device}")
     if x.numel() and y.numel() and x.shape[1] != y.shape[1]:
         raise ValueError(
             f"y must have {x.shape[1]} coordinates as x has, got shape {tuple(y.shape)}"
         )
-    graphs_x = read_graphs(x, batch_x, names=("x", "batch_x"))
-    graphs_y = read_graphs(y, batch_y, names=("y", "batch_y"))
-    return knn_graphs(x, y, k, graphs_x, graphs_y)
-
-
-def knn_graphs(x: Tensor, y: Tensor, k: int, graphs_x: Graphs, graphs_y: Graphs) -> Tensor:
-    """Like `knn`, without checks of x (N, D) and y (M, D)."""
-    x, y = x.detach(), y.detach()
+    direction_checks = [[has_direction(rows, name)] if cosine else [] for rows, name in
+                        ((x, "x"), (y, "y"))]  # fmt: skip
+    if batch_size is None and torch.compiler.is_compiling():
+        batch_size = _last_graph(batch_x, batch_y) + 1  # one number, read once
+    of_x, of_y = (
+        read_graphs(rows, batch, batch_size, checks=checks, names=(name, f"batch_{name}"))
+        for rows, batch, checks, name in zip(
+            (x, y), (batch_x, batch_y), direction_checks, "xy", strict=True
+        )
+    )
     if not x.numel() or not y.numel():
         return torch.empty(2, 0, dtype=torch.int64, device=x.device)
-    graphs = max(len(graphs_x), len(graphs_y))
-    graphs_x, graphs_y = graphs_x.pad_to(graphs), graphs_y.pad_to(graphs)
-    if torch_geometric.typing.WITH_KNN and (x.device.type == "cpu" or k <= _CUDA_MOST):
-        wide = torch.promote_types(x.dtype, y.dtype)
-        return torch.ops.pyg.knn(x.to(wide), y.to(wide), graphs_x.ptr, graphs_y.ptr, k, False, 1)
-    return _edges(x, y, k, graphs_x, graphs_y)
+    if of_x.count != of_y.count:
+        graphs = max(of_x.count, of_y.count)
+        of_x, of_y = of_x.pad_to(graphs), of_y.pad_to(graphs)
+    if cosine:
+        x, y = directions(x), directions(y)
+    elif _has_pyg_knn(x, k) and not torch.compiler.is_compiling():
+        return _knn_of_pyg(x, y, k, of_x, of_y, num_workers)
+    table = nearest_table(x, y, k, of_x, of_y, exact=True)
+    return _edges_of(table, k, of_x, of_y)
+
+
+def nearest_table(
+    x: Tensor, y: Tensor, k: int, graphs_x: Graphs, graphs_y: Graphs, exact: bool = False
+) -> Tensor:
+    """The neighbours of `knn` as a table, (M, k), -1 where a graph of x has fewer than k points.
+
+    The arguments are unchecked: x (N, D) and y (M, D), not empty, with the same number of graphs.
+    With `exact`, pyg-lib is not used.
+    """
+    x, y = x.detach(), y.detach()
+    if torch.compiler.is_compiling():
+        return nearest_table_op(x, y, k, graphs_x.sizes, graphs_y.sizes)
+    if _has_pyg_knn(x, k) and not exact:
+        return table_of_edges(_knn_of_pyg(x, y, k, graphs_x, graphs_y), k, y.shape[0])
+    return search_graphs(x, y, k, graphs_x.sizes, graphs_y.sizes)
+
+
+def _last_graph(*batches: Tensor | None) -> int:
+    last = [batch[-1] for batch in batches if batch is not None and batch.numel()]
+    return read_number(torch.stack(last).amax()) if last else 0
+
+
+def _has_pyg_knn(x: Tensor, k: int) -> bool:
+    return bool(torch_geometric.typing.WITH_KNN) and (x.device.type == "cpu" or k <= _CUDA_MOST)
+
+
+def _knn_of_pyg(
+    x: Tensor, y: Tensor, k: int, graphs_x: Graphs, graphs_y: Graphs, workers: int = 1
+) -> Tensor:
+    wide = torch.promote_types(x.dtype, y.dtype)
+    edges: Tensor = torch.ops.pyg.knn(
+        x.to(wide), y.to(wide), graphs_x.ptr, graphs_y.ptr, k, False, workers
+    )
+    return edges
+
+
+def _edges_of(table: Tensor, k: int, graphs_x: Graphs, graphs_y: Graphs) -> Tensor:
+    """(2, E) edges of the places of a table that are not -1."""
+    if not torch.compiler.is_compiling() and int(graphs_x.sizes.min()) >= k:
+        rows = torch.arange(table.shape[0], device=table.device).repeat_interleave(k)
+        return torch.stack([rows, table.flatten()])
+    places = found_places(table, (graphs_y.sizes * graphs_x.sizes.clamp(max=k)).sum())
+    return torch.stack([places // k, table.flatten()[places]])
 
 
 def _counts(sizes: Tensor, ratio: float, count: int | Tensor | None) -> Tensor:
@@ -138,6 +204,10 @@ def _counts(sizes: Tensor, ratio: float, count: int | Tensor | None) -> Tensor:
         if not 0 < ratio <= 1:
             raise ValueError(f"ratio must be in (0, 1], got {ratio}")
         return (sizes.float() * ratio).ceil().long()  # in float32, as pyg-lib rounds
+    if isinstance(count, int) and not isinstance(count, bool):
+        if count < 1:
+            raise ValueError(f"count must be at least 1, got {count}")
+        return sizes.clamp(max=count)
     counts = torch.as_tensor(count)
     if counts.is_floating_point() or counts.dtype == torch.bool:
         raise TypeError(f"count must be an integer or integers, got {counts.dtype}")
@@ -155,7 +225,11 @@ def _first(sizes: Tensor, random_start: bool) -> Tensor:
     """The first choice in each graph, (B,), as an index within the graph."""
     if not random_start:
         return torch.zeros_like(sizes)
-    return (torch.rand(len(sizes), dtype=torch.float64) * sizes).long()
+    return (torch.rand(sizes.shape[0], dtype=torch.float64) * sizes).long()
+
+
+def _has_pyg_fps() -> bool:
+    return bool(torch_geometric.typing.WITH_FPS) and not torch.compiler.is_compiling()
 
 
 def _fps_of_pyg(x: Tensor, graphs: Graphs, ratio: float, first: Tensor) -> Tensor:
@@ -167,23 +241,3 @@ def _fps_of_pyg(x: Tensor, graphs: Graphs, ratio: float, first: Tensor) -> Tenso
     order[starts] = starts + first
     order = order.to(x.device)
     return order[torch.ops.pyg.fps(x[order], graphs.ptr, ratio, False)]
-
-
-def _edges(x: Tensor, y: Tensor, k: int, graphs_x: Graphs, graphs_y: Graphs) -> Tensor:
-    """(2, E) for graphs of any sizes: in one search if all have the same size, else one by one."""
-    sizes_x, sizes_y = graphs_x.sizes.tolist(), graphs_y.sizes.tolist()
-    n, m = sizes_x[0], sizes_y[0]
-    if len(set(sizes_x)) == len(set(sizes_y)) == 1:
-        dense = x.reshape(len(sizes_x), n, -1), y.reshape(len(sizes_y), m, -1)
-        indices = nearest(*dense, min(k, n)) + graphs_x.ptr[:-1, None, None]
-        rows = torch.arange(y.shape[0], device=x.device).repeat_interleave(indices.shape[-1])
-        return torch.stack([rows, indices.flatten()])
-    edges = [torch.empty(2, 0, dtype=torch.int64, device=x.device)]
-    start_x = start_y = 0
-    for points, queries in zip(x.split(sizes_x), y.split(sizes_y), strict=True):
-        if len(points) and len(queries):
-            indices = nearest(points[None], queries[None], min(k, len(points)))[0]
-            rows = torch.arange(len(queries), device=x.device).repeat_interleave(indices.shape[-1])
-            edges.append(torch.stack([rows + start_y, indices.flatten() + start_x]))
-        start_x, start_y = start_x + len(points), start_y + len(queries)
-    return torch.cat(edges, dim=1)

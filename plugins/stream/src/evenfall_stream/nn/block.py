@@ -48,6 +48,11 @@ class StreamBlock(nn.Module):
         **conv: Any,
     ) -> None:
         super().__init__()
+        if channels < 1:
+            raise ValueError(
+                f"channels must be positive, got {channels}; only StreamConv and its in_channels "
+                "can be inferred from the first call, because a block's norms have that size"
+            )
         if not 0 <= drop_path < 1 or mlp_ratio < 0:
             raise ValueError(
                 "drop_path must be in [0, 1) and mlp_ratio at least 0, "
@@ -75,10 +80,11 @@ class StreamBlock(nn.Module):
         pos: Tensor,
         batch: Tensor | None = None,
         serialization: Serialization | None = None,
+        batch_size: int | None = None,
     ) -> Tensor:
         """Like StreamConv.forward, with inputs and outputs of the same size."""
         if serialization is None:
-            serialization = self.conv.serialize(pos, batch)
+            serialization = self.conv.serialize(pos, batch, batch_size)
         branch = self.conv(self.norm(x), pos, batch, serialization)
         x = x + self.drop_branch(branch, serialization.graphs)
         return self.add_mlp(x, serialization.graphs)
@@ -91,8 +97,8 @@ class StreamBlock(nn.Module):
 
     def drop_branch(self, branch: Tensor, graphs: Graphs | None) -> Tensor:
         """The branch times 0 or 1 / (1 - drop_path), one draw per graph; None is one graph."""
-        if self.drop_path is None or not self.training or not branch.shape[0]:
+        if self.drop_path is None or not self.training:
             return branch
-        count = 1 if graphs is None else len(graphs)
+        count = 1 if graphs is None else graphs.count
         draws = self.drop_path(torch.ones(count, 1, device=branch.device, dtype=branch.dtype))
         return branch * (draws if graphs is None else draws[graphs.batch])

@@ -9,10 +9,10 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch_geometric.nn.dense.linear import Linear
 
 from ..checks import check_features, check_pos, check_sizes
 from ..graphs import Graphs, read_graphs
+from .linear import linear
 from .selective import SelectiveState, SelectiveView
 from .serialization import Serialization, columns, serialize_graphs
 
@@ -131,7 +131,7 @@ class StreamConv(nn.Module):
         self.length_scale = (shortest, longest)
         inner = expand * out_channels
         self.inner = inner
-        self.in_proj = Linear(in_channels, 2 * inner, bias=bias)
+        self.in_proj = linear(in_channels, 2 * inner, bias)
         views = self._view_count()
         self.views = nn.ModuleList(
             SelectiveView(
@@ -146,7 +146,7 @@ class StreamConv(nn.Module):
         )
         self.score = nn.Linear(inner, 1) if combine == "attention" else None
         parts = views if combine == "concat" else 1
-        self.out_proj = Linear(parts * inner, out_channels, bias=bias)
+        self.out_proj = linear(parts * inner, out_channels, bias)
 
     def reset_parameters(self) -> None:
         """Reinitialise all parameters."""
@@ -161,10 +161,12 @@ class StreamConv(nn.Module):
         """Names of the parameters that set time scales, which weight decay would distort."""
         return {n for n, _ in self.named_parameters() if n.endswith(("A_log", ".D", "a_bias"))}
 
-    def serialize(self, pos: Tensor, batch: Tensor | None = None) -> Serialization:
+    def serialize(
+        self, pos: Tensor, batch: Tensor | None = None, batch_size: int | None = None
+    ) -> Serialization:
         """The orders along which this layer scans; layers with the same settings can share them."""
         check_pos(pos)
-        return self._serialize(pos, batch)
+        return self._serialize(pos, batch, batch_size)
 
     def serialize_graphs(self, pos: Tensor, graphs: Graphs) -> Serialization:
         """Like `serialize`, without checks of positions and graphs."""
@@ -178,6 +180,7 @@ class StreamConv(nn.Module):
         pos: Tensor,
         batch: Tensor | None = None,
         serialization: Serialization | None = None,
+        batch_size: int | None = None,
     ) -> Tensor:
         """Run the layer.
 
@@ -186,6 +189,8 @@ class StreamConv(nn.Module):
             pos: (N, D) finite positions.
             batch: (N,) the graph of each point, not decreasing.
             serialization: the result of `serialize` for the same pos and batch, to sort only once.
+            batch_size: number of graphs, so that it need not be read from a GPU, or by
+                torch.compile, which would break its graph for it; unused with a serialization.
 
         Returns:
             (N, out_channels).
@@ -197,12 +202,11 @@ class StreamConv(nn.Module):
         """
         if serialization is None:
             check_pos(pos)
-        in_proj = self.in_proj
-        check_features(x, pos, in_proj.in_channels)
+        check_features(x, pos, self._known_in_channels())
         if serialization is None:
-            serialization = self._serialize(pos, batch)
+            serialization = self._serialize(pos, batch, batch_size)
         self._check_serialization(serialization, x.shape[0])
-        u, z = in_proj(x).chunk(2, dim=1)
+        u, z = self.in_proj(x).chunk(2, dim=1)
         y = serialization.restore(self._scan(u, serialization))
         return self._project_out(self._merge_views(y), z)
 
@@ -232,14 +236,21 @@ class StreamConv(nn.Module):
         y, final_state = self.views[0](u.T, self._steps(step), None, state, return_state=True)
         return self._project_out(self._merge_views(y.T[:, None]), z), final_state
 
-    def _serialize(self, pos: Tensor, batch: Tensor | None) -> Serialization:
+    def _serialize(
+        self, pos: Tensor, batch: Tensor | None, batch_size: int | None
+    ) -> Serialization:
         if self.all_axes and pos.shape[1] != self.dimensions:
             raise ValueError(
                 f"pos must have dimensions = {self.dimensions} columns, got shape "
                 f"{tuple(pos.shape)}; pass axes to use only some columns"
             )
         axes = columns(self.axes, pos) if self.presorted else ()
-        return self.serialize_graphs(pos, read_graphs(pos, batch, sorted_axes=axes))
+        graphs = read_graphs(pos, batch, batch_size, sorted_axes=axes)
+        return self.serialize_graphs(pos, graphs)
+
+    def _known_in_channels(self) -> int:
+        """The input channels; -1 before the first call of a layer that infers them."""
+        return self.in_proj.in_features or -1
 
     def _view_count(self) -> int:
         return len(self.axes) * (2 if self.bidirectional else 1)

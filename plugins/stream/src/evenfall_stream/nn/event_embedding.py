@@ -48,16 +48,16 @@ def on_sensor(
         column, extent = columns[axis], extents[axis]
         values = column.round().long()  # NaN becomes negative
         inside = (values >= 0) & (values < extent)
+        name = "x" if axis == len(sensor_size) else f"pos column {axis + 1}"
 
         def error() -> Exception:
             at = int((~inside).nonzero()[0])
-            name = "x" if axis == len(sensor_size) else f"pos column {axis + 1}"
             return ValueError(
                 f"{name} must be between 0 and {extent - 1} (sensor_size {tuple(sensor_size)}, "
                 f"{polarities} polarities), got {float(column[at]):g} at event {at}"
             )
 
-        return inside.all(), error
+        return Check(inside.all(), f"{name} must be between 0 and {extent - 1}", error)
 
     return [check(axis) for axis in range(len(extents))]
 

@@ -5,13 +5,16 @@ Letters: N events, T windows.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 from torch_geometric.utils import scatter
 
 from ..graphs import Graphs, starts_of
+from ..tracing import read_number
+
+Count = TypeVar("Count", int, Tensor)
 
 
 class Windows(NamedTuple):
@@ -36,15 +39,19 @@ def windows(graphs: Graphs, stride: int) -> Windows:
     first_window = per_graph.cumsum(0) - per_graph
     place = torch.arange(batch.numel(), device=batch.device) - start[batch]
     of_event = first_window[batch] + place // stride
-    window_graph = torch.arange(len(graphs), device=batch.device).repeat_interleave(
-        per_graph, output_size=int(sizes.sum())
-    )
+    if graphs.one:
+        window_graph = batch.new_zeros(_windows_of(batch.shape[0], stride))
+    else:
+        total = read_number(sizes.sum(), least=1) if batch.shape[0] else 0
+        window_graph = torch.arange(graphs.count, device=batch.device).repeat_interleave(
+            per_graph, output_size=total
+        )
     number = torch.arange(window_graph.numel(), device=batch.device) - first_window[window_graph]
     last = start[window_graph] + torch.minimum((number + 1) * stride, counts[window_graph]) - 1
-    return Windows(of_event, last, Graphs(window_graph, sizes, starts_of(per_graph)))
+    return Windows(of_event, last, Graphs(window_graph, sizes, starts_of(per_graph), graphs.one))
 
 
-def _windows_of(counts: Tensor, stride: int) -> Tensor:
+def _windows_of(counts: Count, stride: int) -> Count:
     return (counts + stride - 1) // stride
 
 

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from evenfall_kernels import causal_conv1d, selective_scan
 
+from .linear import is_plain_linear
+
 
 class SelectiveState(NamedTuple):
     """The state of a view between chunks: (1, E, W - 1) past inputs and (1, E, K) states."""
@@ -95,11 +97,10 @@ class SelectiveView(nn.Module):
             u = F.silu(u)
         sizes = [self.dt_rank, self.d_state, self.d_state]
         delta, B, C = self.x_proj(u.T).split(sizes, 1)
-        dt_proj = self.dt_proj
-        delta = F.linear(delta, dt_proj.weight)  # the scan adds the bias
+        delta, delta_bias = self._delta(delta)
         out, last = selective_scan(
             u[None], delta.T[None], -_wide(self.A_log).exp(),
-            B.T[None], C.T[None], _wide(self.D), delta_bias=_wide(dt_proj.bias),
+            B.T[None], C.T[None], _wide(self.D), delta_bias=delta_bias,
             delta_softplus=True, return_last_state=True,
             step=None if step is None else step[None],
             step_scale=None if step is None else F.softplus(_wide(self.a_bias)),
@@ -107,6 +108,15 @@ class SelectiveView(nn.Module):
             initial_state=None if state is None else state.ssm, cu_seqlens=cu_seqlens,
         )  # fmt: skip
         return (out[0], SelectiveState(conv_state, last)) if return_state else out[0]
+
+    def _delta(self, low: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(L, R) to delta before the softplus, (L, E), and the bias that the scan adds to it.
+
+        The scan adds it in float32. A quantised layer, or one with an adapter, adds its own.
+        """
+        if is_plain_linear(self.dt_proj):
+            return F.linear(low, self.dt_proj.weight), _wide(self.dt_proj.bias)
+        return self.dt_proj(low), None
 
 
 def inverse_softplus(values: Tensor) -> Tensor:

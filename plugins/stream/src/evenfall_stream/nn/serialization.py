@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..checks import check_pos
 from ..graphs import Graphs, read_graphs, starts_of
+from ..tracing import as_pytree
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +64,13 @@ class Serialization:
         return Serialization(
             self.order[rows], self.step[rows], ends, 1, self.graphs, self.is_input_order
         )
+
+
+as_pytree(
+    Serialization,
+    tensors=("order", "step", "cu_seqlens", "graphs"),
+    constants=("views", "is_input_order"),
+)
 
 
 def serialize(
@@ -121,9 +129,8 @@ def serialize_graphs(
             orders.append(order.flip(0))
             coordinates.append(-pos[orders[-1], axis])
     along = torch.stack(coordinates)  # (V, N)
-    step = along.diff(dim=1, prepend=along[:, :1])
-    if len(graphs) > 1:
-        step = step.masked_fill(_starts_graph(graphs.batch, len(all_axes), bidirectional), 0)
+    starts = _starts_graph(graphs, len(all_axes), bidirectional)
+    step = (along - _previous(along)).masked_fill(starts, 0)
     if len(orders) == 1:
         return Serialization(orders[0], step[0], graphs.ptr, 1, graphs, is_input_order=presorted)
     sizes = graphs.ptr.diff()
@@ -158,14 +165,14 @@ def end_to_end(serialization: Serialization, joined: bool) -> tuple[Tensor, Seri
     """
     views, batch = serialization.views, serialization.graphs.batch
     graph_of = batch[serialization.order]
-    view_of = torch.arange(views, device=batch.device).repeat_interleave(batch.numel())
+    view_of = torch.arange(views, device=batch.device)[:, None].expand(-1, batch.numel()).flatten()
     places = (graph_of * views + view_of).argsort(stable=True)
     rows = serialization.order[places]
     graphs = serialization.graphs.repeat(views, rows)
     segments = graphs.ptr
     if not joined:
         sizes = serialization.graphs.ptr.diff()
-        segments = starts_of(sizes.repeat_interleave(views, output_size=views * len(graphs)))
+        segments = starts_of(sizes.repeat_interleave(views, output_size=views * graphs.count))
     sequence = Serialization(
         torch.arange(places.numel(), device=batch.device),
         serialization.step[places],
@@ -186,14 +193,27 @@ def _orders(pos: Tensor, graphs: Graphs, axes: list[int], presorted: bool) -> li
     base = input_order
     for axis in reversed(range(pos.shape[1])):
         base = base[coordinates[base, axis].argsort(stable=True)]
-    several, orders = len(graphs) > 1, []
+    several, orders = not graphs.one, []
     for axis in axes:
         order = base[coordinates[base, axis].argsort(stable=True)] if axis else base
         orders.append(order[graphs.batch[order].argsort(stable=True)] if several else order)
     return orders
 
 
-def _starts_graph(batch: Tensor, axes: int, bidirectional: bool) -> Tensor:
-    """Whether the previous place in the view is in another graph, (1 or V, N)."""
+def _starts_graph(graphs: Graphs, axes: int, bidirectional: bool) -> Tensor:
+    """Whether a place is the first one of a graph in its view, (1 or V, N)."""
+    batch = graphs.batch
+    first = torch.arange(batch.shape[0], device=batch.device)[None] == 0
+    if graphs.one:
+        return first
     of_views = torch.stack([batch, batch.flip(0)]).repeat(axes, 1) if bidirectional else batch[None]
-    return of_views.diff(dim=1, prepend=of_views[:, :1]) != 0
+    return first | (of_views != _previous(of_views))
+
+
+def _previous(values: Tensor) -> Tensor:
+    """(V, N) values at the previous place, at the first place itself.
+
+    An index, not a slice: the number of points may be known only when a traced graph runs.
+    """
+    places = torch.arange(values.shape[1], device=values.device)
+    return values.index_select(1, (places - 1).clamp(min=0))

@@ -141,7 +141,7 @@ class OnlineClassifier:
     def _run(self, ids: Ids, times: Times) -> None:
         for start in range(0, len(ids), PIECE):
             piece = slice(start, start + PIECE)
-            rows = torch.from_numpy(ids[piece]).to(self.model.classify.weight.device)
+            rows = torch.from_numpy(ids[piece]).to(self.model.norm.weight.device)
             if self._table is None:
                 x = self.model.embedding.vectors_of(rows)
             else:

@@ -51,7 +51,7 @@ def logits(model: EventStreamClassifier, evidence: Evidence) -> Tensor:
         pooled = evidence.weighted / evidence.weight
     else:
         pooled = evidence.plain / max(evidence.count, 1)
-    return model.classify(model.dropout(pooled.to(model.classify.weight.dtype)[None]))
+    return model.classify(model.dropout(pooled.to(model.norm.weight.dtype)[None]))
 
 
 def advance_stage(

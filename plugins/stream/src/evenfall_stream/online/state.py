@@ -62,7 +62,7 @@ class OnlineState(NamedTuple):
 
 def zero_state(model: EventStreamClassifier) -> OnlineState:
     """The state before the first event."""
-    zeros = model.classify.weight.new_zeros(model.classify.in_features, dtype=torch.float64)
+    zeros = model.norm.weight.new_zeros(model.norm.weight.shape, dtype=torch.float64)
     stages = tuple(_zero_stage(stage) for stage in model.stages)
     return OnlineState(Clock(), stages, Evidence(zeros, zeros))
 
@@ -74,7 +74,7 @@ def _zero_stage(stage: EventStage) -> StageState:
 
 
 def _zero_view(view: SelectiveView) -> SelectiveState:
-    like = view.x_proj.weight
+    like = view.D
     dtype = torch.promote_types(like.dtype, torch.float32)  # the dtype of the scan's states
     return SelectiveState(
         like.new_zeros(1, view.channels, view.d_conv - 1) if view.d_conv else None,

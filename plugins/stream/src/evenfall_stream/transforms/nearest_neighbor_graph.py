@@ -7,9 +7,12 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
+from torch_geometric.utils import to_undirected
 
 from ..neighbors import knn
 from .reading import positions
+
+FLOWS = ("source_to_target", "target_to_source")
 
 
 @functional_transform("nearest_neighbor_graph")
@@ -26,23 +29,48 @@ class NearestNeighborGraph(BaseTransform):
     Args:
         k: neighbours of each point, at least 1.
         loop: whether a point is one of its own neighbours.
+        force_undirected: whether to add the reverse of each edge.
+        flow: "source_to_target" for edges from the neighbours, "target_to_source" for edges to
+            them.
+        cosine: whether the nearest points are those in the most similar direction from the origin.
+        num_workers: threads of pyg-lib, see `knn`.
 
     Raises:
         TypeError: pos is not floating point.
-        ValueError: k < 1; pos is missing or not finite.
+        ValueError: k < 1 or an unknown flow; pos is missing or not finite; a point at the origin
+            with cosine.
     """
 
-    def __init__(self, k: int = 6, loop: bool = False) -> None:
+    def __init__(
+        self,
+        k: int = 6,
+        loop: bool = False,
+        force_undirected: bool = False,
+        flow: str = "source_to_target",
+        cosine: bool = False,
+        num_workers: int = 1,
+    ) -> None:
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")
+        if flow not in FLOWS:
+            raise ValueError(f"flow must be {FLOWS[0]!r} or {FLOWS[1]!r}, got {flow!r}")
         self.k = k
         self.loop = loop
+        self.force_undirected = force_undirected
+        self.flow = flow
+        self.cosine = cosine
+        self.num_workers = num_workers
 
     def forward(self, data: Data) -> Data:
         """The data with the edges."""
         pos, batch = positions(data, type(self).__name__), data.get("batch")
-        edges = knn(pos, pos, self.k if self.loop else self.k + 1, batch, batch)
-        data.edge_index = (edges if self.loop else _without_loops(edges, len(pos))).flip(0)
+        count = self.k if self.loop else self.k + 1
+        edges = knn(pos, pos, count, batch, batch, self.cosine, self.num_workers)
+        edges = edges if self.loop else _without_loops(edges, len(pos))
+        edges = edges.flip(0) if self.flow == FLOWS[0] else edges
+        if self.force_undirected:
+            edges = to_undirected(edges, num_nodes=len(pos))
+        data.edge_index = edges
         data.edge_attr = None
         return data
 
