@@ -21,8 +21,8 @@ from evenfall.graph import Dense, Graph, Input, Readout
 from evenfall.hub import write_card
 from evenfall.reading import read_array, read_arrays, read_json, read_member, unzip
 from evenfall.recipes import read_yaml
-from evenfall.runs.callback_state import read_states
 from evenfall.runs.grid_file import read_grid
+from evenfall.runs.states import read_state
 from evenfall.testing.damage import check_reader
 
 
@@ -162,7 +162,7 @@ def test_damaged_files_of_core_raise_value_errors_alone(tmp_path: Path) -> None:
         ("config.json", config, in_folder(model_type)),
         ("grid.yaml", grid, read_grid),
         ("results.json", results, in_folder(lambda place: write_card(place, lambda _: "card"))),
-        ("callbacks.json", states, in_folder(read_states)),
+        ("callbacks.json", states, in_folder(lambda folder: read_state(folder, "callbacks"))),
     ]
     for name, content, read in readers:
         assert check_reader(read, content, tmp_path / name, name, 200) > 20, name

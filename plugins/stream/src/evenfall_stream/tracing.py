@@ -17,7 +17,7 @@ def read_number(value: Tensor, least: int = 0) -> int:
     torch.compile(fullgraph=True) trace such sizes; otherwise torch.compile breaks the graph here,
     unless torch._dynamo.config.capture_scalar_outputs is set.
     """
-    number: int = value.item()  # type: ignore[assignment]  # int() would make it a constant
+    number: int = value.item()  # int() would make it a constant
     if torch.compiler.is_compiling():
         torch._check(number >= least)
     return number

@@ -23,7 +23,7 @@ _NO_MASK: np.ndarray = np.empty((0, 0), np.uint8)
 
 
 def _numpy(arrays: tuple[Any, ...]) -> list[Any]:
-    views = []
+    views: list[Any] = []
     for a in arrays:
         if a is None:
             views += (_NO_MASK,)

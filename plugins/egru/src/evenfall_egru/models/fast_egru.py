@@ -22,6 +22,7 @@ class _Settings:
     """The fields of a configuration as attributes; everything else is asked of it."""
 
     __slots__ = ("__dict__", "_config")
+    _config: Any
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._config, name)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from transformers.quantizers import register_quantization_config
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
+from evenfall.errors import shorten
+
 METHOD = "evenfall-egru"
 VERSION = 1
 WEIGHTS = ("int8", "bfloat16", "float16")
@@ -40,16 +42,17 @@ class EgruQuantizationConfig(QuantizationConfigMixin):
         quant_method: str = METHOD,
     ) -> None:
         if weights not in WEIGHTS:
-            raise ValueError(f"weights must be one of {WEIGHTS}, got {weights!r}")
+            raise ValueError(f"weights must be one of {WEIGHTS}, got {shorten(weights)}")
         if version != VERSION:
             raise ValueError(
-                f"quantization_config: version must be {VERSION}, got {version!r}; the model was "
-                "quantised by another version of evenfall-egru"
+                f"quantization_config: version must be {VERSION}, got {shorten(version)}; the model "
+                "was quantised by another version of evenfall-egru"
             )
         names = [] if modules_to_not_convert is None else modules_to_not_convert
         if isinstance(names, str) or not all(isinstance(name, str) for name in names):
             raise TypeError(
-                f"modules_to_not_convert must be a list of names, got {modules_to_not_convert!r}"
+                "modules_to_not_convert must be a list of names, got "
+                f"{shorten(modules_to_not_convert)}"
             )
         self.weights, self.modules_to_not_convert, self.version = weights, list(names), version
         self.quant_method = quant_method
