@@ -45,8 +45,8 @@ class EgruQuantizationConfig(QuantizationConfigMixin):
             raise ValueError(f"weights must be one of {WEIGHTS}, got {shorten(weights)}")
         if version != VERSION:
             raise ValueError(
-                f"quantization_config: version must be {VERSION}, got {shorten(version)}; the model "
-                "was quantised by another version of evenfall-egru"
+                f"quantization_config: version must be {VERSION}, got {shorten(version)}; the "
+                "model was quantised by another version of evenfall-egru"
             )
         names = [] if modules_to_not_convert is None else modules_to_not_convert
         if isinstance(names, str) or not all(isinstance(name, str) for name in names):
