@@ -157,14 +157,6 @@ def test_generate_refuses_packed_prompts(make_egru: Callable[..., Any], tokenize
         )
 
 
-def test_assisted_generation_is_refused_as_for_any_stateful_model(
-    make_egru: Callable[..., Any], tokenizer: Any
-) -> None:
-    model = make_word_model(make_egru, tokenizer)
-    with pytest.raises(ValueError, match="stateful"):
-        model.generate(torch.tensor([[0, 1]]), assistant_model=model, max_new_tokens=2)
-
-
 @torch.no_grad()
 def test_a_cache_of_other_layers_is_refused(make_egru: Callable[..., Any]) -> None:
     model, ids = make_egru(), torch.tensor([[0, 1, 2]])

@@ -10,7 +10,15 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from evenfall_egru import EgruForCausalLM, EgruForSequenceClassification, EgruModel
+from transformers import DynamicCache
+
+from evenfall_egru import (
+    EgruForCausalLM,
+    EgruForSequenceClassification,
+    EgruModel,
+    RnnConfig,
+    RnnForCausalLM,
+)
 
 MODELS = [EgruForCausalLM, EgruModel, EgruForSequenceClassification]
 ONES = torch.ones(3, 5, dtype=torch.long)
@@ -158,14 +166,114 @@ def test_what_depends_on_the_data_is_refused(
     words = f"{next(iter(inputs))} must be None under torch.jit.trace"
     with pytest.raises(ValueError, match=words):
         torch.jit.trace(packed, (random_ids(1),), check_trace=False)
-    with pytest.raises(ValueError, match=words):
-        torch.export.export(packed, (random_ids(1),), strict=False)
+    if "cu_seq_lens_q" not in inputs:
+        with pytest.raises(ValueError, match=words):
+            torch.export.export(packed, (random_ids(1),), strict=False)
 
 
-def test_a_mask_with_a_cache_is_refused(make_egru: Callable[..., Any]) -> None:
-    class Cached(First):
-        def forward(self, ids: Any, mask: Any) -> Any:
-            return self.model(ids, attention_mask=mask, use_cache=True)[0]
+@torch.no_grad()
+@pytest.mark.parametrize("strict", [False, True])
+def test_export_holds_for_any_batch_and_length(make_egru: Callable[..., Any], strict: bool) -> None:
+    first = make(make_egru, EgruForCausalLM)
+    sizes = {0: torch.export.Dim("batch", max=64), 1: torch.export.Dim("time", max=512)}
+    inputs, masked = (random_ids(),), (random_ids(), LEFT)
+    plain = torch.export.export(first, inputs, dynamic_shapes=(sizes,), strict=strict).module()
+    shapes = (sizes, sizes)
+    padded = torch.export.export(first, masked, dynamic_shapes=shapes, strict=strict).module()
+    for batch, steps in ((3, 5), (2, 11), (5, 3), (1, 1), (1, 9), (4, 1)):
+        ids, mask = random_ids(batch, steps), torch.ones(batch, steps, dtype=torch.long)
+        mask[0, : steps // 2] = 0
+        torch.testing.assert_close(plain(ids), first(ids))
+        torch.testing.assert_close(padded(ids, mask), first(ids, mask))
 
-    with pytest.raises(ValueError, match="attention_mask and a cache cannot be recorded together"):
-        torch.jit.trace(Cached(make_egru()), (random_ids(), ONES), check_trace=False)
+
+@torch.no_grad()
+def test_export_holds_for_any_packed_texts(make_egru: Callable[..., Any]) -> None:
+    class Packed(First):
+        def forward(self, ids: Any, texts: Any) -> Any:
+            return self.model(ids, cu_seq_lens_q=texts)[0]
+
+    packed = Packed(make_egru())
+    sizes = {1: torch.export.Dim("time", min=3)}, {0: torch.export.Dim("texts", min=3)}
+    inputs = random_ids(1, 9), torch.tensor([0, 3, 5, 9])
+    program = torch.export.export(packed, inputs, dynamic_shapes=sizes, strict=False).module()
+    for ends in ([0, 3, 5, 9], [0, 1, 12], [0, 1, 2, 3, 7]):
+        ids, texts = random_ids(1, ends[-1]), torch.tensor(ends)
+        torch.testing.assert_close(program(ids, texts), packed(ids, texts))
+
+
+class Continue(torch.nn.Module):
+    """Tokens, their mask and a state -> logits and the new state."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids: Any, mask: Any, *states: Any) -> Any:
+        cache = DynamicCache(config=self.model.config)
+        for layer, y, h in zip(cache.layers, states[::2], states[1::2], strict=True):
+            layer.update(y, h)
+        out = self.model(ids, attention_mask=mask, past_key_values=cache, use_cache=True)
+        return out.logits, *(part for layer in cache.layers for part in (layer.keys, layer.values))
+
+
+def random_states(batch: int) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(batch)
+    return [torch.rand(batch, units, generator=generator) for units in (20, 20, 12, 12)]
+
+
+@torch.no_grad()
+def test_export_continues_a_state(make_egru: Callable[..., Any]) -> None:
+    """A row may end in padding, or be padding alone."""
+    model = Continue(make_egru(embedding_range=1.0, threshold_mean=0.2))
+    batch, time = torch.export.Dim("batch"), torch.export.Dim("time")
+    sizes = ({0: batch, 1: time}, {0: batch, 1: time}, ({0: batch},) * 4)
+    inputs = random_ids(), LEFT, *random_states(3)
+    program = torch.export.export(model, inputs, dynamic_shapes=sizes, strict=False).module()
+    for mask in (LEFT, RIGHT, HOLES, torch.tensor([[0, 0], [1, 0]])):
+        inputs = random_ids(*mask.shape), mask, *random_states(len(mask))
+        torch.testing.assert_close(program(*inputs), model(*inputs))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dynamo", [False, True])
+def test_onnx_file_continues_a_state(make_egru: Callable[..., Any], dynamo: bool) -> None:
+    """A file for one token, called again and again, writes what the model writes."""
+    runtime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    model = Continue(make_egru(embedding_range=1.0, threshold_mean=0.2))
+    file, one = io.BytesIO(), torch.ones(1, 1, dtype=torch.long)
+    inputs = random_ids(1, 1), one, *random_states(1)
+    torch.onnx.export(model, inputs, file, dynamo=dynamo, external_data=False)
+    session = runtime.InferenceSession(file.getvalue())
+    names = [each.name for each in session.get_inputs()]
+    states = [torch.zeros(1, units) for units in (20, 20, 12, 12)]
+    ids, logits = random_ids(1, 6), []
+    for t in range(6):
+        values = [part.numpy() for part in (ids[:, t : t + 1], one, *states)]
+        out = session.run(None, dict(zip(names, values[: len(names)], strict=True)))
+        logits.append(torch.tensor(out[0]))
+        states = [torch.tensor(part) for part in out[1:]]
+    torch.testing.assert_close(torch.cat(logits, 1), model.model(ids).logits)
+
+
+@torch.no_grad()
+def test_onnx_file_of_another_length_is_an_error(make_egru: Callable[..., Any]) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    first, file = make(make_egru, EgruForCausalLM), io.BytesIO()
+    names, axes = ["ids"], {"ids": {0: "batch", 1: "time"}}
+    options = {"input_names": names, "dynamic_axes": axes, "dynamo": False}
+    torch.onnx.export(first, (random_ids(),), file, **options)
+    session = runtime.InferenceSession(file.getvalue())
+    torch.testing.assert_close(
+        torch.tensor(session.run(None, {"ids": random_ids(2).numpy()})[0]), first(random_ids(2))
+    )
+    for steps in (4, 6):
+        with pytest.raises(runtime.capi.onnxruntime_pybind11_state.Fail):
+            session.run(None, {"ids": random_ids(3, steps).numpy()})
+
+
+def test_a_mask_with_a_baselines_cache_is_refused() -> None:
+    model = RnnForCausalLM(RnnConfig(vocab_size=41, embedding_size=12, hidden_sizes=[20, 12]))
+    with pytest.raises(ValueError, match="a graph with a mask needs use_cache=False"):
+        torch.export.export(Continue(model), (random_ids(), ONES, *random_states(3)), strict=False)

@@ -16,7 +16,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from evenfall.errors import shorten
 
-from ..models.cache_egru import EgruCacheLayer
+from ..models.cache_egru import EgruCacheLayer, EgruStaticCacheLayer
 from .configuration import RnnConfig
 
 State = tuple[torch.Tensor, torch.Tensor]
@@ -26,6 +26,12 @@ _CELLS: dict[str, type[nn.RNNBase]] = {"lstm": nn.LSTM, "gru": nn.GRU}
 
 class RnnCacheLayer(EgruCacheLayer):
     """Outputs h (in `keys`) and cells c (in `values`), each (B, H); c of a GRU is (B, 0)."""
+
+    _layer_type = "rnn"
+
+
+class RnnStaticCacheLayer(EgruStaticCacheLayer):
+    """RnnCacheLayer whose tensors stay where they are in memory."""
 
     _layer_type = "rnn"
 
@@ -46,11 +52,21 @@ class RnnLayer(GradientCheckpointingLayer):
         state: State | None,
         cu_seqlens: torch.Tensor | None,
         want_events: bool | str,
+        want_states: bool = False,
     ) -> tuple[torch.Tensor, State, torch.Tensor | None]:
         """x (B, T, inputs) -> h (B, T, H), the last (h, c), and 1 where h is not 0.
 
         With `cu_seqlens` (S + 1), x is (1, N, inputs) and a state has S rows.
+
+        Raises:
+            ValueError: `want_states`.
         """
+        if want_states:
+            raise ValueError(
+                "torch.nn.LSTM and torch.nn.GRU do not return the state after each token: they "
+                "cannot take tokens back (assisted decoding), and a graph with a mask needs "
+                "use_cache=False"
+            )
         if state is None:
             rows = len(x) if cu_seqlens is None else len(cu_seqlens) - 1
             state = self._zeros(x, rows)
@@ -121,4 +137,4 @@ def _dropped(rnn: nn.RNNBase, rate: float) -> Iterator[None]:
         rnn._flat_weights = weights
 
 
-__all__ = ["RnnCacheLayer", "RnnLayer"]
+__all__ = ["RnnCacheLayer", "RnnLayer", "RnnStaticCacheLayer"]

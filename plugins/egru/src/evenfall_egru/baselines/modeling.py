@@ -47,6 +47,7 @@ class RnnForCausalLM(_RnnPreTrainedModel, EgruForCausalLM):
     EgruForCausalLM; `activity` is the share of outputs that are not 0, which is 1 in practice.
     """
 
+    _is_stateful = True  # torch's layers do not return the state after each token
     model_class: ClassVar[type[EgruModel]] = RnnModel
 
 

@@ -178,6 +178,15 @@ class EgruConfig(PreTrainedConfig):
     def num_hidden_layers(self) -> int:
         return len(self.hidden_sizes)
 
+    @num_hidden_layers.setter
+    def num_hidden_layers(self, value: int) -> None:
+        if value != len(self.hidden_sizes):
+            raise ValueError(
+                f"num_hidden_layers is the length of hidden_sizes, {len(self.hidden_sizes)}, got "
+                f"{value!r}. generate(assistant_early_exit=...) is not possible, since layers may "
+                "differ in width: use prompt_lookup_num_tokens or assistant_model"
+            )
+
     @property
     def layer_types(self) -> list[str]:
         return ["egru"] * len(self.__dict__["hidden_sizes"])

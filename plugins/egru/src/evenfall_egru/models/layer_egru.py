@@ -27,7 +27,7 @@ def locked_dropout(x: torch.Tensor, rate: float, cu_seqlens: torch.Tensor | None
         return x * F.dropout(x.new_ones(x.shape[0], 1, x.shape[-1]), rate)
     lengths = cu_seqlens.diff()
     mask = F.dropout(x.new_ones(len(lengths), x.shape[-1]), rate)
-    return x * mask.repeat_interleave(lengths.to(x.device), 0)[None]
+    return x * mask.repeat_interleave(lengths.to(x.device), 0, output_size=x.shape[1])[None]
 
 
 class EgruLayer(GradientCheckpointingLayer):
@@ -50,10 +50,12 @@ class EgruLayer(GradientCheckpointingLayer):
         state: tuple[torch.Tensor, torch.Tensor] | None,
         cu_seqlens: torch.Tensor | None,
         want_events: bool | str,
+        want_states: bool = False,
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor], Any]:
         """x (B, T, inputs) -> y (B, T, units), the last (y, h), and the events if `want_events`, or
         a pair of events and cells if it is "cells".
 
+        With `want_states`, the second result is (y, h) after each step, (B, T, units), instead.
         Changes no cache, since gradient checkpointing calls it twice with the same state.
         """
         config = settings_of(self.config)
@@ -62,13 +64,14 @@ class EgruLayer(GradientCheckpointingLayer):
         mask = None
         if self.training and config.dropconnect and isinstance(self.recurrent_kernel, torch.Tensor):
             mask = F.dropout(torch.ones_like(self.recurrent_kernel), config.dropconnect)
+        threshold = self.threshold.clamp(0, 1)
         out = egru_scan(
             x,
             self.kernel,
             self.recurrent_kernel,
             self.bias,
             self.recurrent_bias,
-            self.threshold.clamp(0, 1),
+            threshold,
             initial_state=state,
             dropconnect_mask=mask,
             zoneout=config.zoneout,
@@ -77,12 +80,16 @@ class EgruLayer(GradientCheckpointingLayer):
             support=config.support,
             variant=config.variant,
             cu_seqlens=cu_seqlens,
-            return_events=bool(want_events),
-            return_cells=want_events == "cells",
+            return_events=bool(want_events) or want_states,
+            return_cells=want_states or want_events == "cells",
             event_driven=config.event_driven,
         )
         extra = (out.events, out.cells) if want_events == "cells" else out.events
-        return out.y, out.state, extra
+        if not want_states:
+            return out.y, out.state, extra
+        reset = 0 if config.variant == "paper" else out.events * threshold
+        states = out.events * out.cells, out.cells - reset
+        return out.y, states, extra if want_events else None
 
     def extra_repr(self) -> str:
         return f"{self.inputs}, {self.units}"

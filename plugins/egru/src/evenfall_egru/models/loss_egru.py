@@ -7,6 +7,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from .recording_egru import is_in_graph
+
 _ROWS = 256  # the logits of one block fit in the processor's cache
 
 
@@ -62,13 +64,19 @@ def chunked_cross_entropy(
 ) -> torch.Tensor:
     """The loss of transformers' ForCausalLMLoss in O(256 V) instead of O(B T V) memory.
 
-    The sum over tokens is divided by `num_items_in_batch`, or else by the number of labels.
+    The sum over tokens is divided by `num_items_in_batch`, or else by the number of labels. A graph
+    of torch.compile or torch.export stores the logits.
     """
     if shift_labels is None:
         shift_labels = F.pad(labels, (0, 1), value=ignore_index)[..., 1:]
     targets = shift_labels.reshape(-1).to(hidden.device)
     real = targets != ignore_index
     rows = hidden.reshape(-1, hidden.shape[-1])
+    if is_in_graph():
+        logits = F.linear(rows, weight, bias)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        total = F.cross_entropy(logits, targets, ignore_index=ignore_index, reduction="sum")
+        return total / (real.sum() if num_items_in_batch is None else num_items_in_batch)
     if not bool(real.all()):
         rows, targets = rows[real], targets[real]
     items = len(targets) if num_items_in_batch is None else num_items_in_batch

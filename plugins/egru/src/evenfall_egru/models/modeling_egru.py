@@ -14,8 +14,9 @@ from transformers import GenerationMixin
 from transformers.cache_utils import Cache
 
 from .arguments_egru import LOSS_ARGUMENTS, OF_GENERATE, batch_and_steps, refuse_unknown
-from .cache_egru import EgruCacheLayer, cache_layers
+from .cache_egru import EgruCacheLayer, EgruStaticCacheLayer, cache_layers
 from .configuration_egru import EgruConfig
+from .continuation_egru import run_layer
 from .fast_egru import make_output, new_cache, settings_of
 from .layer_egru import EgruDecoder, EgruLayer, locked_dropout
 from .loss_egru import chunked_cross_entropy, share_of_batch
@@ -121,11 +122,6 @@ class EgruModel(EgruPreTrainedModel):
         if use_cache and past_key_values is None:
             past_key_values = new_cache(self.config, len(self.layers))
         layout = layout_of(attention_mask, batch, steps, texts)
-        if past_key_values is not None and attention_mask is not None and is_recorded():
-            raise ValueError(
-                "attention_mask and a cache cannot be recorded together by torch.jit.trace, "
-                "torch.export or an ONNX export; pass use_cache=False"
-            )
         x = layout.pack(x)
         if self.training and config.embedding_dropout:
             x = locked_dropout(x, config.embedding_dropout, layout.cu_seqlens)
@@ -138,13 +134,11 @@ class EgruModel(EgruPreTrainedModel):
         for index, layer in enumerate(self.layers):
             if index and self.training and config.hidden_dropout:
                 x = locked_dropout(x, config.hidden_dropout, layout.cu_seqlens)
-            cached = cache_of[index]
-            state = cached.state() if cached is not None else None
-            x, state, layer_events = layer(x, state, layout.cu_seqlens, record.wanted)
-            if cached is not None and use_cache:
-                cached.update(*state, steps=steps)
+            x, extra = run_layer(
+                layer, x, cache_of[index], use_cache, layout, (batch, steps), record.wanted
+            )
             hidden += (x,)
-            record.add(layer, x, layer_events)
+            record.add(layer, x, extra)
         hidden = tuple(layout.unpack(h) for h in hidden)
         output = make_output(
             EgruModelOutput,
@@ -162,6 +156,7 @@ FORWARD[EgruModel] = EgruModel.forward
 class EgruForCausalLM(EgruPreTrainedModel, GenerationMixin):
     """EGRU language model. generate(), Trainer, pipeline and push_to_hub work as usual."""
 
+    _is_stateful = False  # generate() may take tokens back: the cache records states if asked
     _tied_weights_keys: ClassVar[dict[str, str]] = {"lm_head.weight": "model.embed_tokens.weight"}
     model_class: ClassVar[type[EgruModel]] = EgruModel
 
@@ -176,6 +171,25 @@ class EgruForCausalLM(EgruPreTrainedModel, GenerationMixin):
         self.lm_head = EgruDecoder(config.embedding_size, config.vocab_size)
         self._token_step = TokenStep()
         self.post_init()
+
+    @staticmethod
+    def create_masks_for_generate(*, attention_mask: Any, **kwargs: Any) -> Any:
+        """generate() asks for the mask of a compiled call: the one that it got, (B, past + T)."""
+        return attention_mask
+
+    def init_continuous_batching(self, *args: Any, **kwargs: Any) -> Any:
+        """Refuse it: its cache is made of pages of tokens.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError(
+            "continuous batching (generate_batch, cache_implementation='paged') needs a cache of "
+            "tokens; the state of EGRU has a fixed size: call generate() with a batch of prompts"
+        )
+
+    def _get_static_cache_init_shape(self) -> None:
+        """For chunked prompts: a state has no heads that transformers could allocate."""
 
     def get_output_embeddings(self) -> nn.Module:
         return self.lm_head
@@ -338,4 +352,10 @@ class EgruForCausalLM(EgruPreTrainedModel, GenerationMixin):
         return output if wants_dict(return_dict, self.config) else output.to_tuple()
 
 
-__all__ = ["EgruCacheLayer", "EgruForCausalLM", "EgruModel", "EgruPreTrainedModel"]
+__all__ = [
+    "EgruCacheLayer",
+    "EgruForCausalLM",
+    "EgruModel",
+    "EgruPreTrainedModel",
+    "EgruStaticCacheLayer",
+]

@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 
 from .padding_egru import real_tokens
-from .recording_egru import is_recorded
+from .recording_egru import check_in_graph, is_in_graph, is_plain_graph, is_recorded
 
+_ZEROS = "packs texts, which cannot be combined with zeros in attention_mask"
 _TENSORS = ("position_ids", "cu_seq_lens_q", "cu_seq_lens_k", "seq_idx")
 
 
@@ -29,6 +30,9 @@ def packed_texts(
     seq_idx: torch.Tensor | None = None,
 ) -> torch.Tensor | None:
     """The ends of packed texts, (S + 1,) int64 on the CPU with a leading 0; None where S is 1.
+
+    In a graph of torch.compile or torch.export, they are cu_seq_lens_q itself. Its values are only
+    checked when a compiled graph runs, and the other arguments are not compared with it.
 
     The arguments are those of transformers' DataCollatorWithFlattening. Positions that restart
     within a batch of one mean packing, unless the attention mask explains them: generate() passes
@@ -58,14 +62,17 @@ def packed_texts(
     names = [name for name, value in arguments.items() if value is not None]
     if not names:
         return None
-    if is_recorded():
-        raise ValueError(
-            f"{names[0]} must be None under torch.jit.trace, torch.export and ONNX export: the "
-            "graph would keep the text boundaries of the recorded call"
-        )
     for name, value in arguments.items():
         if value is not None and name in _TENSORS and not isinstance(value, torch.Tensor):
             raise TypeError(f"{name} must be a Tensor, got {type(value).__name__}")
+    if cu_seq_lens_q is not None and is_in_graph() and not is_plain_graph():
+        return _texts_in_graph(batch, steps, attention_mask, cached, cu_seq_lens_q, cu_seq_lens_k)
+    if is_recorded():
+        raise ValueError(
+            f"{names[0]} must be None under torch.jit.trace, torch.export and ONNX export: the "
+            "graph would keep the text boundaries of the recorded call. torch.export accepts "
+            "cu_seq_lens_q"
+        )
     ends_by_name: dict[str, list[int]] = {}
     if cu_seq_lens_q is not None:
         ends_by_name["cu_seq_lens_q"] = _ends_of_lengths(
@@ -92,18 +99,50 @@ def packed_texts(
             )
     if len(ends) <= 2:
         return None
+    _check_alone(name, f"{len(ends) - 1} ", batch, cached)
+    if attention_mask is not None and not bool(real_tokens(attention_mask, batch, steps).all()):
+        raise ValueError(f"{name} {_ZEROS}")
+    return torch.tensor(ends)
+
+
+def _texts_in_graph(
+    batch: int,
+    steps: int,
+    attention_mask: torch.Tensor | None,
+    cached: bool,
+    cu_seq_lens_q: torch.Tensor,
+    cu_seq_lens_k: torch.Tensor | None,
+) -> torch.Tensor:
+    _check_integers(cu_seq_lens_q)
+    _check_alone("cu_seq_lens_q", "", batch, cached)
+    if cu_seq_lens_k is not None:
+        same = cu_seq_lens_k.shape == cu_seq_lens_q.shape
+        equal = torch.all(cu_seq_lens_k == cu_seq_lens_q) if same else torch.tensor(False)
+        check_in_graph(equal, "cu_seq_lens_k must equal cu_seq_lens_q")
+    rises = (cu_seq_lens_q.diff() > 0).all() & (cu_seq_lens_q[0] == 0)
+    message = "cu_seq_lens_q must rise from 0 to the number of tokens"
+    check_in_graph(rises & (cu_seq_lens_q[-1] == steps), message)
+    if attention_mask is not None:
+        check_in_graph(real_tokens(attention_mask, batch, steps).all(), _ZEROS)
+    return cu_seq_lens_q
+
+
+def _check_alone(name: str, texts: str, batch: int, cached: bool) -> None:
     if batch != 1:
         raise ValueError(f"{name} packs texts, which needs batch size 1, got {batch}")
     if cached:
         raise ValueError(
-            f"{name} packs {len(ends) - 1} texts, which cannot be combined with a cache: "
+            f"{name} packs {texts}texts, which cannot be combined with a cache: "
             "pass use_cache=False and no past_key_values"
         )
-    if attention_mask is not None and not bool(real_tokens(attention_mask, batch, steps).all()):
+
+
+def _check_integers(cu_seq_lens_q: torch.Tensor) -> None:
+    if cu_seq_lens_q.dim() != 1 or cu_seq_lens_q.is_floating_point():
         raise ValueError(
-            f"{name} packs texts, which cannot be combined with zeros in attention_mask"
+            "cu_seq_lens_q must be a 1-D integer tensor, got "
+            f"{cu_seq_lens_q.dtype} of shape {tuple(cu_seq_lens_q.shape)}"
         )
-    return torch.tensor(ends)
 
 
 def without_first(labels: torch.Tensor, texts: torch.Tensor, ignored: int) -> torch.Tensor:
@@ -120,11 +159,7 @@ def _ends_of_lengths(
     max_length_q: int | None,
     max_length_k: int | None,
 ) -> list[int]:
-    if cu_seq_lens_q.dim() != 1 or cu_seq_lens_q.is_floating_point():
-        raise ValueError(
-            "cu_seq_lens_q must be a 1-D integer tensor, got "
-            f"{cu_seq_lens_q.dtype} of shape {tuple(cu_seq_lens_q.shape)}"
-        )
+    _check_integers(cu_seq_lens_q)
     ends = cu_seq_lens_q.tolist()
     rises = all(a < b for a, b in pairwise(ends))
     if not ends or ends[0] != 0 or ends[-1] != steps or not rises:

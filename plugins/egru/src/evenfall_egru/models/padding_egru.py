@@ -9,11 +9,15 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from .recording_egru import is_recorded
+from .recording_egru import check_in_graph, is_in_graph
+
+_VALUES = "attention_mask must contain 0 (padding) and 1 only"
 
 
 class Whole:
     """No padding; `cu_seqlens` has the ends of packed texts, with a leading 0, or is None."""
+
+    ends_with_text = True  # whether the layers' last state is that after the last real token
 
     def __init__(self, cu_seqlens: torch.Tensor | None = None):
         self.cu_seqlens = cu_seqlens
@@ -30,13 +34,21 @@ class Whole:
         """The mean over real tokens of an output of the layers."""
         return x.mean() if x.numel() else x.sum()
 
+    def states(self, x: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
+        """States in the layers' order -> (B, T, F), the state after each token.
+
+        Padding keeps the state, which is `before`, (B, F), where no real token came yet.
+        """
+        return x
+
 
 class EndToEnd(Whole):
     """The real tokens of all rows end to end, (1, N, F)."""
 
     def __init__(self, real: torch.Tensor):
-        super().__init__(F.pad(real.sum(1).cumsum(0), (1, 0)))
-        self.real = real
+        ends = F.pad(real.sum(1).cumsum(0), (1, 0))
+        super().__init__(ends)
+        self.real, self.first = real, ends[:-1]
 
     def pack(self, x: torch.Tensor) -> torch.Tensor:
         return x[self.real][None]
@@ -46,13 +58,21 @@ class EndToEnd(Whole):
         full[self.real] = x[0]
         return full
 
+    def states(self, x: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
+        number = self.real.cumsum(1)
+        rows = torch.cat([before.new_zeros(1, before.shape[-1]), x[0]])
+        after = rows[self.first[:, None] + number]
+        return torch.where(number[..., None] > 0, after, before[:, None])
+
 
 class RealFirst(Whole):
     """The real tokens of each row at its start, (B, T, F).
 
-    For recorded graphs: no shape depends on the mask, so the graph is valid for other masks. The
-    state after the last step is meaningless if padding follows.
+    For graphs: no shape depends on the mask, so the graph is valid for other masks. The state after
+    the last step is meaningless if padding follows.
     """
+
+    ends_with_text = False
 
     def __init__(self, real: torch.Tensor):
         super().__init__()
@@ -71,6 +91,11 @@ class RealFirst(Whole):
     def mean(self, x: torch.Tensor) -> torch.Tensor:
         return self.unpack(x).sum() / (self.real.sum() * x.shape[-1])
 
+    def states(self, x: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
+        number = self.real.long().cumsum(1)
+        after = x.gather(1, (number - 1).clamp_min(0).expand_as(x))
+        return torch.where(number > 0, after, before[:, None])
+
 
 def layout_of(
     attention_mask: torch.Tensor | None, batch: int, steps: int, texts: torch.Tensor | None = None
@@ -86,21 +111,21 @@ def layout_of(
 
     Raises:
         ValueError: a mask of another shape, or values other than 0 and 1, such as the numbers of
-            packed texts (not checked in a recorded graph).
+            packed texts (RuntimeError in a compiled graph, not checked in a recorded one).
     """
     if attention_mask is None or texts is not None:
         return Whole(texts)
     real = real_tokens(attention_mask, batch, steps)
-    if is_recorded():
-        return RealFirst(real)
     one = attention_mask[:, attention_mask.shape[1] - steps :] == 1
+    if is_in_graph():
+        check_in_graph((real == one).all(), _VALUES)
+        return RealFirst(real)
     if bool(one.all()):
         return Whole()
     if not torch.equal(real, one):
         value = attention_mask[:, attention_mask.shape[1] - steps :][real != one][0].item()
         raise ValueError(
-            f"attention_mask must contain 0 (padding) and 1 only, got {value}; mark packed texts "
-            "with position_ids or cu_seq_lens_q"
+            f"{_VALUES}, got {value}; mark packed texts with position_ids or cu_seq_lens_q"
         )
     return EndToEnd(real)
 
@@ -128,4 +153,4 @@ def mask_of_ids(input_ids: torch.Tensor, pad_token_id: int) -> torch.Tensor:
     return (text.cumsum(1) > 0) & (text.flip(1).cumsum(1).flip(1) > 0)
 
 
-__all__ = ["layout_of", "mask_of_ids", "real_tokens"]
+__all__ = ["Whole", "layout_of", "mask_of_ids", "real_tokens"]

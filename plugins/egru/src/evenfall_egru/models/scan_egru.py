@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from .recording_egru import is_exported_to_onnx, is_recorded
+from .recording_egru import is_exported_to_onnx, is_in_graph
 
 try:
     from evenfall.backends import use_backend
@@ -46,7 +46,7 @@ def skips_silent(events: torch.Tensor) -> bool:
         and events.device.type == "cpu"
         and events.numel() <= _FEW * events.shape[-1]
         and not torch.is_grad_enabled()
-        and not is_recorded()
+        and not is_in_graph()
     )
 
 

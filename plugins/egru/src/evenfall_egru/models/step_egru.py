@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.modules import module as hooks
 from transformers.cache_utils import Cache
 
-from .cache_egru import EgruCacheLayer
+from .cache_egru import EgruCacheLayer, EgruStaticCacheLayer
 from .copies_egru import WeightCopy
 from .layer_egru import PLAIN, EgruDecoder, EgruLayer
 
@@ -26,6 +26,7 @@ except ImportError:  # a published folder without the kernels
 
 _MOST_SEQUENCES = 2  # for more, dense products, which read the weights once, are faster
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+_CACHES = (EgruCacheLayer, EgruStaticCacheLayer)
 _HOOKS = itemgetter(
     "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"
 )
@@ -119,6 +120,8 @@ class TokenStep:
         if stack is None or len(states) != len(stack.units):
             return None
         if config.__dict__["carry"] == "output":
+            if any(layer.record_past for layer in cache.layers):
+                return None
             states = [(y, torch.zeros_like(h)) for y, h in states]
         out, new = egru_step(stack, input_ids.view(batch), states)
         if update:
@@ -223,7 +226,7 @@ def _states(cache: Cache) -> list[Any] | None:
     """(y, h) of each layer; None if the cache is empty or of another kind."""
     states = []
     for layer in cache.layers:
-        if type(layer) is not EgruCacheLayer or not layer.is_initialized:
+        if type(layer) not in _CACHES or not layer.is_initialized:
             return None
         states.append((layer.keys, layer.values))
     return states
