@@ -12,6 +12,7 @@ from .baselines import RnnConfig, RnnForCausalLM, RnnModel
 from .models.cache_egru import EgruCacheLayer
 from .models.classification_egru import EgruForSequenceClassification, EgruForTokenClassification
 from .models.configuration_egru import EgruConfig
+from .models.layer_egru import LORA_TARGET_PARAMETERS
 from .models.modeling_egru import EgruForCausalLM, EgruModel
 from .quantization import EgruQuantizationConfig, quantize
 
@@ -29,6 +30,7 @@ AutoModel.register(RnnConfig, RnnModel, exist_ok=True)
 AutoModelForCausalLM.register(RnnConfig, RnnForCausalLM, exist_ok=True)
 
 __all__ = [
+    "LORA_TARGET_PARAMETERS",
     "EgruCacheLayer",
     "EgruConfig",
     "EgruForCausalLM",

@@ -276,3 +276,49 @@ def test_trl(make_egru: Callable[..., Any], tokenizer: Any, tmp_path: Path) -> N
         trainer.train()
         results.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
     assert_same_training(*results, make_word_model(make_egru, tokenizer).state_dict())
+
+
+@pytest.mark.parametrize("strategy", ["bfd", "bfd_split"])
+def test_trl_packs_texts(
+    make_egru: Callable[..., Any], tokenizer: Any, tmp_path: Path, strategy: str
+) -> None:
+    """SFTTrainer(packing=True): training, evaluation and generation are those of texts alone."""
+    trl = pytest.importorskip("trl")
+    datasets = pytest.importorskip("datasets")
+    words = tokenizer.get_vocab()
+    texts = [[(i * 5) % len(words) for i in text] for text in TEXTS]
+    rows = datasets.Dataset(
+        datasets.table.InMemoryTable.from_pylist([{"input_ids": text} for text in texts]),
+        fingerprint="texts",
+    )
+    model = make_word_model(make_egru, tokenizer)
+    start = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    config = trl.SFTConfig(
+        output_dir=str(tmp_path), use_cpu=True, bf16=False, packing=True, max_length=9,
+        packing_strategy=strategy, per_device_train_batch_size=4, per_device_eval_batch_size=4,
+        max_steps=2, learning_rate=0.05, optim="sgd", report_to="none", save_strategy="no",
+        gradient_checkpointing=False, eval_packing=True,
+    )  # fmt: skip
+    trainer = trl.SFTTrainer(
+        model=model, processing_class=tokenizer, train_dataset=rows, eval_dataset=rows, args=config
+    )
+    trainer.train()
+    weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    model.eval()
+    with torch.no_grad():
+        losses = [
+            model(torch.tensor([text]), labels=torch.tensor([text]), num_items_in_batch=1).loss
+            for text in texts
+            if len(text) > 1
+        ]
+    want = float(sum(losses)) / sum(len(text) - 1 for text in texts)
+    assert trainer.evaluate()["eval_loss"] == pytest.approx(want, rel=1e-5)
+    prompt = {"input_ids": torch.tensor([texts[0]]), "max_new_tokens": 3, "do_sample": False}
+    alone = make_word_model(make_egru, tokenizer)
+    alone.load_state_dict(start)
+    assert_same_training(
+        weights,
+        train_weights(alone, tmp_path, [{"input_ids": text} for text in texts], pad),
+        start,
+    )
+    assert torch.equal(model.generate(**prompt), alone.eval().generate(**prompt))

@@ -11,7 +11,13 @@ torch = pytest.importorskip("torch")
 
 from transformers import DataCollatorWithFlattening, DynamicCache
 
-from evenfall_egru import EgruForCausalLM, EgruForSequenceClassification, EgruModel
+from evenfall_egru import (
+    EgruForCausalLM,
+    EgruForSequenceClassification,
+    EgruModel,
+    RnnConfig,
+    RnnForCausalLM,
+)
 
 LENGTHS = (5, 1, 9, 3)
 ENDS = [0, 5, 6, 15, 18]
@@ -161,6 +167,7 @@ def test_gradient_checkpointing_keeps_texts_apart(make_egru: Callable[..., Any])
 
 IDS = torch.arange(18)[None]
 POSITIONS = pack_texts()["position_ids"]
+SEQ_IDX = torch.arange(4).repeat_interleave(torch.tensor(LENGTHS))[None]
 LENGTH_FORM = {"cu_seq_lens_q": torch.tensor(ENDS)}
 REFUSED = [
     ({"position_ids": torch.tensor([[0, 1, 3, *range(4, 19)]])}, "position_ids must rise by 1"),
@@ -168,7 +175,7 @@ REFUSED = [
     ({"position_ids": torch.zeros(1, 17)}, r"position_ids must have shape \(1, 18\), got \(1, 17"),
     ({"position_ids": torch.zeros(3, 1, 18)}, "position_ids must have shape"),
     ({"position_ids": POSITIONS, "use_cache": True}, "position_ids packs 4 texts.* cache"),
-    ({**LENGTH_FORM, "use_cache": True}, "cu_seq_lens_q packs 4 texts.* cache"),
+    ({"seq_idx": SEQ_IDX, "use_cache": True}, "seq_idx packs 4 texts.* cache: .* cu_seq_lens_q"),
     (
         {**LENGTH_FORM, "attention_mask": torch.tensor([[0] + [1] * 17])},
         "cu_seq_lens_q packs texts.*zeros in attention_mask",
@@ -246,11 +253,50 @@ def test_rows_of_a_batch_are_not_cut(make_egru: Callable[..., Any], inputs: dict
         make_egru()(torch.ones(2, 5, dtype=torch.long), **inputs)
 
 
-def test_a_given_cache_is_refused(make_egru: Callable[..., Any]) -> None:
+def test_a_given_cache_must_have_a_row_for_each_text(make_egru: Callable[..., Any]) -> None:
     egru = make_egru()
     for name in ("past_key_values", "cache"):
         with pytest.raises(ValueError, match="cannot be combined with a cache"):
-            egru(IDS, **{name: DynamicCache(config=egru.config)}, **LENGTH_FORM)
+            egru(IDS, **{name: DynamicCache(config=egru.config)}, position_ids=POSITIONS)
+        cache = egru(IDS.expand(3, -1), use_cache=True).past_key_values
+        with pytest.raises(ValueError, match=r"must have shape \(4, 20\), got \(3, 20\)"):
+            egru(IDS, **{name: cache}, **LENGTH_FORM)
+    cache = DynamicCache(config=egru.config)
+    cache.activate_past_recording()
+    with pytest.raises(ValueError, match="whose tokens cannot be taken back"):
+        egru(IDS, past_key_values=cache, **LENGTH_FORM)
+
+
+@pytest.mark.parametrize("model", ["egru", "lstm"])
+def test_each_text_continues_from_its_own_state(make_egru: Callable[..., Any], model: str) -> None:
+    """Windows of packed texts, and then one token of each text at a time; gradients too."""
+    if model == "egru":
+        net = make(make_egru, threshold_mean=0.2)
+    else:
+        net = RnnForCausalLM(RnnConfig(vocab_size=41, embedding_size=12, hidden_sizes=[20, 12]))
+        net = net.eval()
+    rows = [torch.randint(41, (length,)) for length in (7, 5, 9)]
+    cache, pieces = None, []
+    for first, last in (([0, 0, 0], [3, 1, 4]), ([3, 1, 4], [6, 4, 8])):
+        parts = [row[a:b] for row, a, b in zip(rows, first, last, strict=True)]
+        ends = torch.tensor([0, *(len(part) for part in parts)]).cumsum(0)
+        inputs = {"use_cache": True} if cache is None else {"past_key_values": cache}
+        out = net(torch.cat(parts)[None], cu_seq_lens_q=ends, **inputs)
+        cache = out.past_key_values
+        pieces.append(out.logits[0].split(ends.diff().tolist()))
+    assert cache.get_seq_length() == 8
+    last = torch.stack([row[-1:] for row in rows])
+    pieces.append(net(last, past_key_values=cache).logits)
+    for index, row in enumerate(rows):
+        got = torch.cat([piece[index] for piece in pieces])
+        want = net(row[None]).logits[0]
+        torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-6)
+        weight = net.get_input_embeddings().weight
+        gradients = [
+            torch.autograd.grad(logits.cos().sum(), weight, retain_graph=True)[0]
+            for logits in (got, want)
+        ]
+        torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-5)
 
 
 LEFT = torch.tensor([[0, 0, 1, 1, 1], [1, 1, 1, 1, 1]])

@@ -31,25 +31,17 @@ def run_layer(
         cached: the layer's state, or None for an empty one.
         update: whether it gets the new state.
         layout: how texts and padding were laid out.
-        sizes: B and T.
+        sizes: B, and T or with packed texts the length of the longest.
         want_events: as in the layer.
-
-    Raises:
-        ValueError: carry="output" where a state within the call is needed.
     """
     before = None if cached is None else cached.state()
     if cached is None or not update:
         x, _, events = layer(x, before, layout.cu_seqlens, want_events)
         return x, events
-    if layout.ends_with_text and not cached.record_past:
+    if not needs_states(cached, layout):
         x, state, events = layer(x, before, layout.cu_seqlens, want_events)
         cached.update(*state, steps=sizes[1])
         return x, events
-    if layer.config.carry == "output":
-        raise ValueError(
-            "carry='output' restarts h in each call, so tokens of a call cannot be taken back "
-            "(assisted decoding), and a graph with a mask has no last state; use carry='full'"
-        )
     x, states, events = layer(x, before, layout.cu_seqlens, want_events, True)
     if before is None:
         before = tuple(part.new_zeros(sizes[0], part.shape[-1]) for part in states)
@@ -59,4 +51,25 @@ def run_layer(
     return x, events
 
 
-__all__ = ["run_layer"]
+def needs_states(cached: EgruCacheLayer, layout: Whole) -> bool:
+    """Whether the state after the last step is not enough to update the cache."""
+    return cached.record_past or not layout.ends_with_text
+
+
+def check_update(carry: str, cached: EgruCacheLayer | None, layout: Whole) -> None:
+    """Raise ValueError if a state within the call is needed, but there is none."""
+    if cached is None or not needs_states(cached, layout):
+        return
+    if carry == "output":
+        raise ValueError(
+            "carry='output' restarts h in each call, so tokens of a call cannot be taken back "
+            "(assisted decoding), and a graph with a mask has no last state; use carry='full'"
+        )
+    if layout.packs_texts:
+        raise ValueError(
+            "cu_seq_lens_q packs texts, whose tokens cannot be taken back: the cache must not "
+            "record states (activate_past_recording)"
+        )
+
+
+__all__ = ["check_update", "run_layer"]

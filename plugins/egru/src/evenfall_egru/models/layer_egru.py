@@ -19,6 +19,8 @@ from .scan_egru import egru_scan, event_linear, skips_silent
 
 # Other tensors, such as those of torchao, have operations of their own and few of PyTorch's.
 PLAIN = (torch.Tensor, nn.Parameter)
+# The matrices of a layer by the name that peft.LoraConfig(target_parameters=...) wants.
+LORA_TARGET_PARAMETERS = ["kernel", "recurrent_kernel"]
 
 
 def locked_dropout(x: torch.Tensor, rate: float, cu_seqlens: torch.Tensor | None) -> torch.Tensor:
@@ -133,4 +135,4 @@ def _rows_by_unit(weight: torch.Tensor) -> torch.Tensor:
     return low if torch.equal(low.to(rows.dtype), rows) else rows
 
 
-__all__ = ["PLAIN", "EgruDecoder", "EgruLayer", "locked_dropout"]
+__all__ = ["LORA_TARGET_PARAMETERS", "PLAIN", "EgruDecoder", "EgruLayer", "locked_dropout"]

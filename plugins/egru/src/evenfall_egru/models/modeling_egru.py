@@ -16,11 +16,11 @@ from transformers.cache_utils import Cache
 from .arguments_egru import LOSS_ARGUMENTS, OF_GENERATE, batch_and_steps, refuse_unknown
 from .cache_egru import EgruCacheLayer, EgruStaticCacheLayer, cache_layers
 from .configuration_egru import EgruConfig
-from .continuation_egru import run_layer
+from .continuation_egru import check_update, run_layer
 from .fast_egru import make_output, new_cache, settings_of
 from .layer_egru import EgruDecoder, EgruLayer, locked_dropout
 from .loss_egru import chunked_cross_entropy, share_of_batch
-from .packing_egru import packed_texts, without_first
+from .packing_egru import longest_of, packed_texts, without_first
 from .padding_egru import layout_of
 from .pretrained_egru import (
     CACHE,
@@ -103,7 +103,8 @@ class EgruModel(EgruPreTrainedModel):
         cache (`Cache`): the name of `past_key_values` from transformers 5.24 on.
         position_ids, cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k, seq_idx: several
             texts packed end to end in a batch of one, as DataCollatorWithFlattening makes them.
-            Each starts from an empty state. Packing cannot be combined with a cache.
+            Each starts from an empty state, or with a cache and cu_seq_lens_q from its own: the cache
+            has a row for each text.
         """
         refuse_unknown(self.forward, kwargs)
         config = settings_of(self.config)
@@ -117,7 +118,8 @@ class EgruModel(EgruPreTrainedModel):
             position_ids, cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k, seq_idx,
         )  # fmt: skip
         if use_cache is None:
-            use_cache = config.use_cache and texts is None and not is_recorded()
+            packed_anew = texts is not None and past_key_values is None
+            use_cache = config.use_cache and not packed_anew and not is_recorded()
         x = self._embed(input_ids, inputs_embeds)
         if use_cache and past_key_values is None:
             past_key_values = new_cache(self.config, len(self.layers))
@@ -127,6 +129,10 @@ class EgruModel(EgruPreTrainedModel):
             x = locked_dropout(x, config.embedding_dropout, layout.cu_seqlens)
 
         cache_of = cache_layers(past_key_values, config.layer_types)
+        read = steps
+        if use_cache:
+            check_update(config.carry, cache_of[0], layout)
+            read = longest_of(texts, steps)
         hidden: tuple[torch.Tensor, ...] = (x,)
         record = LayerRecord(
             config, layout, output_events, output_cells, output_traces, output_penalty
@@ -135,7 +141,7 @@ class EgruModel(EgruPreTrainedModel):
             if index and self.training and config.hidden_dropout:
                 x = locked_dropout(x, config.hidden_dropout, layout.cu_seqlens)
             x, extra = run_layer(
-                layer, x, cache_of[index], use_cache, layout, (batch, steps), record.wanted
+                layer, x, cache_of[index], use_cache, layout, (batch, read), record.wanted
             )
             hidden += (x,)
             record.add(layer, x, extra)

@@ -43,7 +43,7 @@ def packed_texts(
         batch: B.
         steps: T.
         attention_mask: (B, T or more) or None.
-        cached: whether the call reads or writes a cache.
+        cached: whether the call reads or writes a cache, which cu_seq_lens_q alone allows.
         position_ids: (T,), (1, T) or (B, T), rising by 1 within a text.
         cu_seq_lens_q: (S + 1,), rising from 0 to T.
         cu_seq_lens_k: None or equal to cu_seq_lens_q.
@@ -99,7 +99,7 @@ def packed_texts(
             )
     if len(ends) <= 2:
         return None
-    _check_alone(name, f"{len(ends) - 1} ", batch, cached)
+    _check_alone(name, f"{len(ends) - 1} ", batch, cached and name != "cu_seq_lens_q")
     if attention_mask is not None and not bool(real_tokens(attention_mask, batch, steps).all()):
         raise ValueError(f"{name} {_ZEROS}")
     return torch.tensor(ends)
@@ -132,8 +132,9 @@ def _check_alone(name: str, texts: str, batch: int, cached: bool) -> None:
         raise ValueError(f"{name} packs texts, which needs batch size 1, got {batch}")
     if cached:
         raise ValueError(
-            f"{name} packs {texts}texts, which cannot be combined with a cache: "
-            "pass use_cache=False and no past_key_values"
+            f"{name} packs {texts}texts, which cannot be combined with a cache: pass "
+            "use_cache=False and no past_key_values, or outside of a graph cu_seq_lens_q, with "
+            "which the cache has a state of each text"
         )
 
 
@@ -143,6 +144,11 @@ def _check_integers(cu_seq_lens_q: torch.Tensor) -> None:
             "cu_seq_lens_q must be a 1-D integer tensor, got "
             f"{cu_seq_lens_q.dtype} of shape {tuple(cu_seq_lens_q.shape)}"
         )
+
+
+def longest_of(texts: torch.Tensor | None, steps: int) -> int:
+    """The steps of the longest text; all T without packing."""
+    return steps if texts is None else int(texts.diff().max())
 
 
 def without_first(labels: torch.Tensor, texts: torch.Tensor, ignored: int) -> torch.Tensor:
@@ -243,4 +249,4 @@ def _shorten(numbers: list[int]) -> str:
     return f"[{first}, ...]" if len(numbers) > 8 else f"[{first}]"
 
 
-__all__ = ["packed_texts", "without_first"]
+__all__ = ["longest_of", "packed_texts", "without_first"]

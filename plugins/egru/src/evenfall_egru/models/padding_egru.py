@@ -21,6 +21,7 @@ class Whole:
 
     def __init__(self, cu_seqlens: torch.Tensor | None = None):
         self.cu_seqlens = cu_seqlens
+        self.packs_texts = cu_seqlens is not None
 
     def pack(self, x: torch.Tensor) -> torch.Tensor:
         """(B, T, F) -> the input of the layers."""
@@ -48,7 +49,7 @@ class EndToEnd(Whole):
     def __init__(self, real: torch.Tensor):
         ends = F.pad(real.sum(1).cumsum(0), (1, 0))
         super().__init__(ends)
-        self.real, self.first = real, ends[:-1]
+        self.real, self.first, self.packs_texts = real, ends[:-1], False
 
     def pack(self, x: torch.Tensor) -> torch.Tensor:
         return x[self.real][None]
