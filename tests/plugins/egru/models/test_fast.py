@@ -13,6 +13,7 @@ from transformers import DynamicCache
 from evenfall_egru import EgruConfig, RnnConfig
 from evenfall_egru.models.fast_egru import make_output, new_cache, settings_of
 from evenfall_egru.models.pretrained_egru import (
+    CACHE,
     EgruCausalLMOutput,
     EgruClassifierOutput,
     EgruModelOutput,
@@ -70,10 +71,10 @@ def test_a_token_with_a_cache_takes_few_calls(make_egru: Callable[..., Any]) -> 
     [
         (EgruModelOutput, {"last_hidden_state": ONE, "hidden_states": (ONE, TWO)}),
         (EgruModelOutput, {"last_hidden_state": ONE, "activity": (ONE,), "events": (TWO,)}),
-        (EgruCausalLMOutput, {"loss": ONE, "logits": TWO, "past_key_values": DynamicCache()}),
-        (EgruCausalLMOutput, {"logits": TWO, "past_key_values": None}),
+        (EgruCausalLMOutput, {"loss": ONE, "logits": TWO, CACHE: DynamicCache()}),
+        (EgruCausalLMOutput, {"logits": TWO, CACHE: None}),
         (EgruCausalLMOutput, {"loss": ONE}),
-        (EgruClassifierOutput, {"logits": TWO, "activity": (ONE,), "past_key_values": None}),
+        (EgruClassifierOutput, {"logits": TWO, "activity": (ONE,), CACHE: None}),
         (EgruTokenClassifierOutput, {"loss": ONE, "logits": TWO}),
     ],
 )

@@ -26,7 +26,7 @@ from evenfall_egru.baselines.modeling import RnnForCausalLM
 from evenfall_egru.models import step_egru
 from evenfall_egru.models.fast_egru import make_output
 from evenfall_egru.models.layer_egru import EgruLayer
-from evenfall_egru.models.pretrained_egru import EgruCausalLMOutput
+from evenfall_egru.models.pretrained_egru import CACHE, EgruCausalLMOutput
 from evenfall_kernels import StoredMatrix, compress_blocks
 from evenfall_kernels.ops.egru_step import stack as stacks
 
@@ -533,8 +533,8 @@ def test_outputs_are_those_of_the_modules(make_egru: Callable[..., Any], taken: 
     model = make_egru()
     logits = torch.ones(1, 1, 41)
     for cache in (prefilled(model), None):
-        fast = make_output(EgruCausalLMOutput, logits=logits, past_key_values=cache)
-        slow = EgruCausalLMOutput(logits=logits, past_key_values=cache)
+        fast = make_output(EgruCausalLMOutput, logits=logits, **{CACHE: cache})
+        slow = EgruCausalLMOutput(logits=logits, **{CACHE: cache})
         assert type(fast) is type(slow)
         assert list(fast.items()) == list(slow.items())
         assert fast.__dict__ == slow.__dict__

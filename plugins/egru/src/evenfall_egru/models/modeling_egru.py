@@ -103,8 +103,8 @@ class EgruModel(EgruPreTrainedModel):
         cache (`Cache`): the name of `past_key_values` from transformers 5.24 on.
         position_ids, cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k, seq_idx: several
             texts packed end to end in a batch of one, as DataCollatorWithFlattening makes them.
-            Each starts from an empty state, or with a cache and cu_seq_lens_q from its own: the cache
-            has a row for each text.
+            Each starts from an empty state, or with a cache and cu_seq_lens_q from its own: the
+            cache has a row for each text.
         """
         refuse_unknown(self.forward, kwargs)
         config = settings_of(self.config)
