@@ -14,13 +14,13 @@ from transformers import CompileConfig, DynamicCache, StaticCache
 
 from evenfall_egru import EgruForSequenceClassification
 
-MASK = torch.tensor([[0, 0, 1, 1, 1, 1, 0, 1, 1], [1, 1, 1, 1, 1, 1, 0, 1, 1]])
+MASK = torch.tensor([[0, 0, 1, 1, 0, 1, 1, 1, 1], [1, 1, 1, 1, 0, 1, 1, 1, 1]])
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 @pytest.fixture
 def egru(make_egru: Callable[..., Any]) -> Any:
-    return make_egru(embedding_range=1.0, threshold_mean=0.2)
+    return make_egru(hidden_sizes=[12], embedding_range=1.0, threshold_mean=0.2)
 
 
 def compile_once(model: Any, backend: str = "eager") -> tuple[Any, Any]:
@@ -59,7 +59,7 @@ def test_a_compiled_model_continues_a_cache(egru: Any, cache_class: Any, masked:
     options = {"config": egru.config}
     size = {"max_cache_len": 9} if cache_class is StaticCache else {}
     ours, theirs = cache_class(**options, **size), DynamicCache(**options)
-    for first, last in ((0, 3), *((t, t + 1) for t in range(3, 8))):
+    for first, last in ((0, 3), *((t, t + 1) for t in range(3, 7))):
         inputs = {"attention_mask": mask[:, :last]} if masked else {}
         got = compiled(ids[:, first:last], past_key_values=ours, use_cache=True, **inputs)
         want = egru(ids[:, first:last], past_key_values=theirs, use_cache=True, **inputs)
@@ -95,26 +95,33 @@ def test_training_compiles(egru: Any, skip_logits: bool) -> None:
     torch.testing.assert_close(*results)
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.5])
-def test_packed_texts_compile(egru: Any, dropout: float) -> None:
+def test_packed_texts_compile(egru: Any) -> None:
     """cu_seq_lens_q goes into the graph, which holds for other texts."""
-    egru.config.hidden_dropout = dropout
     compiled, counter = compile_once(egru.train(), "aot_eager")
     weights = list(egru.parameters())
-    for ends in ([0, 3, 9], [0, 2, 5, 9], [0, 1, 4, 11]):
+    for ends in ([0, 3, 9], [0, 2, 5, 9], [0, 1, 4, 6, 11]):
         ids, texts = random_ids(1, ends[-1]), torch.tensor(ends, dtype=torch.int32)
         inputs = {"labels": ids, "cu_seq_lens_q": texts, "cu_seq_lens_k": texts}
         results = []
         for model in (compiled, egru):
             loss = model(ids, use_cache=False, **inputs).loss
             results.append((loss, torch.autograd.grad(loss, weights)))
-        if not dropout:
-            torch.testing.assert_close(*results)
+        torch.testing.assert_close(*results)
     assert counter.frame_count <= 3
 
 
+@torch.no_grad()
+def test_locked_dropout_of_packed_texts_compiles(egru: Any) -> None:
+    egru.config.embedding_dropout = 0.5
+    compiled, _ = compile_once(egru.train())
+    texts = torch.tensor([0, 4, 9])
+    assert bool(
+        compiled(random_ids(1, 9), cu_seq_lens_q=texts, use_cache=False)[0].isfinite().all()
+    )
+
+
 def test_a_packed_classifier_compiles(make_egru: Callable[..., Any]) -> None:
-    model = make_egru(EgruForSequenceClassification)
+    model = make_egru(EgruForSequenceClassification, hidden_sizes=[12])
     compiled, _ = compile_once(model)
     ids, texts = random_ids(1, 9), torch.tensor([0, 4, 9])
     got = compiled(ids, cu_seq_lens_q=texts, use_cache=False).logits
