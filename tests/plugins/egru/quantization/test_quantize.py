@@ -262,6 +262,37 @@ def test_a_folder_for_the_hub_keeps_the_stored_weights(make: Make, tmp_path: Pat
     assert load_file(tmp_path / "hub/model.safetensors").keys() == model.state_dict().keys()
 
 
+def test_other_words_need_parameters(make: Make) -> None:
+    model = quantize(make())
+    with pytest.raises(ValueError, match="call dequantize"):
+        model.resize_token_embeddings(50)
+    with pytest.raises(ValueError, match="not supported for quantized"):
+        model.half()
+    assert model.dequantize().resize_token_embeddings(50).num_embeddings == 50
+
+
+class Logits(nn.Module):
+    """A model as tracers take it."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids: Tensor) -> Tensor:
+        found: Tensor = self.model(ids, use_cache=False).logits
+        return found
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::torch.jit.TracerWarning")
+def test_recorded_graphs_hold_for_other_words(make: Make, ids: Tensor) -> None:
+    model = quantize(make())
+    with torch.no_grad():
+        traced = torch.jit.trace(Logits(model), ids[:1], check_trace=False)
+        exported = torch.export.export(Logits(model), (ids[:1],)).module()
+        for graph in (traced, exported):
+            torch.testing.assert_close(graph(ids[1:2]), logits(model, ids[1:2]))
+
+
 def test_training_is_refused(make: Make, ids: Tensor) -> None:
     with pytest.raises(ValueError, match="cannot be trained"):
         quantize(make()).train()(ids, labels=ids)

@@ -108,6 +108,19 @@ class EgruPreTrainedModel(PreTrainedModel):
             if module.bias is not None:
                 init.zeros_(module.bias)
 
+    def resize_token_embeddings(self, *args: Any, **kwargs: Any) -> Any:
+        """As in transformers.
+
+        Raises:
+            ValueError: the model is quantised or compressed.
+        """
+        if getattr(self.config, "quantization_config", None) is not None:
+            raise ValueError(
+                "the words of a quantised or compressed model cannot be changed; call dequantize() "
+                "first"
+            )
+        return super().resize_token_embeddings(*args, **kwargs)
+
     @classmethod
     def from_pretrained(
         cls,
