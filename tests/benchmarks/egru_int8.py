@@ -76,10 +76,12 @@ def measure(parts: list[str], folder: Path, data: Path | None, rounds: int) -> R
 
 def main() -> None:
     options = parser(__doc__, rounds=9)
-    options.add_argument("parts", nargs="*", choices=list(COLUMNS), help="default: size speed")
+    options.add_argument("parts", nargs="*", help="loss, size, speed; default: size speed")
     options.add_argument("--data", type=Path, help="folder with ptb/, for loss")
     found = options.parse_args()
     parts = found.parts or ["size", "speed"]
+    if not set(parts) <= COLUMNS.keys():
+        options.error(f"parts must be among {list(COLUMNS)}, got {parts}")
     if ("loss" in parts) != (found.data is not None):
         options.error("loss and --data need each other")
     with tempfile.TemporaryDirectory() as folder:

@@ -219,6 +219,10 @@ def test_modules_that_are_left_as_they_are(
     again = AutoModelForCausalLM.from_pretrained(tmp_path)
     assert torch.equal(logits(again, ids), logits(model, ids))
     assert text(again, ids[:1]) == text(model, ids[:1])
+    base = AutoModel.from_pretrained(tmp_path)
+    with torch.no_grad():
+        got, want = base(ids).last_hidden_state, model.model(ids).last_hidden_state
+    assert torch.equal(got, want)
 
 
 def test_untied_modules_are_left_alone(make: Make) -> None:

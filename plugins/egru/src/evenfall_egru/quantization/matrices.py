@@ -20,48 +20,53 @@ Make = Callable[[torch.Tensor], StoredMatrix]
 _KERNELS = ("kernel", "recurrent_kernel")
 
 
+def check_names(model: Any, skipped: list[str]) -> None:
+    """Check that each of these names is that of a module.
+
+    Raises:
+        ValueError: one is not.
+    """
+    names = {name for name, _ in model.named_modules()}
+    for name in skipped:
+        if name not in names:
+            raise ValueError(f"modules_to_not_convert: the model has no module {name!r}")
+
+
 def put_matrices(model: Any, skipped: list[str], make: Make) -> None:
     """Replace the parameters of an EGRU model, in place.
 
     Args:
         model: an EgruModel or a model with one inside.
-        skipped: full names of modules that are left as they are.
+        skipped: names of modules that are left as they are, those of an EgruForCausalLM.
         make: makes the stored matrix of a weight with inputs first: (I, 3H) or (E, V).
 
     Raises:
-        ValueError: the model has other layers, a weight is not a parameter of its own, or a name
-            is that of no module.
+        ValueError: the model has other layers, or a weight is not a parameter of its own.
     """
-    names = {id(module): name for name, module in model.named_modules()}
-    for name in skipped:
-        if name not in names.values():
-            raise ValueError(f"modules_to_not_convert: the model has no module {name!r}")
-    base = model.base_model
-    kept = [
-        any(names[id(one)] == name or names[id(one)].startswith(f"{name}.") for name in skipped)
-        for one in (*base.layers, base.embed_tokens, getattr(model, "lm_head", None))
-        if one is not None
-    ]
-    _check(model, names)
-    for layer, keep in zip(base.layers, kept, strict=False):
-        for parameter in () if keep else _KERNELS:
+    _check(model)
+    for index, layer in enumerate(model.base_model.layers):
+        if _is_named(f"layers.{index}", skipped):
+            continue
+        for parameter in _KERNELS:
             weight = layer._parameters[parameter]
             delattr(layer, parameter)
             setattr(layer, parameter, make(weight))
-    _put_words(model, base, kept[len(base.layers) :], make)
+    _put_words(model, skipped, make)
     model.eval()
 
 
-def _put_words(model: Any, base: Any, kept: list[bool], make: Make) -> None:
+def _put_words(model: Any, skipped: list[str], make: Make) -> None:
     """The embedding and the decoder, which share a matrix if they are tied."""
-    embedding, decoder = base.embed_tokens, getattr(model, "lm_head", None)
+    base, decoder = model.base_model, getattr(model, "lm_head", None)
     tied = decoder is not None and _is_tied(model)
-    if tied and any(kept):
-        return
-    if embedding is not None and not kept[0]:
+    keep_words, keep_decoder = (_is_named(name, skipped) for name in ("embed_tokens", "lm_head"))
+    if model.config.tie_word_embeddings:  # also where a file has more than this model
+        keep_words = keep_decoder = keep_words or keep_decoder
+    embedding, words = base.embed_tokens, None
+    if embedding is not None and not keep_words:
         words = make(embedding.weight.t())
         base.embed_tokens = StoredEmbedding(words, embedding.padding_idx)
-    if decoder is None or (kept[-1] and not tied):
+    if decoder is None or keep_decoder:
         return
     weight = decoder.weight
     del decoder.weight
@@ -71,6 +76,13 @@ def _put_words(model: Any, base: Any, kept: list[bool], make: Make) -> None:
         model._tied_weights_keys, model.all_tied_weights_keys = None, {}
     else:
         decoder.weight = make(weight.t())
+
+
+def _is_named(name: str, skipped: list[str]) -> bool:
+    """Whether a module of an EgruModel, or lm_head, or a module that it is in, is among these."""
+    short = [one.removeprefix("model.") for one in skipped]
+    whole = "model" in short and name != "lm_head"
+    return whole or any(name == one or name.startswith(f"{one}.") for one in short)
 
 
 def _is_tied(model: Any) -> bool:
@@ -84,7 +96,8 @@ def _is_tied(model: Any) -> bool:
     return False
 
 
-def _check(model: Any, names: dict[int, str]) -> None:
+def _check(model: Any) -> None:
+    names = {id(module): name for name, module in model.named_modules()}
     base, decoder = model.base_model, getattr(model, "lm_head", None)
     kinds: list[tuple[Any, Any, tuple[str, ...]]] = [
         (layer, EgruLayer, _KERNELS) for layer in base.layers
@@ -152,4 +165,4 @@ def put_parameters(model: Any, dtype: torch.dtype) -> None:
         decoder.weight = dense(stored, transposed=True)
 
 
-__all__ = ["list_matrices", "put_matrices", "put_parameters"]
+__all__ = ["check_names", "list_matrices", "put_matrices", "put_parameters"]

@@ -15,7 +15,7 @@ from evenfall_kernels import StoredMatrix, quantize_rows
 
 from ..models.pretrained_egru import EgruPreTrainedModel
 from .config import METHOD, EgruQuantizationConfig
-from .matrices import list_matrices, put_matrices, put_parameters
+from .matrices import check_names, list_matrices, put_matrices, put_parameters
 
 
 def quantize(
@@ -48,6 +48,7 @@ def quantize(
 
 
 def _store(model: Any, config: EgruQuantizationConfig) -> None:
+    check_names(model, config.modules_to_not_convert)
     bad = [name for name, p in model.named_parameters() if not bool(p.detach().isfinite().all())]
     if bad:
         raise ValueError(f"model contains values that are not finite, in {bad}")
