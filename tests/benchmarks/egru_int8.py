@@ -58,7 +58,7 @@ COLUMNS = {
 
 def tables(record: Record) -> str:
     parts = by_part(record)
-    return "\n\n".join(table(columns, parts.get(part, ())) for part, columns in COLUMNS.items())
+    return "\n\n".join(table(COLUMNS[part], parts[part]) for part in COLUMNS if part in parts)
 
 
 def measure(parts: list[str], folder: Path, data: Path | None, rounds: int) -> Rows:
