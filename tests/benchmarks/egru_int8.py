@@ -10,6 +10,7 @@ record.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -87,7 +88,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         rows = measure(parts, Path(folder), found.data, found.rounds)
     command = f"{command_of('egru_int8')} loss size speed --data FOLDER"
-    finish("egru_int8", rows, found, NOTES, command)
+    load = f" Load average of the machine after measuring: {os.getloadavg()[0]:.1f}."
+    finish("egru_int8", rows, found, NOTES + load, command)
 
 
 if __name__ == "__main__":
