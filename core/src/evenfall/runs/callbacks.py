@@ -19,9 +19,7 @@ from evenfall import registry
 from evenfall.entries import import_reference
 from evenfall.errors import CallbackError, shorten
 
-from .states import encode, read_state, write_encoded
-
-_STATES = "callbacks"
+from .states import CALLBACKS, read_state, write_callbacks
 
 
 @dataclass(frozen=True)
@@ -142,12 +140,10 @@ class Callbacks:
         if not self._members:
             return
         states = [(member[0], self._call(member, "state_dict")) for member in self._members]
-        tensors: dict[str, Any] = {}
         try:
-            plain = [encode(state, tensors, f"callback {name!r}: state") for name, state in states]
+            write_callbacks(folder, states)
         except TypeError as error:
             raise CallbackError(str(error)) from error
-        write_encoded(folder, _STATES, plain, tensors)
 
     def load(self, folder: Path) -> None:
         """Read the states from a checkpoint.
@@ -158,7 +154,7 @@ class Callbacks:
         """
         if not self._members:
             return
-        states = read_state(folder, _STATES)
+        states = read_state(folder, CALLBACKS)
         if len(states) != len(self._members):
             raise ValueError(
                 f"checkpoint {folder} has states of {len(states)} callbacks, the recipe names "
@@ -170,7 +166,7 @@ class Callbacks:
     @property
     def files(self) -> list[str]:
         """The files that `save` always adds to a checkpoint."""
-        return [f"{_STATES}.json"] if self._members else []
+        return [f"{CALLBACKS}.json"] if self._members else []
 
     def _call_all(self, method: str, context: TrainingContext) -> None:
         for member in self._members:

@@ -1,4 +1,4 @@
-"""Plain states in files: JSON, and safetensors for tensors. No pickle is written or read.
+"""Plain states in files: JSON, and safetensors for tensors. No pickle is written.
 
 A state consists of tensors, numbers, strings, None, and lists and dicts of these, such as the
 state_dict of an optimiser.
@@ -15,6 +15,8 @@ from typing import Any
 from evenfall.files import file_aside, write_text
 from evenfall.reading import reading
 
+CALLBACKS = "callbacks"
+"""The name of the states of a run's callbacks in a checkpoint."""
 _TENSOR, _ITEMS = "__tensor__", "__items__"
 _MARKS = (_TENSOR, _ITEMS)
 
@@ -35,13 +37,23 @@ def write_state(folder: str | Path, name: str, state: Any, where: str = "state")
         OSError: a file cannot be written.
     """
     tensors: dict[str, Any] = {}
-    plain = encode(state, tensors, where)
-    write_encoded(folder, name, plain, tensors)
+    _write(Path(folder), name, encode(state, tensors, where), tensors)
 
 
-def write_encoded(folder: str | Path, name: str, plain: Any, tensors: dict[str, Any]) -> None:
-    """Write what `encode` returned, and the tensors that it collected."""
-    file = Path(folder) / f"{name}.safetensors"
+def write_callbacks(folder: Path, states: list[tuple[str, Any]]) -> None:
+    """Write the state of each callback, given with its name, as the state `CALLBACKS`.
+
+    Raises:
+        TypeError: a state contains something else; the message names the callback and the place.
+    """
+    tensors: dict[str, Any] = {}
+    plain = [encode(state, tensors, f"callback {name!r}: state") for name, state in states]
+    _write(folder, CALLBACKS, plain, tensors)
+
+
+def _write(folder: Path, name: str, plain: Any, tensors: dict[str, Any]) -> None:
+    """The files of an encoded state."""
+    file = folder / f"{name}.safetensors"
     if tensors:
         from safetensors.torch import save_file
 
@@ -49,7 +61,7 @@ def write_encoded(folder: str | Path, name: str, plain: Any, tensors: dict[str, 
             save_file(tensors, aside)
     else:
         file.unlink(missing_ok=True)
-    write_text(Path(folder) / f"{name}.json", json.dumps(plain))
+    write_text(folder / f"{name}.json", json.dumps(plain))
 
 
 def read_state(folder: str | Path, name: str) -> Any:

@@ -9,8 +9,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from evenfall.counting import without_wrappers
 from evenfall.errors import shorten
-from evenfall.runs import Callback, TrainingContext
-from evenfall.runs.callback_state import FILE, read_states, write_states
+from evenfall.runs import Callback, TrainingContext, read_state
+from evenfall.runs.states import CALLBACKS, write_callbacks
 
 from ..calls import values_kept
 
@@ -49,12 +49,12 @@ class TrainerSparsity(TrainerCallback):
                 callback.prepare(model)
         if state.global_step:
             folder = _checkpoint(args, state)
-            if not (folder / FILE).is_file():
+            if not (folder / f"{CALLBACKS}.json").is_file():
                 raise ValueError(
-                    f"checkpoint {folder} has no {FILE}: it was saved without these callbacks, so "
-                    "the run cannot be resumed with them"
+                    f"checkpoint {folder} has no {CALLBACKS}.json: it was saved without these "
+                    "callbacks, so the run cannot be resumed with them"
                 )
-            for callback, one in zip(self.callbacks, read_states(folder), strict=True):
+            for callback, one in zip(self.callbacks, read_state(folder, CALLBACKS), strict=True):
                 callback.load_state_dict(one)
 
     def on_step_end(
@@ -88,7 +88,7 @@ class TrainerSparsity(TrainerCallback):
         """Write the states into the checkpoint."""
         if state.is_world_process_zero:
             states = [(type(one).__name__, one.state_dict()) for one in self.callbacks]
-            write_states(_checkpoint(args, state), states)
+            write_callbacks(_checkpoint(args, state), states)
 
 
 def _checkpoint(args: TrainingArguments, state: TrainerState) -> Path:
