@@ -84,7 +84,7 @@ def test_what_cannot_be_divided_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"at least 2 classes, got \['a'\]"):
         list_files(tmp_path, (".npz",))
     touch(tmp_path, "b/1.png")
-    with pytest.raises(ValueError, match=r"class 'b' has no files to train on, with a suffix in"):
+    with pytest.raises(ValueError, match=r"class 'b' has no files with a suffix in"):
         list_files(tmp_path, (".npz",))
     touch(tmp_path, "b/1.npz", "b/2.npz", "b/3.npz")
     with pytest.raises(ValueError, match=r"a has 2 recording or group; .* at least 3 in each"):
@@ -97,6 +97,28 @@ def test_what_cannot_be_divided_is_named(tmp_path: Path) -> None:
         select_split(files, "all", 0.2, 0.0)
     with pytest.raises(ValueError, match=r"valid_share must be in \[0, 1\), got 1"):
         select_split(files, "train", 1, 0.0)
+
+
+def test_a_folder_may_have_a_test_split_alone(tmp_path: Path) -> None:
+    touch(tmp_path, "test/a/1.npz", "test/b/1.npz")
+    classes, files = list_files(tmp_path, (".npz",))
+    assert classes == ["a", "b"]
+    assert len(select_split(files, "test", 0.2, 0.2)) == 2
+    with pytest.raises(FileNotFoundError, match="no split 'train'"):
+        select_split(files, "train", 0.2, 0.2)
+    touch(tmp_path, *(f"train/a/{i}.npz" for i in range(3)))
+    _, files = list_files(tmp_path, (".npz",))
+    with pytest.raises(ValueError, match=r"the class of .*b/1.npz has no files to train on"):
+        select_split(files, "train", 0.2, 0.2)
+
+
+def test_a_subject_below_a_split_is_not_divided(tmp_path: Path) -> None:
+    names = [f"{c}/train/s{s}/{i}.npz" for c in ("a", "b") for s in range(5) for i in range(2)]
+    found = splits(touch(tmp_path, *names, "a/test/s9/1.npz", "b/test/s9/1.npz"))
+    people = {split: {name.split("/")[2] for name in files} for split, files in found.items()}
+    assert [len(one) for one in people.values()] == [4, 1, 1]
+    assert people["test"] == {"s9"}
+    assert not people["train"] & people["valid"]
 
 
 def test_recordings_have_the_sensor_that_their_events_need(

@@ -146,7 +146,10 @@ def test_transforms_loader_and_subsets(file: Path) -> None:
             "labels below 2, the number of classes, got 2 to 2",
         ),
         ({"label_train": np.full(20, 0.5)}, "must have integer labels, got float64"),
-        ({"classes": np.array([object()])}, "corrupt or not a ModelNet10 file: Object arrays"),
+        (
+            {"classes": np.array([object()])},
+            "corrupt or not a ModelNet10 file: it has Python objects",
+        ),
     ],
 )
 def test_a_wrong_file_is_refused(file: Path, changes: dict[str, Any], message: str) -> None:

@@ -140,3 +140,14 @@ def test_without_h5py_the_extra_is_named(root: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(ImportError, match=r"ScanObjectNN needs h5py; .* 'evenfall-stream\[io\]'"):
         ScanObjectNN(root)
+
+
+def test_a_file_that_declares_too_much_is_refused(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    folder = tmp_path / "main_split"
+    folder.mkdir()
+    with h5py.File(folder / "training_objectdataset.h5", "w") as file:
+        file.create_dataset("data", (2**30, 2048, 3), "f4", chunks=(1, 2048, 3))
+        file["label"] = np.zeros(3, np.int64)
+    with pytest.raises(ValueError, match=r"there must be at most .* values in data"):
+        ScanObjectNN(tmp_path)

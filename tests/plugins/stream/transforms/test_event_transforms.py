@@ -14,6 +14,7 @@ from torch_geometric.transforms import BaseTransform, Compose
 
 from evenfall_stream.transforms import (
     AddNoiseEvents,
+    CenterEvents,
     DropEventChunk,
     DropEvents,
     EventSlice,
@@ -35,6 +36,8 @@ SPATIAL = [
     RandomEventRotate(180, SENSOR, outside="roll"),
     RandomEventShift(12, SENSOR),
     RandomEventShift(12, SENSOR, outside="roll"),
+    RandomEventShift(sensor_size=SENSOR, share=0.3),
+    CenterEvents(SENSOR),
     RandomEventScale(0.5, 2.0, SENSOR),
     RandomEventScale(0.5, 2.0, SENSOR, outside="roll"),
     RandomEventFlip(SENSOR),
@@ -353,3 +356,30 @@ def test_bad_data() -> None:
         DropEvents()(Batch.from_data_list([recording(3)]))
     with pytest.raises(ValueError, match=r"data.x of shape \(events, 1\), got None"):
         AddNoiseEvents(1, SENSOR)(Data(pos=recording(3).pos))
+
+
+def test_a_shift_by_a_share_follows_the_sensor() -> None:
+    data = recording(60)
+    shifts = []
+    for seed in range(40):
+        torch.manual_seed(seed)
+        rolled = RandomEventShift(sensor_size=SENSOR, share=0.1, outside="roll")(data.clone())
+        extent = torch.tensor(SENSOR)
+        shift = (rolled.pos - data.pos)[0, 1:]
+        shifts.append((shift + extent // 2) % extent - extent // 2)
+    assert torch.stack(shifts).abs().amax(0).tolist() == [3, 2]
+    for options in ({}, {"pixels": 1, "share": 0.1}):
+        with pytest.raises(ValueError, match="pass either pixels or share"):
+            RandomEventShift(sensor_size=SENSOR, **options)
+    with pytest.raises(ValueError, match="share must be between 0 and 1"):
+        RandomEventShift(sensor_size=SENSOR, share=2)
+
+
+def test_events_are_moved_to_the_centre() -> None:
+    time = torch.arange(4.0)
+    pos = torch.stack([time, torch.tensor([0.0, 1, 2, 3]), torch.tensor([19.0, 19, 17, 17])], 1)
+    centred = CenterEvents(SENSOR)(Data(x=torch.zeros(4, 1), pos=pos))
+    assert centred.pos.tolist() == [[0, 15, 11], [1, 16, 11], [2, 17, 9], [3, 18, 9]]
+    assert torch.equal(CenterEvents(SENSOR)(centred.clone()).pos, centred.pos)
+    empty = Data(x=torch.zeros(0, 1), pos=torch.zeros(0, 3))
+    assert CenterEvents(SENSOR)(empty).pos.shape == (0, 3)

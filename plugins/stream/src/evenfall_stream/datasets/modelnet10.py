@@ -8,8 +8,6 @@ model_id_* uint16 (N,), and scale_*, center_*, which convert points to the units
 from __future__ import annotations
 
 import hashlib
-import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -18,8 +16,11 @@ import numpy as np
 import torch
 from torch_geometric.data import Data
 
+from evenfall.errors import shorten_text
+
 from ..transforms.normalize_sphere import unit_sphere
 from .point_clouds import PointClouds
+from .readers.numpy_files import read_npz
 
 FILE = "modelnet10_1024_int16.npz"
 SPLITS = ("train", "valid", "test", "train+valid")
@@ -88,16 +89,15 @@ def _file_of(path: Path) -> Path:
 def _read(file: Path, part: str) -> _Clouds:
     """The clouds of `part`, train or test."""
     try:
-        with np.load(file, allow_pickle=False) as arrays:
-            points, labels, models = (
-                arrays[f"{name}_{part}"] for name in ("points", "label", "model_id")
-            )
-            classes = [str(name) for name in arrays["classes"]]
-    # np.load reads a file that is not an archive as one array, which has no context (TypeError).
-    except (OSError, EOFError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{file} is corrupt or not a ModelNet10 file: {error}") from error
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        raise ValueError(f"{file} is corrupt: {error}") from error
+        arrays = read_npz(file)
+        points, labels, models = (
+            arrays[f"{name}_{part}"] for name in ("points", "label", "model_id")
+        )
+        classes = [str(name) for name in arrays["classes"]]
+    # A damaged archive raises errors of zipfile, zlib, tokenize and others.
+    except Exception as error:
+        words = shorten_text(str(error))
+        raise ValueError(f"{file} is corrupt or not a ModelNet10 file: {words}") from error
     clouds = _Clouds(points, labels, models, classes)
     _check(clouds, file)
     return clouds

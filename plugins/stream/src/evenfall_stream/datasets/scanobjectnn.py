@@ -19,6 +19,7 @@ from torch_geometric.data import Data
 from ..extras import require
 from ..transforms.normalize_sphere import unit_sphere
 from .point_clouds import PointClouds
+from .readers.limits import MOST_POINTS, check_count
 
 CLASSES = (
     "bag", "bin", "box", "cabinet", "chair", "desk", "display", "door",
@@ -96,8 +97,11 @@ def _read(file: Path) -> tuple[np.ndarray, np.ndarray]:
 
     try:
         with h5py.File(file, "r") as arrays:
+            for name in ("data", "label"):
+                check_count(arrays[name].size, f"values in {name}", 3 * MOST_POINTS)
             points, labels = arrays["data"][()], arrays["label"][()]
-    except (OSError, KeyError, AttributeError, RuntimeError) as error:
+    # h5py raises OSError, KeyError, RuntimeError and others.
+    except Exception as error:
         raise ValueError(f"{file} is corrupt or not a ScanObjectNN file: {error}") from error
     labels = labels.reshape(-1)
     if points.dtype.kind not in "fiu" or labels.dtype.kind not in "iu":

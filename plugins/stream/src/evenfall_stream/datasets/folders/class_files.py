@@ -59,7 +59,7 @@ def list_files(folder: Path, suffixes: Collection[str]) -> tuple[list[str], list
     if not top:
         raise FileNotFoundError(f"{folder} must have a folder for each class, but has no folders")
     by_split = {one: _FOLDERS.get(one.name.lower()) for one in top}
-    if "train" in by_split.values() and None not in by_split.values():
+    if None not in by_split.values():
         classes = sorted({one.name for split in top for one in _folders(split)})
         places = [(split / name, name, by_split[split]) for split in top for name in classes]
     else:
@@ -113,6 +113,11 @@ def select_split(
     if not chosen:
         reason = "no folder test" if split == "test" and named else "no files for it"
         raise FileNotFoundError(f"the data has no split {split!r}: {reason}")
+    if split.startswith("train"):
+        trained = {file.label for file in chosen}
+        absent = next((file for file in files if file.label not in trained), None)
+        if absent is not None:
+            raise ValueError(f"the class of {absent.path} has no files to train on")
     return sorted(chosen)
 
 
@@ -176,7 +181,8 @@ def _files_of(
             others.append(path.suffix.lower() or path.name)
             continue
         named = _FOLDERS.get(parts[0].lower()) if len(parts) > 1 else None
-        group = parts[0] if len(parts) > 1 and named is None else f"{folder.name}/{'/'.join(parts)}"
+        below = parts if named is None else parts[1:]
+        group = below[0] if len(below) > 1 else f"{folder.name}/{'/'.join(parts)}"
         found.append(ClassFile(path, label, group, split or named))
     return found, others
 
@@ -184,12 +190,11 @@ def _files_of(
 def _check_classes(
     folder: Path, classes: Sequence[str], files: Sequence[ClassFile], suffixes: Collection[str]
 ) -> None:
-    counts = Counter(file.label for file in files if file.split in (None, "train"))
+    counts = Counter(file.label for file in files)
     for label, name in enumerate(classes):
         if not counts[label]:
             raise ValueError(
-                f"{folder}: class {shorten(name)} has no files to train on, with a suffix in "
-                f"{sorted(suffixes)}"
+                f"{folder}: class {shorten(name)} has no files with a suffix in {sorted(suffixes)}"
             )
     if len(classes) < 2:
         raise ValueError(
