@@ -269,8 +269,8 @@ def test_missing_metadata_does_not_stop_a_plugin(site) -> None:
 
 
 def test_entry_point_without_a_module_is_broken(site) -> None:
-    site.write_metadata("dist-gone", "[evenfall]\ngone = site_gone\n")
-    assert "No module named 'site_gone'" in broken_message(site, "gone")
+    site.write_metadata("dist-gone", "[evenfall]\ngone = site_no_module\n")
+    assert "No module named 'site_no_module'" in broken_message(site, "gone")
 
 
 def test_broken_plugin_is_logged_once(site, caplog: pytest.LogCaptureFixture) -> None:

@@ -27,6 +27,14 @@ def test_each_element_counts(dtype: torch.dtype) -> None:
     assert checksum(tensor.clone()) == checksum(tensor)
 
 
+@pytest.mark.filterwarnings("error")
+def test_without_the_compiler_it_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    tensors = [make(dtype) for dtype in DTYPES]
+    found = [checksum(tensor) for tensor in tensors]
+    monkeypatch.setattr("numba.config.DISABLE_JIT", 1)
+    assert [checksum(tensor) for tensor in tensors] == found
+
+
 def test_order_shape_dtype_and_signs_count() -> None:
     tensor = make()
     others = (

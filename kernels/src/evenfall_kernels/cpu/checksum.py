@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numba import config
 
 from .compiled import compiled
 from .stored_dtypes import as_stored
@@ -24,6 +25,12 @@ def _mix(words: Any) -> Any:
     return total
 
 
+def _mix_at_once(words: Any) -> Any:
+    """The same without a compiler: whole arrays, which take more memory."""
+    factors = _ODD + np.uint64(2) * np.arange(len(words), dtype=np.uint64)
+    return ((words ^ (words >> np.uint64(29))) * factors).sum(dtype=np.uint64)
+
+
 def checksum(*tensors: torch.Tensor) -> int:
     """A number that differs, except with a chance of 2^-64, if values, order, shape or dtype do.
 
@@ -34,7 +41,8 @@ def checksum(*tensors: torch.Tensor) -> int:
         stored: Any = as_stored(tensor).reshape(-1).view(np.uint8)
         whole = len(stored) // 8 * 8
         parts += tuple(tensor.shape), tensor.dtype, stored[whole:].tobytes()
-        parts.append(int(_mix(stored[:whole].view(np.uint64))))
+        mix = _mix_at_once if config.DISABLE_JIT else _mix
+        parts.append(int(mix(stored[:whole].view(np.uint64))))
     return hash(tuple(parts))
 
 
