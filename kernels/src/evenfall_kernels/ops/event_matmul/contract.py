@@ -9,7 +9,7 @@ from torch import Tensor
 
 from evenfall.contracts import Operation, draw
 
-from . import compress_rows, event_matmul
+from . import compress_blocks, compress_rows, event_matmul
 
 
 class EventMatmulBackend(Protocol):
@@ -25,16 +25,21 @@ class EventMatmulBackend(Protocol):
         scale: Tensor | None, n_out: int,
     ) -> Tensor:  # fmt: skip
         """The same for a compressed matrix of n_out columns: values (nnz,) and their columns, or
-        blocks (n, width) and their first columns; row i has the entries row_starts[i] to
-        row_starts[i + 1]."""
+        blocks (n, width) and their first columns, whose sum counts where they overlap; row i has
+        the entries row_starts[i] to row_starts[i + 1]."""
 
 
 def example(device: str, dtype: torch.dtype) -> tuple[Tensor, ...]:
-    """Three rows with a dense and with a compressed matrix."""
-    events, weight = draw(device, dtype, (3, 5), (5, 4))
+    """Three rows with a dense matrix, with compressed rows, and with blocks, some of which
+    overlap."""
+    events, weight = draw(device, dtype, (3, 5), (5, 7))
     events, weight = events.relu(), weight.relu()
     with torch.no_grad():
-        return event_matmul(events, weight), event_matmul(events, compress_rows(weight))
+        return (
+            event_matmul(events, weight),
+            event_matmul(events, compress_rows(weight)),
+            event_matmul(events, compress_blocks(weight, 4)),
+        )
 
 
 OPERATION = Operation(EventMatmulBackend, example)
