@@ -104,8 +104,11 @@ def test_arrays_are_read_as_numpy_does(tmp_path: Path) -> None:
 
 def test_pickles_and_absurd_shapes_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.array([{}]), allow_pickle=True)
-    with pytest.raises(ValueError, match=r"a\.npy cannot be read"):
+    with pytest.raises(ValueError, match=r"a\.npy cannot be read: it contains Python objects, not"):
         read_array(tmp_path / "a.npy")
+    np.savez(tmp_path / "a.npz", a=np.array([{}]))
+    with pytest.raises(ValueError, match=r"a\.npz cannot be read: it contains Python objects, not"):
+        read_arrays(tmp_path / "a.npz")
     for shape in ("(1099511627776, 1099511627776)", "(1000000000000,)", "(-1,)", "(" * 300):
         header = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
         content = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + b"\0" * 64

@@ -48,6 +48,8 @@ def reading(path: str | Path, what: str = "") -> Iterator[None]:
         if isinstance(error, ValueError) and str(path) in str(error):
             raise
         reason = shorten_text(" ".join(str(error).split()), 300) or type(error).__name__
+        if "allow_pickle" in reason:  # NumPy's advice would run code of the file
+            reason = "it contains Python objects, not arrays of numbers"
         raise ValueError(f"{_name(path, what)} cannot be read: {reason}") from error
 
 

@@ -6,7 +6,6 @@ N samples, H rows, W columns, C channels.
 from __future__ import annotations
 
 import gzip
-import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+
+from evenfall.reading import read_arrays
 
 
 @dataclass(frozen=True)
@@ -112,9 +113,9 @@ def _read_idx(path: Path) -> Any:
 def _cifar10_subset(folder: Path) -> Images:
     (path,) = sorted(folder.glob("cifar10*.npz"))[:1] or [folder / "cifar10.npz"]
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            parts = [arrays[key] for key in ("x_train", "y_train", "x_test", "y_test")]
-    except (EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        arrays = read_arrays(path)
+        parts = [arrays[key] for key in ("x_train", "y_train", "x_test", "y_test")]
+    except (KeyError, ValueError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
     mean = torch.tensor([0.4914, 0.4822, 0.4465]).reshape(3, 1, 1)
     deviation = torch.tensor([0.2470, 0.2435, 0.2616]).reshape(3, 1, 1)

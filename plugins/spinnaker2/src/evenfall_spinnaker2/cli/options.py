@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from evenfall.cli.tools import clear_errors
+from evenfall.reading import read_array
 
 Model = Annotated[
     Path,
@@ -78,9 +79,7 @@ def load_examples(path: Path | None) -> Any:
     """
     if path is None:
         return None
-    import numpy as np
-
     try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+        return read_array(path)
+    except ValueError as error:
         raise ValueError(f"calibration {path}: not a .npy file of numbers ({error})") from None

@@ -11,6 +11,7 @@ import typer
 from evenfall.cli.output import write_json
 from evenfall.cli.tools import clear_errors, show_facts
 from evenfall.errors import shorten
+from evenfall.reading import read_array
 
 
 def predict(
@@ -127,9 +128,7 @@ def read_inputs(path: Path) -> Any:
         FileNotFoundError: no such file.
         ValueError: not such a file.
     """
-    import numpy as np
-
     try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+        return read_array(path)
+    except ValueError as error:
         raise ValueError(f"inputs {path}: not a .npy file of numbers ({error})") from None

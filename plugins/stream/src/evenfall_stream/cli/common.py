@@ -33,15 +33,24 @@ def show_evaluation(result: dict[str, Any], title: str, points: str) -> None:
         ("examples per second", f"{result['examples_per_second']:,.1f}"),
         (f"{points} per second", f"{result['points_per_second']:,.0f}"),
     ]
+    for name, text in (("mean_iou", "mIoU"), ("object_mean_iou", "mIoU of the objects")):
+        if name in result:
+            rows.insert(1, (text, f"{100 * result[name]:.2f} %"))
     show_facts(title, rows)
     classes = zip(result["class_accuracy"].items(), result["confusion"], strict=True)
+    by_class = result.get("class_iou")
     show_rows(
-        ("class", "accuracy", "examples"),
+        ("class", "accuracy", *(["IoU"] if by_class else []), points if by_class else "examples"),
         [
-            (name, "" if value is None else f"{100 * value:.1f} %", f"{sum(row):,}")
+            (name, _percent(value), *([_percent(by_class[name])] if by_class else []),
+             f"{sum(row):,}")
             for (name, value), row in classes
         ],
-    )
+    )  # fmt: skip
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.1f} %"
 
 
 def show_predictions(

@@ -33,10 +33,10 @@ def evaluate(
         Path | None, typer.Option(help="Folder for confusion.png, classes.png, influence.png.")
     ] = None,
 ) -> None:
-    """Evaluate a classifier on one split: accuracy, confusion matrix and speed."""
+    """Evaluate a model on one split: accuracy, confusion matrix and speed; segmenters: mIoU."""
     from dataclasses import replace
 
-    from ..models.loading import load_checkpoint
+    from ..models.loading import load_trained
     from ..training import checkpoint_recipe, load_recipe
     from ..training.evaluation import evaluate_recipe
 
@@ -47,7 +47,7 @@ def evaluate(
             from ..pictures import draw_evaluation
 
             require_pictures()
-        model = load_checkpoint(checkpoint)
+        model = load_trained(checkpoint)
         choices = load_recipe(recipe) if recipe else checkpoint_recipe(checkpoint)
         if votes is not None:
             choices = replace(choices, votes=votes)
@@ -62,7 +62,7 @@ def evaluate(
         if as_json:
             typer.echo(json.dumps(result, indent=2))
         else:
-            points = "points" if choices.task == "points" else "events"
+            points = "events" if choices.task == "events" else "points"
             show_evaluation(result, f"{checkpoint} on {choices.dataset}, {split}", points)
         if pictures is not None:
             files = draw_evaluation(result, model, choices, data, split, pictures)

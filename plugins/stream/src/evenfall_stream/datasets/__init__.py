@@ -12,17 +12,21 @@ if TYPE_CHECKING:
     from .modelnet_meshes import modelnet
     from .nmnist import NMNIST
     from .scanobjectnn import ScanObjectNN
+    from .segmentation import S3DIS, ShapeNetPart, SyntheticRooms
     from .spoken_digits import SpokenDigits
     from .tonic import from_tonic, tonic_split
 
 __all__ = [
     "NMNIST",
+    "S3DIS",
     "CloudFolder",
     "CutMix",
     "ModelNet10Clouds",
     "RecordingFolder",
     "ScanObjectNN",
+    "ShapeNetPart",
     "SpokenDigits",
+    "SyntheticRooms",
     "from_tonic",
     "modelnet",
     "tonic_split",
@@ -34,7 +38,10 @@ _HOME = {
     "ModelNet10Clouds": "modelnet10",
     "NMNIST": "nmnist",
     "RecordingFolder": "folders",
+    "S3DIS": "segmentation",
     "ScanObjectNN": "scanobjectnn",
+    "ShapeNetPart": "segmentation",
+    "SyntheticRooms": "segmentation",
     "SpokenDigits": "spoken_digits",
     "from_tonic": "tonic",
     "modelnet": "modelnet_meshes",

@@ -8,18 +8,34 @@ import torch
 
 from .classifier import StreamClassifier
 from .event_classifier import EventStreamClassifier
-from .hub import CONFIG, StreamHubMixin, find_file, read_object
+from .hub import CONFIG, find_file, read_object
 from .segmentation import StreamSegmenter
 
 Classifier = StreamClassifier | EventStreamClassifier
-MODELS: dict[str, type[StreamHubMixin]] = {
+Trained = Classifier | StreamSegmenter
+MODELS: dict[str, type[Trained]] = {
     one.model_type: one for one in (StreamClassifier, EventStreamClassifier, StreamSegmenter)
 }
 """Model type to class."""
 
 
 def load_checkpoint(checkpoint: str | Path, device: str | torch.device | None = None) -> Classifier:
-    """Load a classifier, in evaluation mode.
+    """Load a classifier, in evaluation mode; arguments and errors are those of `load_trained`.
+
+    Raises:
+        ValueError: the checkpoint is a segmenter.
+    """
+    model = load_trained(checkpoint, device)
+    if isinstance(model, StreamSegmenter):
+        raise ValueError(
+            f"checkpoint {checkpoint} must be a classifier, got {model.model_type!r}; load it with "
+            "StreamSegmenter.from_pretrained"
+        )
+    return model
+
+
+def load_trained(checkpoint: str | Path, device: str | torch.device | None = None) -> Trained:
+    """Load a classifier or a segmenter, in evaluation mode.
 
     Args:
         checkpoint: a folder with config.json and model.safetensors, such as a run's best/, or the
@@ -28,19 +44,13 @@ def load_checkpoint(checkpoint: str | Path, device: str | torch.device | None = 
 
     Raises:
         FileNotFoundError: no such checkpoint, or config.json or the weights are missing.
-        ValueError: the configuration is not a classifier's, or the weights do not match it.
+        ValueError: the configuration is not of such a model, or the weights do not match it.
     """
     name = read_object(find_file(checkpoint, CONFIG), checkpoint).get("model_type")
     if name not in list(MODELS):
         raise ValueError(
             f"checkpoint {checkpoint}: model_type must be one of {list(MODELS)}, got {name!r}"
         )
-    kind = MODELS[name]
-    if not issubclass(kind, Classifier):
-        raise ValueError(
-            f"checkpoint {checkpoint} must be a classifier, got {name!r}; load it with "
-            f"{kind.__name__}.from_pretrained"
-        )
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    return kind.from_pretrained(checkpoint, map_location=device)
+    return MODELS[name].from_pretrained(checkpoint, map_location=device)

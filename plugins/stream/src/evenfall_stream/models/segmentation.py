@@ -101,7 +101,13 @@ class StreamSegmenter(nn.Module, StreamHubMixin, model_type="stream-segmenter"):
         self.skip = PointMlp(dimensions + in_channels, width, width)
         self.head = classifying_head(2 * width, head, num_classes, dropout)
 
-    def forward(self, pos: Tensor, batch: Tensor | None = None, x: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        pos: Tensor,
+        batch: Tensor | None = None,
+        x: Tensor | None = None,
+        batch_size: int | None = None,
+    ) -> Tensor:
         """(N, D) positions, (N,) graphs, (N, in_channels) features to (N, classes) logits.
 
         Raises:
@@ -109,7 +115,7 @@ class StreamSegmenter(nn.Module, StreamHubMixin, model_type="stream-segmenter"):
                 there are no points, or training has a single point.
             TypeError: pos is not floating point, or batch is not integer.
         """
-        graphs = check_cloud(pos, batch, x, self.dimensions, self.in_channels)
+        graphs = check_cloud(pos, batch, x, self.dimensions, self.in_channels, batch_size)
         if self.training:
             check_rows(pos.shape[0], "points")
         tokens = self.backbone(pos, graphs, x, once=True)

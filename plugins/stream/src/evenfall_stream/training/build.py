@@ -10,12 +10,18 @@ from torch import nn
 
 from ..models.classifier import StreamClassifier
 from ..models.event_classifier import EventStreamClassifier
+from ..models.segmentation import StreamSegmenter
 
 MODELS: dict[str, type[nn.Module]] = {
     "StreamClassifier": StreamClassifier,
     "EventStreamClassifier": EventStreamClassifier,
+    "StreamSegmenter": StreamSegmenter,
 }
-TASKS = {"points": "StreamClassifier", "events": "EventStreamClassifier"}
+TASKS = {
+    "points": "StreamClassifier",
+    "events": "EventStreamClassifier",
+    "segments": "StreamSegmenter",
+}
 
 
 def make_model(kind: str, options: dict[str, Any], classes: Sequence[str]) -> nn.Module:

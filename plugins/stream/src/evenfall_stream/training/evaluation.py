@@ -16,8 +16,10 @@ from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
 from ..models.prediction import logits
+from ..models.segmentation import StreamSegmenter
 from .data import Examples, class_names, open_dataset
 from .recipe import Recipe
+from .segmentation import iou_scores, object_iou
 
 
 def make_accelerator(mixed_precision: str | None = None) -> Accelerator:
@@ -80,18 +82,26 @@ def evaluate(
         examples, accuracy, class_accuracy (name to accuracy, None without examples),
         mean_class_accuracy, confusion (rows: true class, columns: predicted class), loss (mean
         negative log-likelihood in nats), examples_per_second and points_per_second (of the model
-        alone, on this rank).
+        alone, on this rank). For a segmenter the counts, accuracies and loss are those of points;
+        also class_iou and mean_iou, and object_mean_iou where the data set has
+        `parts_of_categories`.
 
     Raises:
-        ValueError: there are no examples, or the number of classes differs from the model's.
+        ValueError: there are no examples, or the number of classes differs from the model's; a
+            segmenter with several ranks, whose numbers of points differ.
     """
+    segments, parts = isinstance(model, StreamSegmenter), None
+    if segments:
+        parts = getattr(dataset, "parts_of_categories", None)
     if not len(dataset):
         raise ValueError("dataset has no examples")
     accelerator = accelerator or make_accelerator()
     names = list(classes) if classes is not None else class_names(dataset)
     was_training = model.training
     model.to(accelerator.device).eval()
-    timer, total = _Timer(accelerator.device), 0
+    if segments and accelerator.num_processes > 1:
+        raise ValueError("a segmenter is evaluated by one process, got several ranks")
+    timer, total, objects = _Timer(accelerator.device), 0, [0.0] * 0
     probabilities, labels = torch.zeros(0), torch.zeros(0, dtype=torch.long)
     for vote in range(votes):
         examples = Examples(dataset, transform, seed + vote)
@@ -107,7 +117,11 @@ def evaluate(
                 raise ValueError(
                     f"the model has {out.shape[1]} classes, but the dataset has {len(names)}"
                 )
-            softmax, y = accelerator.gather_for_metrics((out.double().softmax(-1), data.y))
+            if parts is not None and vote == 0:
+                objects += _object_ious(out, data, parts)
+            softmax, y = out.double().softmax(-1), data.y
+            if not segments:  # it cuts the last batch to its number of graphs
+                softmax, y = accelerator.gather_for_metrics((softmax, y))
             batches.append((softmax.cpu(), y.cpu()))
             if progress is not None:
                 progress(vote * len(loader) + done, votes * len(loader))
@@ -116,9 +130,14 @@ def evaluate(
         labels = torch.cat([y for _, y in batches])
         total = len(labels)
     model.train(was_training)
+    scores = _scores(probabilities / votes, labels, names)
+    if segments:
+        scores |= iou_scores(torch.tensor(scores["confusion"]), names)
+    if objects:
+        scores["object_mean_iou"] = sum(objects) / len(objects)
     return {
         "examples": total,
-        **_scores(probabilities / votes, labels, names),
+        **scores,
         "examples_per_second": timer.examples / timer.seconds,
         "points_per_second": timer.points / timer.seconds,
     }
@@ -164,6 +183,15 @@ def evaluate_recipe(
         accelerator=accelerator,
         **options,
     )
+
+
+def _object_ious(out: Tensor, data: Data, parts: Sequence[Sequence[int]]) -> list[float]:
+    """The IoU of each object of a batch."""
+    ends = data.ptr.tolist()
+    return [
+        object_iou(out[start:end], data.y[start:end], parts[category])
+        for start, end, category in zip(ends, ends[1:], data.category.tolist(), strict=False)
+    ]
 
 
 def _scores(probabilities: Tensor, labels: Tensor, names: list[str]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ class Recipe:
     """The settings of `evenfall stream train`.
 
     Attributes:
-        task: "points" or "events".
+        task: "points", "events", or "segments" for a class of each point.
         dataset: name of a data set; `evenfall datasets` lists them; or module:Class of your own.
         dataset_options: its other keyword arguments.
         train_split: the training split.
@@ -91,6 +91,11 @@ class Recipe:
             object.__setattr__(self, "model", TASKS[self.task])
         if self.model not in MODELS:
             raise ValueError(f"model must be one of {sorted(MODELS)}, got {self.model!r}")
+        if (self.model == TASKS["segments"]) != (self.task == "segments"):
+            raise ValueError(
+                f"task {self.task!r} does not fit model {self.model!r}: task 'segments' is that of "
+                f"{TASKS['segments']}"
+            )
         for name in ("dataset_options", "model_options", "optimizer_options"):
             _check_type(name, getattr(self, name), dict, "a mapping")
         for name in ("preparation", "augmentation"):

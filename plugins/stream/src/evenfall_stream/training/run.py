@@ -182,6 +182,8 @@ class _Run:
             accuracy = scores["accuracy"]
             line |= {"valid_accuracy": accuracy, "valid_loss": scores["loss"]}
             metrics = {"loss": scores["loss"], "accuracy": accuracy}
+            if "mean_iou" in scores:  # selects the best epoch of a segmenter
+                accuracy = metrics["mean_iou"] = line["valid_mean_iou"] = scores["mean_iou"]
             self.callbacks.on_evaluate(self._context(number, len(self.sampler), metrics))
         line["seconds"] = round(time.perf_counter() - start, 2)
         logger.info("  ".join(f"{name} {_short(value)}" for name, value in line.items()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..models.loading import load_checkpoint
+from ..models.loading import load_trained
 from .evaluation import evaluate_recipe
 from .loading import checkpoint_recipe
 from .recipe import Recipe, load_recipe
@@ -15,7 +15,7 @@ __all__ = ["Recipe", "evaluate", "load_recipe", "train"]
 
 
 def evaluate(folder: str | Path, data: str | Path, split: str) -> dict[str, Any]:
-    """Accuracy, confusion matrix and loss on a split of the model's data set.
+    """The scores of `training.evaluation.evaluate` on a split of the model's data set.
 
     Args:
         folder: a classifier with its recipe, such as a run's best/.
@@ -28,4 +28,4 @@ def evaluate(folder: str | Path, data: str | Path, split: str) -> dict[str, Any]
     """
     recipe = checkpoint_recipe(folder)
     options = {"batch_size": recipe.batch_size}
-    return evaluate_recipe(load_checkpoint(folder), recipe, data, split, **options)
+    return evaluate_recipe(load_trained(folder), recipe, data, split, **options)
