@@ -1,5 +1,6 @@
-"""Online classification of event streams."""
+"""Online classification of event streams and sounds."""
 
 from .classifier import OnlineClassifier
+from .sound import SoundStream, follow_sound
 
-__all__ = ["OnlineClassifier"]
+__all__ = ["OnlineClassifier", "SoundStream", "follow_sound"]
