@@ -12,7 +12,7 @@ import pytest
 
 NAMES = [
     "one step", "two chunks", "groups", "plain", "one state", "300 states", "step", "zoh",
-    "dirac, step", "async", "packed", "packed, step",
+    "dirac, step", "async", "free step", "packed", "packed, step",
     "packed, long", "padded rows", "nothing optional", "step, no scale",
     "channels last", "channels-last gate", "half a tensor", "no step", "no sequence",
     "no channel", "packed, all empty", "packed, none",

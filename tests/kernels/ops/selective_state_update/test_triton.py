@@ -19,5 +19,5 @@ def test_equals_float64() -> None:
     )
     assert process.returncode == 0, process.stderr
     errors = json.loads(process.stdout)
-    assert len(errors) == 24
+    assert len(errors) == 25
     assert {case: error for case, error in errors.items() if error > 1e-4} == {}

@@ -37,7 +37,7 @@ def _step_kernel(
     slot, own = b, inside
     if HAS_ROWS:
         slot = tl.load(rows_ptr + b).to(tl.int64)
-        own = inside & (slot >= 0)  # a negative row is padding
+        own = inside & (n + slot >= n)[None, :]  # a negative row is padding
     cells = state_ptr + slot * stride_b + d[:, None] * stride_d + n[None, :] * stride_n
     state = tl.load(cells, mask=own, other=0.0).to(tl.float32)
     state = tl.exp(delta[:, None] * A) * state + (delta * x)[:, None] * B
@@ -49,7 +49,7 @@ def _step_kernel(
         z = tl.load(z_ptr + b * dim + d, mask=inside_d, other=0.0).to(tl.float32)
         out *= z / (1.0 + tl.exp(-z))
     if HAS_ROWS:
-        out = tl.where(slot >= 0, out, 0.0)
+        out = tl.where(d + slot >= d, out, 0.0)
     tl.store(out_ptr + b * dim + d, out, mask=inside_d)
 
 
