@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from evenfall_egru import EgruConfig, EgruForCausalLM
 from evenfall_egru.evaluation.macs import count_macs
 from evenfall_egru.evaluation.perplexity import evaluate_tokens
-from evenfall_kernels.ops.egru_scan.reference import Spike
+from evenfall_kernels.ops.egru_scan.reference import event
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_backward_sparsity_is_the_share_of_units_without_gradient(
     out, want = model(stream[None, :-1], output_cells=True), []
     for layer, cells in zip(model.model.layers, out.cells, strict=True):
         c = cells.detach().requires_grad_()
-        events = Spike.apply(c - layer.threshold.detach().clamp(0, 1), 3.6, 3.6)
+        events = event(c - layer.threshold.detach().clamp(0, 1), 3.6, 3.6)
         (gradient,) = torch.autograd.grad((events * c).sum(), c)
         want.append(float((gradient == 0).double().mean()))
     result = evaluate_tokens(model, stream, window=17)
