@@ -16,7 +16,7 @@ editable = $(foreach dist,$(1),-e ./$(dist))
 PYTHON_PART := MAMBA_FORCE_BUILD=TRUE MAMBA_SKIP_CUDA_BUILD=TRUE
 
 # The figures of docs/benchmarks.md that need no GPU and no day of training.
-BENCHMARKS := startup generate egru_step egru_int8 event_matmul event_formats egru_scan selective_scan ssd_scan mamba stream stream_steps blocklocal spinnaker2
+BENCHMARKS := startup generate egru_step egru_int8 event_matmul event_formats egru_scan selective_scan ssd_scan mamba stream stream_steps stream_robustness blocklocal spinnaker2
 
 OFFLINE := HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 # One BLAS thread for each of the two workers; files in the order of tests/conftest.py, longest first.

@@ -27,8 +27,8 @@ from evenfall.files import file_aside, write_text
 
 SUBJECTS = (
     "generate", "egru_step", "egru_int8", "event_matmul", "event_formats", "egru_scan",
-    "selective_scan", "ssd_scan", "mamba", "stream", "stream_steps", "stream_positions",
-    "blocklocal", "spinnaker2", "gpu", "startup",
+    "selective_scan", "ssd_scan", "mamba", "stream", "stream_steps", "stream_robustness",
+    "stream_positions", "blocklocal", "spinnaker2", "gpu", "startup",
 )  # fmt: skip
 """In the order of the page."""
 PAGE, IMAGES = FOLDER.with_suffix(".md"), FOLDER.with_name("images")

@@ -26,8 +26,8 @@ def search_graphs(x: Tensor, y: Tensor, k: int, sizes_x: Tensor, sizes_y: Tensor
     """
     points, queries = sizes_x.tolist(), sizes_y.tolist()
     if len(set(points)) == len(set(queries)) == 1:
-        points_of = x.reshape(len(points), points[0], -1)
-        found = nearest(points_of, y.reshape(len(queries), queries[0], -1), min(k, points[0]))
+        of_graphs = x.reshape(len(points), points[0], -1), y.reshape(len(points), queries[0], -1)
+        found = nearest(*of_graphs, min(k, points[0]))
         starts = torch.arange(0, len(x), max(points[0], 1), device=x.device)
         return _fill((found + starts[:, None, None]).flatten(0, 1), k)
     parts, start = [], 0

@@ -43,7 +43,7 @@ def make_card(results: dict[str, Any]) -> Any:
         "pictures": words["pictures"],
         "command": results["command"],
         "recipe": recipe_text(results["recipe"]),
-        "limits": _wrap(words["limits"]),
+        "limits": _wrap(words["limits"]) + _other_clouds(results.get("other_clouds")),
         "source": _wrap(words["source"]),
     }
     return model_card(
@@ -108,6 +108,18 @@ def _differences(by_baseline: dict[str, dict[str, Any]]) -> str:
 def _score(row: dict[str, Any]) -> str:
     deviation = "" if row["deviation"] is None else f" ± {100 * row['deviation']:.2f}"
     return f"{100 * row['accuracy']:.2f}{deviation} %"
+
+
+def _other_clouds(found: dict[str, Any] | None) -> str:
+    """A table of what the model does with clouds that it was not trained for, if measured."""
+    if found is None:
+        return ""
+    rows = [(row["clouds"], f"{100 * row['accuracy']:.1f} %") for row in found["rows"]]
+    heading = _wrap(f"The published weights on other clouds. {found['notes']}")
+    measured = f"Measured by `{found['command']}` on {found['cpu']}."
+    return "\n\n".join(
+        ["", heading, markdown_table(("clouds", "accuracy:"), rows), _wrap(measured)]
+    )
 
 
 def _per_class(evaluation: dict[str, Any]) -> str:
