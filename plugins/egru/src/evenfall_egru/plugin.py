@@ -28,14 +28,18 @@ def evenfall_register_models(register: Callable[..., Any]) -> None:
 
 @hookimpl
 def evenfall_register_checkpoints(register: Callable[..., Any]) -> None:
-    """Register the published checkpoint."""
-    register(
-        "egru-ptb-small",
-        "evenfall_egru.publish.checkpoints:EGRU_PTB_SMALL",
-        folder="hub_cards/egru-ptb-small",
-        model_types=["egru"],
-        summary="Penn Treebank words, loads with AutoModelForCausalLM",
-    )
+    """Register the published checkpoints."""
+    for name, what in (
+        ("egru-ptb-small", "Penn Treebank words"),
+        ("egru-ptb-sparse", "egru-ptb-small with a fifth of the layers' weights"),
+    ):
+        register(
+            name,
+            f"evenfall_egru.publish.checkpoints:{name.upper().replace('-', '_')}",
+            folder=f"hub_cards/{name}",
+            model_types=["egru"],
+            summary=f"{what}; loads with AutoModelForCausalLM",
+        )
 
 
 @hookimpl

@@ -35,3 +35,17 @@ EGRU_PTB_SMALL = Checkpoint(
         "tokenizer.json": "3265d4b5f8973851d253fde72e5d3ac8c7979bbf82003f4958e3cc856ccde2a8",
     },
 )
+
+EGRU_PTB_SPARSE = Checkpoint(
+    name="egru-ptb-sparse",
+    folder="hub_cards/egru-ptb-sparse",
+    load_folder=load_checkpoint,
+    complete=add_code,
+    make_card=_card,
+    trainer="egru",
+    recorded=_recorded,
+    hashes={
+        "model.safetensors": "2be4633c496cfd2ed9b507b327b83ee92a191c0f793a1b854feb04b8aefe8a1c",
+        "tokenizer.json": "3265d4b5f8973851d253fde72e5d3ac8c7979bbf82003f4958e3cc856ccde2a8",
+    },
+)

@@ -12,7 +12,7 @@ from evenfall.cli.tools import clear_errors, console
 def demo(
     checkpoint: Annotated[
         str, typer.Argument(help="Folder, registered checkpoint, or model on the Hub.")
-    ] = "hub_cards/egru-ptb-small",
+    ] = "hub_cards/egru-ptb-sparse",
     prompt: Annotated[str, typer.Option(help="Start of the text.")] = "the company said it",
     tokens: Annotated[int, typer.Option(min=1, help="Tokens to generate.")] = 40,
     rounds: Annotated[int, typer.Option(min=1, help="How often each model answers.")] = 5,
