@@ -1,4 +1,4 @@
-"""The published pruned model has the blocks that its card says, and computes the same compressed."""
+"""The pruned checkpoint has the blocks that its card says, and computes the same compressed."""
 
 from __future__ import annotations
 
