@@ -11,6 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from transformers import DynamicCache, StaticCache
+from transformers.cache_utils import CacheLayerMixin
 
 from evenfall_egru import EgruModel, RnnConfig, RnnForCausalLM
 
@@ -74,6 +75,8 @@ def test_assisted_decoding_gives_the_same_text(
         "prompt": {"prompt_lookup_num_tokens": 3},
         "static": {"prompt_lookup_num_tokens": 3, "cache_implementation": "static"},
     }[assistant]
+    if assistant == "static" and not hasattr(CacheLayerMixin, "is_croppable"):
+        pytest.skip("this version of transformers refuses a static cache in assisted decoding")
     want = egru.generate(PROMPT, **OPTIONS)
     assert torch.equal(egru.generate(PROMPT, **options, **OPTIONS), want)
 
