@@ -169,7 +169,7 @@ def test_what_cannot_be_evaluated(run: Path, tmp_path: Path) -> None:
     (run / "best" / "config.json").write_text("{}")
     assert "model_type must be one of" in _fails("evaluate", run / "best", *data)
     (run / "best" / "config.json").write_text('{"model_type": "stream-segmenter"}')
-    message = _fails("evaluate", run / "best", *data)
+    message = _fails("predict", run / "best", tmp_path / "a.npy")
     assert "must be a classifier, got 'stream-segmenter'; load it with StreamSegmenter." in message
 
 

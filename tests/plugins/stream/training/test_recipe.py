@@ -39,7 +39,7 @@ def test_round_trip(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("epoch: 3", r"unknown keys \['epoch'\]; known are .*'epochs'"),
-        ("task: video", r"task must be one of \['points', 'events'\], got 'video'"),
+        ("task: video", r"task must be one of \['points', 'events', 'segments'\], got 'video'"),
         ("model: Resnet", "model must be one of .*'StreamClassifier'.*, got 'Resnet'"),
         ("epochs: 0", "epochs must be an integer and at least 1, got 0"),
         ("votes: true", "votes must be an integer and at least 1, got True"),
@@ -141,7 +141,7 @@ def test_what_cannot_be_made_is_named() -> None:
         open_dataset("cifar", ".", "train")
     with pytest.raises(ValueError, match=r"dataset_options of modelnet10: .*fast"):
         open_dataset("modelnet10", ".", "train", fast=True)
-    assert set(MODELS) == {"StreamClassifier", "EventStreamClassifier"}
+    assert set(MODELS) == {"StreamClassifier", "EventStreamClassifier", "StreamSegmenter"}
 
 
 def test_transforms_are_applied_in_order() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -13,6 +14,7 @@ from .segmentation import StreamSegmenter
 
 Classifier = StreamClassifier | EventStreamClassifier
 Trained = Classifier | StreamSegmenter
+Model = TypeVar("Model", bound=Trained)
 MODELS: dict[str, type[Trained]] = {
     one.model_type: one for one in (StreamClassifier, EventStreamClassifier, StreamSegmenter)
 }
@@ -25,13 +27,13 @@ def load_checkpoint(checkpoint: str | Path, device: str | torch.device | None = 
     Raises:
         ValueError: the checkpoint is a segmenter.
     """
-    model = load_trained(checkpoint, device)
-    if isinstance(model, StreamSegmenter):
+    kind = _kind(checkpoint)
+    if issubclass(kind, StreamSegmenter):
         raise ValueError(
-            f"checkpoint {checkpoint} must be a classifier, got {model.model_type!r}; load it with "
+            f"checkpoint {checkpoint} must be a classifier, got {kind.model_type!r}; load it with "
             "StreamSegmenter.from_pretrained"
         )
-    return model
+    return _load(kind, checkpoint, device)
 
 
 def load_trained(checkpoint: str | Path, device: str | torch.device | None = None) -> Trained:
@@ -46,11 +48,19 @@ def load_trained(checkpoint: str | Path, device: str | torch.device | None = Non
         FileNotFoundError: no such checkpoint, or config.json or the weights are missing.
         ValueError: the configuration is not of such a model, or the weights do not match it.
     """
+    return _load(_kind(checkpoint), checkpoint, device)
+
+
+def _kind(checkpoint: str | Path) -> type[Trained]:
     name = read_object(find_file(checkpoint, CONFIG), checkpoint).get("model_type")
     if name not in list(MODELS):
         raise ValueError(
             f"checkpoint {checkpoint}: model_type must be one of {list(MODELS)}, got {name!r}"
         )
+    return MODELS[name]
+
+
+def _load(kind: type[Model], checkpoint: str | Path, device: str | torch.device | None) -> Model:
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    return MODELS[name].from_pretrained(checkpoint, map_location=device)
+    return kind.from_pretrained(checkpoint, map_location=device)
