@@ -109,16 +109,16 @@ def test_what_cannot_be_published_is_one_line(tiny: Path, name: str, words: str)
 def test_the_list_says_where_each_is(tiny: Path, tmp_path: Path, monkeypatch) -> None:
     places = {row["name"]: row["where"] for row in json.loads(run("--json"))}
     assert places == {"tiny-words": str(tiny / "cards" / "tiny-words"), "old": None}
-    assert str(tiny / "cards") in run()
+    assert str(tiny / "cards") in run().replace(" ", "")  # the column may be narrow
     monkeypatch.chdir(tmp_path)
     assert "not here" in run()
     monkeypatch.setenv("EVENFALL_CHECKPOINTS", str(tiny / "cards"))
-    assert str(tiny / "cards" / "tiny-words") in run()
+    assert str(tiny / "cards" / "tiny-words") in run().replace(" ", "")
 
 
 def test_the_list_imports_no_plugin_that_states_the_folder(tiny: Path, world: Any) -> None:
     world.write_module("site_weights", "raise RuntimeError('imported')")
-    assert str(tiny / "cards" / "tiny-words") in run()
+    assert str(tiny / "cards" / "tiny-words") in run().replace(" ", "")
 
 
 def test_one_checkpoint_is_shown_with_its_files(tiny: Path, tmp_path: Path, monkeypatch) -> None:

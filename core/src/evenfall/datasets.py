@@ -12,9 +12,11 @@ serve the models of another. The metadata `contents` of the registration says wh
                  y (N,) int64 row, absent for sensors of one dimension;
                  p (N,) int64 polarity, 0 or 1
     "points"     pos (N, D) float
+    "segments"   pos (N, D) float; x (N, F) float, features of the points, if there are any
     "frames"     x (T, F) float32, F features at each of T steps
 
-A labelled example also has `label`, int64 of shape (), the index of its name in `classes`.
+A labelled example also has `label`, int64, the index of its name in `classes`: of shape (), or (N,)
+for "segments".
 """
 
 from __future__ import annotations

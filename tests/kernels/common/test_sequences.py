@@ -59,7 +59,7 @@ def test_wrong_bounds_raise_an_error(
         call(torch.tensor(bounds))
 
 
-def _choose_triton(operation: str, tensors: list[Tensor]) -> object:
+def _choose_triton(operation: str, tensors: list[Tensor], **_: object) -> object:
     from evenfall_kernels.common.dispatch import Choice
 
     return Choice("triton", None, False)

@@ -42,7 +42,7 @@ def _imports(file: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("name", "siblings"),
     [
-        ("__init__", {".checks", ".packing", ".reference", ".run"}),
+        ("__init__", {".checks", ".reference", ".run"}),
         ("checks", set()),
         ("packing", set()),
         ("reference", set()),

@@ -58,10 +58,13 @@ def evenfall_register_datasets(register: Callable[..., Any]) -> None:
         ("modelnet40", "points", "point clouds of objects, 40 classes"),
         ("nmnist", "events", "digits recorded by an event camera"),
         ("recordings", "events", "your own recordings or WAV files, one folder a class"),
+        ("s3dis", "segments", "rooms of buildings, a class of each point"),
         ("scanobjectnn", "points", "scanned objects"),
+        ("shapenet-part", "segments", "objects, the part of each point"),
         ("shd", "events", "spoken digits as spikes"),
         ("spoken-digits", "events", "spoken digits as events of a bank of filters"),
         ("ssc", "events", "spoken words as spikes"),
+        ("synthetic-rooms", "segments", "made rooms of boxes, a class of each point"),
     ):
         reference = f"evenfall_stream.datasets.arrays:{name.replace('-', '_')}"
         register(name, reference, contents=contents, summary=summary)

@@ -75,7 +75,7 @@ def test_stream_is_pruned_with_its_average(tmp_path: Path, clouds: Any) -> None:
     training = pytest.importorskip("evenfall_stream.training")
     small = {"width": 8, "depth": 1, "groups": 8, "neighbors": 4, "head": [8]}
     recipe = training.Recipe(
-        dataset="clouds", model_options=small, epochs=3, batch_size=8, ema_decay=0.5,
+        dataset="small-clouds", model_options=small, epochs=3, batch_size=8, ema_decay=0.5,
         callbacks=[{"gradual-pruning": {"amount": 0.6, "end": 0.5, "every": 1}}],
     )  # fmt: skip
     best = training.train(recipe, tmp_path, tmp_path / "run")
@@ -90,7 +90,7 @@ def test_stream_is_pruned_with_its_average(tmp_path: Path, clouds: Any) -> None:
 
 @pytest.fixture
 def clouds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A data set of 20 small clouds, known to recipes as `clouds`."""
+    """A data set of 20 small clouds, known to recipes as `small-clouds`."""
     pytest.importorskip("timm")
     data = pytest.importorskip("torch_geometric.data")
     datasets = pytest.importorskip("evenfall_stream.training").data
@@ -110,4 +110,4 @@ def clouds(monkeypatch: pytest.MonkeyPatch) -> None:
             return data.Data(pos=self.clouds[index].clone(), y=torch.tensor([index % 2]))
 
     monkeypatch.setattr(datasets, "DATASETS", dict(datasets.DATASETS))
-    datasets.register_dataset("clouds", Clouds)
+    datasets.register_dataset("small-clouds", Clouds)

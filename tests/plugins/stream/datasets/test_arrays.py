@@ -51,7 +51,7 @@ def test_recipes_and_the_registry_have_the_same_names() -> None:
     for name in DATASETS:
         entry = registry.datasets.provenance(name)
         assert entry.owner.name == "stream"
-        assert entry.metadata["contents"] in ("events", "points")
+        assert entry.metadata["contents"] in ("events", "points", "segments")
         assert callable(registry.datasets.get(name))
 
 
@@ -147,3 +147,13 @@ def test_array_that_is_absent_is_named() -> None:
         ValueError, match=r"example 1: events must have .*'t'.* got \['label', 'pos'"
     ):
         data[1]
+
+
+def test_segments_have_a_class_of_each_point(tmp_path: Path) -> None:
+    rooms = registry.datasets.get("synthetic-rooms")(tmp_path, "valid", points=50, count=2)
+    assert len(rooms) == 2
+    assert set(rooms[1]) == {"pos", "label"}
+    assert rooms[1]["pos"].shape == (50, 3)
+    assert rooms[1]["label"].shape == (50,)
+    assert rooms[1]["label"].dtype == np.int64
+    assert set(rooms[0]["label"]) <= set(range(len(rooms.classes)))

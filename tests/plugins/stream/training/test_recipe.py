@@ -88,7 +88,7 @@ def test_recipes_go_by_name_too() -> None:
 def test_a_shipped_recipe_builds(name: str) -> None:
     recipe = load_recipe(name)
     assert recipe.dataset in DATASETS
-    missing = {} if recipe.task == "points" else {"sensor_size": [32]}  # own data gives it
+    missing = {"sensor_size": [32]} if recipe.task == "events" else {}  # own data gives it
     model = make_model(str(recipe.model), {**missing, **recipe.model_options}, ["a", "b"])
     optimizer = make_optimizer(recipe, model)
     schedule = make_schedule(recipe, optimizer, 10)

@@ -18,10 +18,12 @@ class SelectiveStateUpdateBackend(Protocol):
     def step(
         self, state: Tensor, x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor,
         D: Tensor | None, z: Tensor | None, dt_bias: Tensor | None, dt_softplus: bool,
+        rows: Tensor | None,
     ) -> Tensor:  # fmt: skip
-        """state (batch, dim, n), which is overwritten and may have any strides; x, dt, z
-        (batch, dim), A (dim, n), B and C (batch, groups, n), D and dt_bias (dim,) -> (batch, dim)
-        in the dtype of x."""
+        """state (rows, dim, n), which is overwritten and may have any strides; x, dt, z
+        (batch, dim), A (dim, n), B and C (batch, groups, n), D and dt_bias (dim,), and in rows
+        (batch,) int64 the row of the state of each element, negative for padding; None if they are
+        in order -> (batch, dim) in the dtype of x."""
 
 
 def example(device: str, dtype: torch.dtype) -> tuple[Tensor, ...]:

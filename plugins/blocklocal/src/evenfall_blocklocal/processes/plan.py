@@ -113,12 +113,17 @@ def find_buffers(local: BlockLocal) -> list[list[str]]:
 
 
 def _unsendable(local: BlockLocal) -> list[str]:
-    """The boundaries whose output has parts that are neither tensors nor plain values."""
+    """The boundaries whose output has parts that are neither tensors nor plain values.
+
+    An object that PyTorch can take apart is such a part, too: the sizes of its tensors may depend
+    on their contents, and a rank knows the sizes of what it receives from the first call.
+    """
     trial = record(without_wrappers(local.model), local.split.call)
     outputs: dict[str, Any] = {point.name: point.output for point in trial.points}
     found = []
     for name in local.split.boundaries:
-        kinds = {type(x).__name__ for x in tree_leaves(outputs[name]) if not isinstance(x, _PLAIN)}
+        parts = tree_leaves(outputs[name], lambda x: not isinstance(x, tuple | list | dict))
+        kinds = {type(x).__name__ for x in parts if not isinstance(x, _PLAIN)}
         if kinds:
             found.append(f"the output of {shorten(name)} contains {', '.join(sorted(kinds))}")
     return found

@@ -17,6 +17,7 @@ from .modelnet10 import ModelNet10Clouds
 from .modelnet_meshes import modelnet
 from .nmnist import NMNIST
 from .scanobjectnn import ScanObjectNN
+from .segmentation import S3DIS, ShapeNetPart, SyntheticRooms
 from .spoken_digits import SpokenDigits
 from .tonic import tonic_split
 
@@ -26,11 +27,12 @@ class ArrayExamples:
 
     Args:
         dataset: has `classes`.
-        read: called with the data set and an index; returns (arrays by name, class).
+        read: called with the data set and an index; returns (arrays by name, class or classes of
+            the points).
     """
 
     def __init__(
-        self, dataset: Dataset, read: Callable[[Any, int], tuple[dict[str, np.ndarray], int]]
+        self, dataset: Dataset, read: Callable[[Any, int], tuple[dict[str, np.ndarray], Any]]
     ) -> None:
         self.dataset, self.read = dataset, read
         self.classes = list(dataset.classes)
@@ -52,6 +54,12 @@ def _events(dataset: Any, index: int) -> tuple[dict[str, np.ndarray], int]:
 def _points(dataset: Any, index: int) -> tuple[dict[str, np.ndarray], int]:
     item = dataset[index]
     return {"pos": item.pos.numpy().copy()}, int(item.y)
+
+
+def _segments(dataset: Any, index: int) -> tuple[dict[str, np.ndarray], Any]:
+    item = dataset[index]
+    arrays = {"pos": item.pos, **({} if item.x is None else {"x": item.x})}
+    return {name: array.numpy().copy() for name, array in arrays.items()}, item.y.numpy()
 
 
 def nmnist(path: str | Path, split: str) -> ArrayExamples:
@@ -104,3 +112,18 @@ def recordings(path: str | Path, split: str, **options: Any) -> ArrayExamples:
 def clouds(path: str | Path, split: str, **options: Any) -> ArrayExamples:
     """Your own clouds; see `evenfall_stream.datasets.CloudFolder`."""
     return ArrayExamples(CloudFolder(path, split, **options), _points)
+
+
+def s3dis(path: str | Path, split: str, **options: Any) -> ArrayExamples:
+    """Blocks of S3DIS's rooms; see `evenfall_stream.datasets.S3DIS`."""
+    return ArrayExamples(S3DIS(path, split, **options), _segments)
+
+
+def shapenet_part(path: str | Path, split: str, **options: Any) -> ArrayExamples:
+    """Objects with named parts; see `evenfall_stream.datasets.ShapeNetPart`."""
+    return ArrayExamples(ShapeNetPart(path, split, **options), _segments)
+
+
+def synthetic_rooms(path: str | Path, split: str, **options: Any) -> ArrayExamples:
+    """Rooms of boxes; see `evenfall_stream.datasets.SyntheticRooms`."""
+    return ArrayExamples(SyntheticRooms(path, split, **options), _segments)

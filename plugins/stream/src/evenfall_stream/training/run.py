@@ -158,8 +158,14 @@ class _Run:
         )
 
     def compare(self, training: Dataset) -> Neighbour | None:
-        """The nearest neighbour's result on the validation split, if there is one; on one rank."""
-        if self.valid is None or not len(self.valid) or not self.accelerator.is_main_process:
+        """The nearest neighbour's result on the validation split, if there is one; on one rank. It
+        compares whole examples, so the classes of points have none."""
+        if (
+            self.recipe.task == "segments"
+            or self.valid is None
+            or not len(self.valid)
+            or not self.accelerator.is_main_process
+        ):
             return None
         neighbour = nearest_neighbour(self.recipe, training, self.valid)
         logger.info("%s", neighbour)
