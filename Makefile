@@ -5,12 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 MAKEFLAGS += --no-print-directory
 
-DEMO_DISTS := core kernels plugins/egru
+DEMO_DISTS := core kernels plugins/egru[pictures]
 ALL_DISTS := $(patsubst %/pyproject.toml,%,$(wildcard core/pyproject.toml kernels/pyproject.toml plugins/*/pyproject.toml))
 INSTALL_INPUTS := constraints.txt pyproject.toml $(wildcard core/pyproject.toml kernels/pyproject.toml plugins/*/pyproject.toml)
 PINS := $(VENV)/constraints.txt
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -qq -c $(PINS)
-editable = $(foreach dist,$(1),-e ./$(dist))
+editable = $(foreach dist,$(1),-e './$(dist)')
 
 # mamba_ssm without its CUDA extension, for the tests of the patch that stands in for it.
 PYTHON_PART := MAMBA_FORCE_BUILD=TRUE MAMBA_SKIP_CUDA_BUILD=TRUE
