@@ -127,6 +127,17 @@ def write_json(path: str | Path, value: object) -> Path:
     return write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+def without_nan(value: object) -> object:
+    """The value with None in the place of NaN and infinity, which JSON lacks."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: without_nan(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(one) for one in value]
+    return value
+
+
 def check_finite(value: object, what: str) -> None:
     """Refuse numbers that JSON lacks, in a value of any depth.
 

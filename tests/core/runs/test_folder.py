@@ -247,3 +247,11 @@ def test_the_others_check_before_the_first_one_writes(tmp_path: Path) -> None:
 
     with first.open(resume=True, wait=second_rank):
         assert yaml.safe_load(first.recipe_file.read_text())["epochs"] == 3
+
+
+def test_the_log_is_json_where_a_number_is_not_finite(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run", Recipe())
+    with run.open(resume=False):
+        run.log({"step": 1, "loss": float("nan"), "rates": [1.0, float("inf")]})
+    line = (tmp_path / "run" / "log.jsonl").read_text()
+    assert json.loads(line) == {"step": 1, "loss": None, "rates": [1.0, None]}

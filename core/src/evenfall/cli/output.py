@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
@@ -16,6 +15,7 @@ from rich.table import Table
 
 from evenfall.cli.streams import output_to_errors
 from evenfall.entries import Registry
+from evenfall.files import without_nan
 from evenfall.printing import printable
 from evenfall.registry import ALL
 
@@ -31,7 +31,7 @@ _COLOUR = {"ok": "green", "blocked": "yellow", "warning": "yellow", "broken": "r
 def write_json(rows: object) -> None:
     """Write `rows` as indented JSON on standard output; NaN and infinity, which JSON lacks, become
     null."""
-    typer.echo(json.dumps(_finite(rows), indent=2, allow_nan=False))
+    typer.echo(json.dumps(without_nan(rows), indent=2, allow_nan=False))
 
 
 def show_plugins(rows: Sequence[PluginStatus]) -> None:
@@ -137,16 +137,6 @@ def _table(headings: Iterable[str], rows: Iterable[Sequence[str]]) -> None:
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = 1000  # one line for each row, for programs such as grep
     console.print(table)
-
-
-def _finite(value: object) -> object:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _finite(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(one) for one in value]
-    return value
 
 
 def _safe(text: str) -> str:

@@ -19,7 +19,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from evenfall.files import recover, write_text, written_aside
+from evenfall.files import recover, without_nan, write_text, written_aside
 from evenfall.recipes import changed_keys, dump_recipe, read_recipe
 
 from .lock import lock_folder
@@ -125,10 +125,10 @@ class RunFolder:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def log(self, line: dict[str, Any]) -> None:
-        """Append one line to log.jsonl."""
+        """Append one line to log.jsonl; NaN and infinity become null."""
         if self.first_rank:
             with self.log_file.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+                file.write(json.dumps(without_nan(line), allow_nan=False) + "\n")
 
     def cut_log(self, unit: str, done: int) -> None:
         """Remove the lines that a resumed run writes again; add a line if the run is extended.

@@ -7,6 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from evenfall.errors import shorten
+
 from ...common.dispatch import choose
 from ...common.sequences import check_cu_seqlens, check_sequence_ends
 from ...common.slots import Slots, read_slots
@@ -130,4 +132,4 @@ def _check(
     if bias is not None and tuple(bias.shape) != (dim,):
         raise ValueError(f"bias must have shape ({dim},), got {tuple(bias.shape)}")
     if activation not in (None, "silu"):
-        raise ValueError(f"activation must be 'silu' or None, got {activation!r}")
+        raise ValueError(f"activation must be 'silu' or None, got {shorten(activation)}")

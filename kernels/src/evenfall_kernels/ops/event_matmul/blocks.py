@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from evenfall.errors import shorten
+
 from .compressed import Compressed, starts_of, stored_entries
 from .formats import BLOCK_WIDTHS
 
@@ -68,7 +70,9 @@ def compress_blocks(
             for uint16; or width is not one of those above.
     """
     if width not in BLOCK_WIDTHS:
-        raise ValueError(f"compress_blocks: width must be one of {BLOCK_WIDTHS}, got {width!r}")
+        raise ValueError(
+            f"compress_blocks: width must be one of {BLOCK_WIDTHS}, got {shorten(width)}"
+        )
     values, scale, index_dtype = stored_entries("compress_blocks", weight, dtype, index_dtype)
     n_units, n_out = values.shape
     if n_out < width:

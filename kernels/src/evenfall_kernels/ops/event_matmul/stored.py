@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from evenfall.errors import shorten
+
 from ...common.dispatch import can_be_read
 from . import event_matmul
 from .blocks import CompressedBlocks
@@ -154,7 +156,9 @@ class StoredMatrix(nn.Module):
             IndexError: an index is not in [0, O).
         """
         if self.format != "rows":
-            raise ValueError(f"StoredMatrix: take_columns needs dense rows, got {self.format!r}")
+            raise ValueError(
+                f"StoredMatrix: take_columns needs dense rows, got {shorten(self.format)}"
+            )
         columns = F.embedding(indices, self.values.t()).float()
         return columns if self.scale is None else columns * self.scale
 
@@ -226,7 +230,7 @@ def _empty_matrix(
     n_in, n_out = shape
     shapes = {"rows": (n_in, n_out), "compressed": (entries,), "blocks": (entries, width)}
     if format not in shapes:
-        raise ValueError(f"format must be one of {tuple(shapes)}, got {format!r}")
+        raise ValueError(f"format must be one of {tuple(shapes)}, got {shorten(format)}")
     values = torch.empty(shapes[format], dtype=getattr(torch, dtype), device="meta")
     factors = torch.empty(n_in, dtype=torch.float32, device="meta") if scale else None
     if format == "rows":

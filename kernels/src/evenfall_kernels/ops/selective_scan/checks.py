@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from evenfall.errors import shorten
+
 from ...common.arguments import check_floating
 from ...common.dispatch import can_be_read
 
@@ -76,7 +78,9 @@ def _check_groups(u: Tensor, A: Tensor, B: Tensor, C: Tensor) -> None:
 def check_options(discretization: str, step: Tensor | None, step_scale: Tensor | None) -> None:
     """Check the discretization, and that step_scale and "async" come with a step."""
     if discretization not in DISCRETIZATIONS:
-        raise ValueError(f"discretization must be one of {DISCRETIZATIONS}, got {discretization!r}")
+        raise ValueError(
+            f"discretization must be one of {DISCRETIZATIONS}, got {shorten(discretization)}"
+        )
     if step is None and step_scale is not None:
         raise ValueError("step_scale needs step, got step=None")
     if step is None and discretization == "async":

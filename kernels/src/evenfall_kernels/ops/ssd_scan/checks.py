@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from evenfall.errors import shorten
+
 from ...common.arguments import check_floating
 
 _LETTERS = {
@@ -74,7 +76,9 @@ def check_limit(limit: object) -> tuple[float, float]:
     try:
         low, high = (float(value) for value in limit)  # type: ignore[attr-defined]
     except (TypeError, ValueError):
-        raise ValueError(f"dt_limit must be two numbers, (low, high), got {limit!r}") from None
+        raise ValueError(
+            f"dt_limit must be two numbers, (low, high), got {shorten(limit)}"
+        ) from None
     if not low <= high:
-        raise ValueError(f"dt_limit must be (low, high) with low <= high, got {limit!r}")
+        raise ValueError(f"dt_limit must be (low, high) with low <= high, got {shorten(limit)}")
     return low, high

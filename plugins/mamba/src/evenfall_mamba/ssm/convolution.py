@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from evenfall.errors import shorten
 from evenfall_kernels import causal_conv1d
 from evenfall_kernels.common.slots import read_slots
 
@@ -151,5 +152,5 @@ def _ring_index(count: Tensor, start: int, stop: int, ring: Tensor) -> Tensor:
 
 def _is_silu(activation: str | None) -> bool:
     if activation not in (None, *_SILU):
-        raise ValueError(f"activation must be None, 'silu' or 'swish', got {activation!r}")
+        raise ValueError(f"activation must be None, 'silu' or 'swish', got {shorten(activation)}")
     return activation is not None

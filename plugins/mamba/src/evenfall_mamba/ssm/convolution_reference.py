@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from evenfall.errors import shorten
+
 _ACTIVATIONS = (None, "silu", "swish")
 
 
@@ -105,4 +107,6 @@ def causal_conv1d_varlen_states_ref(x: Tensor, cu_seqlens: Tensor, state_len: in
 
 def _check(activation: str | None) -> None:
     if activation not in _ACTIVATIONS:
-        raise NotImplementedError(f"activation must be None, 'silu' or 'swish', got {activation!r}")
+        raise NotImplementedError(
+            f"activation must be None, 'silu' or 'swish', got {shorten(activation)}"
+        )

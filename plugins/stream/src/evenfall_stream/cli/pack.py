@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from evenfall.cli.tools import clear_errors, console, progress_bars
+from evenfall.errors import shorten
 
 SPLITS = ("valid", "test")
 
@@ -44,7 +45,7 @@ def _by_name(baselines: list[str]) -> dict[str, list[str]]:
     for text in baselines:
         name, equals, run = text.partition("=")
         if not (name and equals and run):
-            raise ValueError(f"baseline must be NAME=RUN, got {text!r}")
+            raise ValueError(f"baseline must be NAME=RUN, got {shorten(text)}")
         runs.setdefault(name, []).append(run)
     return runs
 

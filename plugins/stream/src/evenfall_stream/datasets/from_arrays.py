@@ -12,6 +12,7 @@ from torch_geometric.data import Data, Dataset
 
 from evenfall import registry
 from evenfall.datasets import ArrayDataset
+from evenfall.errors import shorten
 
 from .readers import Recording
 
@@ -74,5 +75,7 @@ def open_registered(name: str, data: str | Path, split: str, **options: Any) -> 
     """
     contents = registry.datasets.provenance(name).metadata.get("contents")
     if contents not in CONTENTS:
-        raise ValueError(f"dataset {name!r} must contain one of {CONTENTS}, got {contents!r}")
+        raise ValueError(
+            f"dataset {name!r} must contain one of {CONTENTS}, got {shorten(contents)}"
+        )
     return FromArrays(registry.datasets.get(name)(data, split, **options), contents)

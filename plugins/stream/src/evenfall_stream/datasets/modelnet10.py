@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch_geometric.data import Data
 
-from evenfall.errors import shorten_text
+from evenfall.errors import shorten, shorten_text
 
 from ..transforms.normalize_sphere import unit_sphere
 from .point_clouds import PointClouds
@@ -66,9 +66,9 @@ class ModelNet10Clouds(PointClouds):
         fold: int = 0,
     ) -> None:
         if split not in SPLITS:
-            raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+            raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {shorten(split)}")
         if fold not in range(FOLDS):
-            raise ValueError(f"fold must be between 0 and {FOLDS - 1}, got {fold!r}")
+            raise ValueError(f"fold must be between 0 and {FOLDS - 1}, got {shorten(fold)}")
         clouds = _read(_file_of(Path(path)), "test" if split == "test" else "train")
         mask = _in_split(clouds, split, fold)
         self.split, self.fold = split, fold

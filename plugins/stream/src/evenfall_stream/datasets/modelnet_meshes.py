@@ -9,6 +9,8 @@ from torch_geometric.data import Data
 from torch_geometric.datasets import ModelNet
 from torch_geometric.transforms import Compose, SamplePoints
 
+from evenfall.errors import shorten
+
 from ..transforms.normalize_sphere import NormalizeSphere
 
 
@@ -38,9 +40,9 @@ def modelnet(
     Source: Wu et al., 3D ShapeNets, 2015, https://modelnet.cs.princeton.edu.
     """
     if name not in ("10", "40"):
-        raise ValueError(f"name must be '10' or '40', got {name!r}")
+        raise ValueError(f"name must be '10' or '40', got {shorten(name)}")
     if split not in ("train", "test"):
-        raise ValueError(f"split must be train or test, got {split!r}")
+        raise ValueError(f"split must be train or test, got {shorten(split)}")
     if points < 1:
         raise ValueError(f"points must be at least 1, got {points}")
     steps = [SamplePoints(points), NormalizeSphere()]

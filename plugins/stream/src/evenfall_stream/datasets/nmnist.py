@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data, Dataset
 
+from evenfall.errors import shorten
+
 from .archives import read_files
 from .readers import Recording, check_recording, read_nmnist
 
@@ -66,7 +68,7 @@ class NMNIST(Dataset):
         transform: Callable[[Data], Data] | None = None,
     ) -> None:
         if split not in SPLITS:
-            raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+            raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {shorten(split)}")
         super().__init__(None, transform)
         self.split = split
         samples = _read(Path(path), "test" if split == "test" else "train")
@@ -141,7 +143,8 @@ def _subset_samples(path: Path, files: Mapping[PurePosixPath, bytes], title: str
                 continue
             if len(fields) != 2 or not fields[0].isdecimal() or fields[1] not in _DIGITS:
                 raise ValueError(
-                    f"{path}: line {number} of {name} must be an id and a class, got {line!r}"
+                    f"{path}: line {number} of {name} must be an id and a class, "
+                    f"got {shorten(line)}"
                 )
             recording = name.with_name(f"{fields[0]}.bs2")
             if recording not in files:

@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch_geometric.data import Data
 
+from evenfall.errors import shorten
+
 from ..extras import require
 from ..transforms.normalize_sphere import unit_sphere
 from .point_clouds import PointClouds
@@ -67,9 +69,9 @@ class ScanObjectNN(PointClouds):
         pre_transform: Callable[[Data], Data] | None = None,
     ) -> None:
         if split not in _SPLITS:
-            raise ValueError(f"split must be one of {', '.join(_SPLITS)}, got {split!r}")
+            raise ValueError(f"split must be one of {', '.join(_SPLITS)}, got {shorten(split)}")
         if variant not in _FILES:
-            raise ValueError(f"variant must be one of {', '.join(_FILES)}, got {variant!r}")
+            raise ValueError(f"variant must be one of {', '.join(_FILES)}, got {shorten(variant)}")
         self.split = split
         self.variant = variant
         file = _file_of(Path(path), _FILES[variant].format(_SPLITS[split]))

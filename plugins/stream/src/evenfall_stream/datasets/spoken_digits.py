@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from torch_geometric.data import Data, Dataset
 
+from evenfall.errors import shorten
+
 from .archives import read_files
 from .readers import Recording
 from .sound import SoundToEvents, read_wav
@@ -48,7 +50,7 @@ class SpokenDigits(Dataset):
         sound: dict[str, Any] | None = None, transform: Callable[[Data], Data] | None = None,
     ) -> None:  # fmt: skip
         if split not in SPLITS:
-            raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+            raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {shorten(split)}")
         super().__init__(None, transform)
         self.sound = dict(sound or {})
         try:
@@ -60,7 +62,7 @@ class SpokenDigits(Dataset):
             raise FileNotFoundError(f"{path} contains no .wav files")
         speakers = sorted({_parts(stem)[1] for stem in files})
         if speaker is not None and speaker not in speakers:
-            raise ValueError(f"speaker must be one of {speakers}, got {speaker!r}")
+            raise ValueError(f"speaker must be one of {speakers}, got {shorten(speaker)}")
         tested = {stem for stem in files if _is_test(stem, speaker)}
         ranked = sorted(set(files) - tested, key=_rank)
         valid = set(ranked[: round(len(ranked) / 10)])

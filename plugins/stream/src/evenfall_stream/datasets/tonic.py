@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from torch_geometric.data import Data, Dataset
 
+from evenfall.errors import shorten
+
 from ..extras import require
 from .readers import Recording, check_recording
 
@@ -142,13 +144,15 @@ def tonic_split(
     """
     splits = ("train", "valid", "test") + (() if name == "SSC" else ("train+valid",))
     if split not in splits:
-        raise ValueError(f"split of {name} must be one of {', '.join(splits)}, got {split!r}")
+        raise ValueError(
+            f"split of {name} must be one of {', '.join(splits)}, got {shorten(split)}"
+        )
     require("tonic", name)
     import tonic.datasets
 
     make = getattr(tonic.datasets, name, None)
     if make is None:
-        raise ValueError(f"name must be a class of tonic.datasets, got {name!r}")
+        raise ValueError(f"name must be a class of tonic.datasets, got {shorten(name)}")
     if name == "SSC":
         return from_tonic(make(str(path), split=split), transform, sort=sort)
     whole = from_tonic(make(str(path), train=split != "test"), transform, sort=sort)

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.utils import scatter
 
+from evenfall.errors import shorten
+
 from ..graphs import Graphs
 from ..nn.block import StreamBlock
 from ..nn.serialization import Serialization, end_to_end, serialize_graphs
@@ -58,7 +60,7 @@ class PointBackbone(nn.Module):
     ) -> None:
         super().__init__()
         if layout not in SET_BY_LAYOUT:
-            raise ValueError(f"layout must be 'parallel' or 'sequence', got {layout!r}")
+            raise ValueError(f"layout must be 'parallel' or 'sequence', got {shorten(layout)}")
         if depth < 0:
             raise ValueError(f"depth must not be negative, got {depth}")
         self.layout = layout

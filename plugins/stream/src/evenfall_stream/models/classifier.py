@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from evenfall.errors import shorten
+
 from ..checks import check_features, check_in_channels, check_pos, check_rows, check_sizes
 from ..graphs import Graphs, read_graphs
 from ..nn.pooling import POOLS, pool
@@ -76,9 +78,11 @@ class StreamClassifier(nn.Module, StreamHubMixin, model_type="stream-classifier"
     ) -> None:
         super().__init__()
         if architecture not in ARCHITECTURES:
-            raise ValueError(f"architecture must be one of {ARCHITECTURES}, got {architecture!r}")
+            raise ValueError(
+                f"architecture must be one of {ARCHITECTURES}, got {shorten(architecture)}"
+            )
         if pooling not in POOLS:
-            raise ValueError(f"pooling must be one of {POOLS}, got {pooling!r}")
+            raise ValueError(f"pooling must be one of {POOLS}, got {shorten(pooling)}")
         if class_names is not None and len(class_names) != num_classes:
             raise ValueError(
                 f"class_names must have num_classes = {num_classes} names, got {len(class_names)}"

@@ -8,6 +8,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from evenfall.errors import shorten
+
 from ..checks import check_features, check_pos, check_sizes
 from ..graphs import Graphs, read_graphs
 from ..nn.block import StreamBlock
@@ -124,7 +126,7 @@ class EventStreamClassifier(nn.Module, StreamHubMixin, model_type="event-stream-
         if min(depths) < 1 or min(strides) < 1:
             raise ValueError(f"depths and strides must be positive, got {depths} and {strides}")
         if head not in ("mean", "time"):
-            raise ValueError(f"head must be 'mean' or 'time', got {head!r}")
+            raise ValueError(f"head must be 'mean' or 'time', got {shorten(head)}")
         if class_names is not None and len(class_names) != num_classes:
             raise ValueError(
                 f"class_names must have num_classes = {num_classes} names, got {len(class_names)}"

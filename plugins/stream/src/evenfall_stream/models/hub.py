@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from evenfall.errors import shorten
 from evenfall.files import file_aside, write_text, written_aside
 from evenfall.hub import CARD, card_text
 
@@ -236,7 +237,7 @@ def read_config(cls: type[StreamHubMixin], file: Path, name: str | Path) -> dict
         owner = CLASS_NAMES.get(kind) if isinstance(kind, str) else None
         hint = f"; load it with {owner}.from_pretrained" if owner else ""
         raise ValueError(
-            f"checkpoint {name}: model_type must be {cls.model_type!r}, got {kind!r}{hint}"
+            f"checkpoint {name}: model_type must be {cls.model_type!r}, got {shorten(kind)}{hint}"
         )
     return check_arguments(cls, config, f"checkpoint {name}: {CONFIG}")
 
@@ -252,7 +253,9 @@ def read_object(file: Path, name: str | Path) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"checkpoint {name}: {CONFIG} cannot be read: {error}") from error
     if not isinstance(config, dict):
-        raise ValueError(f"checkpoint {name}: {CONFIG} must be a JSON object, got {config!r}")
+        raise ValueError(
+            f"checkpoint {name}: {CONFIG} must be a JSON object, got {shorten(config)}"
+        )
     return config
 
 

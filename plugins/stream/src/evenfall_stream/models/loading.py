@@ -7,6 +7,8 @@ from typing import TypeVar
 
 import torch
 
+from evenfall.errors import shorten
+
 from .classifier import StreamClassifier
 from .event_classifier import EventStreamClassifier
 from .hub import CONFIG, find_file, read_object
@@ -30,7 +32,8 @@ def load_checkpoint(checkpoint: str | Path, device: str | torch.device | None = 
     kind = _kind(checkpoint)
     if issubclass(kind, StreamSegmenter):
         raise ValueError(
-            f"checkpoint {checkpoint} must be a classifier, got {kind.model_type!r}; load it with "
+            f"checkpoint {checkpoint} must be a classifier, "
+            f"got {shorten(kind.model_type)}; load it with "
             "StreamSegmenter.from_pretrained"
         )
     return _load(kind, checkpoint, device)
@@ -55,7 +58,8 @@ def _kind(checkpoint: str | Path) -> type[Trained]:
     name = read_object(find_file(checkpoint, CONFIG), checkpoint).get("model_type")
     if name not in list(MODELS):
         raise ValueError(
-            f"checkpoint {checkpoint}: model_type must be one of {list(MODELS)}, got {name!r}"
+            f"checkpoint {checkpoint}: model_type must be one of {list(MODELS)}, "
+            f"got {shorten(name)}"
         )
     return MODELS[name]
 

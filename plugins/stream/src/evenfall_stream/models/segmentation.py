@@ -8,6 +8,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from evenfall.errors import shorten
+
 from ..checks import check_in_channels, check_rows
 from ..graphs import Graphs
 from ..neighbors.queries import nearest_table
@@ -82,7 +84,9 @@ class StreamSegmenter(nn.Module, StreamHubMixin, model_type="stream-segmenter"):
     ) -> None:
         super().__init__()
         if architecture not in ARCHITECTURES:
-            raise ValueError(f"architecture must be one of {ARCHITECTURES}, got {architecture!r}")
+            raise ValueError(
+                f"architecture must be one of {ARCHITECTURES}, got {shorten(architecture)}"
+            )
         if class_names is not None and len(class_names) != num_classes:
             raise ValueError(
                 f"class_names must have num_classes = {num_classes} names, got {len(class_names)}"

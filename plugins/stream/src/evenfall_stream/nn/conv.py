@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from evenfall.errors import shorten
+
 from ..checks import check_features, check_pos, check_sizes
 from ..graphs import Graphs, read_graphs
 from .linear import linear
@@ -304,4 +306,4 @@ class StreamConv(nn.Module):
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise ValueError(f"{name} must be one of {choices}, got {value!r}")
+        raise ValueError(f"{name} must be one of {choices}, got {shorten(value)}")

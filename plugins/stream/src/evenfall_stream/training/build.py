@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import nn
 
+from evenfall.errors import shorten
+
 from ..models.classifier import StreamClassifier
 from ..models.event_classifier import EventStreamClassifier
 from ..models.segmentation import StreamSegmenter
@@ -31,7 +33,7 @@ def make_model(kind: str, options: dict[str, Any], classes: Sequence[str]) -> nn
         ValueError: no such model, or it has no such options.
     """
     if kind not in MODELS:
-        raise ValueError(f"model must be one of {sorted(MODELS)}, got {kind!r}")
+        raise ValueError(f"model must be one of {sorted(MODELS)}, got {shorten(kind)}")
     try:
         return MODELS[kind](num_classes=len(classes), class_names=list(classes), **options)
     except TypeError as error:

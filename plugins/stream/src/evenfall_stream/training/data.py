@@ -15,6 +15,7 @@ from torch_geometric.data import Data
 
 from evenfall import registry
 from evenfall.entries import import_reference
+from evenfall.errors import shorten
 
 from ..datasets.from_arrays import open_registered
 from ..seeds import derived_seed, seeded
@@ -57,7 +58,7 @@ def register_dataset(name: str, make: Callable[..., Dataset]) -> None:
     """
     if DATASETS.get(name, _Source(make, {})).make is not make:
         raise ValueError(
-            f"name must be new, got {name!r}, which is another data set; "
+            f"name must be new, got {shorten(name)}, which is another data set; "
             f"known are {sorted(DATASETS)}"
         )
     DATASETS[name] = _Source(make, {})
@@ -91,7 +92,9 @@ def _source(name: str) -> _Source:
         return _Source(make, {})
     names = {*DATASETS, *registry.datasets}
     if name not in names:
-        raise ValueError(f"dataset must be one of {sorted(names)}, or module:Class, got {name!r}")
+        raise ValueError(
+            f"dataset must be one of {sorted(names)}, or module:Class, got {shorten(name)}"
+        )
     return DATASETS.get(name, _Source(partial(open_registered, name), {}))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch_geometric.transforms import Compose
 
+from evenfall.errors import shorten
 from evenfall.recipes import read_recipe
 from evenfall.runs import check_callbacks
 
@@ -86,11 +87,11 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
-            raise ValueError(f"task must be one of {list(TASKS)}, got {self.task!r}")
+            raise ValueError(f"task must be one of {list(TASKS)}, got {shorten(self.task)}")
         if self.model is None:
             object.__setattr__(self, "model", TASKS[self.task])
         if self.model not in MODELS:
-            raise ValueError(f"model must be one of {sorted(MODELS)}, got {self.model!r}")
+            raise ValueError(f"model must be one of {sorted(MODELS)}, got {shorten(self.model)}")
         if (self.model == TASKS["segments"]) != (self.task == "segments"):
             raise ValueError(
                 f"task {self.task!r} does not fit model {self.model!r}: task 'segments' is that of "
@@ -119,7 +120,7 @@ class Recipe:
                 raise ValueError(f"{name} must be in [0, 1), got {value}")
         if self.mixed_precision not in PRECISIONS:
             raise ValueError(
-                f"mixed_precision must be one of {PRECISIONS}, got {self.mixed_precision!r}"
+                f"mixed_precision must be one of {PRECISIONS}, got {shorten(self.mixed_precision)}"
             )
         if not 0 <= self.cut_mix <= 1 or (self.cut_mix and self.task != "events"):
             raise ValueError(f"cut_mix must be in [0, 1], and 0 for points, got {self.cut_mix}")
@@ -163,12 +164,12 @@ class Recipe:
 
 def _check_type(name: str, value: Any, kind: type, description: str) -> None:
     if not isinstance(value, kind):
-        raise ValueError(f"{name} must be {description}, got {value!r}")
+        raise ValueError(f"{name} must be {description}, got {shorten(value)}")
 
 
 def _check_integer(name: str, value: Any, least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{name} must be an integer and at least {least}, got {value!r}")
+        raise ValueError(f"{name} must be an integer and at least {least}, got {shorten(value)}")
 
 
 def load_recipe(source: str | Path) -> Recipe:

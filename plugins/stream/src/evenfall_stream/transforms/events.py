@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from evenfall.errors import shorten
+
 from .reading import positions, refuse_batch
 
 
@@ -95,7 +97,7 @@ def check_outside(outside: str) -> str:
         ValueError: it is neither "drop" nor "roll".
     """
     if outside not in ("drop", "roll"):
-        raise ValueError(f"outside must be 'drop' or 'roll', got {outside!r}")
+        raise ValueError(f"outside must be 'drop' or 'roll', got {shorten(outside)}")
     return outside
 
 

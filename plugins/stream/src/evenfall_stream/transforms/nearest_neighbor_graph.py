@@ -9,6 +9,8 @@ from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
 from torch_geometric.utils import to_undirected
 
+from evenfall.errors import shorten
+
 from ..neighbors import knn
 from .reading import positions
 
@@ -53,7 +55,7 @@ class NearestNeighborGraph(BaseTransform):
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")
         if flow not in FLOWS:
-            raise ValueError(f"flow must be {FLOWS[0]!r} or {FLOWS[1]!r}, got {flow!r}")
+            raise ValueError(f"flow must be {FLOWS[0]!r} or {FLOWS[1]!r}, got {shorten(flow)}")
         self.k = k
         self.loop = loop
         self.force_undirected = force_undirected

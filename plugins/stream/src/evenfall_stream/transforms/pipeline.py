@@ -60,7 +60,9 @@ def _read(step: str | dict[str, Any], name: str) -> tuple[str, type[BaseTransfor
     if isinstance(step, str):
         step = {step: None}
     if not isinstance(step, dict) or len(step) != 1:
-        raise ValueError(f"{name} must list transforms as NAME or NAME: {{...}}, got {step!r}")
+        raise ValueError(
+            f"{name} must list transforms as NAME or NAME: {{...}}, got {shorten(step)}"
+        )
     ((kind, options),) = step.items()
     if options is not None and not isinstance(options, dict):
         raise ValueError(f"{name}, {kind}: arguments must be a mapping, got {shorten(options)}")

@@ -94,7 +94,7 @@ def select_split(
         FileNotFoundError: the folders have no such split.
     """
     if split not in SPLITS:
-        raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+        raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {shorten(split)}")
     for name, share in (("valid_share", valid_share), ("test_share", test_share)):
         if not 0 <= share < 1:
             raise ValueError(f"{name} must be in [0, 1), got {share}")

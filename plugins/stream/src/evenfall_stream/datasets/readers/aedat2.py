@@ -16,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from evenfall.errors import shorten
+
 from .aedat2_chips import CHIPS, Chip, find_chip
 from .recording import Recording
 
@@ -83,7 +85,7 @@ def read_aedat2(
 def _header(raw: bytes, name: str) -> tuple[list[bytes], int]:
     """The text lines, and the offset of the first event."""
     if not raw.startswith(_MAGIC):
-        raise ValueError(f"{name} must start with {_MAGIC.decode()}, got {raw[:9]!r}")
+        raise ValueError(f"{name} must start with {_MAGIC.decode()}, got {shorten(raw[:9])}")
     lines: list[bytes] = []
     end = 0
     while raw[end : end + 1] == b"#":

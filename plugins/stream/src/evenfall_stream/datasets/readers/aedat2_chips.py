@@ -25,6 +25,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from evenfall.errors import shorten
+
 Columns = tuple[np.ndarray, np.ndarray, np.ndarray]
 DVS128_SIZE = (128, 128)
 """(width, height) of the DVS128 in pixels."""
@@ -58,7 +60,7 @@ def find_chip(name: str, what: str) -> Chip:
     if chip is None:
         matches = difflib.get_close_matches(name.rpartition(".")[2].lower(), CHIPS, n=3)
         hint = f"; closest are {', '.join(matches)}" if matches else ""
-        raise ValueError(f"{what} must be one of {', '.join(CHIPS)}, got {name!r}{hint}")
+        raise ValueError(f"{what} must be one of {', '.join(CHIPS)}, got {shorten(name)}{hint}")
     return chip
 
 

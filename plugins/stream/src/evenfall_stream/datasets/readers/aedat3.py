@@ -18,6 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
+from evenfall.errors import shorten
+
 from .limits import MOST_EVENTS, check_count, read_bytes
 from .recording import Recording
 
@@ -78,7 +80,7 @@ def _text(raw: bytes) -> tuple[list[str], int]:
     end = re.search(rb"^#!END-HEADER\r?\n", raw[: 2**20], re.MULTILINE)
     if not raw.startswith(MAGIC + b".1") or end is None:
         raise ValueError(
-            f"it must have AEDAT version 3.1 and a line #!END-HEADER, got {raw[:12]!r}"
+            f"it must have AEDAT version 3.1 and a line #!END-HEADER, got {shorten(raw[:12])}"
         )
     return raw[: end.start()].decode("ascii", "replace").splitlines(), end.end()
 

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from evenfall.errors import shorten
+
 _HEADER = re.compile(r"(?:ST)?C?N?OFF\s*")
 """In these variants texture, colour and normal of a vertex follow its three coordinates."""
 
@@ -33,7 +35,7 @@ def read_off(path: str | Path) -> Data:
     text = Path(path).read_text(encoding="utf-8")
     header = _HEADER.match(text)
     if header is None or text[header.end() :].startswith("BINARY"):
-        raise ValueError(f"the header must be OFF, COFF, NOFF or STOFF, got {text[:12]!r}")
+        raise ValueError(f"the header must be OFF, COFF, NOFF or STOFF, got {shorten(text[:12])}")
     lines = (line.partition("#")[0].split() for line in text[header.end() :].splitlines())
     counts, *rows = [row for row in lines if row] or [[]]
     if len(counts) < 2:
@@ -61,7 +63,7 @@ def triangles(polygons: Iterable[Sequence[int]]) -> Tensor:
 
 def _coordinates(row: list[str]) -> list[float]:
     if len(row) < 3:
-        raise ValueError(f"a vertex must have three coordinates, got {' '.join(row)!r}")
+        raise ValueError(f"a vertex must have three coordinates, got {shorten(' '.join(row))}")
     return [float(word) for word in row[:3]]
 
 
@@ -69,10 +71,12 @@ def _corners(row: list[str], vertices: int) -> list[int]:
     count = int(row[0])
     corners = [int(word) for word in row[1 : 1 + count]]
     if len(corners) < count:
-        raise ValueError(f"a face must have as many corners as it says, got {' '.join(row)!r}")
+        raise ValueError(
+            f"a face must have as many corners as it says, got {shorten(' '.join(row))}"
+        )
     if corners and not 0 <= min(corners) <= max(corners) < vertices:
         raise ValueError(
             f"a face refers to a missing vertex: corners must be between 0 and {vertices - 1}, "
-            f"got {' '.join(row)!r}"
+            f"got {shorten(' '.join(row))}"
         )
     return corners

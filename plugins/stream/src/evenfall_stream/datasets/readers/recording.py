@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
+from evenfall.errors import shorten
+
 if TYPE_CHECKING:
     from torch_geometric.data import Data
 
@@ -89,7 +91,7 @@ def check_recording(
             f"sensor_size must have {len(coordinates)} entries for this recording, got {extents}"
         )
     if outside not in ("raise", "drop"):
-        raise ValueError(f"outside must be 'raise' or 'drop', got {outside!r}")
+        raise ValueError(f"outside must be 'raise' or 'drop', got {shorten(outside)}")
     recording = recording._replace(t=_unwrap_times(recording.t, wrap))
     _refuse(
         (recording.p < 0) | (recording.p > 1),

@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch_geometric.data import Data, Dataset
 
+from evenfall.errors import shorten
+
 from .table import read_columns
 
 AREAS = range(1, 7)
@@ -66,7 +68,7 @@ class S3DIS(Dataset):
         areas = {"train": others, "valid": [valid_area], "test": [test_area],
                  "train+valid": [*others, valid_area]}  # fmt: skip
         if split not in areas:
-            raise ValueError(f"split must be one of {', '.join(areas)}, got {split!r}")
+            raise ValueError(f"split must be one of {', '.join(areas)}, got {shorten(split)}")
         super().__init__(None, transform)
         self.block, self.points, self.redraw = block, points, split.startswith("train")
         found = [room for area in areas[split] for room in _rooms(Path(path), area)]

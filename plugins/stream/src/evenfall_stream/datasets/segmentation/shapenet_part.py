@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch_geometric.data import Data, Dataset
 
+from evenfall.errors import shorten
+
 from ...transforms.normalize_sphere import unit_sphere
 from .table import read_columns
 
@@ -58,7 +60,7 @@ class ShapeNetPart(Dataset):
         normals: bool = False, transform: Callable[[Data], Data] | None = None,
     ) -> None:  # fmt: skip
         if split not in SPLITS:
-            raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+            raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {shorten(split)}")
         if categories is not None and (unknown := sorted(set(categories) - set(PARTS))):
             raise ValueError(f"categories must be of {list(PARTS)}, got {unknown}")
         super().__init__(None, transform)

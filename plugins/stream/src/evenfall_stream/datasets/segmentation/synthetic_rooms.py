@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data, Dataset
 
+from evenfall.errors import shorten
+
 COUNTS = {"train": 400, "valid": 80, "test": 200}
 _NOISE = 0.01  # metres
 
@@ -41,7 +43,7 @@ class SyntheticRooms(Dataset):
         count: int | None = None, transform: Callable[[Data], Data] | None = None,
     ) -> None:  # fmt: skip
         if split not in COUNTS:
-            raise ValueError(f"split must be one of {', '.join(COUNTS)}, got {split!r}")
+            raise ValueError(f"split must be one of {', '.join(COUNTS)}, got {shorten(split)}")
         count = COUNTS[split] if count is None else count
         if points < 1 or count < 1:
             raise ValueError(f"points and count must be positive, got {points} and {count}")
