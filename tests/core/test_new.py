@@ -86,7 +86,7 @@ def test_it_is_typed_and_formatted(project: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "Leaky", "leaky_thing", "3d", "-leaky", "a b", "../a", "class"]
+    "name", ["", "Leaky", "leaky_thing", "3d", "-leaky", "a b", "../a", "a" * 61]
 )
 def test_a_malformed_name_is_refused(world, tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match="name must be lower-case words with hyphens"):
@@ -111,3 +111,15 @@ def test_the_command_says_what_comes_next(world, tmp_path: Path, monkeypatch) ->
     again = CliRunner().invoke(app, ["new", "leaky"])
     assert again.exit_code == 1
     assert "Error: output evenfall-leaky already exists" in again.output
+
+
+@pytest.mark.parametrize("name", ["none", "true", "class", "value-error", "tensor"])
+def test_a_word_of_python_is_refused(world, tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match=f"name '{name}' is a word of Python or PyTorch"):
+        make_project(name, tmp_path / "new")
+    assert not list(tmp_path.glob("new"))
+
+
+def test_nobody_takes_the_name_of_core(world, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="name 'core' is taken"):
+        make_project("core", tmp_path / "new")

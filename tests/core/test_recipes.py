@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from evenfall.recipes import dump_recipe, make_recipe, read_recipe
+from evenfall.recipes import dump_recipe, make_recipe, read_recipe, read_yaml
 
 
 @dataclass(frozen=True)
@@ -92,3 +92,12 @@ def test_aliases_that_stand_for_billions_of_values_are_refused(tmp_path: Path) -
         read(tmp_path, "\n".join(lines))
     shared = read(tmp_path, "more: {a: &a [1, 2], b: *a, c: *a}")
     assert shared.more == {"a": [1, 2], "b": [1, 2], "c": [1, 2]}
+
+
+def test_a_key_that_is_there_twice_is_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text("model: {size: 1, size: 2}\n")
+    with pytest.raises(ValueError, match=r"is not valid YAML: key 'size' is there twice"):
+        read_yaml(file, "recipe")
+    file.write_text("a: &a {size: 1}\nb: {<<: *a, size: 2}\n")
+    assert read_yaml(file)["b"] == {"size": 2}

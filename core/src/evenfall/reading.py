@@ -9,10 +9,10 @@ before it is unpacked.
 from __future__ import annotations
 
 import errno
+import gzip
 import io
 import json
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,18 +84,18 @@ def unzip(content: bytes, path: str | Path, what: str = "", most: int | None = N
         ValueError: the data is truncated, damaged or too large.
     """
     most, parts, size = LARGEST if most is None else most, [], 0
-    with reading(path, what):
-        while content:
-            member = zlib.decompressobj(wbits=31)
-            while not member.eof:
-                part = member.decompress(content, _CHUNK)
-                content, size = member.unconsumed_tail, size + len(part)
-                if size > most:
-                    raise ValueError(f"it unpacks to more than {most:,} bytes")
-                if not part and not content and not member.eof:
-                    raise ValueError("it is truncated")
-                parts.append(part)
-            content = member.unused_data.lstrip(b"\0")  # padding of tapes
+    with reading(path, what), gzip.GzipFile(fileobj=io.BytesIO(content)) as unpacked:
+        while True:
+            try:
+                part = unpacked.read(_CHUNK)
+            except EOFError:
+                raise ValueError("it is truncated or damaged") from None
+            if not part:
+                break
+            size += len(part)
+            if size > most:
+                raise ValueError(f"it unpacks to more than {most:,} bytes")
+            parts.append(part)
     return b"".join(parts)
 
 

@@ -42,7 +42,7 @@ def read_yaml(path: str | Path, what: str = "") -> dict[str, Any]:
     with reading(path, what):
         text = Path(path).read_text(encoding="utf-8")
         try:
-            values = yaml.safe_load(text)
+            values = yaml.load(text, unique_loader())
         except yaml.YAMLError as error:
             raise ValueError(f"{what} {path} is not valid YAML: {error}".lstrip()) from None
         if not isinstance(values, dict):
@@ -51,6 +51,25 @@ def read_yaml(path: str | Path, what: str = "") -> dict[str, Any]:
         if _count(values, {}) > MOST_VALUES:
             raise ValueError(f"it stands for more than {MOST_VALUES:,} values")
     return values
+
+
+def unique_loader() -> type[Any]:
+    """PyYAML's SafeLoader, but a key that a mapping has twice is an error, not the last one's."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            seen: set[tuple[str, str]] = set()
+            for key, _ in node.value:
+                name = key.tag, str(key.value)
+                if name in seen and not key.tag.endswith(":merge"):
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"key {shorten(key.value)} is there twice", key.start_mark
+                    )
+                seen.add(name)
+            return super().construct_mapping(node, deep)
+
+    return Loader
 
 
 def _count(value: Any, known: dict[int, float]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import keyword
 import re
 from importlib.resources import files
@@ -16,6 +17,7 @@ from evenfall.errors import shorten
 from evenfall.version import __version__
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_MOST_CHARACTERS = 60
 
 
 def new(
@@ -63,7 +65,7 @@ def make_project(name: str, folder: str | Path | None = None) -> Path:
     words = {
         "@NAME@": name,
         "@MODULE@": module,
-        "@CLASS@": "".join(word.capitalize() for word in name.split("-")),
+        "@CLASS@": _class_name(name),
         "@TITLE@": name.replace("-", " ").capitalize(),
         "@CORE@": f"{major}.{minor}",
         "@NEXT@": f"{major}.{int(minor) + 1}",
@@ -94,12 +96,19 @@ def _plugin_name(name: str) -> str:
     return name.removeprefix("evenfall-")
 
 
+def _class_name(name: str) -> str:
+    return "".join(word.capitalize() for word in name.split("-"))
+
+
 def _check_name(name: str) -> None:
-    if not _NAME.fullmatch(name) or keyword.iskeyword(name):
+    if not _NAME.fullmatch(name) or len(name) > _MOST_CHARACTERS:
         raise ValueError(
-            "name must be lower-case words with hyphens, such as leaky-integrator, got "
-            + shorten(name)
+            f"name must be lower-case words with hyphens, at most {_MOST_CHARACTERS} characters, "
+            f"such as leaky-integrator, got {shorten(name)}"
         )
+    if keyword.iskeyword(name) or _class_name(name) in {*keyword.kwlist, *dir(builtins), "Tensor"}:
+        raise ValueError(f"name {name!r} is a word of Python or PyTorch; choose another one")
     taken = {row.name for row in registry.plugins()}
-    if f"evenfall-{name}" in OWN_PLUGINS or name in taken or name in registry.BUILT_IN_COMMANDS:
+    own = {*OWN_PLUGINS, "evenfall-core"}
+    if f"evenfall-{name}" in own or name in taken or name in registry.BUILT_IN_COMMANDS:
         raise ValueError(f"name {name!r} is taken by a plugin or command; choose another one")

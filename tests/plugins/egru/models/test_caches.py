@@ -10,7 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from transformers import DynamicCache, StaticCache
+from transformers import DynamicCache, EncoderDecoderCache, StaticCache
 from transformers.cache_utils import CacheLayerMixin
 
 from evenfall_egru import EgruModel, RnnConfig, RnnForCausalLM
@@ -206,3 +206,10 @@ def test_an_empty_call_keeps_the_state(egru: Any) -> None:
         before = [layer.keys.clone() for layer in cache.layers]
         egru(PROMPT[:, :0], past_key_values=cache)
     assert all(map(torch.equal, before, [layer.keys for layer in cache.layers]))
+
+
+def test_what_is_no_cache_of_layers_is_named(make_egru: Callable[..., Any]) -> None:
+    model, ids = make_egru(), torch.tensor([[1, 2]])
+    for wrong in (((1, 2),), EncoderDecoderCache(DynamicCache(), DynamicCache())):
+        with pytest.raises(ValueError, match=f"must be DynamicCache.*got a {type(wrong).__name__}"):
+            model(ids, past_key_values=wrong)

@@ -157,7 +157,7 @@ def test_damaged_and_huge_gzip_files_are_named(
 
     packed = gzip.compress(b"some words\n" * 1000)
     assert "truncated" in message(packed[:-9])
-    assert "incorrect" in message(packed[:40] + b"\xff" * 8 + packed[48:])
+    assert "damaged" in message(packed[:40] + b"\xff" * 8 + packed[48:])
     message(b"no gzip")
     monkeypatch.setattr("evenfall.reading.LARGEST", 10_000)
     assert "unpacks to more than 10,000 bytes" in message(packed)

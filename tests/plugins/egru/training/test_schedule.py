@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -120,3 +121,12 @@ def test_thresholds_have_a_learning_rate(corpus: Path, tmp_path: Path, rate: flo
         if name.endswith("lm_head.weight"):
             continue  # tied
         assert change == pytest.approx(expected, rel=1e-2, abs=1e-7), name
+
+
+@pytest.mark.parametrize("window", [1, 2, 5, 12])
+def test_every_window_has_a_token(window: int) -> None:
+    dataset = BpttDataset(torch.arange(3000), 4, window, jitter=3.0, short_windows=0.5)
+    for epoch in range(3):
+        bounds = dataset.bounds_of(epoch)
+        assert (bounds[0], bounds[-1]) == (0, dataset.stream_length)
+        assert min(b - a for a, b in pairwise(bounds)) >= 1

@@ -218,7 +218,12 @@ def cache_layers(cache: Cache | None, layer_types: list[str]) -> list[EgruCacheL
     """
     if cache is None:
         return [None] * len(layer_types)
-    layers = cache.layers
+    layers = getattr(cache, "layers", None)
+    if layers is None:
+        raise ValueError(
+            "past_key_values must be DynamicCache(config=model.config), got a "
+            f"{type(cache).__name__}"
+        )
     # Compare the type, not the class: the code of a published folder has a class of its own.
     if [getattr(layer, "_layer_type", None) for layer in layers] != layer_types:
         names = [type(layer).__name__ for layer in layers]

@@ -58,7 +58,9 @@ class BpttDataset(Dataset):
                 f"{batch_size} and window {window}, got {len(tokens)}"
             )
         mean = window * (1 - short_windows / 2)
-        self.windows = int(self.stream_length / mean) if self.has_random_lengths else windows
+        if self.has_random_lengths:
+            windows = min(int(self.stream_length / mean), self.stream_length)
+        self.windows = windows
         self.bounds = [window * index for index in range(self.windows + 1)]
 
     @property
@@ -74,7 +76,7 @@ class BpttDataset(Dataset):
         """Where the windows of an epoch begin in a stream, and where the last one ends.
 
         Random lengths are scaled together, by about 1 %, so that the same number of windows covers
-        the stream in every epoch.
+        the stream in every epoch. Each has at least one token.
         """
         generator = torch.Generator().manual_seed(self.seed * 100_003 + epoch)
         if not self.has_random_lengths:
@@ -84,7 +86,8 @@ class BpttDataset(Dataset):
         lengths = torch.randn(self.windows, generator=generator, dtype=torch.float64) * self.jitter
         lengths += torch.where(is_short, self.window / 2, float(self.window))
         ends = lengths.clamp(min=min(_LEAST, self.window)).cumsum(0)
-        return [0, *(ends * (self.stream_length / ends[-1])).round().int().tolist()]
+        more = (ends * ((self.stream_length - self.windows) / ends[-1])).round().int()
+        return [0, *(more + torch.arange(1, self.windows + 1)).tolist()]  # one token, and more
 
     def __len__(self) -> int:
         return self.batch_size * self.windows
