@@ -113,24 +113,6 @@ def test_other_files_than_the_published_are_refused(card: Path) -> None:
         TINY.find()
 
 
-def test_what_no_folder_has_is_downloaded(
-    card: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = []
-
-    def snapshot_download(repository: str, revision: str | None) -> str:
-        asked.append((repository, revision))
-        return str(card)
-
-    hub = SimpleNamespace(snapshot_download=snapshot_download)
-    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(FileNotFoundError):
-        TINY.load()
-    assert replace(TINY, hub_id="us/tiny", revision="v1").load() == (card, {})
-    assert asked == [("us/tiny", "v1")]
-
-
 def test_publishing_copies_and_completes(card: Path, tmp_path: Path) -> None:
     def complete(folder: Path) -> None:
         (folder / "code.py").write_text((folder / "config.json").read_text())

@@ -8,7 +8,6 @@ PosixPath('out/egru-ptb-small')
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,9 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from evenfall.errors import shorten
+from evenfall.errors import HubError, shorten
 from evenfall.files import written_aside
-from evenfall.hub.checking import CONFIG, published_files
+from evenfall.hub.checking import CONFIG, published_files, visible_files
+from evenfall.hub.digests import digest_of
 from evenfall.reading import read_json
 
 VARIABLE = "EVENFALL_CHECKPOINTS"
@@ -82,7 +82,7 @@ class Checkpoint:
             file = found / name
             if not file.is_file():
                 raise FileNotFoundError(f"checkpoint {self.name}: {found} has no {name}")
-            got = file_sha256(file)
+            got = digest_of(file)
             if got != digest:
                 raise ValueError(
                     f"checkpoint {self.name}: {file} is not the published file: its SHA-256 is "
@@ -97,7 +97,7 @@ class Checkpoint:
         Raises:
             FileNotFoundError, ValueError: as `find`.
         """
-        return {path.name: path for path in _visible(self.find()) if path.is_file()}
+        return {path.name: path for path in visible_files(self.find()) if path.is_file()}
 
     def load(self, folder: str | Path | None = None, **options: Any) -> Any:
         """Return the result of `load_folder`; download the files if the folder is not found.
@@ -108,17 +108,27 @@ class Checkpoint:
 
         Raises:
             FileNotFoundError: the folder is not found and there is no `hub_id`.
-            ValueError: as `find`.
+            HubError, ValueError: as `find`, and `evenfall.hub.pulling.pull`.
         """
         try:
             found = self.find(folder)
         except FileNotFoundError:
             if self.hub_id is None or folder is not None:
                 raise
-            from huggingface_hub import snapshot_download
-
-            found = self.find(snapshot_download(self.hub_id, revision=self.revision))
+            found = self.find(self._pull(self.hub_id))
         return self.load_folder(found, **options)
+
+    def _pull(self, hub_id: str) -> Path:
+        """The folder in the Hub's cache; what it already has, where the Hub cannot be asked."""
+        from evenfall.hub.pulling import pull
+
+        try:
+            return pull(hub_id, revision=self.revision).folder
+        except HubError:
+            cached = locate(self.folder, hub_id, self.revision)
+            if cached is None:
+                raise
+            return cached
 
     def publish(self, output: str | Path, *, folder: str | Path | None = None) -> Path:
         """Copy the files and complete the copy. Nothing is evaluated.
@@ -192,13 +202,3 @@ def _places(folder: Path) -> Iterator[Path]:
     if not folder.is_absolute():
         for above in (*Path.cwd().parents, *Path(__file__).parents):
             yield above / folder
-
-
-def file_sha256(file: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _visible(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.iterdir()) if not path.name.startswith((".", "__"))]

@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from evenfall.checkpoints import Checkpoint
+from evenfall.errors import HubError
 from evenfall.testing.hub.server import Hub
 
 FILES = {"README.md", "config.json", "model.safetensors", "results.json"}
@@ -216,3 +219,22 @@ def test_a_folder_that_cannot_be_published_is_not_sent(hub: Hub, shell: Any, fol
     said = shell("push", folder, "ann/words", code=1)
     assert "cannot be published: it has pickles ['optimizer.pt']" in said
     assert not hub.requests
+
+
+def test_a_checkpoint_that_is_in_no_folder_is_pulled(
+    hub: Hub, shell: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shell("push", folder, "ann/words")
+    monkeypatch.chdir(tmp_path)
+    there = Checkpoint("words", "cards/words", lambda found: found, hub_id="ann/words")
+    with pytest.raises(FileNotFoundError, match="folder cards/words not found"):
+        replace(there, hub_id=None).load()
+    place = there.load()
+    assert {path.name for path in place.iterdir()} == FILES
+    wrong = replace(there, hashes={"config.json": "0" * 64})
+    with pytest.raises(ValueError, match="not the published file"):
+        wrong.load()
+    hub.fault = lambda method, path: 403  # the Hub says nothing any more
+    assert there.load() == place
+    with pytest.raises(HubError, match="pulling ann/none failed"):
+        replace(there, hub_id="ann/none").load()

@@ -11,13 +11,14 @@ from typing import Annotated, Any
 import typer
 
 from evenfall import registry
-from evenfall.checkpoints import Checkpoint, file_sha256, locate
+from evenfall.checkpoints import Checkpoint, locate
 from evenfall.cli.checkpoint_names import checkpoint_of, registered_checkpoint
 from evenfall.cli.group import GROUP_SETTINGS
 from evenfall.cli.hub_commands import check, pull, push
 from evenfall.cli.streams import output_to_errors
 from evenfall.entries import Entry
 from evenfall.errors import EvenfallError
+from evenfall.hub.digests import digest_of
 
 Json = Annotated[bool, typer.Option("--json", help="Write JSON instead of a table.")]
 
@@ -86,7 +87,7 @@ def _examine(checkpoint: Checkpoint, folder: Path) -> dict[str, dict[str, Any]]:
         elif wanted is None:
             state = "has no published hash"
         else:
-            state = "as published" if file_sha256(path) == wanted else _DIFFERS
+            state = "as published" if digest_of(path) == wanted else _DIFFERS
         size = 0 if path is None else path.stat().st_size
         files[name] = {"bytes": size, "sha256": wanted, "state": state}
     return files

@@ -72,17 +72,14 @@ def push(
     """Send a folder to the Hugging Face Hub in one commit. Adds the model's code, if any."""
     from evenfall.cli.tools import clear_errors, console
     from evenfall.hub import pushing
-    from evenfall.hub.checking import find_problems
 
     with clear_errors():
         checkpoint = _checkpoint(name)
         make_card = checkpoint.make_card if checkpoint else None
         with _complete_folder(name, checkpoint) as folder:
-            problems = find_problems(folder, make_card)
-            if problems:
-                raise ValueError(problems[0])
             if dry_run:
-                _show_plan(pushing.plan_push(folder, repo_id, revision=revision), delete)
+                plan = pushing.plan_push(folder, repo_id, revision=revision, make_card=make_card)
+                _show_plan(plan, delete)
                 return
             url = pushing.push(
                 folder,

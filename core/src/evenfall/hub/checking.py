@@ -22,6 +22,11 @@ _LISTS = ("language", "datasets", "base_model")
 """Metadata that is a text or a list of texts."""
 
 
+def visible_files(folder: Path) -> list[Path]:
+    """What a folder has, but for hidden names and caches of Python, in the order of names."""
+    return [path for path in sorted(folder.iterdir()) if not path.name.startswith((".", "__"))]
+
+
 def published_files(folder: str | Path) -> list[Path]:
     """The files of a folder that are published: all but hidden ones.
 
@@ -31,7 +36,7 @@ def published_files(folder: str | Path) -> list[Path]:
         FileNotFoundError: no such folder.
     """
     folder = Path(folder)
-    visible = [path for path in sorted(folder.iterdir()) if not path.name.startswith((".", "__"))]
+    visible = visible_files(folder)
     folders = [path.name for path in visible if path.is_dir()]
     pickles = [path.name for path in visible if path.suffix in PICKLES]
     problem = ""

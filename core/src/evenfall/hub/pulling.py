@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .checking import PICKLES
+from .digests import digest_of
 from .failures import explained
-from .pushing import digest_of
 
 
 @dataclass(frozen=True)
@@ -50,19 +50,18 @@ def pull(
     """
     from huggingface_hub import HfApi, snapshot_download
 
-    api = HfApi(token=token)
     with explained(f"pulling {repo_id}"):
-        info = api.model_info(repo_id, revision=revision, files_metadata=True)
-        commit = str(info.sha)
         folder = Path(
             snapshot_download(
                 repo_id,
-                revision=commit,
+                revision=revision,
                 cache_dir=cache,
                 token=token,
                 ignore_patterns=[f"*{ending}" for ending in PICKLES],
             )
         )
+        commit = folder.name  # as the cache names it; the branch may have moved since
+        info = HfApi(token=token).model_info(repo_id, revision=commit, files_metadata=True)
     files, left_out = [], []
     for sibling in info.siblings or []:
         name = sibling.rfilename

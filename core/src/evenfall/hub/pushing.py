@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from evenfall.reading import read_json
 
 from .cards import card_text
 from .checking import CONFIG, find_problems, published_files
+from .digests import digest_of
 from .failures import explained
 from .folders import CARD
 
@@ -39,7 +39,12 @@ class PushPlan:
 
 
 def plan_push(
-    folder: str | Path, repo_id: str, *, revision: str | None = None, token: str | None = None
+    folder: str | Path,
+    repo_id: str,
+    *,
+    revision: str | None = None,
+    make_card: Callable[[dict[str, Any]], object] | None = None,
+    token: str | None = None,
 ) -> PushPlan:
     """Compare a folder with a repository. Nothing is sent.
 
@@ -47,16 +52,22 @@ def plan_push(
         folder: the folder of one checkpoint.
         repo_id: the repository, `user/name`.
         revision: its branch; None for main.
+        make_card: as for `checking.find_problems`.
         token: the user's token; None for the one that is logged in.
 
     Raises:
-        ValueError: the folder cannot be published.
+        ValueError: the folder cannot be published, or its card and results differ.
         HubError: the Hub refuses or cannot be reached.
     """
+    return _plan(_contents(folder, make_card), repo_id, revision, token)
+
+
+def _plan(
+    contents: dict[str, Path | bytes], repo_id: str, revision: str | None, token: str | None
+) -> PushPlan:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
-    contents = _contents(folder)
     api = HfApi(token=token)
     with explained(f"reading {repo_id}"):
         try:
@@ -115,17 +126,14 @@ def push(
     """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
-    problems = find_problems(folder, make_card)
-    if problems:
-        raise ValueError(problems[0])
-    contents = _contents(folder)
+    contents = _contents(folder, make_card)
     api = HfApi(token=token)
     with explained(f"pushing to {repo_id}"):
         api.whoami()
         api.create_repo(repo_id, private=private, exist_ok=True)
         if revision is not None:
             api.create_branch(repo_id, branch=revision, exist_ok=True)
-    plan = plan_push(folder, repo_id, revision=revision, token=token)
+    plan = _plan(contents, repo_id, revision, token)
     operations: list[Any] = [
         CommitOperationAdd(path_in_repo=name, path_or_fileobj=contents[name])
         for name, change in plan.changes.items()
@@ -181,8 +189,17 @@ def small_card(folder: str | Path) -> str:
     return card_text("\n".join(lines), f"# {Path(folder).resolve().name}\n")
 
 
-def _contents(folder: str | Path) -> dict[str, Path | bytes]:
-    """File name -> the file, or the bytes of a card that the folder lacks."""
+def _contents(
+    folder: str | Path, make_card: Callable[[dict[str, Any]], object] | None
+) -> dict[str, Path | bytes]:
+    """File name -> the file, or the bytes of a card that the folder lacks.
+
+    Raises:
+        ValueError: the folder cannot be published, or its card and results differ.
+    """
+    problems = find_problems(folder, make_card)
+    if problems:
+        raise ValueError(problems[0])
     contents: dict[str, Path | bytes] = {file.name: file for file in published_files(folder)}
     if CARD not in contents:
         contents[CARD] = small_card(folder).encode()
@@ -194,14 +211,3 @@ def _digest_there(entry: Any) -> tuple[str, str]:
     if entry.lfs is not None:
         return "sha256", entry.lfs.sha256
     return "git", entry.blob_id
-
-
-def digest_of(content: Path | bytes, algorithm: str) -> str:
-    """The digest of contents in hexadecimal: "sha256", or "git" for that of a blob."""
-    if algorithm == "sha256":
-        if isinstance(content, bytes):
-            return hashlib.sha256(content).hexdigest()
-        with content.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    data = content if isinstance(content, bytes) else content.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
