@@ -73,7 +73,8 @@ def test_a_quantised_model_classifies_online() -> None:
 @pytest.mark.parametrize(("make", "inputs"), MODELS, ids=NAMES)
 @torch.no_grad()
 def test_torchao_quantises_weights(make: Any, inputs: Any) -> None:
-    torchao = pytest.importorskip("torchao.quantization")
+    import torchao.quantization as torchao
+
     model = build(make)
     small = copy.deepcopy(model)
     torchao.quantize_(small, torchao.Int8WeightOnlyConfig())

@@ -12,10 +12,7 @@ os.environ["TRITON_INTERPRET"] = "1"
 import torch
 from cases import CASES, EMPTY, Make, case
 
-from evenfall import use_backend
-from evenfall.testing import compare
-from evenfall.testing.interpreter import quicken_interpreter
-from evenfall.testing.memory import poisoned_memory
+from evenfall.testing.interpreted import largest_errors
 from evenfall_kernels import ssd_scan
 
 
@@ -54,39 +51,10 @@ RUN: dict[str, Make] = {
 LOW = ("63", "groups", "packed, groups")
 
 
-def _error(got: torch.Tensor | None, want: torch.Tensor | None) -> float:
-    if want is None or not want.numel():
-        return float(got is not None and bool(got.any()))
-    value = torch.zeros_like(want) if got is None else got.double()
-    if value.shape != want.shape or not value.isfinite().all():
-        return float("inf")
-    return float((value - want).abs().max() / want.abs().max().clamp_min(1e-9))
-
-
-def _run(backend: str, inputs: compare.Inputs) -> compare.Result:
-    def call(**keywords: object) -> object:
-        with use_backend(backend):
-            return ssd_scan(**keywords, return_last_state=True)
-
-    return compare.run(call, inputs)
-
-
 def main() -> None:
-    quicken_interpreter()
-    errors = {}
     runs = [(name, make, torch.float32) for name, make in RUN.items()]
     runs += [(name, RUN[name], dtype) for name in LOW for dtype in (torch.bfloat16, torch.float16)]
-    for name, make, dtype in runs:
-        inputs = make(dtype, "cpu")
-        if dtype != torch.float32:
-            name = f"{name}, {str(dtype).removeprefix('torch.')}"
-        with poisoned_memory():
-            got = _run("triton", inputs)
-        want = _run("reference", compare.to_reference(inputs))
-        pairs = [*zip(got.outputs, want.outputs, strict=True)]
-        pairs += [(got.gradients[k], v) for k, v in want.gradients.items()]
-        errors[name] = max(_error(one, other) for one, other in pairs)
-    json.dump(errors, sys.stdout)
+    json.dump(largest_errors(ssd_scan, runs), sys.stdout)
 
 
 if __name__ == "__main__":

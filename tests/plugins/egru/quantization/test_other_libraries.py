@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,18 @@ def test_generate_with_a_decoder_that_torchao_quantised(
         want.load_state_dict(
             {**model.state_dict(), "lm_head.weight": weight.numbers * weight.scale}
         )
+    assert text(model, ids) == text(want, ids)
+
+
+def test_generate_after_torchao_itself(make_egru: Make, ids: Tensor) -> None:
+    from torchao.quantization import Int8WeightOnlyConfig, quantize_
+
+    model = make_egru(tie_word_embeddings=False)
+    want = copy.deepcopy(model)
+    quantize_(model, Int8WeightOnlyConfig())
+    assert type(model.lm_head.weight) not in (Tensor, nn.Parameter)
+    with torch.no_grad():
+        want.lm_head.weight.copy_(model.lm_head.weight.dequantize())
     assert text(model, ids) == text(want, ids)
 
 
