@@ -14,6 +14,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from evenfall.testing.damage import fuzz_cases
 from evenfall_egru import EgruConfig, EgruForCausalLM
 from evenfall_egru.loading import load_checkpoint
 from evenfall_egru.text.tokenization import vocabulary, word_tokenizer
@@ -64,7 +65,7 @@ def changed(content: bytes, random: Random) -> bytes:
 @pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json", "config.json"])
 def test_damaged_files_are_named(folder: Path, tmp_path: Path, name: str) -> None:
     random, messages = Random(0), []
-    for _ in range(40):
+    for _ in range(fuzz_cases(40)):
         damaged = copy(folder, tmp_path / "damaged")
         (damaged / name).write_bytes(changed((folder / name).read_bytes(), random))
         try:

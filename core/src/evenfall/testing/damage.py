@@ -3,10 +3,16 @@ them."""
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+
+def fuzz_cases(usual: int) -> int:
+    """How many cases a test tries: EVENFALL_FUZZ where it is set, else the usual number."""
+    return int(os.environ.get("EVENFALL_FUZZ") or usual)
 
 
 def damage(content: bytes, chance: random.Random) -> bytes:

@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("torch")
 
+from evenfall.testing.damage import fuzz_cases
 from evenfall_egru.text.corpus import encode, read_split
 from evenfall_egru.text.tokenization import byte_tokenizer, vocabulary, word_tokenizer
 
@@ -185,7 +186,7 @@ def test_damaged_archives_raise_no_other_errors(tmp_path: Path) -> None:
         else:
             file.write_bytes(gzip.compress(b"some words\n" * 20))
         whole = file.read_bytes()
-        for _ in range(200):
+        for _ in range(fuzz_cases(200)):
             content = bytearray(whole)
             for _ in range(random.randint(1, 4)):
                 content[random.randrange(len(content))] = random.randrange(256)

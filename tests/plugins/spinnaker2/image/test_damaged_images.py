@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,11 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from evenfall.testing.damage import fuzz_cases
 from evenfall_spinnaker2 import compile, load_image
 
 from ..networks import language_model, spiking
 
-CASES = int(os.environ.get("EVENFALL_FUZZ", "500"))
+CASES = fuzz_cases(500)
 GROUPS = 5
 
 

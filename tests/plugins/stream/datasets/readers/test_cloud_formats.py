@@ -14,6 +14,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("torch_geometric")
 
+from evenfall.testing.damage import fuzz_cases
 from evenfall_stream.datasets.readers.inputs import read_cloud, read_shape
 
 POINTS = np.array([[0, 0, 0], [4, 0, 0], [0, 3, 0], [0, 0, 2.5], [1, 1, 1]], np.float64)
@@ -224,7 +225,7 @@ def test_damaged_files_are_refused_by_name(tmp_path: Path) -> None:
         if find_spec(module) is None:
             continue
         path = tmp_path / f"damaged.{suffix}"
-        for _ in range(60):
+        for _ in range(fuzz_cases(60)):
             damaged = bytearray(raw)
             for _ in range(generator.randint(1, 4)):
                 damaged[generator.randrange(len(damaged))] = generator.randrange(256)

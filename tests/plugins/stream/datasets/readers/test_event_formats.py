@@ -16,6 +16,7 @@ import pytest
 
 pytest.importorskip("torch_geometric")
 
+from evenfall.testing.damage import fuzz_cases
 from evenfall_stream.datasets.readers import Recording
 from evenfall_stream.datasets.readers.columns import make_recording
 from evenfall_stream.datasets.readers.prophesee import read_dat, read_raw
@@ -353,7 +354,7 @@ def test_damaged_files_are_refused_by_name(tmp_path: Path) -> None:
     generator = random.Random(0)
     for suffix, raw in sources.items():
         path = tmp_path / f"damaged.{suffix}"
-        for _ in range(150):
+        for _ in range(fuzz_cases(150)):
             damaged = bytearray(raw)
             for _ in range(generator.randint(1, 4)):
                 at = generator.randrange(len(damaged))
