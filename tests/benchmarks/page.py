@@ -28,7 +28,7 @@ from evenfall.files import file_aside, write_text
 SUBJECTS = (
     "generate", "egru_step", "egru_int8", "event_matmul", "event_formats", "egru_scan",
     "selective_scan", "ssd_scan", "mamba", "stream", "stream_steps", "stream_robustness",
-    "stream_positions", "blocklocal", "spinnaker2", "gpu", "startup",
+    "stream_positions", "blocklocal", "spinnaker2", "gpu", "startup", "robustness",
 )  # fmt: skip
 """In the order of the page."""
 PAGE, IMAGES = FOLDER.with_suffix(".md"), FOLDER.with_name("images")

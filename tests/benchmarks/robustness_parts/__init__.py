@@ -1,0 +1,1 @@
+"""The parts of tests/benchmarks/robustness.py, a file each."""
