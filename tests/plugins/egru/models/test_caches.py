@@ -93,7 +93,7 @@ def test_assisted_decoding_that_is_not_possible_is_refused(egru: Any, rnn: Any) 
     with pytest.raises(ValueError, match=r"torch.nn.LSTM .* cannot take tokens back"):
         egru.generate(PROMPT, assistant_model=rnn, **OPTIONS)
     egru.config.carry = "output"
-    with pytest.raises(ValueError, match="use carry='full'"):
+    with pytest.raises(ValueError, match="as assisted decoding does; use carry='full'"):
         egru.generate(PROMPT, prompt_lookup_num_tokens=3, **OPTIONS)
     egru.config.carry = "full"
 
@@ -183,7 +183,7 @@ def test_a_static_cache_stays_where_it_is(egru: Any) -> None:
     for index in range(3, 11):
         egru(PROMPT[:, index : index + 1], past_key_values=cache)
     assert places == [(layer.keys.data_ptr(), layer.values.data_ptr()) for layer in cache.layers]
-    with pytest.raises(ValueError, match=r"initial_state's y must have shape \(2, 20\)"):
+    with pytest.raises(ValueError, match="past_key_values has the states of 1 texts"):
         egru(PROMPT.expand(2, -1), past_key_values=cache)
 
 
@@ -206,6 +206,17 @@ def test_an_empty_call_keeps_the_state(egru: Any) -> None:
         before = [layer.keys.clone() for layer in cache.layers]
         egru(PROMPT[:, :0], past_key_values=cache)
     assert all(map(torch.equal, before, [layer.keys for layer in cache.layers]))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("steps", [1, 9])  # one token takes another way through the model
+def test_a_cache_of_another_batch_is_named(egru: Any, steps: int) -> None:
+    cache = DynamicCache(config=egru.config)
+    egru(PROMPT.repeat(3, 1), past_key_values=cache)
+    with pytest.raises(ValueError, match=r"past_key_values has the states of 3 texts, .* has 2"):
+        egru(PROMPT[:, :steps].repeat(2, 1), past_key_values=cache)
+    with pytest.raises(ValueError, match="states of 3 texts, but the call has 1"):
+        egru(PROMPT[:, :steps], past_key_values=cache)
 
 
 def test_what_is_no_cache_of_layers_is_named(make_egru: Callable[..., Any]) -> None:

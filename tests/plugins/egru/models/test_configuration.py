@@ -11,7 +11,7 @@ pytest.importorskip("transformers")
 
 from transformers import AutoConfig
 
-from evenfall_egru import EgruConfig
+from evenfall_egru import EgruConfig, EgruModel, RnnConfig
 
 IMPOSSIBLE = [
     ({"vocab_size": -1}, "vocab_size must be an integer of at least 0, got -1"),
@@ -41,6 +41,13 @@ IMPOSSIBLE = [
     ({"embedding_range": float("inf")}, "embedding_range must be finite and not negative, got inf"),
     ({"activity_regularization": -1.0}, "activity_regularization must be finite and not negative"),
     ({"event_driven": "yes"}, "event_driven must be True or False, got 'yes'"),
+    ({"cell_regularization": -1.0}, "cell_regularization must be finite and not negative"),
+    ({"output_regularization": float("nan")}, "output_regularization must be finite"),
+    ({"slowness_regularization": True}, "slowness_regularization must be finite .* got True"),
+    ({"dtype": "float99"}, "dtype must be one of torch's, such as 'float32', got 'float99'"),
+    ({"dtype": "nn"}, "dtype must be one of torch's"),
+    ({"torch_dtype": ["x"]}, r"dtype must be one of torch's, .* got \['x'\]"),
+    ({"quantization_config": [1]}, r"quantization_config must be a mapping, got \[1\]"),
     ({"threshold_mean": "x"}, "threshold_mean must lie in"),
     ({"zoneout": "none"}, r"zoneout must lie in \[0, 1\), got 'none'"),
 ]
@@ -50,6 +57,18 @@ IMPOSSIBLE = [
 def test_impossible_values_are_named(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         EgruConfig(**settings)
+
+
+def test_hosts_values_of_a_baseline_are_named() -> None:
+    with pytest.raises(ValueError, match="dtype must be one of torch's"):
+        RnnConfig(dtype="float99")
+
+
+@pytest.mark.parametrize("pad", [41, 999, -1])
+def test_padding_must_be_a_word(pad: int) -> None:
+    config = EgruConfig(vocab_size=41, embedding_size=4, hidden_sizes=[4], pad_token_id=pad)
+    with pytest.raises(ValueError, match=f"the vocabulary of 41 words, from 0, or None, got {pad}"):
+        EgruModel(config)
 
 
 def test_defaults_are_the_published_language_model() -> None:

@@ -205,6 +205,10 @@ def make_frames_model(make: Make) -> Any:
         (["model.embed_tokens"], {"embed_tokens", "lm_head"}),
         (["model.layers.0"], {"0"}),
         (["model.layers"], {"0", "1"}),
+        (["layers"], {"0", "1"}),
+        (["layers.1"], {"1"}),
+        ([r"model\.layers\.[0-9]"], {"0", "1"}),
+        (["head"], {"embed_tokens", "lm_head"}),  # as elsewhere in transformers
         (["model"], {"0", "1", "embed_tokens", "lm_head"}),
     ],
 )
@@ -298,7 +302,7 @@ def test_recorded_graphs_hold_for_other_words(make: Make, ids: Tensor) -> None:
 
 
 def test_training_is_refused(make: Make, ids: Tensor) -> None:
-    with pytest.raises(ValueError, match="cannot be trained"):
+    with pytest.raises(ValueError, match="a quantised or compressed model cannot be trained"):
         quantize(make()).train()(ids, labels=ids)
 
 
@@ -319,7 +323,7 @@ def spoil(model: Any) -> None:
     [
         (quantize, "compressed or quantised already"),
         (prune_by_torch, r"layers.0.kernel is computed from other parameters"),
-        (replace_decoder, "lm_head must be EgruDecoder, got Linear; merge adapters"),
+        (replace_decoder, "lm_head must be EgruDecoder, got Linear; an adapter must"),
         (spoil, r"not finite, in \['lm_head.bias'\]"),
     ],
 )
@@ -336,14 +340,82 @@ def test_other_models_and_settings_are_refused(make: Make, tmp_path: Path) -> No
     with pytest.raises(TypeError, match="must be an EGRU model of transformers, got Linear"):
         quantize(nn.Linear(3, 4))
     rnn = RnnForCausalLM(RnnConfig(vocab_size=41, embedding_size=12, hidden_sizes=[20, 12]))
-    with pytest.raises(ValueError, match=r"layers.0 must be EgruLayer, got RnnLayer"):
+    with pytest.raises(TypeError, match="must be an EGRU model of transformers, got RnnForCausalL"):
         quantize(rnn)
     with pytest.raises(ValueError, match=r"weights must be one of \('int8'.*got 'int4'"):
         quantize(make(), "int4")
     with pytest.raises(TypeError, match="must be a list of names, got 'lm_head'"):
         quantize(make(), modules_to_not_convert="lm_head")
-    with pytest.raises(ValueError, match="has no module 'head'"):
-        quantize(make(), modules_to_not_convert=["head"])
+    with pytest.raises(ValueError, match=r"no module 'layers\.2'. Closest: 'model.layers"):
+        quantize(make(), modules_to_not_convert=["layers.2"])
+    with pytest.raises(ValueError, match=r"'\[' is no regular expression"):
+        quantize(make(), modules_to_not_convert=["["])
+    with pytest.raises(ValueError, match="quant_method must be 'evenfall-egru', got 'gptq'"):
+        EgruQuantizationConfig(quant_method="gptq")
+
+
+def test_names_are_found_when_a_folder_is_quantised(make: Make, tmp_path: Path) -> None:
+    make().save_pretrained(tmp_path)
+    config = EgruQuantizationConfig(modules_to_not_convert=["layers.1"])
+    model = AutoModelForCausalLM.from_pretrained(tmp_path, quantization_config=config)
+    assert model.config.quantization_config.modules_to_not_convert == ["model.layers.1"]
+    assert config.modules_to_not_convert == ["layers.1"]  # the argument is not changed
+    config = EgruQuantizationConfig(modules_to_not_convert=["layers.7"])
+    with pytest.raises(ValueError, match=r"no module 'layers\.7'"):
+        AutoModelForCausalLM.from_pretrained(tmp_path, quantization_config=config)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"quant_method": "gptq"}, "method 'gptq' quantises torch.nn.Linear"),
+        ({"quant_method": "evenfall-egr"}, "unknown quant_method 'evenfall-egr'"),
+        ({"weights": "int8"}, "unknown quant_method None"),
+        ([1], r"quantization_config must be a mapping, got \[1\]"),
+    ],
+)
+def test_other_methods_are_refused(make: Make, tmp_path: Path, config: Any, message: str) -> None:
+    make().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=f"{message}.*EgruQuantizationConfig"):
+        AutoModelForCausalLM.from_pretrained(tmp_path, quantization_config=config)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("buffers", [False, True])
+def test_a_folder_on_disk_is_quantised_a_module_at_a_time(
+    make: Make, ids: Tensor, tmp_path: Path, buffers: bool
+) -> None:
+    make().save_pretrained(tmp_path / "dense")
+    options = {"offload_folder": tmp_path / "offload", "offload_buffers": buffers}
+    maps = {"": "disk"}, {"model.layers": "disk", "model.embed_tokens": "cpu", "lm_head": "cpu"}
+    want = quantize(make())
+    for device_map in maps:
+        model = AutoModelForCausalLM.from_pretrained(
+            tmp_path / "dense", device_map=device_map, quantization_config=EgruQuantizationConfig(),
+            **options,
+        )  # fmt: skip
+        assert any(weight.is_meta for weight in model.parameters())
+        assert torch.equal(logits(model, ids), logits(want, ids))
+        assert text(model, ids[:1]) == text(want, ids[:1])
+        with pytest.raises(ValueError, match="parts of the model are offloaded"):
+            model.dequantize()
+    model.save_pretrained(tmp_path / "stored")
+    assert torch.equal(
+        logits(AutoModelForCausalLM.from_pretrained(tmp_path / "stored"), ids), logits(want, ids)
+    )
+
+
+def test_stored_matrices_are_not_offloaded(make: Make, tmp_path: Path) -> None:
+    quantize(make()).save_pretrained(tmp_path / "stored")
+    with pytest.raises(ValueError, match="cannot be offloaded; use offload_buffers=False"):
+        AutoModelForCausalLM.from_pretrained(
+            tmp_path / "stored", device_map={"": "disk"}, offload_buffers=True,
+            offload_folder=tmp_path,
+        )  # fmt: skip
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "stored", device_map="meta")
+    assert model.lm_head.weight.device.type == "meta"
+    with pytest.raises(ValueError, match="model is on the meta device"):
+        quantize(make().to("meta"))
 
 
 def test_damaged_folders(make: Make, tmp_path: Path) -> None:

@@ -8,7 +8,13 @@ from typing import Any, ClassVar
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
-from ..models.configuration_egru import check_choice, check_numbers, check_rates, check_sizes
+from ..models.configuration_egru import (
+    check_choice,
+    check_host,
+    check_numbers,
+    check_rates,
+    check_sizes,
+)
 
 _RATES = ("embedding_dropout", "word_dropout", "hidden_dropout", "output_dropout", "dropconnect")
 
@@ -65,6 +71,7 @@ class RnnConfig(PreTrainedConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:
         check_sizes(self)
+        check_host(self, kwargs)
         super().__post_init__(**kwargs)
         check_rates(self, _RATES)
         check_numbers(self, ("embedding_range", "output_regularization", "slowness_regularization"))

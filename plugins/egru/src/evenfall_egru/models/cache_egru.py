@@ -210,11 +210,19 @@ class EgruStaticCacheLayer(EgruCacheLayer, StaticLayer):
         self.values.copy_(h)
 
 
-def cache_layers(cache: Cache | None, layer_types: list[str]) -> list[EgruCacheLayer | None]:
+def cache_layers(
+    cache: Cache | None, layer_types: list[str], rows: int
+) -> list[EgruCacheLayer | None]:
     """The layers of a cache; None for each if there is no cache.
 
+    Args:
+        cache: the cache.
+        layer_types: those of the model.
+        rows: texts of the call.
+
     Raises:
-        ValueError: the cache was not made for layers of these types.
+        ValueError: the cache was not made for layers of these types, or has states of another
+            number of texts.
     """
     if cache is None:
         return [None] * len(layer_types)
@@ -231,6 +239,12 @@ def cache_layers(cache: Cache | None, layer_types: list[str]) -> list[EgruCacheL
             "past_key_values must be DynamicCache(config=model.config), with "
             f"{len(layer_types)} layers of type {layer_types[0]!r}, got layers {names}"
         )
+    for layer in layers:
+        if layer.is_initialized and len(layer.keys) != rows:
+            raise ValueError(
+                f"past_key_values has the states of {len(layer.keys)} texts, but the call has "
+                f"{rows}; a cache belongs to the batch that it was made with"
+            )
     return layers
 
 

@@ -7,6 +7,7 @@ import reprlib
 from dataclasses import field
 from typing import Any
 
+import torch
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
@@ -15,6 +16,10 @@ _RATES = (
     "zoneout",
 )  # fmt: skip
 
+_NUMBERS = (
+    "dampening", "support", "embedding_range", "activity_regularization", "cell_regularization",
+    "output_regularization", "slowness_regularization",
+)  # fmt: skip
 
 _MOST = 2**31 - 1  # of a size
 
@@ -68,6 +73,37 @@ def check_choice(config: Any, name: str, choices: tuple[str, ...]) -> None:
     if getattr(config, name) not in choices:
         known = " or ".join(map(repr, choices))
         raise ValueError(f"{name} must be {known}, got {short(getattr(config, name))}")
+
+
+def check_host(config: Any, others: dict[str, Any]) -> None:
+    """Raise ValueError if transformers could not read these values; its errors name no key.
+
+    Args:
+        config: the configuration, before transformers reads it.
+        others: its further values.
+    """
+    dtype = others.get("torch_dtype") if config.dtype is None else config.dtype
+    kind = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if dtype is not None and not isinstance(kind, torch.dtype):
+        raise ValueError(f"dtype must be one of torch's, such as 'float32', got {short(dtype)}")
+    stored = others.get("quantization_config")
+    if stored is not None and not isinstance(stored, dict) and not hasattr(stored, "quant_method"):
+        raise ValueError(f"quantization_config must be a mapping, got {short(stored)}")
+
+
+def padding_index(config: Any) -> int | None:
+    """The word that pads texts, or None.
+
+    Raises:
+        ValueError: the vocabulary does not have it.
+    """
+    pad: int | None = config.pad_token_id
+    if pad is not None and not 0 <= pad < config.vocab_size:
+        raise ValueError(
+            f"pad_token_id must be in the vocabulary of {config.vocab_size} words, from 0, or "
+            f"None, got {short(pad)}"
+        )
+    return pad
 
 
 def _is_number(value: object) -> bool:
@@ -157,13 +193,14 @@ class EgruConfig(PreTrainedConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:
         check_sizes(self, smallest_vocabulary=0)
+        check_host(self, kwargs)
         super().__post_init__(**kwargs)
         check_rates(self, _RATES)
         check_choice(self, "variant", ("released", "paper"))
         check_choice(self, "carry", ("full", "output"))
         if not _is_number(self.threshold_mean) or not 0 < self.threshold_mean < 1:
             raise ValueError(f"threshold_mean must lie in (0, 1), got {short(self.threshold_mean)}")
-        check_numbers(self, ("dampening", "support", "embedding_range", "activity_regularization"))
+        check_numbers(self, _NUMBERS)
         if self.activity_target is not None:
             check_rates(self, ("activity_target",))
             if not self.activity_regularization:
@@ -183,8 +220,8 @@ class EgruConfig(PreTrainedConfig):
         if value != len(self.hidden_sizes):
             raise ValueError(
                 f"num_hidden_layers is the length of hidden_sizes, {len(self.hidden_sizes)}, got "
-                f"{value!r}. generate(assistant_early_exit=...) is not possible, since layers may "
-                "differ in width: use prompt_lookup_num_tokens or assistant_model"
+                f"{short(value)}. generate(assistant_early_exit=...) is not possible, since layers "
+                "may differ in width: use prompt_lookup_num_tokens or assistant_model"
             )
 
     @property

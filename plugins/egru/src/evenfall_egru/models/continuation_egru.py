@@ -60,10 +60,15 @@ def check_update(carry: str, cached: EgruCacheLayer | None, layout: Whole) -> No
     """Raise ValueError if a state within the call is needed, but there is none."""
     if cached is None or not needs_states(cached, layout):
         return
+    if carry == "output" and cached.record_past:
+        raise ValueError(
+            "carry='output' restarts h in each call, so tokens of a call cannot be taken back, as "
+            "assisted decoding does; use carry='full'"
+        )
     if carry == "output":
         raise ValueError(
-            "carry='output' restarts h in each call, so tokens of a call cannot be taken back "
-            "(assisted decoding), and a graph with a mask has no last state; use carry='full'"
+            "carry='output' cannot update a cache in a graph with an attention_mask, which may end "
+            "with padding; use carry='full', or no mask"
         )
     if layout.packs_texts:
         raise ValueError(

@@ -15,7 +15,7 @@ from transformers.cache_utils import Cache
 
 from .arguments_egru import LOSS_ARGUMENTS, OF_GENERATE, batch_and_steps, refuse_unknown
 from .cache_egru import EgruCacheLayer, EgruStaticCacheLayer, cache_layers
-from .configuration_egru import EgruConfig
+from .configuration_egru import EgruConfig, padding_index
 from .continuation_egru import check_update, run_layer
 from .fast_egru import make_output, new_cache, settings_of
 from .layer_egru import EgruDecoder, EgruLayer, locked_dropout
@@ -44,7 +44,7 @@ class EgruModel(EgruPreTrainedModel):
         self.embed_tokens = None
         if config.vocab_size:
             self.embed_tokens = nn.Embedding(
-                config.vocab_size, config.embedding_size, config.pad_token_id
+                config.vocab_size, config.embedding_size, padding_index(config)
             )
         self.layers = nn.ModuleList(
             self.layer_class(config, i) for i in range(config.num_hidden_layers)
@@ -128,7 +128,8 @@ class EgruModel(EgruPreTrainedModel):
         if self.training and config.embedding_dropout:
             x = locked_dropout(x, config.embedding_dropout, layout.cu_seqlens)
 
-        cache_of = cache_layers(past_key_values, config.layer_types)
+        rows = batch if texts is None else len(texts) - 1
+        cache_of = cache_layers(past_key_values, config.layer_types, rows)
         read = steps
         if use_cache:
             check_update(config.carry, cache_of[0], layout)

@@ -17,8 +17,9 @@ from transformers.modeling_outputs import (
     SequenceClassifierOutputWithPast,
     TokenClassifierOutput,
 )
+from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
 
-from .configuration_egru import EgruConfig
+from .configuration_egru import EgruConfig, short
 from .fast_egru import settings_of
 from .layer_egru import EgruLayer
 
@@ -156,7 +157,7 @@ class EgruPreTrainedModel(PreTrainedModel):
                 "leaves these at random initialisation"
             )
         _check_quantised(name, model)
-        if bad := _not_finite(model):
+        if bad := not_finite(model):
             raise ValueError(f"checkpoint {name} contains values that are not finite, in {bad}")
         return (model, info) if output_loading_info else model
 
@@ -168,22 +169,22 @@ def _thresholds(like: torch.Tensor, mean: float) -> torch.Tensor:
     return torch.distributions.Beta(*shape).sample(like.shape).clamp(0, 1)
 
 
-def _not_finite(model: nn.Module) -> list[str]:
+def not_finite(model: nn.Module) -> list[str]:
     """Parameters with NaN or infinity, one module at a time where they are kept on disk."""
     bad = []
     for name, module in model.named_modules():
-        with _in_memory(module):
+        with in_memory(module):
             for own, weight in module.named_parameters(name, recurse=False):
                 if not (weight.is_meta or bool(torch.isfinite(weight).all())):
                     bad.append(own)
     return bad
 
 
-def _in_memory(module: nn.Module) -> AbstractContextManager[Any]:
+def in_memory(module: nn.Module) -> AbstractContextManager[Any]:
     """In the block, the weights that accelerate keeps elsewhere are where it computes."""
-    if not any(weight.is_meta for weight in module.parameters(recurse=False)):
+    if not hasattr(module, "_hf_hook"):
         return nullcontext()
-    from accelerate.utils import align_module_device  # device_map needs accelerate
+    from accelerate.utils import align_module_device
 
     return align_module_device(module)
 
@@ -191,23 +192,34 @@ def _in_memory(module: nn.Module) -> AbstractContextManager[Any]:
 def _check_quantised(name: Any, model: Any) -> None:
     """transformers ignores a method that it does not know, and draws the missing weights."""
     found = getattr(model.config, "quantization_config", None)
-    if found is not None and getattr(model, "hf_quantizer", None) is None:
+    is_described = isinstance(found, dict) or hasattr(found, "quant_method")
+    if is_described and getattr(model, "hf_quantizer", None) is None:
         raise ValueError(
-            f"checkpoint {name} is compressed or quantised by {_method(found)!r}, which is not "
-            "registered with transformers; for 'evenfall', install evenfall-sparsity and import "
-            "evenfall_sparsity first; for 'evenfall-egru', evenfall-egru and evenfall_egru"
+            f"checkpoint {name} is compressed or quantised by {short(_method(found))}, which is "
+            "not registered with transformers; for 'evenfall', install evenfall-sparsity and "
+            "import evenfall_sparsity first; for 'evenfall-egru', evenfall-egru and evenfall_egru"
         )
     _check_method(found)
 
 
+_INSTEAD = "use evenfall_egru.EgruQuantizationConfig(weights='int8')"
+
+
 def _check_method(config: Any) -> None:
     """Other libraries quantise torch.nn.Linear and leave the rest as it is, without a word."""
-    if config is not None and _method(config) not in _METHODS:
-        raise ValueError(
-            f"quantization_config: method {_method(config)!r} quantises torch.nn.Linear and leaves "
-            "all matrices of EGRU layers as they are; use "
-            "evenfall_egru.EgruQuantizationConfig(weights='int8')"
-        )
+    if config is None:
+        return
+    if not isinstance(config, dict) and not hasattr(config, "quant_method"):
+        raise ValueError(f"quantization_config must be a mapping, got {short(config)}; {_INSTEAD}")
+    method = _method(config)
+    if method in _METHODS:
+        return
+    if not isinstance(method, str) or method not in AUTO_QUANTIZATION_CONFIG_MAPPING:
+        raise ValueError(f"quantization_config: unknown quant_method {short(method)}; {_INSTEAD}")
+    raise ValueError(
+        f"quantization_config: method {method!r} quantises torch.nn.Linear and leaves all matrices "
+        f"of EGRU layers as they are; {_INSTEAD}"
+    )
 
 
 def _method(config: Any) -> Any:
@@ -223,5 +235,7 @@ __all__ = [
     "EgruPreTrainedModel",
     "EgruTokenClassifierOutput",
     "MismatchedShapesError",
+    "in_memory",
+    "not_finite",
     "wants_dict",
 ]

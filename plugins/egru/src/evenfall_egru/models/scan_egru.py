@@ -31,6 +31,11 @@ def egru_scan(x: Any, kernel: Any, recurrent_kernel: Any, *vectors: Any, **optio
     """
     inputs = x, kernel, recurrent_kernel, *vectors
     if not (isinstance(kernel, torch.Tensor) and isinstance(recurrent_kernel, torch.Tensor)):
+        if options["training"]:
+            raise ValueError(
+                "a quantised or compressed model cannot be trained; call eval(), or dequantize() "
+                "to train its matrices"
+            )
         options.pop("event_driven")  # it always is
         return _scan_stored(*inputs, **options)
     if event_linear is not None and is_exported_to_onnx():

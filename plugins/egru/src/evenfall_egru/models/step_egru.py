@@ -113,7 +113,7 @@ class TokenStep:
             return None
         if position_ids is not None and not _has_shape(position_ids, (batch, 1)):
             return None
-        states = _states(cache)
+        states = _states(cache, batch)
         if states is None or not _uses_kernels():
             return None
         stack = self._stack(model, config)
@@ -222,11 +222,11 @@ def _has_shape(tensor: torch.Tensor, shape: tuple[int, ...]) -> bool:
     return type(tensor) is torch.Tensor and tensor.shape == shape
 
 
-def _states(cache: Cache) -> list[Any] | None:
-    """(y, h) of each layer; None if the cache is empty or of another kind."""
+def _states(cache: Cache, batch: int) -> list[Any] | None:
+    """(y, h) of each layer; None if the cache is empty, of another kind or of another batch."""
     states = []
     for layer in cache.layers:
-        if type(layer) not in _CACHES or not layer.is_initialized:
+        if type(layer) not in _CACHES or not layer.is_initialized or len(layer.keys) != batch:
             return None
         states.append((layer.keys, layer.values))
     return states

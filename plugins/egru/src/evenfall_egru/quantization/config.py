@@ -24,13 +24,16 @@ class EgruQuantizationConfig(QuantizationConfigMixin):
     Args:
         weights: "int8", with one float32 scale for the weights of each unit: `quantize_rows` of
             evenfall_kernels; or "bfloat16" or "float16".
-        modules_to_not_convert: modules that are left as they are, by full name, such as
-            ["lm_head"] or ["model.layers.0"]. A decoder that is tied to the embedding is left as it
-            is if one of both is named.
+        modules_to_not_convert: modules that are left as they are. As elsewhere in transformers, an
+            entry is the name of a module ("model.layers.0"), of one that it is in ("model.layers"),
+            the end of a name ("lm_head", "layers.0") or a regular expression ("model.layers.[01]").
+            A decoder that is tied to the embedding is left as it is if one of both is named. A
+            quantised model has the full names.
         version: of this description.
+        quant_method: "evenfall-egru".
 
     Raises:
-        ValueError: `weights` is none of these, or `version` is another one.
+        ValueError: `weights` is none of these, or `version` or `quant_method` is another one.
         TypeError: `modules_to_not_convert` is no list of names.
     """
 
@@ -48,6 +51,8 @@ class EgruQuantizationConfig(QuantizationConfigMixin):
                 f"quantization_config: version must be {VERSION}, got {shorten(version)}; the "
                 "model was quantised by another version of evenfall-egru"
             )
+        if quant_method != METHOD:
+            raise ValueError(f"quant_method must be {METHOD!r}, got {shorten(quant_method)}")
         names = [] if modules_to_not_convert is None else modules_to_not_convert
         if isinstance(names, str) or not all(isinstance(name, str) for name in names):
             raise TypeError(
@@ -55,7 +60,7 @@ class EgruQuantizationConfig(QuantizationConfigMixin):
                 f"{shorten(modules_to_not_convert)}"
             )
         self.weights, self.modules_to_not_convert, self.version = weights, list(names), version
-        self.quant_method = quant_method
+        self.quant_method = METHOD
 
 
 __all__ = ["METHOD", "WEIGHTS", "EgruQuantizationConfig"]

@@ -5,31 +5,66 @@ Dimensions: I inputs, H units of a layer, E embedding, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
+from evenfall.errors import closest, shorten
 from evenfall_kernels import StoredMatrix
 
 from ..models.layer_egru import EgruDecoder, EgruLayer
+from ..models.pretrained_egru import in_memory
 from .embedding import StoredEmbedding
 
 Make = Callable[[torch.Tensor], StoredMatrix]
 _KERNELS = ("kernel", "recurrent_kernel")
 
 
-def check_names(model: Any, skipped: list[str]) -> None:
-    """Check that each of these names is that of a module.
+def find_modules(model: Any, entries: Sequence[str]) -> list[str]:
+    """The full names of the modules with matrices that these entries of modules_to_not_convert
+    name. An entry may name another module, which is left as it is anyway.
 
     Raises:
-        ValueError: one is not.
+        ValueError: an entry names no module, or is no regular expression.
     """
-    names = {name for name, _ in model.named_modules()}
-    for name in skipped:
-        if name not in names:
-            raise ValueError(f"modules_to_not_convert: the model has no module {name!r}")
+    modules = [name for name, _ in model.named_modules() if name]
+    kept: list[str] = []
+    for entry in entries:
+        found = [name for name in modules if _matches(entry, name)]
+        if not found:
+            raise ValueError(
+                f"modules_to_not_convert: the model has no module {shorten(entry)}."
+                f"{closest(entry, _with_matrices(model))}"
+            )
+        kept += found
+    return [name for name in _with_matrices(model) if _is_in(name, kept)]
+
+
+def _is_in(name: str, modules: Sequence[str]) -> bool:
+    """Whether a module is one of these, or in one of these."""
+    return any(name == one or name.startswith(f"{one}.") for one in modules)
+
+
+def _matches(entry: str, name: str) -> bool:
+    """As `should_convert_module` of transformers 5.24; it differs between versions."""
+    try:
+        start = re.match(rf"(?:{entry})(?:(?<=\.)|(?=\.|$))", name)
+    except re.error as error:
+        raise ValueError(
+            f"modules_to_not_convert: {shorten(entry)} is no regular expression: {error}"
+        ) from None
+    return bool(entry) and (start is not None or name.endswith(entry))
+
+
+def _with_matrices(model: Any) -> list[str]:
+    """The full names of the modules that `put_matrices` changes."""
+    base = model.base_model
+    own = {id(module) for module in (*base.layers, base.embed_tokens)}
+    own.add(id(getattr(model, "lm_head", None)))
+    return [name for name, module in model.named_modules() if id(module) in own]
 
 
 def put_matrices(model: Any, skipped: list[str], make: Make) -> None:
@@ -47,10 +82,11 @@ def put_matrices(model: Any, skipped: list[str], make: Make) -> None:
     for index, layer in enumerate(model.base_model.layers):
         if _is_named(f"layers.{index}", skipped):
             continue
-        for parameter in _KERNELS:
-            weight = layer._parameters[parameter]
+        with in_memory(layer):
+            made = {parameter: make(layer._parameters[parameter]) for parameter in _KERNELS}
+        for parameter, stored in made.items():
             delattr(layer, parameter)
-            setattr(layer, parameter, make(weight))
+            setattr(layer, parameter, stored)
     _put_words(model, skipped, make)
     model.eval()
 
@@ -64,33 +100,46 @@ def _put_words(model: Any, skipped: list[str], make: Make) -> None:
         keep_words = keep_decoder = keep_words or keep_decoder
     embedding, words = base.embed_tokens, None
     if embedding is not None and not keep_words:
-        words = make(embedding.weight.t())
+        with in_memory(embedding):
+            words = make(embedding.weight.t())
         base.embed_tokens = StoredEmbedding(words, embedding.padding_idx)
+        _copy_hook(embedding, base.embed_tokens)
     if decoder is None or keep_decoder:
         return
-    weight = decoder.weight
+    if not tied:
+        with in_memory(decoder):
+            words = make(decoder.weight.t())
     del decoder.weight
     if tied:
         # Not as a module, so that a file has one copy, and moving the model moves it once.
         decoder.__dict__["weight"] = words
         model._tied_weights_keys, model.all_tied_weights_keys = None, {}
     else:
-        decoder.weight = make(weight.t())
+        decoder.weight = words
+
+
+def _copy_hook(old: nn.Module, new: nn.Module) -> None:
+    """Let accelerate move the inputs of `new` to where it moved those of `old`."""
+    device = getattr(getattr(old, "_hf_hook", None), "execution_device", None)
+    if device is not None:
+        from accelerate.hooks import AlignDevicesHook, add_hook_to_module
+
+        add_hook_to_module(new, AlignDevicesHook(device))
 
 
 def _is_named(name: str, skipped: list[str]) -> bool:
     """Whether a module of an EgruModel, or lm_head, or a module that it is in, is among these."""
     short = [one.removeprefix("model.") for one in skipped]
-    whole = "model" in short and name != "lm_head"
-    return whole or any(name == one or name.startswith(f"{one}.") for one in short)
+    return ("model" in short and name != "lm_head") or _is_in(name, short)
 
 
 def _is_tied(model: Any) -> bool:
-    """Whether both have one weight; also on the meta device, before transformers ties them."""
+    """Whether both have one weight; also on the meta device, before transformers ties them, and
+    where accelerate keeps it on disk."""
     if not model.all_tied_weights_keys:
         return False
     embedding, decoder = model.base_model.embed_tokens.weight, model.lm_head.weight
-    if embedding is decoder or embedding.is_meta:
+    if embedding is decoder or embedding.is_meta or decoder.is_meta:
         return True
     model.config.tie_word_embeddings, model.all_tied_weights_keys = False, {}
     return False
@@ -110,7 +159,8 @@ def _check(model: Any) -> None:
         name = names[id(module)]
         if type(module) is not kind:
             raise ValueError(
-                f"{name} must be {kind.__name__}, got {type(module).__name__}; merge adapters first"
+                f"{name} must be {kind.__name__}, got {type(module).__name__}; an adapter must be "
+                "merged first"
             )
         for parameter in parameters:
             weight = module._parameters.get(parameter)
@@ -132,7 +182,16 @@ def list_matrices(model: Any) -> dict[str, StoredMatrix]:
 
 
 def put_parameters(model: Any, dtype: torch.dtype) -> None:
-    """Undo `put_matrices`: parameters again, with the values of the stored matrices."""
+    """Undo `put_matrices`: parameters again, with the values of the stored matrices.
+
+    Raises:
+        ValueError: accelerate keeps some parameters of the model elsewhere.
+    """
+    if any(parameter.is_meta for parameter in model.parameters()):
+        raise ValueError(
+            "dequantize: parts of the model are offloaded; load it without a device_map that has "
+            "'disk' or 'cpu' parts"
+        )
     base, decoder = model.base_model, getattr(model, "lm_head", None)
 
     def dense(stored: StoredMatrix, transposed: bool = False) -> nn.Parameter:
@@ -165,4 +224,4 @@ def put_parameters(model: Any, dtype: torch.dtype) -> None:
         decoder.weight = dense(stored, transposed=True)
 
 
-__all__ = ["check_names", "list_matrices", "put_matrices", "put_parameters"]
+__all__ = ["find_modules", "list_matrices", "put_matrices", "put_parameters"]

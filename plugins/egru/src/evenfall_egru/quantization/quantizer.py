@@ -5,6 +5,7 @@ Importing this module registers the method "evenfall-egru" with transformers.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,9 +14,10 @@ from transformers.quantizers import HfQuantizer, register_quantizer
 
 from evenfall_kernels import StoredMatrix, quantize_rows
 
-from ..models.pretrained_egru import EgruPreTrainedModel
+from ..models.configuration_egru import EgruConfig
+from ..models.pretrained_egru import EgruPreTrainedModel, not_finite
 from .config import METHOD, EgruQuantizationConfig
-from .matrices import check_names, list_matrices, put_matrices, put_parameters
+from .matrices import find_modules, list_matrices, put_matrices, put_parameters
 
 
 def quantize(
@@ -33,27 +35,39 @@ def quantize(
     Raises:
         TypeError: the model is no EGRU model, or as EgruQuantizationConfig.
         ValueError: the model is quantised or compressed already, has adapters, other layers, or
-            weights that are not finite; or as EgruQuantizationConfig.
+            weights that are not finite or are on the meta device; no module has a name of
+            `modules_to_not_convert`; or as EgruQuantizationConfig.
     """
-    if not isinstance(model, EgruPreTrainedModel):
-        raise TypeError(f"model must be an EGRU model of transformers, got {type(model).__name__}")
+    _check_model(model)
     if getattr(model.config, "quantization_config", None) is not None:
         raise ValueError("model is compressed or quantised already")
-    config = EgruQuantizationConfig(weights, modules_to_not_convert)
-    _store(model, config)
+    config = _store(model, EgruQuantizationConfig(weights, modules_to_not_convert))
     quantizer: Any = EgruQuantizer(config)
     model.config.quantization_config = config
     model.hf_quantizer, model.is_quantized, model.quantization_method = quantizer, True, METHOD
     return model
 
 
-def _store(model: Any, config: EgruQuantizationConfig) -> None:
-    check_names(model, config.modules_to_not_convert)
-    bad = [name for name, p in model.named_parameters() if not bool(p.detach().isfinite().all())]
-    if bad:
+def _check_model(model: Any) -> None:
+    config = getattr(model, "config", None)
+    if isinstance(model, EgruPreTrainedModel) and isinstance(config, EgruConfig):
+        return
+    hint = "; merge its adapters first" if hasattr(model, "merge_and_unload") else ""
+    raise TypeError(
+        f"model must be an EGRU model of transformers, got {type(model).__name__}{hint}"
+    )
+
+
+def _store(model: Any, config: EgruQuantizationConfig) -> EgruQuantizationConfig:
+    """Store the matrices and return the configuration with full names of modules."""
+    config = copy.copy(config)  # the argument is the caller's
+    config.modules_to_not_convert = find_modules(model, config.modules_to_not_convert)
+    if bad := not_finite(model):
         raise ValueError(f"model contains values that are not finite, in {bad}")
 
     def make(weight: torch.Tensor) -> StoredMatrix:
+        if weight.is_meta:
+            raise ValueError("model is on the meta device, without values; load its weights first")
         if config.weights == "int8":
             return StoredMatrix(*quantize_rows(weight))
         dtype: torch.dtype = getattr(torch, config.weights)
@@ -61,6 +75,7 @@ def _store(model: Any, config: EgruQuantizationConfig) -> None:
         return StoredMatrix(weight.detach().to(dtype, copy=True).contiguous())
 
     put_matrices(model, config.modules_to_not_convert, make)
+    return config
 
 
 @register_quantizer(METHOD)
@@ -71,8 +86,7 @@ class EgruQuantizer(HfQuantizer):
 
     def _process_model_before_weight_loading(self, model: Any, **kwargs: Any) -> Any:
         config = self.quantization_config
-        if not isinstance(model, EgruPreTrainedModel):
-            raise ValueError(f"quantization_config: {METHOD!r} is for EGRU, got {type(model)}")
+        _check_model(model)
         if not self.pre_quantized:
             return model
         about = {"format": "rows", "dtype": config.weights, "scale": config.weights == "int8"}
@@ -85,7 +99,8 @@ class EgruQuantizer(HfQuantizer):
 
     def _process_model_after_weight_loading(self, model: Any, **kwargs: Any) -> Any:
         if not self.pre_quantized:
-            _store(model, self.quantization_config)
+            self.quantization_config = _store(model, self.quantization_config)
+            model.config.quantization_config = self.quantization_config
             return model
         for name, matrix in list_matrices(model).items():
             _check_loaded(name, matrix)
@@ -108,6 +123,13 @@ class EgruQuantizer(HfQuantizer):
 def _check_loaded(name: str, matrix: StoredMatrix) -> None:
     """transformers only warns of tensors that a file lacks, and leaves memory as it was in them."""
     for part, tensor in matrix.named_buffers():
+        if tensor.is_meta and not hasattr(matrix, "_hf_hook"):
+            continue  # device_map="meta"
+        if tensor.is_meta:
+            raise ValueError(
+                f"{name}.{part} must be in memory, got the meta device: matrices that are stored "
+                "in few bytes cannot be offloaded; use offload_buffers=False"
+            )
         if not getattr(tensor, "_is_hf_initialized", False):
             raise ValueError(f"the files of the quantised model have no {name}.{part}")
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
