@@ -15,6 +15,7 @@ from transformers.activations import ACT2FN
 from evenfall_kernels import causal_conv1d, selective_scan, selective_state_update
 
 from ..packing import read_packing
+from ..ssm.called import called_convolution, called_delta, is_called
 from .packed import given_seq_idx
 from .padding import NO_STEP, close_gaps, keep_rows, open_gaps
 from .state import next_scan_inputs, record_convolution, recorded_padding
@@ -24,6 +25,9 @@ _SILU = ("silu", "swish")
 
 def convolve(x: Tensor, weight: Tensor, bias: Any, activation: str | None, **more: Any) -> Tensor:
     """causal_conv1d; an activation that the kernel does not have is applied to its output."""
+    called = called_convolution(x, more.get("initial_state"), more.get("cu_seqlens"))
+    if called is not None:
+        return called if activation is None else ACT2FN[activation](called)
     kernel_activation: Literal["silu"] | None = "silu" if activation in _SILU else None
     out = causal_conv1d(x, weight, bias, activation=kernel_activation, **more)
     return out if activation is None or kernel_activation else ACT2FN[activation](out)
@@ -79,8 +83,8 @@ def causal_conv1d_update(
     if real is not None and hidden_states.shape[2] == 1:
         record_convolution(hidden_states.shape[1], None)
         keep_rows(real, conv_state, inputs[..., :capacity])
-    if hidden_states.shape[2] > 1 or activation not in (*_SILU, None):
-        initial = inputs[..., capacity - needed : capacity]
+    initial = inputs[..., capacity - needed : capacity]
+    if is_called() or hidden_states.shape[2] > 1 or activation not in (*_SILU, None):
         return convolve(hidden_states, weight, bias, activation, initial_state=initial)
     # for one step, these three torch operations take half the time of a kernel
     out = (inputs[..., capacity - needed :] * weight).sum(2, keepdim=True, dtype=torch.float32)
@@ -111,6 +115,7 @@ def mamba_selective_state_update(
     **kwargs: Any,
 ) -> Tensor:
     """One token: (B, D) -> (B, D); changes state (B, D, N) in place, except where it is padding."""
+    dt = called_delta(dt, 1)
     real, _ = recorded_padding()
     before = None
     if real is not None:
@@ -141,6 +146,7 @@ def mamba_selective_scan(
 ) -> Any:
     """Several tokens, from the layer's recurrent state: (B, D, L) -> (B, D, L)."""
     state, seq_idx, real = next_scan_inputs(hidden_states.shape[1], use_cache=return_last_state)
+    dt = called_delta(dt, 1)
     if real is not None:
         dt = torch.where(real[:, None], dt, NO_STEP)
     signals, rows = [hidden_states, dt, B, C, z], None

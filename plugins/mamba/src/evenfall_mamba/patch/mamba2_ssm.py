@@ -5,7 +5,7 @@ from __future__ import annotations
 from evenfall.patches import Change
 
 from ..ssm import convolution, dual, gated_norm, heads
-from ..ssm.block import respecting_its_parts
+from ..ssm.block import respecting_its_parts, stepping_its_parts
 from ..standins.causal_conv1d.causal_conv1d_varlen import causal_conv1d_varlen_states
 from .changes import always
 
@@ -45,5 +45,6 @@ CHANGES = (
         for owner in owners
     ),
     Change(f"{_BLOCK}:Mamba2", "forward", respecting_its_parts),
+    Change(f"{_BLOCK}:Mamba2", "step", stepping_its_parts),
     Change(f"{_SIMPLE}:Mamba2Simple", "forward", respecting_its_parts),
 )

@@ -6,6 +6,7 @@ B batch   D channels   L steps   W filter width   K inputs in a state
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from evenfall.errors import shorten
@@ -13,6 +14,7 @@ from evenfall_kernels import causal_conv1d
 from evenfall_kernels.common.slots import read_slots
 
 from ..packing import read_packing
+from .called import called_convolution
 
 _SILU = ("silu", "swish")
 
@@ -27,15 +29,16 @@ def convolve(
 ) -> tuple[Tensor, Tensor]:
     """Output (B, D, L) and final state (B, D, W - 1); seq_idx (B, L) is negative for padding."""
     rows = None if seq_idx is None else read_packing(seq_idx, x.shape[2])
+    inputs = x if rows is None else rows.join(x)
+    state = initial if rows is None else rows.sequence_states(initial)
+    bounds = None if rows is None else rows.cu_seqlens
     out, final = causal_conv1d(
-        x if rows is None else rows.join(x),
-        weight,
-        bias,
-        initial_state=initial if rows is None else rows.sequence_states(initial),
-        cu_seqlens=None if rows is None else rows.cu_seqlens,
-        activation="silu" if silu else None,
-        return_final_state=True,
-    )
+        inputs, weight, bias, initial_state=state, cu_seqlens=bounds,
+        activation="silu" if silu else None, return_final_state=True,
+    )  # fmt: skip
+    called = called_convolution(inputs, state, bounds)
+    if called is not None:
+        out = F.silu(called) if silu else called
     if rows is None:
         return out, final
     return rows.without_padding(rows.split(out)), final[rows.last]

@@ -13,21 +13,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from .called import is_plain
 from .convolution import causal_conv1d_fn, causal_conv1d_update
 from .scan import scan_with_last_state
 from .step import selective_state_update
-
-_PLAIN = (nn.Linear.forward, nn.Conv1d.forward)
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-
-
-def is_plain(layer: nn.Module) -> bool:
-    """Whether calling the layer only applies its weight and its bias."""
-    own = type(layer).__module__.startswith("mamba_ssm.distributed.")
-    replaced = "forward" in vars(layer) or type(layer).forward not in _PLAIN
-    return not any(getattr(layer, name) for name in _HOOKS) and (own or not replaced)
 
 
 def calls_its_layers(forward: Callable[..., Any]) -> Callable[..., Any]:

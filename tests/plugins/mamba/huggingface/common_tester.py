@@ -1,6 +1,6 @@
-"""The Mamba-2 models of transformers under its own common model tests, with the patch applied.
+"""The Mamba models of transformers under its own common model tests, with the patch applied.
 
-Not collected by itself: test_mamba2_common_tests.py runs it in a process of its own, where the
+Not collected by itself: test_common_tests.py runs it in a process of its own, where the
 package `transformers_tests` is the folder tests/ of transformers' source distribution. That folder
 lacks the mixins for generation and export, which are empty here. With EVENFALL_UNPATCHED=1 the
 patch is not applied: what fails then fails for the host alone.
@@ -30,7 +30,10 @@ from transformers_tests.generation.test_utils import GenerationTesterMixin
 from transformers_tests.test_modeling_common import ModelTesterMixin, ids_tensor
 
 import evenfall
-from tests.plugins.mamba.huggingface.mamba2_models import MAKERS
+from tests.plugins.mamba.conftest import MAKERS as MAMBA1
+from tests.plugins.mamba.huggingface.mamba2_models import MAKERS as MAMBA2
+
+MAKERS = MAMBA1 | MAMBA2
 
 if os.environ.get("EVENFALL_UNPATCHED") != "1":
     evenfall.patch("mamba", targets=["transformers"]).apply()
