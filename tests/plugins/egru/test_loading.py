@@ -14,9 +14,13 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from rich.console import Console
+
 from evenfall.testing.damage import fuzz_cases
 from evenfall_egru import EgruConfig, EgruForCausalLM
+from evenfall_egru.generation.writing import continue_prompt
 from evenfall_egru.loading import load_checkpoint
+from evenfall_egru.text.corpus import encode
 from evenfall_egru.text.tokenization import vocabulary, word_tokenizer
 
 VALUES: list[Any] = [
@@ -74,6 +78,39 @@ def test_damaged_files_are_named(folder: Path, tmp_path: Path, name: str) -> Non
             messages.append(str(error))
     assert len(messages) > 10
     assert all(str(damaged) in message and len(message) < 1000 for message in messages)
+
+
+@pytest.mark.parametrize(
+    ("word", "index", "message"),
+    [
+        ("b", 0, r"an id of its own, but \['a', 'b'\] have 0"),
+        ("b", 70, "has ids up to 70, but the model has 5 words"),
+    ],
+)
+def test_each_word_has_a_row_of_its_own(
+    folder: Path, tmp_path: Path, word: str, index: int, message: str
+) -> None:
+    damaged = copy(folder, tmp_path / "damaged")
+    settings = json.loads((damaged / "tokenizer.json").read_text())
+    settings["model"]["vocab"][word] = index
+    (damaged / "tokenizer.json").write_text(json.dumps(settings))
+    with pytest.raises(ValueError, match=message):
+        load_checkpoint(damaged, "cpu")
+
+
+def test_a_tokenizer_without_its_unknown_word_is_an_error(folder: Path, tmp_path: Path) -> None:
+    damaged = copy(folder, tmp_path / "damaged")
+    settings = json.loads((damaged / "tokenizer.json").read_text())
+    settings["model"]["unk_token"] = "<nothing>"
+    (damaged / "tokenizer.json").write_text(json.dumps(settings))
+    model, tokenizer = load_checkpoint(damaged, "cpu")
+    assert encode(tokenizer, "a b\n").tolist() == [0, 1, 3]
+    for use in (
+        lambda: encode(tokenizer, "a z\n"),
+        lambda: continue_prompt(model, tokenizer, "a z", Console(quiet=True), max_new_tokens=1),
+    ):
+        with pytest.raises(ValueError, match=r"cannot encode the text: WordLevel error: Missing"):
+            use()
 
 
 @pytest.mark.parametrize("cut", [0, 4, 20, 200, -3])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,8 @@ def load_checkpoint(
 
     Raises:
         FileNotFoundError: no such folder or model.
-        ValueError: an unreadable checkpoint, another kind of model, or an unavailable device.
+        ValueError: an unreadable checkpoint, another kind of model, a tokenizer that does not
+            number the model's words, or an unavailable device.
     """
     if str(name) in registry.checkpoints and not Path(name).exists():
         name = registry.checkpoints.get(str(name)).find()
@@ -54,7 +56,25 @@ def load_checkpoint(
         raise ValueError(
             f"checkpoint {name} must be an EgruForCausalLM, got {type(model).__name__}"
         )
+    _check_words(name, tokenizer, model.config.vocab_size)
     return model.to(_device(device)).eval(), tokenizer
+
+
+def _check_words(name: str | Path, tokenizer: PreTrainedTokenizerBase, rows: int) -> None:
+    """Raise ValueError unless each word of the tokenizer has a row of the embedding of its own."""
+    words = tokenizer.get_vocab()
+    twice = [index for index, count in Counter(words.values()).items() if count > 1]
+    if twice:
+        same = sorted(word for word, index in words.items() if index == twice[0])
+        raise ValueError(
+            f"checkpoint {name}: the tokenizer must give each word an id of its own, but "
+            f"{shorten(same)} have {twice[0]}"
+        )
+    if words and max(words.values()) >= rows:
+        raise ValueError(
+            f"checkpoint {name}: the tokenizer has ids up to {max(words.values())}, but the model "
+            f"has {rows} words"
+        )
 
 
 def check_sizes(folder: Path) -> None:

@@ -7,6 +7,7 @@ from rich.console import Console
 from transformers import PreTrainedTokenizerBase
 
 from ..models.modeling_egru import EgruForCausalLM
+from ..text.corpus import encoding
 from ..text.tokenization import UNK
 from .streaming import ConsoleStreamer
 
@@ -35,8 +36,12 @@ def continue_prompt(
 
     Returns:
         The ids of the prompt and the continuation.
+
+    Raises:
+        ValueError: the tokenizer cannot encode the prompt.
     """
-    ids = tokenizer(prompt, return_tensors="pt")["input_ids"] if prompt.strip() else None
+    with encoding():
+        ids = tokenizer(prompt, return_tensors="pt")["input_ids"] if prompt.strip() else None
     if ids is None or ids.numel() == 0:
         ids = torch.tensor([[tokenizer.eos_token_id]])
     ids = ids.to(model.device)
