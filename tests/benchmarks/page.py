@@ -22,6 +22,7 @@ from types import ModuleType
 import headline
 from layout import key, pyplot, table
 from record import FOLDER, Record
+from summary import summary
 
 from evenfall.files import file_aside, write_text
 
@@ -64,8 +65,9 @@ def records(folder: Path) -> dict[str, list[Record]]:
 
 def page(folder: Path = FOLDER) -> str:
     """The whole page as Markdown."""
-    blocks = [INTRO.strip()]
-    for subject, found in records(folder).items():
+    known = records(folder)
+    blocks = [INTRO.strip(), summary(known)]
+    for subject, found in known.items():
         module = _module(subject)
         title = module.TITLE if module else subject.replace("_", " ").capitalize()
         blocks += [f"## {title}", module.ABOUT if module else ""]

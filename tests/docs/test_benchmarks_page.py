@@ -66,6 +66,34 @@ def test_make_bench_runs_every_subject_that_needs_nothing_more(page: ModuleType)
     assert sorted(line.split()[2:]) == sorted(set(page.SUBJECTS) - more)
 
 
+def test_the_first_table_sums_up_the_records(page: ModuleType) -> None:
+    summary = importlib.import_module("summary")
+    shown = page.page().partition("## In one table")[2].partition("\n## ")[0].splitlines()
+    lines = [line for line in shown if line.startswith("| [")]
+    assert len(lines) == len(summary.LINES)  # each is measured on a machine
+    assert [line for line in shown if line.startswith("| What")] == [
+        "| What | Against | AMD EPYC | Intel Xeon |"
+    ]
+    folder = REPOSITORY / "docs" / "benchmarks"
+    scans = json.loads((folder / "amd-epyc" / "egru_scan.json").read_text(encoding="utf-8"))["rows"]
+    row = next(row for row in scans if row["batch"] == 1 and row["units"] == 1350)
+    (line,) = [line for line in lines if "batch of 1]" in line]
+    ratio = round(row["nn.GRU_ms"] / row["scan_ms"], 1)
+    assert f"| `nn.GRU` | {ratio:g}x |" in line
+    prompts = json.loads((folder / "intel-xeon" / "mamba.json").read_text(encoding="utf-8"))["rows"]
+    ratio = prompts[0]["before_ms"] / prompts[0]["after_ms"]
+    (line,) = [line for line in lines if "[Mamba reads" in line]
+    assert line.endswith(f"| {ratio:.2g}x |")
+
+
+def test_the_first_table_leaves_out_what_was_not_measured(page: ModuleType, tmp_path: Path) -> None:
+    row = {"threads": 1, "way": "EGRU, events", "times_the_LSTM": 1234.5, "tokens_per_second": 1}
+    _write(tmp_path, "generate", [row])
+    first = page.page(tmp_path).partition("## In one table")[2].partition("\n## ")[0]
+    assert "| `nn.LSTM` of the same sizes | 1,200x |" in first
+    assert first.count("| [") == 1
+
+
 def test_unknown_record_gets_a_trimmed_table(page: ModuleType, tmp_path: Path) -> None:
     _write(tmp_path, "some_thing", [{"what": "a", "ms": 1234.5, "none": None}] * 30)
     text = page.page(tmp_path)
