@@ -2,12 +2,13 @@
 
     python tests/benchmarks/spinnaker2.py [PART ...] [--data FOLDER] [--quick] [--no-save]
 
-Parts that need nothing more: greedy (200 tokens of egru-ptb-small), orders (100 random orders of
+Parts that need nothing more: greedy (200 tokens of --models), orders (100 random orders of
 arrival), speed (of the emulator), sweep (10^5 to 10^8 parameters); without a PART all of these.
 With --data: text (the test text of Penn Treebank, or --tokens of it), cnn (N-MNIST by
-cnn_sinabs.nir), mlp (a dense network in int8, trained here on MNIST for a minute), classifier (the
-best model of a run of `evenfall egru classify`, named by --classifier, over MNIST's test images).
-Parts that are not named keep their rows in the record.
+cnn_sinabs.nir), lif (the trace of one neuron), lif_network and mlp (a spiking network and a dense
+one in int8, trained here on MNIST for a minute or two), classifier (the best models of runs of
+`evenfall egru classify`, named by --classifier, over MNIST's test images).
+Parts and models that are not named keep their rows in the record.
 """
 
 from __future__ import annotations
@@ -33,23 +34,24 @@ NOTES = """The sweep compiles EGRUs of four layers with random weights in bf16 f
 chips, a process each; a packet is an event on a link between chips, if every unit sends. Speed is
 of the emulator while generating: the median of seven rounds of 100 tokens."""
 WITHOUT_DATA = ("greedy", "orders", "speed", "sweep")
-WITH_DATA = ("text", "cnn", "mlp", "classifier")
+WITH_DATA = ("text", "cnn", "lif", "lif_network", "mlp", "classifier")
 HEADINGS = {
     "text": "Text", "greedy": "Greedy text", "orders": "Orders of arrival", "speed": "Speed",
     "sweep": "Compilation", "cnn": "A spiking CNN on N-MNIST", "mlp": "A dense network in int8",
-    "classifier": "An EGRU on MNIST",
+    "classifier": "EGRUs on MNIST, row by row", "lif": "The trace of a LIF neuron",
+    "lif_network": "A LIF network on MNIST",
 }  # fmt: skip
 
 
 def parts() -> dict[str, Callable[..., Any]]:
     """What measures each part, in the order of the page."""
-    from spinnaker2_parts import classifiers, language
+    from spinnaker2_parts import classifiers, language, spiking
     from spinnaker2_parts.speed import speed
     from spinnaker2_parts.sweep import sweep
 
     found = (
-        language.text, language.greedy, language.orders, classifiers.cnn, classifiers.mlp,
-        classifiers.classifier, speed, sweep,
+        language.text, language.greedy, language.orders, spiking.cnn, spiking.lif,
+        spiking.lif_network, classifiers.mlp, classifiers.classifier, speed, sweep,
     )  # fmt: skip
     return {one.__name__: one for one in found}
 
@@ -100,9 +102,12 @@ def measure(options: Any) -> Rows:
     for name, part in parts().items():
         if name in options.parts:
             with tempfile.TemporaryDirectory() as folder:
-                rows += part(options, Path(folder))
+                new = list(part(options, Path(folder)))
         else:
-            rows += [row for row in saved if row["part"] == name]
+            new = []
+        models = {row.get("model") for row in new}
+        rows += [r for r in saved if r["part"] == name and r.get("model") not in models]
+        rows += new
     return rows
 
 
@@ -118,7 +123,8 @@ def main() -> None:
     asked.add_argument("--data", type=Path, help="folder of the data sets")
     asked.add_argument("--tokens", type=int, default=10**9, help="of the test text")
     asked.add_argument("--orders", type=int, default=100, help="random orders of arrival")
-    asked.add_argument("--classifier", type=Path, help="folder of a run")
+    asked.add_argument("--models", nargs="+", default=["egru-ptb-small", "egru-ptb-sparse"])
+    asked.add_argument("--classifier", type=Path, nargs="+", help="folders of runs")
     options = asked.parse_args()
     options.parts = options.parts or list(WITHOUT_DATA)
     unknown = set(options.parts) - {*WITHOUT_DATA, *WITH_DATA}
@@ -131,7 +137,7 @@ def main() -> None:
     rows = measure(options)
     names = dict.fromkeys(row["part"] for row in rows)
     more = " --data FOLDER" if names.keys() & set(WITH_DATA) else ""
-    more += " --classifier RUN" if "classifier" in names else ""
+    more += " --classifier RUN ..." if "classifier" in names else ""
     command = f"python tests/benchmarks/spinnaker2.py {' '.join(names)}{more}"
     finish("spinnaker2", rows, options, " ".join(NOTES.split()), command)
 

@@ -10,32 +10,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from evenfall import registry
 from evenfall_egru import EgruForSequenceClassification
 from evenfall_egru.evaluation.accuracy import evaluate_frames
 from evenfall_egru.sequences import read_frames, read_mnist
 from evenfall_spinnaker2 import Emulator, compile
-
-
-def cnn(options: Any, folder: Path) -> Iterator[dict[str, Any]]:
-    """A spiking CNN from a NIR file on N-MNIST's recordings, in frames of a millisecond."""
-    emulator = Emulator(compile(options.data / "nir" / "cnn_sinabs.nir", folder / "cnn"))
-    recordings = registry.datasets.get("nmnist")(options.data / "nmnist_small", "test")
-    right = 0
-    for number in range(len(recordings)):
-        one = recordings[number]
-        step = one["t"] // 1000
-        frames = np.zeros((int(step.max()) + 1, 2, 34, 34), np.float32)
-        np.add.at(frames, (step, one["p"], one["y"], one["x"]), 1)
-        emulator.reset()
-        spikes = next(iter(emulator.run(frames).outputs.values()))
-        right += int(spikes.reshape(-1, 10).sum(0).argmax()) == int(one["label"])
-    yield {
-        "part": "cnn",
-        "PEs": len(emulator.image.blobs),
-        "recordings": number + 1,
-        "right": right,
-    }
 
 
 def mlp(options: Any, folder: Path) -> Iterator[dict[str, Any]]:
@@ -65,18 +43,25 @@ def mlp(options: Any, folder: Path) -> Iterator[dict[str, Any]]:
         "part": "mlp", "images": len(got),
         "accuracy, PyTorch": float((wanted == test.labels).mean()),
         "accuracy, image": float((got == test.labels).mean()),
-        "other choices": int((got != wanted).sum()), "PEs": len(emulator.image.blobs),
+        "other choices": int((got != wanted).sum()),
+        "images with another choice": np.flatnonzero(got != wanted).tolist(),
+        "PEs": len(emulator.image.blobs),
     }  # fmt: skip
 
 
 def classifier(options: Any, folder: Path) -> Iterator[dict[str, Any]]:
-    """A trained EGRU on all test images of MNIST."""
-    model = EgruForSequenceClassification.from_pretrained(options.classifier / "best").eval()
+    """Trained EGRUs on all test images of MNIST."""
+    for number, run_folder in enumerate(options.classifier):
+        yield from _classifier(run_folder, options.data, folder / str(number))
+
+
+def _classifier(run_folder: Path, data: Path, folder: Path) -> Iterator[dict[str, Any]]:
+    model = EgruForSequenceClassification.from_pretrained(run_folder / "best").eval()
     pixels = {"pixels": model.config.embedding_size}
-    frames = read_frames("mnist", options.data / "mnist", "test", pixels)
+    frames = read_frames("mnist", data / "mnist", "test", pixels)
     wanted = evaluate_frames(model, frames)
     for precision in ("auto", "int8"):
-        emulator = Emulator(compile(model, folder / f"c-{precision}", precision=precision))
+        emulator = Emulator(compile(model, folder / precision, precision=precision))
         choices, operations = [], 0.0
         for x in frames.x.numpy():
             emulator.reset()
@@ -84,10 +69,14 @@ def classifier(options: Any, folder: Path) -> Iterator[dict[str, Any]]:
             choices.append(int(next(iter(run.outputs.values())).argmax()))
             operations += float(run.operations.mean())
         found = np.array(choices)
+        differs = found != np.array(wanted["predictions"])
         yield {
-            "part": "classifier", "weights": precision, "pixels a step": pixels["pixels"],
-            "images": len(found), "accuracy, PyTorch": wanted["accuracy"],
+            "part": "classifier", "model": f"{pixels['pixels']} pixels a step",
+            "weights": precision, "units": model.config.hidden_sizes, "images": len(found),
+            "accuracy, PyTorch": wanted["accuracy"],
             "accuracy, image": float((found == frames.labels.numpy()).mean()),
-            "other choices": int((found != np.array(wanted["predictions"])).sum()),
+            "other choices": int(differs.sum()),
+            "images with another choice": np.flatnonzero(differs).tolist(),
             "activity": wanted["activity"][0], "operations a step": operations / len(found),
+            "PEs": len(emulator.image.blobs),
         }  # fmt: skip

@@ -114,6 +114,20 @@ def test_v_reset_is_not_lost() -> None:
         from_nir(network(nir.Linear(np.ones((2, 3))), node), reset="subtract")
 
 
+def test_reset_of_a_file_that_does_not_state_it_is_chosen(tmp_path: Path) -> None:
+    path = tmp_path / "net.nir"
+    nir.write(path, network(nir.Linear(np.ones((2, 3))), lif()))
+    subtracts = []
+    for reset in (None, "value", "subtract"):
+        image = load_image(compile(path, tmp_path / str(reset), reset=reset))
+        subtracts.append("reset_subtract" in image.blobs[0].flags)
+    assert subtracts == [False, False, True]
+    with pytest.raises(ValueError, match=r"reset: got 'both', want one of"):
+        check(path, reset="both")
+    with pytest.raises(ValueError, match=r"reset: got 'value', but only a .nir file leaves"):
+        check(read_nir(path), reset="value")
+
+
 def test_large_step_is_refused_by_name() -> None:
     graph = from_nir(network(nir.Linear(np.ones((2, 3))), lif()))
     with pytest.raises(LoweringError, match=r"dt 0.01 exceeds the time constant 0.005"):

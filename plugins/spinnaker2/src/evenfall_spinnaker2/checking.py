@@ -98,7 +98,7 @@ def check(model: Any, *, calibration: Any = None, **options: Any) -> Check:
         ValueError: an option is wrong.
     """
     settings = Settings(**options)
-    source = read_source(model)
+    source = read_source(model, settings.reset)
     network = settings.network(source.graph, calibration)
     return check_network(network, settings, source.name)
 

@@ -13,6 +13,7 @@ import numpy as np
 from evenfall.errors import shorten
 from evenfall.files import want_replaceable
 from evenfall.graph import Graph
+from evenfall.graph.layers import Reset
 
 from .chip import Chip, load_chip
 from .image import Blob, pack, pack_table, write_image
@@ -45,6 +46,7 @@ class Settings:
         dt: seconds of a step of spiking layers.
         integrator: "forward" or "exponential".
         weight_scale: of int8 weights of spiking layers.
+        reset: what the layers of a .nir file do when they spike, see `read_nir`.
         recorded_steps: steps whose events each processing element keeps.
         record_values: also keep what each unit sent.
     """
@@ -59,6 +61,7 @@ class Settings:
     dt: float = 1e-3
     integrator: str = "forward"
     weight_scale: float | None = None
+    reset: Reset | None = None
     recorded_steps: int = 0
     record_values: bool = False
 
@@ -145,7 +148,7 @@ def compile(
     """
     want_replaceable(output, replace=replace, known=KNOWN)
     settings = Settings(**options)
-    source = read_source(model)
+    source = read_source(model, settings.reset)
     network = settings.network(source.graph, calibration)
     mapped = map_network(network, settings)
     return _write(output, source, mapped, settings, replace)

@@ -35,19 +35,20 @@ def write_script(model: Any, output: str | Path, *, replace: bool = False, **opt
         model: as for `compile`, with spiking layers only.
         output: the folder.
         replace: whether an existing folder may be replaced.
-        **options: fields of `Settings`: dt, integrator, weight_scale.
+        **options: fields of `Settings`: dt, integrator, weight_scale, reset.
 
     Raises:
         LoweringError: the network has other layers, or something that the package does not have.
         ValueError: another option.
     """
-    unknown = set(options) - {"dt", "integrator", "weight_scale"}
+    unknown = set(options) - {"dt", "integrator", "weight_scale", "reset"}
     if unknown:
         raise ValueError(
-            f"options: got {shorten(sorted(unknown))}, want dt, integrator or weight_scale"
+            f"options: got {shorten(sorted(unknown))}, want dt, integrator, reset or weight_scale"
         )
-    source = read_source(model)
-    network = Settings(precision="int8", **options).network(source.graph)
+    settings = Settings(precision="int8", **options)
+    source = read_source(model, settings.reset)
+    network = settings.network(source.graph)
     populations = [_population(one) for one in network.populations.values()]
     for population in network.populations.values():
         if population.kind == "input" and population.content != "events":

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from evenfall import registry
+from evenfall.errors import shorten
 from evenfall.exporting import lower
 from evenfall.graph import Graph
+from evenfall.graph.layers import Reset
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,21 +23,25 @@ class Source:
     tokenizer: Path | None = None
 
 
-def read_source(model: Any) -> Source:
+def read_source(model: Any, reset: Reset | None = None) -> Source:
     """The graph of a module, a Graph, or a path.
 
     Args:
         model: a module that has a lowering, a Graph, or a path: the folder of a checkpoint
             (config.json) or of a saved graph (graph.json), or a .nir file.
+        reset: for a .nir file, see `read_nir`; by default "value".
 
     Raises:
         FileNotFoundError: no such path.
         LoweringError: a part of the model has no lowering.
-        ValueError: the path holds no model.
+        ValueError: the path holds no model, or `reset` is given for one that states it itself.
     """
+    is_path = isinstance(model, str | Path)
+    if reset is not None and not (is_path and Path(model).suffix == ".nir"):
+        raise ValueError(f"reset: got {shorten(reset)}, but only a .nir file leaves the reset open")
     if isinstance(model, Graph):
         return Source(model, str(model.metadata.get("name", "graph")))
-    if not isinstance(model, str | Path):
+    if not is_path:
         graph = lower(model)
         return Source(graph, str(graph.metadata.get("name", type(model).__name__)))
     path = Path(model)
@@ -44,7 +50,7 @@ def read_source(model: Any) -> Source:
     if path.suffix == ".nir":
         from .nir_files import read_nir
 
-        return Source(read_nir(path), path.stem)
+        return Source(read_nir(path, reset=reset or "value"), path.stem)
     if (path / "graph.json").is_file():
         return Source(Graph.load(path), path.name)
     if (path / "config.json").is_file():

@@ -21,6 +21,7 @@ from .options import (
     Precision,
     Profile,
     QueueDepth,
+    Reset,
     load_examples,
     quiet,
 )
@@ -37,6 +38,7 @@ def check(
     queue_depth: QueueDepth = None,
     dt: Dt = 1e-3,
     integrator: Integrator = "forward",
+    reset: Reset = None,
     calibration: Calibration = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
 ) -> None:
@@ -49,7 +51,7 @@ def check(
 
         result = run(
             model, mode=mode, precision=precision, profile=profile, board=board, pes=pes,
-            decoder=decoder, queue_depth=queue_depth, dt=dt, integrator=integrator,
+            decoder=decoder, queue_depth=queue_depth, dt=dt, integrator=integrator, reset=reset,
             calibration=load_examples(calibration),
         )  # fmt: skip
     if as_json:

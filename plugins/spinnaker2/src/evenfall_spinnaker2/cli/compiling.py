@@ -21,6 +21,7 @@ from .options import (
     Precision,
     Profile,
     QueueDepth,
+    Reset,
     load_examples,
     quiet,
 )
@@ -38,6 +39,7 @@ def compile(
     queue_depth: QueueDepth = None,
     dt: Dt = 1e-3,
     integrator: Integrator = "forward",
+    reset: Reset = None,
     calibration: Calibration = None,
     record: Annotated[int, typer.Option(help="Steps whose events are recorded.")] = 0,
     replace: Annotated[bool, typer.Option("--replace", help="Replace an existing folder.")] = False,
@@ -49,7 +51,7 @@ def compile(
 
         folder = run(
             model, output, mode=mode, precision=precision, profile=profile, board=board, pes=pes,
-            decoder=decoder, queue_depth=queue_depth, dt=dt, integrator=integrator,
+            decoder=decoder, queue_depth=queue_depth, dt=dt, integrator=integrator, reset=reset,
             calibration=load_examples(calibration), recorded_steps=record, replace=replace,
         )  # fmt: skip
         manifest = read_manifest(folder)

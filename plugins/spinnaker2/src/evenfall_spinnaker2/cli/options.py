@@ -48,6 +48,14 @@ QueueDepth = Annotated[
 ]
 Dt = Annotated[float, typer.Option(help="Seconds of a step of spiking layers.")]
 Integrator = Annotated[str, typer.Option(help="Of spiking layers: forward (Euler) or exponential.")]
+Reset = Annotated[
+    str | None,
+    typer.Option(
+        help="What layers of a .nir file do when they spike: value, the default (v becomes v_reset)"
+        " or subtract (the threshold).",
+        show_default=False,
+    ),
+]
 Calibration = Annotated[
     Path | None,
     typer.Option(

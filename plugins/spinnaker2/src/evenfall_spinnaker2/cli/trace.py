@@ -12,6 +12,7 @@ from evenfall.cli.output import write_json
 from evenfall.cli.tools import clear_errors, show_rows
 from evenfall.errors import shorten
 
+from .options import Reset
 from .predict import read_inputs
 
 
@@ -27,6 +28,7 @@ def trace(
     ] = None,
     integrator: Annotated[str, typer.Option(help="As for compile.")] = "forward",
     decoder: Annotated[str, typer.Option(help="As for compile.")] = "host",
+    reset: Reset = None,
     precision: Annotated[
         str | None,
         typer.Option(help="Also: what rounding each layer to int8 or bf16 costs."),
@@ -51,10 +53,11 @@ def trace(
         else:
             assert inputs is not None
             steps = read_inputs(inputs)
-        found = run(loaded, model, steps, integrator=integrator, decoder=decoder)
+        options = {"integrator": integrator, "decoder": decoder, "reset": reset}
+        found = run(loaded, model, steps, **options)
         result = found.as_dict()
         if precision is not None:
-            result["losses"] = _losses(loaded, model, steps, precision, integrator, decoder)
+            result["losses"] = _losses(loaded, model, steps, precision, **options)
     if as_json:
         write_json(result)
         return
@@ -67,7 +70,14 @@ def trace(
 
 
 def _losses(
-    image: Any, model: Path, steps: Any, precision: str, integrator: str, decoder: str
+    image: Any,
+    model: Path,
+    steps: Any,
+    precision: str,
+    *,
+    integrator: str,
+    decoder: str,
+    reset: Any,
 ) -> list[dict[str, Any]]:
     from evenfall_spinnaker2.emulator.emulator import Emulator
     from evenfall_spinnaker2.lowering.from_graph import make_network
@@ -76,7 +86,7 @@ def _losses(
 
     seconds = float(image.manifest["chip"]["tick_seconds"])
     network = make_network(
-        read_source(model).graph, dt=seconds, integrator=integrator, decoder=decoder
+        read_source(model, reset).graph, dt=seconds, integrator=integrator, decoder=decoder
     )
     values = Emulator(image).host.encode(steps, quantise=False)
     return [asdict(one) for one in losses(network, values, precision)]

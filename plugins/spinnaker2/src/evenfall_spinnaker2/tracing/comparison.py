@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from evenfall.graph.layers import Reset
+
 from ..emulator.emulator import Emulator
 from ..image import Image
 from ..lowering.from_graph import make_network
@@ -98,6 +100,7 @@ def trace(
     *,
     integrator: str = "forward",
     decoder: str = "host",
+    reset: Reset | None = None,
     kept: int = 20,
 ) -> Trace:
     """Run the image in the emulator and the model in float64, and compare every layer.
@@ -108,14 +111,14 @@ def trace(
         image: an image, or its folder.
         model: what it was made of: a module, a Graph, or a path.
         inputs: of `Emulator.run`.
-        integrator, decoder: as for compile.
+        integrator, decoder, reset: as for compile.
         kept: flips to keep for each layer.
 
     Raises:
         ValueError: the model has other layers than the image, or the inputs do not fit.
     """
     emulator = Emulator(image)
-    graph = read_source(model).graph
+    graph = read_source(model, reset).graph
     seconds = float(emulator.image.manifest["chip"]["tick_seconds"])
     network = make_network(graph, dt=seconds, integrator=integrator, decoder=decoder)
     names = [one.name for one in emulator.populations]
