@@ -40,6 +40,8 @@ IMPOSSIBLE = [
     ({"support": float("nan")}, "support must be finite and not negative, got nan"),
     ({"embedding_range": float("inf")}, "embedding_range must be finite and not negative, got inf"),
     ({"activity_regularization": -1.0}, "activity_regularization must be finite and not negative"),
+    ({"input_gain": -2.0}, "input_gain must be finite and not negative, got -2.0"),
+    ({"chrono_init": 1}, "chrono_init must be an integer of at least 2 or None, got 1"),
     ({"event_driven": "yes"}, "event_driven must be True or False, got 'yes'"),
     ({"cell_regularization": -1.0}, "cell_regularization must be finite and not negative"),
     ({"output_regularization": float("nan")}, "output_regularization must be finite"),

@@ -147,3 +147,19 @@ def test_values_that_are_not_finite_are_found_wherever_they_are(
         AutoModelForCausalLM.from_pretrained(
             tmp_path, device_map=device_map, offload_folder=tmp_path / "offload"
         )
+
+
+def test_initial_weights_of_gate_z_and_of_the_first_kernel_are_scaled() -> None:
+    made = []
+    for changes in ({}, {"input_gain": 4.0, "chrono_init": 100}):
+        torch.manual_seed(0)
+        made.append(EgruForCausalLM(EgruConfig(**{**SIZES, **changes})).model.layers)
+    (plain, _), (layer, second) = made
+    torch.testing.assert_close(layer.kernel, 4 * plain.kernel)
+    assert second.kernel.std() < 2 * (2 / sum(second.kernel.shape)) ** 0.5
+    for one in (layer, second):
+        steps = one.bias[: one.units].exp()
+        assert 1 <= steps.min() < steps.max() <= 99
+        assert steps.max() > 50
+        assert not one.bias[one.units :].any()
+    assert not plain.bias.any()

@@ -17,8 +17,8 @@ _RATES = (
 )  # fmt: skip
 
 _NUMBERS = (
-    "dampening", "support", "embedding_range", "activity_regularization", "cell_regularization",
-    "output_regularization", "slowness_regularization",
+    "dampening", "support", "embedding_range", "input_gain", "activity_regularization",
+    "cell_regularization", "output_regularization", "slowness_regularization",
 )  # fmt: skip
 
 _MOST = 2**31 - 1  # of a size
@@ -140,6 +140,10 @@ class EgruConfig(PreTrainedConfig):
         threshold_mean: mean m of the initial thresholds, sampled from Beta(3 m / (1 - m), 3).
         threshold_trainable: whether thresholds are trained; forward clips them to [0, 1].
         embedding_range: standard deviation of the initial embedding.
+        input_gain: factor of the initial kernel of the first layer; more than 1 for inputs that are
+            small beside the thresholds.
+        chrono_init: longest memory in steps of new units: the initial bias of gate z is log(u), u
+            uniform in [1, chrono_init - 1] (arXiv 1804.11188); None for 0, a memory of two steps.
         embedding_dropout, hidden_dropout, output_dropout: locked dropout (one mask per
             sequence) after the embedding, between layers, before the decoder.
         word_dropout: share of the vocabulary whose embeddings are zeroed in a call.
@@ -172,6 +176,8 @@ class EgruConfig(PreTrainedConfig):
     threshold_mean: float = 0.01
     threshold_trainable: bool = True
     embedding_range: float = 0.3
+    input_gain: float = 1.0
+    chrono_init: int | None = None
     embedding_dropout: float = 0.0
     word_dropout: float = 0.0
     hidden_dropout: float = 0.0
@@ -201,6 +207,11 @@ class EgruConfig(PreTrainedConfig):
         if not _is_number(self.threshold_mean) or not 0 < self.threshold_mean < 1:
             raise ValueError(f"threshold_mean must lie in (0, 1), got {short(self.threshold_mean)}")
         check_numbers(self, _NUMBERS)
+        if self.chrono_init is not None and not _is_size(self.chrono_init, 2):
+            raise ValueError(
+                f"chrono_init must be an integer of at least 2 or None, got "
+                f"{short(self.chrono_init)}"
+            )
         if self.activity_target is not None:
             check_rates(self, ("activity_target",))
             if not self.activity_regularization:

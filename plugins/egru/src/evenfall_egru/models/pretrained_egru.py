@@ -97,10 +97,11 @@ class EgruPreTrainedModel(PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, EgruLayer):
-            init.xavier_normal_(module.kernel)
+            gain = self.config.input_gain if module.index == 0 else 1.0
+            init.xavier_normal_(module.kernel, gain=gain)
             init.xavier_normal_(module.recurrent_kernel)
-            init.zeros_(module.bias)
             init.zeros_(module.recurrent_bias)
+            init.copy_(module.bias, _biases(module.bias, self.config.chrono_init))
             init.copy_(module.threshold, _thresholds(module.threshold, self.config.threshold_mean))
         elif isinstance(module, nn.Embedding):
             init.normal_(module.weight, std=self.config.embedding_range)
@@ -160,6 +161,14 @@ class EgruPreTrainedModel(PreTrainedModel):
         if bad := not_finite(model):
             raise ValueError(f"checkpoint {name} contains values that are not finite, in {bad}")
         return (model, info) if output_loading_info else model
+
+
+def _biases(like: torch.Tensor, longest: int | None) -> torch.Tensor:
+    """Zeros, or for gate z the logarithms of time constants up to `longest` steps less 1."""
+    bias = torch.zeros_like(like)
+    if longest is not None:
+        bias[: len(bias) // 3].uniform_(1, longest - 1).log_()
+    return bias
 
 
 def _thresholds(like: torch.Tensor, mean: float) -> torch.Tensor:

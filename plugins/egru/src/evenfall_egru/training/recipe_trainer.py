@@ -19,6 +19,7 @@ from evenfall.files import writing
 from evenfall.runs import Callbacks, read_state, write_state
 
 from .classification_recipe import ClassificationRecipe
+from .denormals import flushed_denormals
 from .recipe import Recipe
 from .schedule import rate_factor
 
@@ -51,6 +52,11 @@ class RecipeTrainer(Trainer):
     ) -> None:
         super().__init__(*args, **kwargs)
         self.recipe, self.steps, self.recipe_callbacks = recipe, steps, recipe_callbacks
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Trainer's, without denormal numbers."""
+        with flushed_denormals():
+            return super().train(*args, **kwargs)
 
     def get_decay_parameter_names(self, model: torch.nn.Module) -> list[str]:
         """Weight decay applies to matrices, not to biases and thresholds."""
