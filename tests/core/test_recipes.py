@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from evenfall.recipes import dump_recipe, make_recipe, read_recipe, read_yaml
+from evenfall.recipes import dump_recipe, make_recipe, read_recipe, read_yaml, refuse_flags
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,10 @@ class Choices:
     limit: float | None = None
     pair: tuple[float, float] = (0.0, 1.0)
     epochs: int = 1
+    seeds: list[int] = field(default_factory=list)
+    fast: bool = False
     name: str = "a"
+    label: str | None = None
     more: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -54,8 +59,20 @@ def test_numbers_that_yaml_reads_as_words(tmp_path: Path) -> None:
         ("a: [", "is not valid YAML"),
         ("rate: fast", "rate must be a number, got 'fast'"),
         ("rate: null", "rate must be a number, got None"),
-        ("pair: 3", "has a value of the wrong type"),
-        ("epochs: many", "has a value of the wrong type"),
+        ("rate: true", "rate must be a number, got True"),
+        ("limit: [1]", r"limit must be a number or null, got \[1\]"),
+        ("limit: false", "limit must be a number or null, got False"),
+        ("pair: 3", "pair must be a list of numbers, got 3"),
+        ("pair: [1, true]", r"pair must be a list of numbers, got \[1, True\]"),
+        ("epochs: many", "epochs must be an integer, got 'many'"),
+        ("epochs: 1.0", "epochs must be an integer, got 1.0"),
+        ("epochs: true", "epochs must be an integer, got True"),
+        ("seeds: {1: 2}", "seeds must be a list of integers, got {1: 2}"),
+        ("seeds: [1, yes]", r"seeds must be a list of integers, got \[1, True\]"),
+        ("fast: 1", "fast must be true or false, got 1"),
+        ("name: [x]", r"name must be a string, got \['x'\]"),
+        ("label: 2001-01-01", "label must be a string or null, got datetime.date"),
+        ("more: [1]", r"more must be a mapping, got \[1\]"),
         ("epochs: 0", r"recipe .*recipe.yaml: epochs must be positive, got 0"),
         (f"rate: 1{'0' * 400}", "rate must be a number, got <an integer of 1329 bits>"),
         (f"epochs: {'9' * 5000}", "recipe.yaml cannot be read: Exceeds the limit"),
@@ -92,6 +109,21 @@ def test_aliases_that_stand_for_billions_of_values_are_refused(tmp_path: Path) -
         read(tmp_path, "\n".join(lines))
     shared = read(tmp_path, "more: {a: &a [1, 2], b: *a, c: *a}")
     assert shared.more == {"a": [1, 2], "b": [1, 2], "c": [1, 2]}
+
+
+class Layer:
+    def __init__(self, width: int, rates: Sequence[float] = (), *, gate: bool | int = 0) -> None:
+        """Do nothing."""
+
+
+def test_options_that_are_numbers_take_no_flags() -> None:
+    refuse_flags(Layer, {"width": 1, "rates": [0.5], "gate": True, "other": True})
+    refuse_flags(lambda width: width, {"width": True})  # nothing says what it wants
+    for make in (Layer, partial(Layer, width=3)):
+        with pytest.raises(ValueError, match="width must be a number, got True"):
+            refuse_flags(make, {"width": True})
+    with pytest.raises(ValueError, match=r"rates must be a number, got \[1, False\]"):
+        refuse_flags(Layer, {"rates": [1, False]})
 
 
 def test_a_key_that_is_there_twice_is_an_error(tmp_path: Path) -> None:

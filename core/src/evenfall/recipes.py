@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from .errors import EvenfallError, shorten
@@ -19,13 +20,15 @@ can stand for more values than any memory holds."""
 def read_recipe(path: str | Path, kind: type[T], what: str = "recipe") -> T:
     """Read the dataclass `kind` from a YAML mapping.
 
-    A field annotated `float`, `float | None` or `tuple[float, ...]` accepts 1e-3, which YAML reads
-    as a word because it has no point. Error messages begin with `what` and the path.
+    Values must have the types of the fields; true and false are no numbers. A field annotated
+    `float`, `float | None` or `tuple[float, ...]` accepts 1e-3, which YAML reads as a word because
+    it has no point. Error messages begin with `what` and the path.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: not YAML, not a mapping, more than `MOST_VALUES` values, an unknown key (the
-            message lists the known ones), or a value that `kind` refuses.
+            message lists the known ones), a value of another type than that of its field, or one
+            that `kind` refuses.
     """
     return make_recipe(read_yaml(path, what), kind, f"{what} {path}")
 
@@ -94,14 +97,60 @@ def make_recipe(values: dict[str, Any], kind: type[T], source: str = "recipe") -
     if unknown:
         raise ValueError(f"{source} has unknown keys {shorten(unknown)}; known are {known}")
     hints = get_type_hints(kind)
+
+    def convert(**values: Any) -> dict[str, Any]:
+        try:
+            return {name: _as(hints[name], name, value) for name, value in values.items()}
+        except ValueError as error:
+            raise ValueError(f"{source}: {error}") from None
+
+    numbers = {name: value for name, value in values.items() if _has_floats(hints[name])}
+    values = {**values, **convert(**numbers)}
     try:
-        return kind(**{name: _as(hints[name], name, value) for name, value in values.items()})
+        recipe = kind(**values)  # its own checks say more than the type
     except EvenfallError:
         raise
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError) as error:
+        convert(**values)
         raise ValueError(f"{source} has a value of the wrong type: {error}") from error
+    convert(**values)
+    return recipe
+
+
+def refuse_flags(make: Callable[..., Any], options: Mapping[str, Any]) -> None:
+    """Check that no option of a recipe is true or false where a number is wanted, which Python
+    would take for 1 or 0.
+
+    Args:
+        make: a class or function, whose annotations say what it wants.
+        options: keyword arguments for it.
+
+    Raises:
+        ValueError: one is; the message begins with its name.
+    """
+    make = getattr(make, "func", make)  # of a partial
+    try:
+        hints = get_type_hints(make.__init__ if isinstance(make, type) else make)
+    except Exception:  # a name that only type checkers see
+        return
+    for name, value in options.items():
+        flags = [one for one in (value if isinstance(value, list | tuple) else [value])
+                 if isinstance(one, bool)]  # fmt: skip
+        if flags and _wants_numbers(hints.get(name)):
+            raise ValueError(f"{name} must be a number, got {shorten(value)}")
+
+
+def _wants_numbers(hint: Any) -> bool:
+    """Whether the type has numbers and neither flags nor anything."""
+    parts = _parts(hint)
+    return bool({int, float} & parts) and not {bool, object, Any} & parts
+
+
+def _parts(hint: Any) -> set[Any]:
+    arguments = [one for one in get_args(hint) if one.__hash__ is not None]
+    return {hint}.union(*map(_parts, arguments)) if arguments else {hint}
 
 
 def dump_recipe(recipe: Any) -> str:
@@ -117,22 +166,63 @@ def changed_keys(before: Any, after: Any) -> list[str]:
     return [name for name in new if new[name] != old[name]]
 
 
+_KINDS: dict[Any, tuple[tuple[type, ...], str, str]] = {
+    bool: ((bool,), "true or false", "flags"),
+    int: ((int,), "an integer", "integers"),
+    float: ((int, float, str), "a number", "numbers"),
+    str: ((str,), "a string", "strings"),
+    dict: ((dict,), "a mapping", "mappings"),
+    list: ((list, tuple), "a list", "lists"),
+    tuple: ((list, tuple), "a list", "lists"),
+}
+"""Type of a field -> the types of its values, what one of them is called, and several."""
+
+
+def _has_floats(hint: Any) -> bool:
+    return hint is float or any(map(_has_floats, get_args(hint)))
+
+
 def _as(hint: Any, name: str, value: Any) -> Any:
-    if hint is float:
-        return _number(name, value)
-    arguments = get_args(hint)
-    if get_origin(hint) in (Union, UnionType) and float in arguments:
-        return value if value is None else _number(name, value)
-    if get_origin(hint) is tuple and float in arguments:
-        return tuple(_number(name, one) for one in value)
+    """The value in the type of its field; a field of another kind of type takes anything.
+
+    Raises:
+        ValueError: it has another type; the message names it.
+    """
+    try:
+        return _convert(hint, value)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{name} must be {_describe(hint)}, got {shorten(value)}") from None
+
+
+def _convert(hint: Any, value: Any) -> Any:
+    kind, arguments = get_origin(hint) or hint, get_args(hint)
+    if kind in (Union, UnionType):
+        others = [one for one in arguments if one is not NoneType]
+        if len(others) > 1 or (value is None and len(others) < len(arguments)):
+            return value
+        return _convert(others[0], value)
+    if kind not in _KINDS:
+        return value
+    if not isinstance(value, _KINDS[kind][0]) or (kind is not bool and isinstance(value, bool)):
+        raise TypeError
+    if kind is float:
+        return float(value)
+    if kind in (list, tuple):
+        items = [_convert(arguments[0], one) if arguments else one for one in value]
+        return tuple(items) if kind is tuple else items
     return value
 
 
-def _number(name: str, value: Any) -> float:
-    try:
-        return float(value)
-    except (OverflowError, TypeError, ValueError):
-        raise ValueError(f"{name} must be a number, got {shorten(value)}") from None
+def _describe(hint: Any) -> str:
+    """What a value of this type is called."""
+    kind, arguments = get_origin(hint) or hint, get_args(hint)
+    if kind in (Union, UnionType):
+        named = [_describe(one) for one in arguments if one is not NoneType]
+        return " or ".join(named + ["null"] * (len(named) < len(arguments)))
+    words = _KINDS[kind][1]
+    if kind in (list, tuple) and arguments and arguments[0] in _KINDS:
+        return f"{words} of {_KINDS[arguments[0]][2]}"
+    return words
 
 
 def _plain(value: Any) -> Any:

@@ -18,6 +18,7 @@ from typing import Any
 from evenfall import registry
 from evenfall.entries import import_reference
 from evenfall.errors import CallbackError, shorten
+from evenfall.recipes import refuse_flags
 
 from .states import CALLBACKS, read_state, write_callbacks
 
@@ -227,6 +228,7 @@ def _make(name: str, options: dict[str, Any]) -> tuple[str, Callback]:
     if not callable(kind):
         raise CallbackError(f"callback {name!r} is a {type(kind).__name__}, want a Callback class")
     try:
+        refuse_flags(kind, options)
         callback = kind(**options)
     except (TypeError, ValueError) as error:
         raise ValueError(f"callback {name!r}: {error}") from error

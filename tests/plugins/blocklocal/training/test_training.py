@@ -124,6 +124,8 @@ def test_the_learning_rate_rises_and_falls() -> None:
         ({"weight_decay": -1.0}, "weight_decay must not be negative"),
         ({"max_grad_norm": 0.0}, "max_grad_norm must be positive"),
         ({"train_samples": -1}, "train_samples must be a positive integer"),
+        ({"train_samples": True}, "train_samples must be a positive integer, got True"),
+        ({"options": {"momentum": True}}, "momentum must be a number, got True"),
         ({"options": {"latents": 3}}, "unknown option 'latents'"),
     ],
 )

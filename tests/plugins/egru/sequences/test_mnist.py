@@ -71,8 +71,10 @@ def test_wrong_arguments_are_named(folder: Path, arguments: dict, message: str) 
 
 
 def test_unknown_options_and_other_contents_are_refused(folder: Path) -> None:
-    with pytest.raises(ValueError, match="do not fit 'mnist'"):
+    with pytest.raises(ValueError, match=r"dataset_options of 'mnist': .*'rows'"):
         read_frames("mnist", folder, "test", {"rows": 2})
+    with pytest.raises(ValueError, match="pixels must be a number, got True"):
+        read_frames("mnist", folder, "test", {"pixels": True})
 
 
 @pytest.mark.parametrize(
@@ -89,6 +91,13 @@ def test_damaged_files_are_errors(tmp_path: Path, content: bytes, message: str) 
     (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(idx(np.zeros(2)))
     with pytest.raises(ValueError, match=message):
         read_mnist(tmp_path, "test")
+
+
+def test_too_few_images_for_a_validation_split_are_an_error(tmp_path: Path) -> None:
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(np.zeros((3, 28, 28))))
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(np.zeros(3)))
+    with pytest.raises(ValueError, match="train file must have at least 5001 images, got 3"):
+        read_mnist(tmp_path, "valid")
 
 
 def test_a_damaged_archive_and_a_missing_file_are_errors(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +39,19 @@ def log(output: Path, key: str) -> dict[int, float]:
 
 
 @pytest.fixture
-def _every_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Log the loss of each step."""
+def every() -> int:
+    """Steps from a line of the log to the next."""
+    return 1
+
+
+@pytest.fixture
+def _every_step(monkeypatch: pytest.MonkeyPatch, every: int) -> None:
+    """Log the loss of each step, or of every few."""
     original = run._arguments
 
     def arguments(*args: Any) -> Any:
         result_arguments = original(*args)
-        result_arguments.logging_steps = 1
+        result_arguments.logging_steps = every
         return result_arguments
 
     monkeypatch.setattr(run, "_arguments", arguments)
@@ -98,7 +105,9 @@ class Killed(BaseException):
 
 # Stop within the first epoch, right after an epoch, and within a later one.
 @pytest.mark.usefixtures("_every_step")
-@pytest.mark.parametrize(("save_steps", "killed_at"), [(4, 7), (None, 13), (5, 18)])
+@pytest.mark.parametrize(
+    ("save_steps", "killed_at", "every"), [(4, 7, 1), (None, 13, 5), (5, 18, 1)]
+)
 def test_a_resumed_run_goes_on_as_if_never_stopped(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save_steps: int, killed_at: int
 ) -> None:
@@ -119,7 +128,7 @@ def test_a_resumed_run_goes_on_as_if_never_stopped(
             train(recipe(**NOISE), corpus, broken, save_steps=save_steps)
     best = train(recipe(**NOISE), corpus, broken, save_steps=save_steps, resume=True)
 
-    for key in ("loss", "eval_perplexity", "eval_activity"):
+    for key in ("loss", "eval_perplexity", "eval_activity", "train_loss"):
         want, got = log(whole, key), log(broken, key)
         assert sorted(got) == sorted(want)
         for step, value in want.items():
@@ -130,6 +139,32 @@ def test_a_resumed_run_goes_on_as_if_never_stopped(
         strict=True,
     ):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
+    lines = (broken / "log.jsonl").read_text()
+    train(recipe(**NOISE), corpus, broken, save_steps=save_steps, resume=True)
+    assert (broken / "log.jsonl").read_text() == lines  # there was nothing left to do
+
+
+def test_a_run_that_diverges_says_so(corpus: Path, tmp_path: Path) -> None:
+    def evaluate(*args: Any, **kwargs: Any) -> dict[str, Any]:
+        nothing = {"mean_activity": 0.0, "backward_sparsity": None}
+        return {"loss": float("nan"), "perplexity": float("nan"), **nothing}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("evenfall_egru.training.trainer.evaluate_tokens", evaluate)
+        with pytest.raises(ValueError, match="no best model: the training diverged, the last loss"):
+            train(recipe(epochs=0.1), corpus, tmp_path / "run")
+
+
+def test_the_warm_up_is_shorter_than_the_run(corpus: Path, tmp_path: Path) -> None:
+    settings = replace(recipe(epochs=1), warmup_steps=13)
+    with pytest.raises(ValueError, match=r"warmup_steps must be at most the 12 steps .* got 13"):
+        train(settings, corpus, tmp_path / "run")
+
+
+def test_the_key_of_an_initial_checkpoint_is_named(corpus: Path, tmp_path: Path) -> None:
+    settings = replace(recipe(epochs=1), initial_checkpoint=str(tmp_path))
+    with pytest.raises(ValueError, match=r"^initial_checkpoint: checkpoint .* cannot be loaded"):
+        train(settings, corpus, tmp_path / "run")
 
 
 def test_saving_by_steps_also_saves_each_epoch(corpus: Path, tmp_path: Path) -> None:

@@ -57,6 +57,24 @@ def test_other_data_is_noticed_on_resume(finished: Path, corpus: Path, tmp_path:
     assert set(json.loads((output / "data.json").read_text())) == {"train", "valid"}
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("[]", "data.json cannot be read: it must be a JSON object"),
+        ("{", "data.json cannot be read"),
+        ('{"train": 3}', "other data: train was 3, and is 5"),
+        ('{"train": {"bytes": "x"}}', r"train was None \(sha256 None\), and is 5"),
+    ],
+)
+def test_a_damaged_record_of_the_data_is_named(
+    finished: Path, corpus: Path, tmp_path: Path, content: str, words: str
+) -> None:
+    output = copy(finished, tmp_path / "run")
+    (output / "data.json").write_text(content)
+    with pytest.raises(ValueError, match=words):
+        train(recipe(epochs=2), corpus, output, resume=True)
+
+
 def test_another_recipe_is_noticed_on_resume(finished: Path, corpus: Path) -> None:
     model = {"embedding_size": 9, "hidden_sizes": [12, 9]}
     with pytest.raises(ValueError, match=r"a run whose recipe differs in \['model'\]"):

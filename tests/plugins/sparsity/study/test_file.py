@@ -58,7 +58,7 @@ def test_every_run_comes_once_and_after_its_parent(write: Write) -> None:
         ("recipe: base.yaml", "recipe: base.yaml\nlevel: 3", r"unknown keys \['level'\]"),
         ("[0.5, 0.9]", "[0.9, 0.5]", "levels must rise"),
         ("[0.5, 0.9]", "[0.5, 1.0]", r"levels must be numbers in \[0, 1\)"),
-        ("[0.5, 0.9]", "[half]", "levels must be numbers"),
+        ("[0.5, 0.9]", "[half]", "levels must be a list of numbers"),
         ("[0.5, 0.9]", "[]", "levels must be a non-empty list"),
         ("method: none", "method: all", r"method 'all' is not among \['none', 'single'\]"),
         ("model: late", "model: lat", r"model 'lat' is not among \['wide', 'late'\]"),

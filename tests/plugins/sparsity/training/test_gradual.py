@@ -168,7 +168,8 @@ def test_resumed_run_equals_one_that_never_stopped(
         ({"every": 0}, "every must be a positive number of steps"),
         ({"scope": "model"}, "scope must be one of"),
         ({"method": "snip"}, "method must be one of"),
-        ({"group_penalty": -1}, "group_penalty must not be negative"),
+        ({"group_penalty": -1}, "group_penalty must be finite and not negative"),
+        ({"group_penalty": True}, "group_penalty must be finite and not negative, got True"),
         ({"block": "4"}, "block must be two positive integers"),
     ],
 )

@@ -130,8 +130,11 @@ def test_resumed_run_equals_one_that_never_stopped(model: Any, train: Any, kind:
         (RigL, {"fraction": 2}, "fraction must be between 0 and 1"),
         (RigL, {"initial": "snip"}, "initial must be one of"),
         (RigL, {"every": 1.5}, "every must be a positive number"),
-        (DeepRewiring, {"l1": -1}, "l1 must not be negative"),
-        (DeepRewiring, {"temperature": float("inf")}, "temperature must not be negative"),
+        (DeepRewiring, {"l1": -1}, "l1 must be finite and not negative"),
+        (DeepRewiring, {"l1": True}, "l1 must be finite and not negative, got True"),
+        (DeepRewiring, {"temperature": float("inf")}, "temperature must be finite and not neg"),
+        (DeepRewiring, {"seed": True}, "seed must be an integer .* got True"),
+        (RigL, {"seed": -1}, "seed must be an integer .* got -1"),
     ],
 )
 def test_wrong_arguments(kind: Any, options: Any, words: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from evenfall.errors import closest, shorten
+from evenfall.recipes import refuse_flags
 
 from ..families import FAMILIES
 from ..features import Features, FeatureShape
@@ -84,6 +85,7 @@ def make_options(values: dict[str, Any]) -> RuleOptions:
     for name in values:
         if name not in known:
             raise ValueError(f"unknown option {shorten(name)}.{closest(name, known)}")
+    refuse_flags(RuleOptions, values)
     return RuleOptions(**values)
 
 

@@ -64,7 +64,7 @@ class Recipe:
                 raise ValueError(f"{name} must be a positive integer, got {shorten(value)}")
         for name in ("train_samples", "test_samples"):
             value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or value < 1):
+            if value is not None and (type(value) is not int or value < 1):
                 raise ValueError(f"{name} must be a positive integer, got {shorten(value)}")
         if not 0 < self.learning_rate < float("inf"):
             raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")

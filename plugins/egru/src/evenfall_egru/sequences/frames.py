@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 
 from evenfall import registry
 from evenfall.errors import shorten
+from evenfall.recipes import refuse_flags
 
 
 class Frames(Dataset):
@@ -64,12 +65,12 @@ def read_frames(dataset: str, path: str | Path, split: str, options: dict[str, A
         raise ValueError(
             f"dataset must have frames, but {shorten(dataset)} has {shorten(contents)}"
         )
+    read = registry.datasets.get(dataset)
     try:
-        examples = registry.datasets.get(dataset)(path, split, **options)
+        refuse_flags(read, options)
+        examples = read(path, split, **options)
     except TypeError as error:
-        raise ValueError(
-            f"dataset_options {shorten(options)} do not fit {shorten(dataset)}: {error}"
-        ) from None
+        raise ValueError(f"dataset_options of {shorten(dataset)}: {error}") from None
     items = [examples[index] for index in range(len(examples))]
     shapes = {item["x"].shape for item in items}
     if len(shapes) != 1:

@@ -66,8 +66,13 @@ def read_mnist(path: str | Path, split: str, *, pixels: int = 28) -> Mnist:
     name = _FILES[split]
     images = _read(Path(path), f"{name}-images-idx3-ubyte", (28, 28)).reshape(-1, _PIXELS)
     labels: np.ndarray = _read(Path(path), f"{name}-labels-idx1-ubyte", ()).astype(np.int64)
-    if len(images) != len(labels) or len(images) <= (_VALID if name == "train" else 0):
+    if len(images) != len(labels):
         raise ValueError(f"{path}: {len(images)} images and {len(labels)} labels do not match")
+    least = _VALID + 1 if name == "train" else 1
+    if len(images) < least:
+        raise ValueError(
+            f"{path}: the {name} file must have at least {least} images, got {len(images)}"
+        )
     if labels.size and labels.max() > 9:
         raise ValueError(f"{path}: labels must be 0 to 9, got {labels.max()}")
     rows = {"train": slice(None, -_VALID), "valid": slice(-_VALID, None)}.get(split, slice(None))

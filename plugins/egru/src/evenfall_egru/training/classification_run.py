@@ -10,7 +10,6 @@ import torch
 from transformers import PrinterCallback, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 
-from evenfall.errors import CallbackError
 from evenfall.runs import Progress, RunFolder, make_callbacks
 
 from ..evaluation.accuracy import evaluate_frames
@@ -117,11 +116,7 @@ def train_classifier(
         )
         trainer.remove_callback(PrinterCallback)  # without a bar, Trainer prints to stdout
         trainer.train(resume_from_checkpoint=None if last is None else str(last))
-        if trainer.state.best_model_checkpoint is None:
-            raise CallbackError(
-                f"output {output} has no best model: its checkpoint was deleted, or no evaluation "
-                f"counted as best for the callbacks {callbacks.objections()}"
-            )
+        trainer.check_best()
         if folder.first_rank:
             with folder.new_best() as best:
                 trainer.save_model(str(best))

@@ -54,5 +54,6 @@ def write_data(folder: Path, splits: dict[str, dict[str, Any]]) -> None:
 def _short(split: Any) -> str:
     if not isinstance(split, dict):
         return shorten(split)
-    size = f"{split['bytes']:,} bytes" if "bytes" in split else str(split.get("shapes"))
-    return f"{size} (sha256 {str(split.get('sha256'))[:8]})"
+    size = split.get("bytes")
+    words = f"{size:,} bytes" if isinstance(size, int) else shorten(split.get("shapes"))
+    return f"{words} (sha256 {str(split.get('sha256'))[:8]})"

@@ -90,6 +90,11 @@ class Recipe:
         check_number("cosine_start", self.cosine_start)
         if self.cosine_start and self.schedule != "cosine":
             raise ValueError(f"cosine_start needs schedule 'cosine', got {shorten(self.schedule)}")
+        if self.cosine_start >= self.epochs:
+            raise ValueError(
+                f"cosine_start must be below epochs ({shorten(self.epochs)}), got "
+                f"{shorten(self.cosine_start)}"
+            )
         check_optimizer(self)
         self.config()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import shutil
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers import Trainer, TrainerControl
 from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
 
+from evenfall.errors import CallbackError, shorten
 from evenfall.files import writing
 from evenfall.runs import Callbacks, read_state, write_state
 
@@ -31,7 +33,9 @@ class RecipeTrainer(Trainer):
     """Trainer with a recipe's callbacks, learning rates and checkpoints without pickles.
 
     A checkpoint has optimizer.json and rng-R.json of rank R, with a .safetensors for their tensors,
-    in place of Trainer's pickles. With DeepSpeed or FSDP the optimiser's state is theirs.
+    in place of Trainer's pickles. rng-R.json also has the losses since the last line of the log, so
+    that a resumed run logs what one without a break does. With DeepSpeed or FSDP the optimiser's
+    state is theirs.
 
     Args:
         recipe: the settings of the run.
@@ -41,6 +45,10 @@ class RecipeTrainer(Trainer):
 
     control: TrainerControl
     lr_scheduler: Any
+    # Trainer's: the losses since the last line of the log, those before it, and the step of it
+    _tr_loss: torch.Tensor
+    _total_loss_scalar: float
+    _globalstep_last_logged: int
 
     def __init__(
         self,
@@ -51,6 +59,7 @@ class RecipeTrainer(Trainer):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
+        self._is_finite = True  # the loss of the last evaluation
         self.recipe, self.steps, self.recipe_callbacks = recipe, steps, recipe_callbacks
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
@@ -81,7 +90,16 @@ class RecipeTrainer(Trainer):
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
     ) -> LambdaLR:
-        """The recipe's schedule."""
+        """The recipe's schedule.
+
+        Raises:
+            ValueError: the run is shorter than its warm-up.
+        """
+        if self.recipe.warmup_steps > num_training_steps:
+            raise ValueError(
+                f"warmup_steps must be at most the {num_training_steps} steps of the run, got "
+                f"{shorten(self.recipe.warmup_steps)}"
+            )
         if self.lr_scheduler is None:
             self.lr_scheduler = LambdaLR(
                 self.optimizer if optimizer is None else optimizer,
@@ -104,10 +122,39 @@ class RecipeTrainer(Trainer):
             self.args, self.state, self.control, metrics
         )
 
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Log; the loss at the end is the mean over the whole run, also if it was resumed."""
+        if "train_loss" in logs:
+            step, total = self.state.global_step, self._total_loss_scalar
+            if total == 0 and self._globalstep_last_logged == step:
+                return  # a finished run was resumed, and there was nothing to do
+            logs["train_loss"] = total / max(1, step)
+        super().log(logs, *args, **kwargs)
+
     def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
-        if self.recipe_callbacks.objections():
+        self._is_finite = math.isfinite(metrics["eval_loss"])
+        if self.recipe_callbacks.objections() or not self._is_finite:
             return False
         return bool(super()._determine_best_metric(metrics, trial))
+
+    def check_best(self) -> None:
+        """Check that the run has a best model.
+
+        Raises:
+            CallbackError: all evaluations were rejected by callbacks.
+            ValueError: the training diverged, or the checkpoint was deleted.
+        """
+        if self.state.best_model_checkpoint is not None:
+            return
+        what = f"output {self.args.output_dir} has no best model"
+        if objections := self.recipe_callbacks.objections():
+            raise CallbackError(f"{what}: the callbacks {objections} rejected the last evaluation")
+        if not self._is_finite:
+            raise ValueError(
+                f"{what}: the training diverged, the last loss is not finite; lower learning_rate "
+                "or max_grad_norm"
+            )
+        raise ValueError(f"{what}: its checkpoint was deleted")
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         """Save a whole checkpoint or none: what a full disk or Ctrl-C cut short is removed.
@@ -187,6 +234,7 @@ class RecipeTrainer(Trainer):
             "python": [version, list(words), gauss],
             "numpy": [name, np.asarray(keys).tolist(), *rest],
             "cpu": torch.random.get_rng_state(),
+            "loss": [self._tr_loss.item(), self._total_loss_scalar, self._globalstep_last_logged],
         }
         if torch.cuda.is_available():
             states["cuda"] = torch.cuda.random.get_rng_state_all()
@@ -210,6 +258,9 @@ class RecipeTrainer(Trainer):
             torch.random.set_rng_state(states["cpu"])
             if torch.cuda.is_available() and "cuda" in states:
                 torch.cuda.random.set_rng_state_all(states["cuda"])
+            if "loss" in states:
+                since, self._total_loss_scalar, self._globalstep_last_logged = states["loss"]
+                self._tr_loss = torch.tensor(float(since), device=self.args.device)
         except (LookupError, TypeError, ValueError, RuntimeError, OverflowError) as error:
             raise ValueError(
                 f"checkpoint {checkpoint}: {self._rng_name()}.json cannot be used: {error}"

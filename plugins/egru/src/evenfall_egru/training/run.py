@@ -14,7 +14,6 @@ from transformers import (
     set_seed,
 )
 
-from evenfall.errors import CallbackError
 from evenfall.runs import Progress, RunFolder, make_callbacks
 
 from ..loading import load_checkpoint
@@ -63,7 +62,7 @@ def train(
         FileNotFoundError: the data has no train or no valid text.
         ValueError: the run in `output` has another recipe or other data, the batch size is not a
             multiple of the number of ranks, a text is too short, or the initial checkpoint does
-            not fit.
+            not fit; the warm-up is longer than the run; or the training diverged.
         CallbackError: a callback raises, or no evaluation counts as best for all callbacks.
         UnknownNameError, ReferenceImportError: a callback is not found.
     """
@@ -83,9 +82,7 @@ def train(
         folder.cut_log("step", 0 if last is None else int(last.name.rpartition("-")[2]))
         name = recipe.initial_checkpoint
         first, tokenizer = (
-            (None, _make_tokenizer(recipe, texts["train"]))
-            if name is None
-            else load_checkpoint(name, "cpu")
+            (None, _make_tokenizer(recipe, texts["train"])) if name is None else _load_first(name)
         )
         tokens = {split: encode(tokenizer, text) for split, text in texts.items()}
         dataset = BpttDataset(
@@ -113,18 +110,20 @@ def train(
         trainer.remove_callback(PrinterCallback)  # without a bar, Trainer prints to stdout
         model.config.use_cache = True  # Trainer turns it off; a saved model would generate slowly
         trainer.train(resume_from_checkpoint=None if last is None else str(last))
-        if trainer.state.best_model_checkpoint is None:
-            raise CallbackError(
-                f"output {output} has no best model: its checkpoint was deleted, or no evaluation "
-                "had a finite perplexity and counted as best for all callbacks; the last one was "
-                f"rejected by the callbacks {callbacks.objections()}"
-            )
+        trainer.check_best()
         if folder.first_rank:
             with folder.new_best() as best:
                 trainer.model.save_pretrained(best)
                 tokenizer.save_pretrained(best)
         wait()
     return folder.best
+
+
+def _load_first(name: str) -> tuple[EgruForCausalLM, PreTrainedTokenizerBase]:
+    try:
+        return load_checkpoint(name, "cpu")
+    except (FileNotFoundError, ValueError) as error:
+        raise type(error)(f"initial_checkpoint: {error}") from error
 
 
 def _make_tokenizer(recipe: Recipe, text: str) -> PreTrainedTokenizerBase:

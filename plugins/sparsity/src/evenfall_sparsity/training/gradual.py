@@ -8,15 +8,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from evenfall.errors import shorten
-
 from ..pruning.blocks import Block
 from ..pruning.one_shot import SCOPES, check_amount, check_choice, remove_smallest
 from ..pruning.reorder import reorder_units
 from ..pruning.targets import Target
 from .base import SparseTraining
 from .penalty import learning_rate, shrink_blocks
-from .schedule import check_every, check_points, cubic, ramp
+from .schedule import check_every, check_not_negative, check_points, cubic, ramp
 
 METHODS = ("magnitude", "movement")
 _SHRINK_EVERY = 10  # steps; the penalty of ten is applied at once, which costs a tenth
@@ -83,8 +81,7 @@ class GradualPruning(SparseTraining):
         check_every(every)
         check_choice("scope", scope, SCOPES)
         check_choice("method", method, METHODS)
-        if not isinstance(group_penalty, int | float) or not 0 <= group_penalty < float("inf"):
-            raise ValueError(f"group_penalty must not be negative, got {shorten(group_penalty)}")
+        check_not_negative("group_penalty", group_penalty)
         self.amount, self.begin, self.end, self.every = amount, begin, end, every
         self.initial, self.scope, self.method = initial, scope, method
         self.group_penalty, self.reorder = group_penalty, reorder

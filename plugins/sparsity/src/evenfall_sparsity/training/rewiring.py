@@ -9,14 +9,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from evenfall.errors import shorten
-
 from ..pruning.one_shot import SCOPES, check_amount, check_choice, remove_smallest
 from ..pruning.scores import score
 from ..pruning.targets import Target
 from .base import SparseTraining
 from .penalty import learning_rate
 from .rigl import INITIAL
+from .schedule import check_not_negative, check_seed
 
 
 class DeepRewiring(SparseTraining):
@@ -61,8 +60,8 @@ class DeepRewiring(SparseTraining):
         check_choice("initial", initial, INITIAL)
         check_choice("scope", scope, SCOPES)
         for name, value in (("l1", l1), ("temperature", temperature)):
-            if not isinstance(value, int | float) or not 0 <= value < math.inf:
-                raise ValueError(f"{name} must not be negative, got {shorten(value)}")
+            check_not_negative(name, value)
+        check_seed(seed)
         self.amount, self.l1, self.temperature = amount, l1, temperature
         self.initial, self.scope, self.seed = initial, scope, seed
         self._signs: dict[str, Tensor] = {}

@@ -15,7 +15,7 @@ from ..pruning.scores import score
 from ..pruning.selection import count_of, select_smallest
 from ..pruning.targets import Target
 from .base import SparseTraining, sum_over_ranks
-from .schedule import check_every, check_points, steps_of
+from .schedule import check_every, check_points, check_seed, steps_of
 
 INITIAL = ("random", "magnitude")
 
@@ -70,6 +70,7 @@ class RigL(SparseTraining):
         check_every(every)
         check_choice("initial", initial, INITIAL)
         check_choice("scope", scope, SCOPES)
+        check_seed(seed)
         self.amount, self.fraction, self.every, self.end = amount, fraction, every, end
         self.initial, self.scope, self.seed = initial, scope, seed
         self._gradients: dict[str, Tensor] = {}

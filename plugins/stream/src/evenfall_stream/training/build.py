@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from evenfall.errors import shorten
+from evenfall.recipes import refuse_flags
 
 from ..models.classifier import StreamClassifier
 from ..models.event_classifier import EventStreamClassifier
@@ -35,6 +36,7 @@ def make_model(kind: str, options: dict[str, Any], classes: Sequence[str]) -> nn
     if kind not in MODELS:
         raise ValueError(f"model must be one of {sorted(MODELS)}, got {shorten(kind)}")
     try:
+        refuse_flags(MODELS[kind], options)
         return MODELS[kind](num_classes=len(classes), class_names=list(classes), **options)
     except TypeError as error:
         names = [p for p in inspect.signature(MODELS[kind].__init__).parameters if p != "self"]

@@ -16,6 +16,7 @@ from torch_geometric.data import Data
 from evenfall import registry
 from evenfall.entries import import_reference
 from evenfall.errors import shorten
+from evenfall.recipes import refuse_flags
 
 from ..datasets.from_arrays import open_registered
 from ..seeds import derived_seed, seeded
@@ -79,6 +80,7 @@ def open_dataset(name: str, data: str | Path, split: str, **options: Any) -> Dat
     if isinstance(make, str):
         make = getattr(import_module("evenfall_stream.datasets"), make)
     try:
+        refuse_flags(make, options)
         return make(data, split=split, **{**source.options, **options})
     except TypeError as error:
         raise ValueError(f"dataset_options of {name}: {error}") from None

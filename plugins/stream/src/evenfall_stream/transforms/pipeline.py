@@ -12,6 +12,7 @@ from torch_geometric.transforms import BaseTransform, Compose
 
 from evenfall.entries import import_reference
 from evenfall.errors import shorten
+from evenfall.recipes import refuse_flags
 
 from .. import transforms as own_transforms
 
@@ -79,6 +80,7 @@ def _make(
     if sensor_size is not None and "sensor_size" not in options and _takes_size(make):
         options = {**options, "sensor_size": list(sensor_size)}
     try:
+        refuse_flags(make, options)
         return make(**options)
     except TypeError as error:
         raise ValueError(f"{name}, {kind}: {error}") from None
