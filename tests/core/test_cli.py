@@ -398,13 +398,15 @@ def test_an_error_of_another_file_is_not_one_of_the_output(monkeypatch) -> None:
 
 
 LOUD = """
-    import os
+    import atexit, os
     print("a line of print")
     os.system("echo a line of a program")
+    atexit.register(print, "a line of the end")
+    atexit.register(os.system, "echo a last line of a program")
 
     @hookimpl
     def evenfall_register_models(register):
-        register("loud", "json:loads", summary="a\\x1b[31mb")
+        register("loud", "json:loads", summary="a model")
 """
 
 
@@ -416,11 +418,22 @@ def test_what_a_plugin_prints_does_not_get_into_json(site, command: str) -> None
     assert isinstance(json.loads(done.stdout), list)
     assert "a line of print" in done.stderr
     assert "a line of a program" in done.stderr
+    assert "a line of the end" in done.stderr
+    assert "a last line of a program" in done.stderr
 
 
-def test_summaries_have_no_control_characters(world) -> None:
-    world.install("loud", LOUD)
-    assert "a\\x1b[31mb" in run("models").output
+def test_control_characters_of_a_plugin_are_not_printed(world) -> None:
+    world.install("loud", "raise ValueError('a\x1b[31mb')")
+    assert "ValueError: a\\x1b[31mb" in run("plugins").output
+
+
+def test_doctor_examines_the_rest_if_a_variable_is_wrong(
+    world, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVENFALL_STRICT", "maybe")
+    found = {one["subject"]: one for one in json.loads(run("doctor", "--json", code=1).output)}
+    assert found["plugins"]["detail"].startswith("EVENFALL_STRICT must be one of")
+    assert found["transformers"]["level"] == "ok"
 
 
 def test_json_has_no_numbers_that_json_lacks(capsys: pytest.CaptureFixture[str]) -> None:

@@ -220,6 +220,19 @@ def test_metadata_that_json_lacks_is_refused(number: float) -> None:
         Registry("layer").add("a", "json:loads", "x", score=number)
 
 
+@pytest.mark.parametrize("summary", [3, ["a"], "", " ", "a\nb", "a\x1b[31mb"])
+def test_what_tables_show_is_one_line_of_text(summary: object) -> None:
+    with pytest.raises(RegistryError, match=r"metadata summary of layer 'a': got .* one line"):
+        Registry("layer").add("a", "json:loads", "x", summary=summary)
+    with pytest.raises(RegistryError, match="metadata host of layer 'a'"):
+        Registry("layer").add("a", "json:loads", "x", host=summary)
+
+
+def test_metadata_without_a_form_in_utf_8_is_refused() -> None:
+    with pytest.raises(RegistryError, match=r"want JSON-able values .*surrogates not allowed"):
+        Registry("layer").add("a", "json:loads", "x", note=["\ud800"])
+
+
 @pytest.mark.parametrize("name", ["a\x1b[31m", "a\nb", "a\u202eb"])
 def test_name_with_control_characters_is_refused(name: str) -> None:
     with pytest.raises(RegistryError, match="printable"):

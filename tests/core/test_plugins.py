@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import threading
 from importlib.metadata import PathDistribution
 from itertools import permutations
@@ -86,12 +87,21 @@ def test_plugin_that_fails_at_import_is_broken(site, statement: str, words: str)
     assert words in broken_message(site, "bad")
 
 
+def test_an_interrupt_that_the_plugin_raises_itself_is_its_fault(site) -> None:
+    site.install("bad", "raise KeyboardInterrupt('no user pressed a key')")
+    handler = signal.getsignal(signal.SIGINT)
+    assert "KeyboardInterrupt: no user" in broken_message(site, "bad")
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
 def test_keyboard_interrupt_is_not_swallowed_and_leaves_nothing(site) -> None:
     site.install("good", GOOD)
-    site.install("stop", "raise KeyboardInterrupt")
+    site.install("stop", "import signal\nsignal.raise_signal(signal.SIGINT)")
+    handler = signal.getsignal(signal.SIGINT)
     manager = site.manager()
     with pytest.raises(KeyboardInterrupt):
         manager.load()
+    assert signal.getsignal(signal.SIGINT) is handler
     site.write_module("site_stop", "EVENFALL_API = 1\n")
     assert [one.status for one in manager.statuses()] == ["ok", "ok"]
 

@@ -116,6 +116,15 @@ def test_strict_can_be_off(value: str) -> None:
     assert not is_strict({"EVENFALL_STRICT": value})
 
 
-def test_strict_is_on_for_anything_else() -> None:
-    assert is_strict({"EVENFALL_STRICT": "1"})
+@pytest.mark.parametrize("value", ["1", "true", "Yes", " on "])
+def test_strict_can_be_on(value: str) -> None:
+    assert is_strict({"EVENFALL_STRICT": value})
     assert not is_strict({})
+
+
+@pytest.mark.parametrize("value", ["maybe", "2", "tru"])
+def test_strict_is_on_or_off(site, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    site.install("one", "")
+    monkeypatch.setenv("EVENFALL_STRICT", value)
+    with pytest.raises(PluginError, match=f"EVENFALL_STRICT must be one of 1, .* got '{value}'"):
+        site.manager().load()

@@ -34,6 +34,9 @@ OWN_PLUGINS = frozenset(
 UNKNOWN = "unknown"
 """The name and version of a distribution whose metadata is damaged."""
 
+_ONE_LINE = frozenset({"summary", "host", "metric"})
+"""Metadata that tables show or other code looks up: one line of text, if it is there."""
+
 _REFERENCE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:[^\W\d]\w*(\.[^\W\d]\w*)*)?")
 
 
@@ -275,12 +278,20 @@ class Registry(Generic[T]):
                 'want "package.module:Name" or "package.module"'
             )
         try:
-            json.dumps(metadata, allow_nan=False)
+            text = json.dumps(metadata, allow_nan=False, ensure_ascii=False)
+            text.encode("utf-8")  # a lone surrogate has no form in UTF-8
         except (TypeError, ValueError) as error:
             raise RegistryError(
                 f"metadata of {self.kind} {name!r}: got {shorten(metadata)}, want JSON-able values "
                 f"({error})"
             ) from error
+        for key in _ONE_LINE & metadata.keys():
+            value = metadata[key]
+            if not isinstance(value, str) or not value.strip() or not value.isprintable():
+                raise RegistryError(
+                    f"metadata {key} of {self.kind} {name!r}: got {shorten(value)}, want one line "
+                    "of text"
+                )
 
     def _unknown(self, name: str) -> str:
         message = f"unknown {self.kind} {name!r}.{closest(name, self._claims)}"

@@ -18,6 +18,7 @@ from evenfall import hookspecs, switches
 from evenfall.discovery import Candidate, discover
 from evenfall.entries import Owner, Registry
 from evenfall.errors import EvenfallError, PluginError
+from evenfall.interrupts import Interrupts
 from evenfall.light import load_light
 from evenfall.printing import printable
 from evenfall.registration import check_api, check_hooks, register_with
@@ -75,7 +76,7 @@ class PluginManager:
 
         Raises:
             PluginError: EVENFALL_STRICT is set, and a plugin is broken or claims a name of another
-                one; the first cause is chained.
+                one; the first cause is chained. Or it is neither on nor off.
         """
         if not self._loaded:
             with self.lock:
@@ -142,11 +143,13 @@ class PluginManager:
         if refusal is not None:
             self._record(owner, "blocked", refusal)
             return False
+        interrupts = Interrupts()
         try:
-            self._load_one(candidate)
-        except KeyboardInterrupt:
-            raise
+            with interrupts:
+                self._load_one(candidate)
         except BaseException as error:
+            if interrupts.seen:
+                raise
             self._first_error = self._first_error or error
             reason = _describe(error)
             if candidate.rival is None:  # otherwise the switch would turn off the rival, too

@@ -10,18 +10,28 @@ import os
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from evenfall.errors import closest
+from evenfall.errors import PluginError, closest, shorten
 
 ALLOW = "EVENFALL_PLUGINS"
 BLOCK = "EVENFALL_BLOCK"
 STRICT = "EVENFALL_STRICT"
 
-_OFF = frozenset({"", "0", "false", "no", "off"})
+_ON = ("1", "true", "yes", "on")
+_OFF = ("", "0", "false", "no", "off")
 
 
 def is_strict(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether EVENFALL_STRICT makes a broken plugin an error."""
-    return environment.get(STRICT, "").strip().casefold() not in _OFF
+    """Whether EVENFALL_STRICT makes a broken plugin an error.
+
+    Raises:
+        PluginError: it is neither on nor off.
+    """
+    value = environment.get(STRICT, "").strip().casefold()
+    if value not in _ON + _OFF:
+        raise PluginError(
+            f"{STRICT} must be one of {', '.join(_ON + _OFF[1:])}, got {shorten(value)}"
+        )
+    return value in _ON
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,11 @@ def main() -> None:
     import logging
 
     from evenfall.cli.app import app
+    from evenfall.cli.streams import send_output_to_errors
 
     # Broken plugins are listed by the commands, not logged.
     logging.getLogger("evenfall").addHandler(logging.NullHandler())
-    app()
+    try:
+        app()
+    finally:
+        send_output_to_errors()  # what plugins print when Python ends would corrupt JSON

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from evenfall import backends
 from evenfall.caches import MACHINE_CODE, machine_code_folder
-from evenfall.errors import EvenfallError, closest
+from evenfall.errors import EvenfallError, PluginError, closest
 from evenfall.findings import Finding
 from evenfall.registry import plugins
 from evenfall.trials import try_backends
@@ -40,9 +40,13 @@ def examine() -> Iterator[Finding]:
     yield from _variables()
     yield from _machine_code()
     yield from _accelerator()
-    yield from _plugins()
     yield from _hosts()
-    yield from _operations()
+    try:
+        yield from _plugins()
+        yield from _operations()
+    except PluginError as error:
+        advice = "Unset EVENFALL_STRICT to examine the plugins one by one."
+        yield Finding("broken", "plugins", str(error), advice)
 
 
 def _machine() -> Iterator[Finding]:

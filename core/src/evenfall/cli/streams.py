@@ -19,6 +19,15 @@ def output_to_errors() -> Iterator[None]:
         yield
 
 
+def send_output_to_errors() -> None:
+    """Send everything that this process still writes to standard output to standard error."""
+    with contextlib.suppress(OSError, ValueError):  # a full disk or a closed stream
+        sys.stdout.flush()
+    with contextlib.suppress(OSError):
+        os.dup2(2, 1)
+    sys.stdout = sys.stderr
+
+
 @contextlib.contextmanager
 def _descriptor(which: int, other: int) -> Iterator[None]:
     """Make the file descriptor `which` a copy of `other`; nothing if one of them is closed."""
