@@ -1,7 +1,9 @@
 """Elementary functions of Lanes: exp2, softplus, sigmoid, the ZOH factor.
 
-Relative errors are below 2e-7 for results of at least 2^-126. exp2(0) is exactly 1, so a step of 0
-leaves the state unchanged. The polynomials are minimax fits on the reduced argument.
+Relative errors are below 2e-7 for results of at least 2^-125. exp2(0) is exactly 1, so a step of 0
+leaves the state unchanged. The polynomials are minimax fits on the reduced argument. With AVX-512
+an exponential takes nine instructions instead of twelve, and no division is needed, which takes as
+long as sixteen of them.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from .avx512 import HAS_AVX512, fraction, reciprocal_estimate, scaled
 from .simd import add_to_exponent, broadcast, where_less
 
 _ROUNDER = np.float32(12582912.0)  # 1.5 * 2^23: adding it rounds to an integer
@@ -28,22 +31,55 @@ _Q1, _Q2, _Q3 = np.float32(1 / 3), np.float32(1 / 8), np.float32(1 / 30)
 _Q4, _Q5 = np.float32(1 / 144), np.float32(1 / 840)
 
 
+_BIG = np.float32(8e37)  # the inverse of a larger number is tiny, and 0 here
+
+
 @njit(error_model="numpy", nogil=True)
-def exp2(x: Any) -> Any:
-    """2^x; 0 for x <= -127 and infinite for x >= 128."""
+def _series(f: Any) -> Any:
+    """2^f for f from -1/2 to 1/2."""
+    return _ONE + f * (_E1 + f * (_E2 + f * (_E3 + f * (_E4 + f * _E5))))
+
+
+@njit(error_model="numpy", nogil=True)
+def exp2_by_bits(x: Any) -> Any:
+    """2^x on any processor; 0 for x <= -127."""
     low, high = broadcast(_LOW), broadcast(_HIGH)
     x = where_less(x, low, low, x)
     x = where_less(high, x, high, x)
     rounder = x + _ROUNDER
-    f = x - (rounder - _ROUNDER)
-    series = _ONE + f * (_E1 + f * (_E2 + f * (_E3 + f * (_E4 + f * _E5))))
-    return add_to_exponent(series, rounder)
+    return add_to_exponent(_series(x - (rounder - _ROUNDER)), rounder)
+
+
+@njit(error_model="numpy", nogil=True)
+def exp2_by_scaling(x: Any) -> Any:
+    """2^x with AVX-512; 0 for x < -126.5."""
+    f = fraction(x)
+    return scaled(_series(f), x - f)
+
+
+@njit(error_model="numpy", nogil=True)
+def _inverse_by_estimate(x: Any) -> Any:
+    """1 / x with AVX-512 for x >= 1, by a step of Newton's method."""
+    r = reciprocal_estimate(x)
+    r = r + r * (_ONE - x * r)
+    return where_less(broadcast(_BIG), x, broadcast(_ZERO), r)
+
+
+@njit(error_model="numpy", nogil=True)
+def _inverse_by_division(x: Any) -> Any:
+    return _ONE / x
+
+
+exp2 = exp2_by_scaling if HAS_AVX512 else exp2_by_bits
+"""2^x; 0 for x <= -127 and infinite for x >= 128."""
+
+_inverse = _inverse_by_estimate if HAS_AVX512 else _inverse_by_division
 
 
 @njit(error_model="numpy", nogil=True)
 def sigmoid(x: Any) -> Any:
     """1 / (1 + e^-x)."""
-    return _ONE / (_ONE + exp2(x * -_LOG2_E))
+    return _inverse(_ONE + exp2(x * -_LOG2_E))
 
 
 @njit(error_model="numpy", nogil=True)
@@ -51,7 +87,7 @@ def softplus(x: Any) -> Any:
     """log(1 + e^x) = max(x, 0) + 2 atanh(e / (2 + e)) with e = e^-|x|."""
     zero = broadcast(_ZERO)
     e = exp2(where_less(zero, x, zero - x, x) * _LOG2_E)
-    s = e / (_TWO + e)
+    s = e * _inverse(_TWO + e)
     square = s * s
     series = _L0 + square * (_L1 + square * (_L2 + square * (_L3 + square * _L4)))
     return where_less(x, zero, zero, x) + s * series

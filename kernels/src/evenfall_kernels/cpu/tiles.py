@@ -116,13 +116,15 @@ def store_tile(target: Any, first: int, channels: int, steps: int, tile: Any) ->
 
 @njit(error_model="numpy", nogil=True)
 def prefetch_line(source: Any, first: int, k: int) -> None:
-    """Prefetch cache line k, k < 32, of the tile at `first`, if time is contiguous.
+    """Prefetch cache line k, k < 32, of the tile at `first`.
 
-    Sixteen rows are more streams than the processor prefetches by itself.
+    Sixteen rows of three signals are more streams than the processor prefetches by itself.
     """
     if source.time_stride == 1:
         row, line = k % WIDTH, k // WIDTH
         prefetch(source.memory, first + row * source.channel_stride + line * WIDTH)
+    elif source.channel_stride == 1:
+        prefetch(source.memory, first + k * source.time_stride)
 
 
 @njit(error_model="numpy", nogil=True)

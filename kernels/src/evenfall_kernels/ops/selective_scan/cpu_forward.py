@@ -81,42 +81,75 @@ def load_steps(p: Any, block: int, first: int, steps: int, dt: Any, decay: Any) 
         store(decay, k, broadcast(p.step[first + k]) * scale if has_step else value)
 
 
-@njit(error_model="numpy", nogil=True)
-def _scan_chunk(
-    p: Any, block: int, first_B: int, steps: int, h: Any, row: int, u: Any, dt: Any, decay: Any,
-    y: Any, out: Any, out_offset: int, next_offsets: Any,
-) -> None:  # fmt: skip
-    """Update the state h[row : row + N]; y = C h + D u. The chunk's B starts at row first_B.
+def _define_scan(fixed: int | None) -> Any:
+    """The loop over a chunk for one rule, known when it is compiled, or for any."""
+    is_mamba = fixed == MAMBA
 
-    Also prefetch this chunk's z and out, and the next chunk's u and delta.
-    """
-    states = p.B.shape[1]
-    first, rule, skip = block * states, p.rule, load(p.skip, block)
-    for k in range(steps):
-        x, size, time = load(u, k), load(dt, k), load(decay, k)
-        prefetch_line(p.u, next_offsets[0], k)
-        prefetch_line(p.delta, next_offsets[1], k)
-        prefetch_line(p.z, next_offsets[2], k)
-        prefetch_line(out, out_offset, k)
-        total = skip * x
-        mamba_push = size * x
-        for n in range(states):
-            rate = load(p.rate, first + n)
-            push = mamba_push
-            if rule == ZOH:
-                push = zoh_factor(size, rate * _LN_2, exp2(size * rate)) * x
-            elif rule == WEIGHTED:
-                push = load(p.weight, first + n) * x
-            if rule == BILINEAR:
-                half = rate * _HALF_LN_2
-                push = size / (_ONE - size * half) * x
-                power = (_ONE + time * half) / (_ONE - time * half)
-            else:
-                power = exp2(time * rate)
-            state = power * load(h, row + n) + push * p.B[first_B + k, n]
-            store(h, row + n, state)
-            total = total + state * p.C[first_B + k, n]
-        store(y, k, total)
+    @njit(error_model="numpy", nogil=True)
+    def advance(
+        p: Any, n: int, time: Any, size: Any, push: Any, x: Any, rate: Any, h: Any, b: Any
+    ) -> Any:
+        """The next state. push = delta u, rate and h are row n of the block's rates and states."""
+        if is_mamba:
+            return exp2(time * rate) * h + push * b
+        if p.rule == BILINEAR:
+            half = rate * _HALF_LN_2
+            power = (_ONE + time * half) / (_ONE - time * half)
+            return power * h + size / (_ONE - size * half) * x * b
+        if p.rule == ZOH:
+            push = zoh_factor(size, rate * _LN_2, exp2(size * rate)) * x
+        elif p.rule == WEIGHTED:
+            push = load(p.weight, n) * x
+        return exp2(time * rate) * h + push * b
+
+    @njit(error_model="numpy", nogil=True)
+    def scan(
+        p: Any, block: int, first_B: int, steps: int, h: Any, row: int, u: Any, dt: Any,
+        decay: Any, y: Any, out: Any, out_offset: int, next_offsets: Any,
+    ) -> None:  # fmt: skip
+        """Update the state h[row : row + N]; y = C h + D u. The chunk's B starts at row first_B.
+
+        Two steps at a time, so that a state is read and written half as often. Also prefetch this
+        tile's z and out, and the next tile's u and delta.
+        """
+        states, first, skip = p.B.shape[1], block * p.B.shape[1], load(p.skip, block)
+        for k in range(steps):
+            prefetch_line(p.u, next_offsets[0], k)
+            prefetch_line(p.delta, next_offsets[1], k)
+            prefetch_line(p.z, next_offsets[2], k)
+            prefetch_line(out, out_offset, k)
+            if k % 2 == 0 and k + 1 < steps:
+                continue
+            x, size, time = load(u, k), load(dt, k), load(decay, k)
+            push, total, now = size * x, skip * x, first_B + k
+            if k % 2 == 0:
+                for n in range(states):
+                    rate = load(p.rate, first + n)
+                    state = load(h, row + n)
+                    state = advance(p, first + n, time, size, push, x, rate, state, p.B[now, n])
+                    store(h, row + n, state)
+                    total = total + state * p.C[now, n]
+                store(y, k, total)
+                continue
+            x_0, size_0, time_0 = load(u, k - 1), load(dt, k - 1), load(decay, k - 1)
+            push_0, total_0 = size_0 * x_0, skip * x_0
+            for n in range(states):
+                rate = load(p.rate, first + n)
+                state = load(h, row + n)
+                state = advance(
+                    p, first + n, time_0, size_0, push_0, x_0, rate, state, p.B[now - 1, n]
+                )
+                total_0 = total_0 + state * p.C[now - 1, n]
+                state = advance(p, first + n, time, size, push, x, rate, state, p.B[now, n])
+                total = total + state * p.C[now, n]
+                store(h, row + n, state)
+            store(y, k - 1, total_0)
+            store(y, k, total)
+
+    return scan
+
+
+_scan_mamba, _scan_any = _define_scan(MAMBA), _define_scan(None)
 
 
 @njit(error_model="numpy", nogil=True)
@@ -146,7 +179,8 @@ def forward_blocks(
             for t in range(start, end, CHUNK):
                 steps = min(CHUNK, end - t)
                 chunk = chunk_index(s, batch, length, t, start) * blocks
-                for block in range(low, min(stop, low + blocks_per_chunk)):
+                high = min(stop, low + blocks_per_chunk)
+                for block in range(low, high):
                     group, channel, channels = block_channels(block, p.group_channels)
                     row = (s * blocks + block) * states
                     if chunk_states.shape[0] > 0:
@@ -157,13 +191,20 @@ def forward_blocks(
                     load_tile(p.u, at_u, channels, steps, u)
                     load_tile(p.delta, at_delta, channels, steps, dt)
                     load_steps(p, block, batch * length + t, steps, dt, decay)
-                    next_u = at_u + CHUNK * p.u.time_stride
-                    next_delta = at_delta + CHUNK * p.delta.time_stride
+                    after, then = (block + 1, t) if block + 1 < high else (low, t + CHUNK)
+                    _, next_channel, _ = block_channels(after, p.group_channels)
+                    next_u = offset(p.u, batch, next_channel, then)
+                    next_delta = offset(p.delta, batch, next_channel, then)
                     first_B = (batch * p.groups + group) * length + t
-                    _scan_chunk(
-                        p, block, first_B, steps, last, row, u, dt, decay, y, out, at_y,
-                        (next_u, next_delta, at_z),
-                    )  # fmt: skip
+                    ahead = next_u, next_delta, at_z
+                    if p.rule == MAMBA:
+                        _scan_mamba(
+                            p, block, first_B, steps, last, row, u, dt, decay, y, out, at_y, ahead
+                        )
+                    else:
+                        _scan_any(
+                            p, block, first_B, steps, last, row, u, dt, decay, y, out, at_y, ahead
+                        )
                     if p.z.memory.shape[0] > 0:
                         load_tile(p.z, at_z, channels, steps, z)
                         _gate(y, z, steps)
