@@ -119,3 +119,17 @@ def test_reference_that_is_no_lowering_is_refused() -> None:
     registry.lowerings.add(f"{__name__}.Mixer", f"{__name__}:OWNER", OWNER)
     with pytest.raises(RegistryError, match=r"is a Owner, want an evenfall.lowering.Lowering"):
         lower(Mixer())
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (3, "model: builtins.int has no lowering; classes"),
+        (None, "model: builtins.NoneType has no lowering"),
+        ([1], "model: builtins.list has no lowering"),
+        (Pair, "model: got the class Pair, want an instance"),
+    ],
+)
+def test_what_is_no_module_is_named(model: object, message: str) -> None:
+    with pytest.raises(LoweringError, match=message):
+        lower(model)

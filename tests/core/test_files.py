@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -137,3 +140,40 @@ def test_weights_that_cannot_be_written_are_an_os_error(tmp_path: Path) -> None:
         save_file({"a": weights}, tmp_path / "none" / "a.safetensors")
     with pytest.raises(RuntimeError, match="other"), writing(tmp_path / "run"):
         raise RuntimeError("other")
+
+
+def test_an_interrupted_clean_up_is_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rmtree, calls = shutil.rmtree, []
+
+    def interrupted(*args: Any, **kwargs: Any) -> None:
+        calls.append(args)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        rmtree(*args, **kwargs)
+
+    monkeypatch.setattr(shutil, "rmtree", interrupted)
+    with pytest.raises(KeyboardInterrupt), written_aside(tmp_path / "out") as folder:
+        (folder / "a").write_text("a")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_an_error_of_a_full_disk_names_the_output(tmp_path: Path) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with (
+        pytest.raises(OSError, match=r"out cannot be written: No space left"),
+        written_aside(tmp_path / "out"),
+    ):
+        raise full
+    with (
+        pytest.raises(OSError, match=r"a.txt cannot be written: No space left"),
+        file_aside(tmp_path / "a.txt"),
+    ):
+        raise full
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_in_the_place_of_a_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError, match=r"is a folder, want a file: '.*'"):
+        write_text(tmp_path, "text")

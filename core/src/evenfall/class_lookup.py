@@ -41,7 +41,9 @@ class ClassTable:
         that is registered. None if there is none, or if the module's own forward was replaced."""
         module = without_wrappers(module)
         kind = class_of(module)
-        if "forward" in vars(module) and not _is_hooked_by_accelerate(module, kind):
+        if "forward" in getattr(module, "__dict__", ()) and not _is_hooked_by_accelerate(
+            module, kind
+        ):
             return None
         for base in kind.__mro__:
             entry = self._entry(base)

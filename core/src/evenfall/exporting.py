@@ -3,6 +3,7 @@ what an exporter writes."""
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,7 @@ def lower(model: Any) -> Graph:
     """The graph of a model.
 
     Wrappers of torch.compile, DDP and parametrisation are ignored. The lowering of a class also
-    holds for subclasses that override none of its methods.
+    holds for subclasses that override none of its methods. Hooks are left out, with a warning.
 
     Raises:
         LoweringError: the class of the model or of a part has no lowering, or the lowering refuses
@@ -66,6 +67,7 @@ def lower(model: Any) -> Graph:
             raise LoweringError(_unknown(module, builder.path))
         lowering.lower(module, builder)
 
+    _look_through(without_wrappers(model))
     builder = GraphBuilder(lower_part)
     lower_part(model, builder)
     kind = class_of(without_wrappers(model))
@@ -76,7 +78,28 @@ def lower(model: Any) -> Graph:
         raise LoweringError(f"model: {error}") from error
 
 
+def _look_through(model: Any) -> None:
+    """Refuse weights that no graph holds, and warn of hooks, which may change what modules return.
+
+    The hooks of torch.nn.utils only make a weight of its parts.
+    """
+    if isinstance(model, type) or not hasattr(model, "named_modules"):
+        return
+    for name, parameter in model.named_parameters():
+        if parameter.is_meta:
+            raise LoweringError(f"model: {name} is on the device 'meta' and has no values")
+        if parameter.is_complex():
+            raise LoweringError(f"model: {name} has complex numbers, want real ones")
+    for name, module in model.named_modules():
+        hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
+        if any(not type(hook).__module__.startswith("torch.nn.utils") for hook in hooks):
+            where = f"module {name!r}" if name else "the model"
+            warnings.warn(f"{where} has forward hooks, which are not exported", stacklevel=3)
+
+
 def _unknown(module: Any, path: str) -> str:
+    if isinstance(module, type):
+        return f"model: got the class {module.__qualname__}, want an instance"
     kind = class_of(module)
     where = f"module {path!r}" if path else "model"
     known = ", ".join(registry.lowerings.names()) or "none"

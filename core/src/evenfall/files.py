@@ -18,6 +18,8 @@ from .errors import EvenfallError
 
 _PLACE = re.compile(r"\.(?P<name>.+)-[a-z0-9_]{8}")
 """Where written_aside writes `name`, and puts the folder that is replaced, `name-old`."""
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""Why an open file takes no more; such an error does not name the file."""
 
 
 @contextmanager
@@ -41,8 +43,8 @@ def written_aside(
     path.parent.mkdir(parents=True, exist_ok=True)
     place = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     aside, old = place / path.name, place / f"{path.name}-old"
-    aside.mkdir()
     try:
+        aside.mkdir()
         with writing(path):
             yield aside
         for entry in (aside, *aside.rglob("*")):
@@ -57,9 +59,18 @@ def written_aside(
                 raise
             raise FileExistsError(f"output {path}: another process has just written it") from None
     finally:
-        if old.exists() and not path.exists():
-            old.rename(path)
-        shutil.rmtree(place, ignore_errors=True)
+        try:
+            _clean_up(place, old, path)
+        except KeyboardInterrupt:  # also then, nothing stays behind
+            _clean_up(place, old, path)
+            raise
+
+
+def _clean_up(place: Path, old: Path, path: Path) -> None:
+    """Put back what was to be replaced and was not, and remove the rest."""
+    if old.exists() and not path.exists():
+        old.rename(path)
+    shutil.rmtree(place, ignore_errors=True)
 
 
 def want_replaceable(
@@ -103,10 +114,7 @@ def recover(folder: Path, names: re.Pattern[str]) -> None:
         match = _PLACE.fullmatch(place.name)
         if match is None or names.fullmatch(match["name"]) is None:
             continue
-        path, old = folder / match["name"], place / f"{match['name']}-old"
-        if old.exists() and not path.exists():
-            old.rename(path)
-        shutil.rmtree(place, ignore_errors=True)
+        _clean_up(place, place / f"{match['name']}-old", folder / match["name"])
 
 
 def write_text(path: str | Path, text: str) -> Path:
@@ -167,6 +175,8 @@ def file_aside(path: str | Path) -> Iterator[Path]:
     """Yield a temporary file name beside `path`, with the same suffix. The file becomes `path` if
     the block raises no error."""
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a folder, want a file", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
     try:
@@ -180,15 +190,21 @@ def file_aside(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def writing(path: str | Path) -> Iterator[None]:
-    """Turn errors of PyTorch and safetensors that mean a file cannot be written into an OSError.
+    """Errors that mean a file cannot be written are an OSError that names `path`, also those of
+    PyTorch and safetensors.
 
     Raises:
-        OSError: it cannot be written, for example on a full disk; the message names `path`.
+        OSError: it cannot be written, for example on a full disk.
     """
     try:
         yield
     except EvenfallError:
         raise
+    except OSError as error:
+        if error.errno not in _FULL or str(path) in str(error):
+            raise
+        reason = os.strerror(error.errno)
+        raise OSError(error.errno, f"{path} cannot be written: {reason}") from error
     except Exception as error:
         if not is_failed_write(error):
             raise

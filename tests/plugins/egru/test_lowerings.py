@@ -11,7 +11,14 @@ import torch
 from evenfall.errors import LoweringError
 from evenfall.exporting import lower
 from evenfall.graph import Dense, Egru, Embedding, Graph, Input, Readout
-from evenfall_egru import EgruConfig, EgruForCausalLM, EgruForSequenceClassification, EgruModel
+from evenfall_egru import (
+    EgruConfig,
+    EgruForCausalLM,
+    EgruForSequenceClassification,
+    EgruModel,
+    RnnConfig,
+    RnnForCausalLM,
+)
 
 
 def config(**changes: Any) -> EgruConfig:
@@ -116,3 +123,11 @@ def test_nan_weight_is_refused() -> None:
         model.model.layers[1].recurrent_kernel[0, 0] = float("nan")
     with pytest.raises(ValueError, match=r"Egru.recurrent_kernel: 1 of 108 values are NaN"):
         lower(model)
+
+
+def test_other_cells_are_refused() -> None:
+    sizes = {"vocab_size": 11, "embedding_size": 6, "hidden_sizes": [9, 6]}
+    with pytest.raises(LoweringError, match=r"EGRU: layers.0 is a RnnLayer, want EgruLayer"):
+        lower(RnnForCausalLM(RnnConfig(**sizes)))
+    with pytest.raises(LoweringError, match=r"embed_tokens.weight is on the device 'meta'"):
+        lower(EgruForCausalLM(config()).to("meta"))

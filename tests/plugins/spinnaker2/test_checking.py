@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -119,9 +120,28 @@ def test_other_networks_are_checked(make: Callable) -> None:
         ({"queue_depth": -1}, "queue_depth: got -1"),
         ({"dt": 0.0}, "dt: got 0.0"),
         ({"integrator": "rk4"}, "integrator: got 'rk4'"),
+        ({"pes": "3"}, "pes: got '3', want an integer"),
+        ({"pes": True}, "pes: got True, want an integer"),
+        ({"queue_depth": 1.5}, "queue_depth: got 1.5, want an integer"),
+        ({"dt": "a"}, "dt: got 'a', want a number"),
+        ({"board": 48}, "board: got 48, want '1', '48'"),
         ({"weight_scale": 2.0}, "weight_scale: want a positive number, with precision='int8'"),
     ],
 )
 def test_wrong_option_is_named(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         check(language_model(), **options)
+
+
+@pytest.mark.parametrize(
+    ("examples", "message"),
+    [
+        (np.zeros((0, 1, 8, 8)), r"calibration: got shape \(0, 1, 8, 8\), want \(examples, 64\)"),
+        (np.ones((2, 64), complex), "calibration: got dtype complex128, want real numbers"),
+        ("x", "calibration: got dtype <U1, want real numbers"),
+        (np.ones(64), r"calibration: got shape \(64,\)"),
+    ],
+)
+def test_wrong_calibration_is_named(examples: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check(values(), precision="int8", calibration=examples)

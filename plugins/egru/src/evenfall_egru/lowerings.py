@@ -37,6 +37,8 @@ def _lower_model(model: EgruModel, builder: GraphBuilder) -> None:
     from .models.layer_egru import EgruLayer
     from .quantization import StoredEmbedding
 
+    for index, layer in enumerate(model.layers):
+        _want_class(f"layers.{index}", layer, EgruLayer)
     config = model.config
     if config.variant != "released":
         raise LoweringError(
@@ -57,7 +59,6 @@ def _lower_model(model: EgruModel, builder: GraphBuilder) -> None:
         builder.add("input_ids", Input((config.vocab_size,), "tokens"))
         builder.add("embed_tokens", Embedding(_array(model.embed_tokens.weight, True)))
     for index, layer in enumerate(model.layers):
-        _want_class(f"layers.{index}", layer, EgruLayer)
         builder.add(
             f"layers.{index}",
             Egru(

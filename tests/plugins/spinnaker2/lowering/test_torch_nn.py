@@ -9,6 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 from torch import nn
+from torch.nn.utils import prune
 
 from evenfall.errors import LoweringError
 from evenfall.exporting import lower
@@ -94,3 +95,30 @@ def test_a_module_that_is_there_twice_computes_twice() -> None:
 def test_weights_on_the_device_meta_are_refused() -> None:
     with pytest.raises(LoweringError, match="on the device 'meta'"):
         lower(nn.Sequential(nn.Linear(4, 3, device="meta")))
+
+
+def test_complex_weights_are_refused() -> None:
+    with pytest.raises(LoweringError, match=r"1.weight has complex numbers, want real ones"):
+        lower(nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2, dtype=torch.complex64)))
+
+
+def test_a_module_alone_is_a_network() -> None:
+    model, x = nn.Linear(4, 3), torch.randn(5, 4)
+    with torch.no_grad():
+        np.testing.assert_allclose(computed(lower(model), x.numpy()), model(x).numpy(), atol=1e-6)
+    conv = nn.Conv2d(2, 3, 3)
+    conv.input_shape = (2, 8, 8)
+    assert lower(conv).shape("output") == (3, 6, 6)
+    with pytest.raises(LoweringError, match=r"set model.input_shape"):
+        lower(nn.Identity())
+
+
+def test_hooks_that_an_export_loses_cause_a_warning(recwarn: pytest.WarningsRecorder) -> None:
+    model = nn.Sequential(nn.Linear(4, 3))
+    prune.l1_unstructured(model[0], "weight", 0.5)
+    graph = lower(model)
+    assert not recwarn
+    assert np.count_nonzero(graph.layers["0"].weight) == 6
+    model[0].register_forward_hook(lambda module, x, y: 2 * y)
+    with pytest.warns(UserWarning, match=r"module '0' has forward hooks, which are not exported"):
+        lower(model)

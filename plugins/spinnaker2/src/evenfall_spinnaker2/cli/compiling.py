@@ -61,7 +61,7 @@ def compile(
                 typer.echo(f"{one['name']}: {facts}")
         blobs = [row["memory"][1]["bytes"] for row in manifest["pes"]]
         show_facts(
-            f"{folder}: {manifest['verification']}",
+            str(folder),
             [
                 ("processing elements", f"{len(blobs)}"),
                 ("chips", f"{len({tuple(row['chip']) for row in manifest['pes']})}"),
@@ -73,3 +73,4 @@ def compile(
                 ),
             ],
         )
+        typer.echo(manifest["verification"])

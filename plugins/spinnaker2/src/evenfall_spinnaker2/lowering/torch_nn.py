@@ -5,6 +5,7 @@ The graph computes what the modules compute in evaluation, so dropout disappears
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -16,8 +17,6 @@ from evenfall.lowering import GraphBuilder, Lowering
 def _array(tensor: Any) -> Any:
     import torch
 
-    if tensor.is_meta:
-        raise LoweringError("model: a weight is on the device 'meta' and has no values")
     tensor = tensor.detach().cpu()
     return (tensor if tensor.dtype == torch.float64 else tensor.float()).numpy()
 
@@ -33,6 +32,22 @@ def _lower_sequential(module: Any, builder: GraphBuilder) -> None:
         builder.lower(child, name)
     if is_model:
         builder.add("output", Readout())
+
+
+def _part(lower: Callable[[Any, GraphBuilder], None]) -> Lowering:
+    """The lowering of a module in a Sequential. Alone, it is a Sequential of one."""
+
+    def lower_part(module: Any, builder: GraphBuilder) -> None:
+        if builder.last is None:
+            import torch
+
+            alone = torch.nn.Sequential(module)
+            alone.input_shape = getattr(module, "input_shape", None)
+            _lower_sequential(alone, builder)
+        else:
+            lower(module, builder)
+
+    return Lowering(lower_part)
 
 
 def _input_shape(module: Any) -> tuple[int, ...]:
@@ -114,9 +129,9 @@ def _lower_nothing(module: Any, builder: GraphBuilder) -> None:
 
 
 SEQUENTIAL = Lowering(_lower_sequential)
-LINEAR = Lowering(_lower_linear)
-CONV = Lowering(_lower_conv)
-RELU = Lowering(_lower_relu)
-FLATTEN = Lowering(_lower_flatten)
-AVERAGE = Lowering(_lower_average)
-NOTHING = Lowering(_lower_nothing)
+LINEAR = _part(_lower_linear)
+CONV = _part(_lower_conv)
+RELU = _part(_lower_relu)
+FLATTEN = _part(_lower_flatten)
+AVERAGE = _part(_lower_average)
+NOTHING = _part(_lower_nothing)

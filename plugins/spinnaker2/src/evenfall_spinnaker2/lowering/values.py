@@ -18,8 +18,12 @@ def activations(network: Network, examples: Any) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, population in network.populations.items():
         if population.kind == "input":
-            given = np.asarray(examples, np.float64)
-            if given.ndim < 2 or given[0].size != population.units or not len(given):
+            given = np.asarray(examples)
+            if given.dtype.kind not in "fiub":
+                raise ValueError(f"calibration: got dtype {given.dtype}, want real numbers")
+            given = given.astype(np.float64)
+            size = int(np.prod(given.shape[1:]))
+            if given.ndim < 2 or size != population.units or not len(given):
                 raise ValueError(
                     f"calibration: got shape {given.shape}, want (examples, {population.units})"
                 )

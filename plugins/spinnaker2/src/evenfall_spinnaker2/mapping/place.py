@@ -32,7 +32,7 @@ def board_chips(board: str) -> tuple[tuple[int, int], ...]:
     if board == "48":
         rows = [(max(0, y - 3), min(7, y + 4)) for y in range(8)]
     else:
-        width, _, height = board.partition("x")
+        width, _, height = board.partition("x") if isinstance(board, str) else ("", "", "")
         if not (width.isdecimal() and height.isdecimal() and 0 < int(width) * int(height) <= 65536):
             raise ValueError(f"board: got {shorten(board)}, want '1', '48', or chips as '4x3'")
         rows = [(0, int(width) - 1)] * int(height)
