@@ -23,6 +23,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from time import perf_counter as clock
 from typing import Any
 
 import torch
@@ -37,7 +38,7 @@ from evenfall_blocklocal.training import Comparison
 TITLE = "Block-local training"
 ABOUT = """A step of `BlockLocal`, whose blocks learn during the forward pass, beside one of
 backpropagation. Read [the guide](blocklocal.md#results) for what the tables do and do not show."""
-PARTS = ("memory", "time", "cuts", "accuracy")
+PARTS = ("memory", "time", "processes", "cuts", "ten-lines", "accuracy")
 NAMES = {
     "resnet50": "ResNet-50, 224 px", "vit_small_patch16_224": "ViT-S/16, 224 px",
     "gpt2": "12-layer language model, 256 tokens",
@@ -195,6 +196,45 @@ def cuts(quick: bool) -> Rows:
     return rows
 
 
+def ten_lines(data: Path | None, quick: bool) -> Rows:
+    """The loop of the guide with timm's ResNet-18 on the CIFAR subset: accuracy on its training
+    images by both rules, and of the saved model that plain timm loads."""
+    import tempfile
+
+    import timm
+
+    from evenfall_blocklocal.saving import save_local
+    from evenfall_blocklocal.training.data import ImageSource, open_images
+    from evenfall_blocklocal.training.evaluation import measure
+
+    if data is None:
+        raise SystemExit("ten-lines needs --data")
+    torch.set_num_threads(1)
+    images = open_images("cifar10-subset", data)
+    rows = []
+    for rule in ("backprop", "bll"):
+        torch.manual_seed(0)
+        model = timm.create_model("test_resnet" if quick else "resnet18", num_classes=10)
+        local = BlockLocal(model, blocks=4, rule=rule)
+        optimizer = torch.optim.AdamW(local.parameters(), lr=2e-3)
+        begin = clock()
+        for _ in range(1 if quick else 5):
+            for chosen in torch.randperm(len(images.train)).split(64)[:-1]:
+                result = local(images.train[chosen], target=images.train_labels[chosen])
+                result.loss.backward()
+                optimizer.step()
+                optimizer.zero_grad()
+        seconds = clock() - begin
+        with tempfile.TemporaryDirectory() as folder:
+            save_local(local, folder)
+            again = timm.create_model(f"local-dir:{folder}", pretrained=True)
+        found = [measure(one, ImageSource(images), "train") for one in (model, again)]
+        row = {"part": "ten-lines", "rule": rule, "train_accuracy": found[0]}
+        row |= {"reloaded_accuracy": found[1], "head_parameters": local.head_parameters()}
+        rows.append(row | {"boundaries": list(local.split.boundaries), "seconds": round(seconds)})
+    return rows
+
+
 def accuracy(folder: Path) -> Rows:
     """Means over the seeds of each rule, from what `evenfall blocklocal compare` wrote."""
     results = json.loads((folder / "results.json").read_text("utf-8"))
@@ -237,6 +277,7 @@ def measure(options: argparse.Namespace) -> Rows:
         "memory": lambda: memory(options.quick),
         "time": lambda: time(options.quick, options.rounds),
         "cuts": lambda: cuts(options.quick),
+        "ten-lines": lambda: ten_lines(options.data, options.quick),
         "accuracy": lambda: accuracy(options.runs),
     }
     found = {name: parts[name]() for name in options.parts}
@@ -252,6 +293,7 @@ def main() -> None:
         return
     asked = parser(__doc__, rounds=3, quick=True)
     asked.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; memory and time")
+    asked.add_argument("--data", type=Path, help="folder of the data sets, for ten-lines")
     asked.add_argument("--runs", type=Path, help="what `evenfall blocklocal compare` wrote")
     options = asked.parse_args()
     options.parts = options.parts or ["memory", "time"]

@@ -13,7 +13,7 @@ Results = Sequence[dict[str, Any]]
 
 
 def draw_comparison(results: Results, path: str | Path) -> Path:
-    """Draw a dot for the test accuracy of each run, by rule, beside the time of training.
+    """Draw a dot for the test result of each run, by rule, beside the time of training.
 
     Args:
         results: of `evenfall blocklocal compare`.
@@ -24,15 +24,17 @@ def draw_comparison(results: Results, path: str | Path) -> Path:
         ValueError: there are no results.
     """
     rules = _rules(results)
+    metric = "perplexity" if "test_perplexity" in results[0] else "accuracy"
+    factor, unit = (100, ", %") if metric == "accuracy" else (1, "")
     figure = make_figure(8.0, 1.2 + 0.45 * len(rules))
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
     for row, rule in enumerate(rules):
         runs = [one for one in results if one["rule"] == rule]
-        accuracies = [100 * one["test_accuracy"] for one in runs]
-        mean = sum(accuracies) / len(accuracies)
+        scores = [factor * one[f"test_{metric}"] for one in runs]
+        mean = sum(scores) / len(scores)
         colour = palette_colour(row)
-        left.plot([min(accuracies), max(accuracies)], [row, row], color=colour, linewidth=2)
-        left.scatter(accuracies, [row] * len(runs), color=colour, s=30, zorder=3)
+        left.plot([min(scores), max(scores)], [row, row], color=colour, linewidth=2)
+        left.scatter(scores, [row] * len(runs), color=colour, s=30, zorder=3)
         left.annotate(
             f"{mean:.2f}", (mean, row), xytext=(0, 7), textcoords="offset points", fontsize=8,
             ha="center",
@@ -41,7 +43,7 @@ def draw_comparison(results: Results, path: str | Path) -> Path:
         right.barh(row, seconds, color=colour, height=0.5)
     left.set_yticks(range(len(rules)), rules)
     left.set_ylim(len(rules) - 0.4, -0.8)
-    left.set_xlabel("test accuracy, %; a dot is a seed")
+    left.set_xlabel(f"test {metric}{unit}; a dot is a seed")
     right.set_xlabel("seconds of training")
     for axis in (left, right):
         axis.grid(axis="x", alpha=0.3)
@@ -79,7 +81,8 @@ def draw_blocks(results: Results, path: str | Path) -> Path:
                 axis.plot(*zip(*points, strict=True), **style)
     left.set_ylabel("accuracy of a linear probe, %")
     right.set_ylabel("cosine with backpropagation's gradient")
-    blocks = max((len(one.get("probes", ())) for one in results), default=1)
+    names = ("probes", "alignment")
+    blocks = max(len(one.get(name, ())) for one in results for name in names)
     for axis in (left, right):
         axis.set_xlabel("block")
         axis.set_xticks(range(1, blocks + 1))

@@ -1,4 +1,4 @@
-"""Entry point: registers the command without importing a framework."""
+"""Entry point: registers the trainer and the command without importing a framework."""
 
 from __future__ import annotations
 
@@ -8,6 +8,18 @@ from typing import Any
 from evenfall import hookimpl
 
 EVENFALL_API = 1
+
+
+@hookimpl
+def evenfall_register_trainers(register: Callable[..., Any]) -> None:
+    """Register the trainer of models in blocks."""
+    register(
+        "blocklocal",
+        "evenfall_blocklocal.training.trainer_entry",
+        summary="models in blocks that learn by a local rule",
+        metric="accuracy",
+        greater_is_better=True,
+    )
 
 
 @hookimpl

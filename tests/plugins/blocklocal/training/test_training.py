@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch")
 from safetensors.torch import load_file
 
 from evenfall_blocklocal.training import Recipe, compare_rules, load_recipe, train
-from evenfall_blocklocal.training.data import open_images
+from evenfall_blocklocal.training.data import ImageSource, open_images
 from evenfall_blocklocal.training.run import one_cycle
 
 RECIPE = Recipe(
@@ -84,9 +84,9 @@ def test_the_class_of_two_digits_is_their_sum(data_dir) -> None:
         for side in (left, right)
     ]
     assert sum(labels) % 10 == int(images.test_labels[0])
-    small = open_images("cifar10-subset", data_dir).limited(50, 20)
-    assert small.train.shape == (50, 3, 32, 32)
-    assert small.test.shape == (20, 3, 32, 32)
+    small = ImageSource(open_images("cifar10-subset", data_dir))
+    small.limit(50, 20)
+    assert (small.sizes, small.shape) == ({"train": 50, "test": 20}, (3, 32, 32))
 
 
 def test_a_damaged_file_is_refused(tmp_path) -> None:
@@ -116,7 +116,8 @@ def test_the_learning_rate_rises_and_falls() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"data": "digits"}, "data must be one of"),
+        ({"folds": 1}, "folds must be at least 2, got 1"),
+        ({"window": 0}, "window must be a positive integer"),
         ({"rule": "hebb"}, "rule must be one of"),
         ({"epochs": 0}, "epochs must be a positive integer"),
         ({"learning_rate": 0.0}, "learning_rate must be positive"),
@@ -138,7 +139,8 @@ def test_bundled_recipes_are_found_by_name() -> None:
     recipe = load_recipe("two-digits")
     assert recipe.boundaries == ("0", "1", "2")
     assert recipe.rule_options()["grid"] == (2, 4)
-    for name in ("mnist-mlp", "mnist-cnn", "cifar10-smoke-resnet", "cifar10-smoke-vit"):
+    for name in ("mnist-mlp", "mnist-cnn", "cifar10-smoke-resnet", "cifar10-smoke-vit",
+                 "modelnet10", "nmnist", "ptb-transformer", "ptb-egru"):  # fmt: skip
         load_recipe(name)
     with pytest.raises(FileNotFoundError, match="bundled recipes: cifar10-smoke-resnet"):
         load_recipe("none")
@@ -152,7 +154,9 @@ def test_bundled_recipes_are_found_by_name() -> None:
         ({"boundaries": ["1", 2]}, "boundaries must be a list of names of modules"),
         ({"options": 3}, "options must be a mapping, got 3"),
         ({"model_options": [1]}, r"model_options must be a mapping, got \[1\]"),
-        ({"data": ["mnist"]}, r"data must be one of .*, got \['mnist'\]"),
+        ({"data": ["mnist"]}, r"data must be a name, got \['mnist'\]"),
+        ({"folder": 3}, "folder must be a name, got 3"),
+        ({"callbacks": "prune"}, "callbacks must be a list, got 'prune'"),
         ({"epochs": True}, "epochs must be a positive integer, got True"),
         ({"seed": -1}, "seed must be 0 or a positive integer, got -1"),
     ],

@@ -45,18 +45,7 @@ def compare(
             draw_comparison(comparison.results, output / "accuracy.png"),
             draw_blocks(comparison.results, output / "blocks.png"),
         ]
-    cells = [
-        (
-            row["rule"],
-            f"{row['test_accuracy']:.4f}",
-            f"{row['lowest']:.4f} - {row['highest']:.4f}",
-            f"{row['train_accuracy']:.4f}",
-            f"{row['head_parameters']:,}",
-            f"{row['seconds']:,.0f}",
-        )
-        for row in comparison.rows()
-    ]
-    headings = ("rule", "test accuracy", "lowest - highest", "training", "heads", "seconds")
-    show_rows(headings, cells)
+    headings, *rows = comparison.cells()
+    show_rows(headings, rows)
     for path in (output / "table.md", *pictures):
         console.print(str(path), soft_wrap=True)

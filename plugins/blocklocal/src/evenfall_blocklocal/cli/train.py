@@ -33,6 +33,7 @@ def train(
 
     from ..training import load_recipe
     from ..training import train as run
+    from ..training.compare import metric_of
     from ..training.run import RESULT
 
     options = {"rule": rule, "seed": seed, "epochs": epochs}
@@ -41,7 +42,8 @@ def train(
         choices = replace(load_recipe(recipe), **changes)
         best = run(choices, data, output, resume=resume, progress=report)
         result = json.loads((best / RESULT).read_text("utf-8"))
+        metric = metric_of(result)
     console.print(
-        f"{result['rule']}: test accuracy {result['test_accuracy']:.4f}, model {best}",
+        f"{result['rule']}: test {metric} {result[f'test_{metric}']:.4f}, model {best}",
         soft_wrap=True,
     )

@@ -33,7 +33,8 @@ def probe_blocks(
 
     Args:
         local: with targets of classes.
-        training: (input, classes) batches to fit the probes.
+        training: (arguments of the model, classes) batches to fit the probes; arguments are a
+            tensor, a tuple of positional or a dict of keyword arguments.
         held_out: batches to test them.
         grid: rows and columns to which images are pooled.
 
@@ -70,7 +71,7 @@ def _features(
     def keep(index: int) -> Any:
         def hook(module: Any, inputs: Any, output: Any) -> None:
             values, graphs = local.read(inputs, output, named)
-            features = Features(values, graphs, None)
+            features = Features(values, graphs, count)
             found[index].append(pool_samples(features, local.shapes[index], grid).double())
 
         return hook
@@ -81,14 +82,20 @@ def _features(
     ]
     try:
         for inputs, target in batches:
-            args = inputs if isinstance(inputs, tuple) else (inputs,)
-            named = local.named_arguments(args)
-            outputs.append(model(*args))
+            args, kwargs = _arguments(inputs)
+            named, count = local.named_arguments(args, kwargs), len(target)
+            outputs.append(model(*args, **kwargs))
             labels.append(target)
     finally:
         for handle in handles:
             handle.remove()
     return [torch.cat(rows) for rows in found], torch.cat(labels), torch.cat(outputs)
+
+
+def _arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if isinstance(inputs, dict):
+        return (), inputs
+    return (inputs if isinstance(inputs, tuple) else (inputs,)), {}
 
 
 def _fit(rows: Tensor, labels: Tensor, classes: int) -> Any:

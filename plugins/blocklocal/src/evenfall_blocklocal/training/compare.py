@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evenfall.files import write_text
+from evenfall.hub import markdown_table
 from evenfall.runs import Progress
 
 from .recipe import Recipe
@@ -26,19 +27,25 @@ class Comparison:
 
     results: tuple[dict[str, Any], ...]
 
+    @property
+    def metric(self) -> str:
+        """ "accuracy", or "perplexity" of text."""
+        return metric_of(self.results[0])
+
     def rows(self) -> list[dict[str, Any]]:
-        """A row for each rule: means over the seeds, and the spread of the test accuracy."""
+        """A row for each rule: means over the seeds, and the spread of the test result."""
         rows = []
+        metric = self.metric
         for rule in dict.fromkeys(result["rule"] for result in self.results):
             runs = [result for result in self.results if result["rule"] == rule]
-            test = [run["test_accuracy"] for run in runs]
+            test = [run[f"test_{metric}"] for run in runs]
             rows.append(
                 {
                     "rule": rule,
-                    "test_accuracy": statistics.mean(test),
+                    f"test_{metric}": statistics.mean(test),
                     "lowest": min(test),
                     "highest": max(test),
-                    "train_accuracy": statistics.mean(run["train_accuracy"] for run in runs),
+                    f"train_{metric}": statistics.mean(run[f"train_{metric}"] for run in runs),
                     "head_parameters": runs[0]["head_parameters"],
                     "seconds": statistics.mean(run["seconds"] for run in runs),
                     "seeds": len(runs),
@@ -46,20 +53,39 @@ class Comparison:
             )
         return rows
 
+    def cells(self) -> list[tuple[str, ...]]:
+        """The headings, then the rows as text."""
+        metric = self.metric
+        digits = 4 if metric == "accuracy" else 2
+        headings = (
+            "rule", f"test {metric}", "lowest - highest", f"training {metric}", "heads", "seconds",
+            "seeds",
+        )  # fmt: skip
+        return [
+            headings,
+            *(
+                (
+                    row["rule"],
+                    f"{row[f'test_{metric}']:.{digits}f}",
+                    f"{row['lowest']:.{digits}f} - {row['highest']:.{digits}f}",
+                    f"{row[f'train_{metric}']:.{digits}f}",
+                    f"{row['head_parameters']:,}",
+                    f"{row['seconds']:,.0f}",
+                    str(row["seeds"]),
+                )
+                for row in self.rows()
+            ),
+        ]
+
     def table(self) -> str:
         """The rows as a Markdown table."""
-        lines = [
-            "| rule | test accuracy | lowest - highest | training accuracy | heads | seconds | "
-            "seeds |",
-            "| --- | --- | --- | --- | --- | --- | --- |",
-        ]
-        lines += [
-            f"| {row['rule']} | {row['test_accuracy']:.4f} | {row['lowest']:.4f} - "
-            f"{row['highest']:.4f} | {row['train_accuracy']:.4f} | {row['head_parameters']:,} | "
-            f"{row['seconds']:,.0f} | {row['seeds']} |"
-            for row in self.rows()
-        ]
-        return "\n".join(lines) + "\n"
+        headings, *rows = self.cells()
+        return markdown_table(headings, rows) + "\n"
+
+
+def metric_of(result: dict[str, Any]) -> str:
+    """What a run measured: "accuracy" or "perplexity"."""
+    return "perplexity" if "test_perplexity" in result else "accuracy"
 
 
 def compare_rules(

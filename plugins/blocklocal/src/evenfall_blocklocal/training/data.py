@@ -1,4 +1,4 @@
-"""Data sets of images as arrays. Each is read from its folder; nothing is downloaded.
+"""Data sets of images. Each is read from its folder; nothing is downloaded.
 
 N samples, H rows, W columns, C channels.
 """
@@ -18,6 +18,8 @@ from torch import Tensor
 
 from evenfall.reading import read_arrays
 
+from .source import Batch, Part, Source
+
 
 @dataclass(frozen=True)
 class Images:
@@ -35,15 +37,23 @@ class Images:
     test_labels: Tensor
     classes: int
 
-    def limited(self, train: int | None, test: int | None) -> Images:
-        """The first samples of each split."""
-        return Images(
-            self.train[:train],
-            self.train_labels[:train],
-            self.test[:test],
-            self.test_labels[:test],
-            self.classes,
-        )
+
+class ImageSource(Source):
+    """Images in memory."""
+
+    def __init__(self, images: Images) -> None:
+        sizes = {"train": len(images.train), "test": len(images.test)}
+        super().__init__(sizes, images.classes, shape=tuple(images.train.shape[1:]))
+        self.images = images
+
+    def batch(self, part: Part, rows: Tensor) -> Batch:
+        images = self.images
+        if part == "train":
+            return Batch((images.train[rows],), {}, images.train_labels[rows])
+        return Batch((images.test[rows],), {}, images.test_labels[rows])
+
+    def example(self) -> Tensor:
+        return self.images.train[:2]
 
 
 def open_images(name: str, folder: str | Path) -> Images:

@@ -10,9 +10,11 @@ from typing import Any
 
 from evenfall.errors import shorten
 from evenfall.recipes import read_recipe
+from evenfall.runs import check_callbacks
 
 from ..rules import RULES, make_options
-from .data import DATA
+
+TEXT = "text"
 
 
 @dataclass(frozen=True)
@@ -20,13 +22,21 @@ class Recipe:
     """One run of `evenfall blocklocal train`.
 
     Attributes:
-        data: "two-digits", "mnist" or "cifar10-subset".
-        model: "two-digits-cnn", "small-cnn", "mlp", or the name of a timm model.
-        model_options: keyword arguments of the model.
+        data: "two-digits", "mnist" or "cifar10-subset", which are images; "text"; or a data set of
+            points or events that a plugin registers (`evenfall datasets`).
+        data_options: of a registered data set.
+        folder: the folder of text or of a registered data set among data sets.
+        train_split, test_split: their splits.
+        folds: of a registered data set: put both splits together and test on one of so many parts,
+            which the seed chooses; None for the splits.
+        window: tokens of a window of text.
+        model: "two-digits-cnn", "small-cnn" or "mlp"; the name of a timm model, of a model that a
+            plugin registers (`evenfall models`), or of a language model of transformers.
+        model_options: keyword arguments of the model, or of its configuration.
         rule: of learning.
         blocks: their number.
         boundaries: the modules after which blocks end; None to choose.
-        balance: as in split_blocks.
+        balance, tied: as in split_blocks.
         options: of the rule, as in RuleOptions.
         epochs, batch_size: of training.
         learning_rate: the peak of one cycle: up for 30 % of the steps, then down, both as a cosine.
@@ -34,15 +44,23 @@ class Recipe:
         max_grad_norm: clips the norm of all gradients; None does not.
         train_samples, test_samples: how many samples to use; None for all.
         seed: of the weights, the order of the samples, and dropout.
+        callbacks: called by the loop, see `evenfall.runs.callbacks`.
     """
 
     data: str = "two-digits"
+    data_options: dict[str, Any] = field(default_factory=dict)
+    folder: str | None = None
+    train_split: str = "train"
+    test_split: str = "test"
+    folds: int | None = None
+    window: int = 64
     model: str = "two-digits-cnn"
     model_options: dict[str, Any] = field(default_factory=dict)
     rule: str = "bll"
     blocks: int = 4
     boundaries: tuple[str, ...] | None = None
     balance: str = "params"
+    tied: str = "refuse"
     options: dict[str, Any] = field(default_factory=dict)
     epochs: int = 6
     batch_size: int = 128
@@ -52,13 +70,19 @@ class Recipe:
     train_samples: int | None = None
     test_samples: int | None = None
     seed: int = 0
+    callbacks: list[Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.data, str) or self.data not in DATA:
-            raise ValueError(f"data must be one of {tuple(DATA)}, got {shorten(self.data)}")
+        for name in ("data", "model", "train_split", "test_split"):
+            if not isinstance(getattr(self, name), str):
+                raise ValueError(f"{name} must be a name, got {shorten(getattr(self, name))}")
+        if self.folder is not None and not isinstance(self.folder, str):
+            raise ValueError(f"folder must be a name, got {shorten(self.folder)}")
+        if self.folds is not None and self.folds < 2:
+            raise ValueError(f"folds must be at least 2, got {shorten(self.folds)}")
         if not isinstance(self.rule, str) or self.rule not in RULES:
             raise ValueError(f"rule must be one of {tuple(RULES)}, got {shorten(self.rule)}")
-        for name in ("blocks", "epochs", "batch_size"):
+        for name in ("blocks", "epochs", "batch_size", "window"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} must be a positive integer, got {shorten(value)}")
@@ -74,13 +98,12 @@ class Recipe:
             raise ValueError(f"max_grad_norm must be positive, got {self.max_grad_norm}")
         if self.boundaries is not None:
             object.__setattr__(self, "boundaries", _names("boundaries", self.boundaries))
-        for name in ("model_options", "options"):
+        for name in ("model_options", "data_options", "options"):
             if not isinstance(getattr(self, name), dict):
                 raise ValueError(f"{name} must be a mapping, got {shorten(getattr(self, name))}")
-        if not isinstance(self.model, str):
-            raise ValueError(f"model must be a name, got {shorten(self.model)}")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
             raise ValueError(f"seed must be 0 or a positive integer, got {shorten(self.seed)}")
+        check_callbacks(self.callbacks)
         self.rule_options()
 
     def rule_options(self) -> Mapping[str, Any]:

@@ -1,0 +1,44 @@
+"""The data of a recipe: images by name, text, or a data set that a plugin registers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from evenfall import registry
+from evenfall.errors import shorten
+
+from .arrays import ArraySource
+from .data import DATA, ImageSource, open_images
+from .recipe import TEXT, Recipe
+from .source import Source
+from .text import TextSource
+
+
+def open_source(recipe: Recipe, data: str | Path) -> Source:
+    """The samples of a recipe.
+
+    Args:
+        recipe: of the run.
+        data: the folder of data sets, or the data set itself.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: no such data set, or damaged data.
+    """
+    source = _open(recipe, Path(data))
+    source.limit(recipe.train_samples, recipe.test_samples)
+    return source
+
+
+def _open(recipe: Recipe, data: Path) -> Source:
+    if recipe.data in DATA:
+        return ImageSource(open_images(recipe.data, data))
+    if recipe.folder is not None and (data / recipe.folder).exists():
+        data = data / recipe.folder
+    splits = recipe.train_split, recipe.test_split
+    if recipe.data == TEXT:
+        return TextSource(data, splits, recipe.window)
+    if recipe.data not in registry.datasets:
+        known = sorted({*DATA, TEXT, *registry.datasets})
+        raise ValueError(f"data must be one of {known}, got {shorten(recipe.data)}")
+    return ArraySource(recipe.data, data, splits, recipe.folds, recipe.seed, **recipe.data_options)
