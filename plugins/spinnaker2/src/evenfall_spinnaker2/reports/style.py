@@ -16,7 +16,12 @@ p{margin:6px 0}.note{color:var(--soft)}
 .tiles{display:flex;flex-wrap:wrap;gap:12px;margin-top:14px}
 .tiles div{background:var(--card);border-radius:8px;padding:10px 16px;flex:1 1 150px}
 .tiles b{display:block;font-size:22px}.tiles span{color:var(--soft)}
-.wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:14px}
+.wide{overflow-x:auto;background:linear-gradient(90deg,var(--back) 40%,transparent),
+linear-gradient(270deg,var(--back) 40%,transparent) 100% 0,
+linear-gradient(90deg,rgb(128 128 128/.4),transparent),
+linear-gradient(270deg,rgb(128 128 128/.4),transparent) 100% 0;background-repeat:no-repeat;
+background-size:40px 100%,40px 100%,8px 100%,8px 100%;
+background-attachment:local,local,scroll,scroll}table{border-collapse:collapse;width:100%;font-size:14px}
 th{text-align:left;color:var(--soft);font-weight:600}
 th,td{padding:5px 12px 5px 0;border-bottom:1px solid var(--line);vertical-align:top}
 td{font-variant-numeric:tabular-nums}meter{width:70px;height:12px;vertical-align:middle}
@@ -45,5 +50,6 @@ max-width:40%;flex:0 1 auto}.bars li{height:24px;line-height:22px;overflow:hidde
 text-overflow:ellipsis;white-space:nowrap}.bars svg{flex:1 1 0;min-width:0}
 .chart{width:100%;height:auto}.chart .axis{stroke:var(--line)}
 .chart polyline{stroke-width:1.3}.chart .tick{font-size:11px;text-anchor:end;fill:var(--soft)}
+@media(max-width:600px){.chart .tick{font-size:24px}}
 .raster{width:100%;max-height:420px;image-rendering:pixelated;border:1px solid var(--line)}
 """
