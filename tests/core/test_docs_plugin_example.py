@@ -35,6 +35,13 @@ def evenfall(example, *arguments: str) -> str:
     return done.stdout
 
 
+def test_every_hook_of_the_page_is_one() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    hooks = re.findall(r"^(.*)\ndef evenfall_register_", text, re.MULTILINE)
+    assert len(hooks) >= 5
+    assert set(hooks) == {"@hookimpl"}
+
+
 def test_it_is_listed_with_all_it_provides(example) -> None:
     rows = {row["name"]: row for row in json.loads(evenfall(example, "plugins", "--json"))}
     assert rows["leaky"]["status"] == "ok"

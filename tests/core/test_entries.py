@@ -226,6 +226,10 @@ def test_what_tables_show_is_one_line_of_text(summary: object) -> None:
         Registry("layer").add("a", "json:loads", "x", summary=summary)
     with pytest.raises(RegistryError, match="metadata host of layer 'a'"):
         Registry("layer").add("a", "json:loads", "x", host=summary)
+    with pytest.raises(RegistryError, match=r"metadata folder of checkpoint 'a'.* one line"):
+        Registry("checkpoint").add("a", "json:loads", "x", folder=summary, hub_id=None)
+    with pytest.raises(RegistryError, match=r"model_types of checkpoint 'a'.* a list of names"):
+        Registry("checkpoint").add("a", "json:loads", "x", model_types={"a": summary})
 
 
 def test_metadata_without_a_form_in_utf_8_is_refused() -> None:

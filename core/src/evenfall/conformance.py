@@ -89,7 +89,7 @@ def _imports(name: str) -> Iterator[Finding]:
 def _metadata(kind: str, entry: Entry) -> Iterator[Finding]:
     if kind == "kernels" or kind in BY_CLASS:
         return
-    if "summary" not in entry.metadata:
+    if entry.metadata.get("summary") is None:
         advice = f"register({entry.name!r}, ..., summary=...) with one line."
         yield Finding("warning", _subject(kind, entry), "has no metadata summary", advice)
 

@@ -34,7 +34,7 @@ OWN_PLUGINS = frozenset(
 UNKNOWN = "unknown"
 """The name and version of a distribution whose metadata is damaged."""
 
-_ONE_LINE = frozenset({"summary", "host", "metric"})
+_ONE_LINE = frozenset({"summary", "host", "metric", "folder", "hub_id", "revision"})
 """Metadata that tables show or other code looks up: one line of text, if it is there."""
 
 _REFERENCE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:[^\W\d]\w*(\.[^\W\d]\w*)*)?")
@@ -285,19 +285,27 @@ class Registry(Generic[T]):
                 f"metadata of {self.kind} {name!r}: got {shorten(metadata)}, want JSON-able values "
                 f"({error})"
             ) from error
-        for key in _ONE_LINE & metadata.keys():
-            value = metadata[key]
-            if not isinstance(value, str) or not value.strip() or not value.isprintable():
-                raise RegistryError(
-                    f"metadata {key} of {self.kind} {name!r}: got {shorten(value)}, want one line "
-                    "of text"
-                )
+        for key, value in metadata.items():
+            is_list = isinstance(value, list | tuple) and all(map(_is_line, value))
+            if key in _ONE_LINE and value is not None and not _is_line(value):
+                want = "one line of text"
+            elif key == "model_types" and not is_list:
+                want = "a list of names"
+            else:
+                continue
+            raise RegistryError(
+                f"metadata {key} of {self.kind} {name!r}: got {shorten(value)}, want {want}"
+            )
 
     def _unknown(self, name: str) -> str:
         message = f"unknown {self.kind} {name!r}.{closest(name, self._claims)}"
         if not self._claims:
             message += f" No {self.kind} is registered: is its plugin installed?"
         return message + self.failure_hint(name)
+
+
+def _is_line(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip()) and value.isprintable()
 
 
 def canonical_name(distribution: str) -> str:

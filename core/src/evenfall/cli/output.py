@@ -74,8 +74,8 @@ def show_entries(
     cells = [
         (
             _safe(row.name),
-            _safe(str(row.metadata.get("host", ""))),
-            _safe(str(row.metadata.get("summary", ""))),
+            _safe(row.metadata.get("host") or ""),
+            _safe(row.metadata.get("summary") or ""),
             _safe(row.owner.name),
             *([_safe(places[row.name] or "not here")] if places else []),
         )
