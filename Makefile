@@ -29,7 +29,7 @@ FAST := $(wildcard tests/structure tests/core tests/docs \
 	tests/plugins/egru/text tests/plugins/mamba/ssm tests/plugins/mamba/standins \
 	tests/plugins/stream/nn/test_serialization.py tests/plugins/stream/transforms)
 
-.PHONY: demo test check lint coverage firmware-test bench docs wheels version clean
+.PHONY: demo test check lint coverage firmware-test bench docs examples wheels version clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/installed-demo
@@ -69,6 +69,10 @@ bench: $(VENV)/installed-test
 docs: $(VENV)/installed-docs
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "The site is in site/index.html"
+
+# The notebooks of docs/examples, in full; their outputs are written into them. In about ten minutes.
+examples: $(VENV)/installed-docs
+	@$(OFFLINE) $(BIN)/python tools/run_examples.py
 
 wheels: $(VENV)/installed-test
 	@$(BIN)/python -m pip wheel --disable-pip-version-check --quiet --no-deps --no-build-isolation \

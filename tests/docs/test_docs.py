@@ -155,7 +155,8 @@ def test_relative_links_resolve(page: Path) -> None:
 
 def test_navigation_lists_every_page_once() -> None:
     settings = yaml.safe_load((REPOSITORY / "mkdocs.yml").read_text(encoding="utf-8"))
-    assert sorted(_listed(settings["nav"])) == [page.name for page in PAGES]
+    notebooks = [f"examples/{path.stem}.md" for path in DOCS.glob("examples/*.ipynb")]
+    assert sorted(_listed(settings["nav"])) == sorted([*notebooks, *(page.name for page in PAGES)])
 
 
 @pytest.mark.parametrize("record", sorted(DOCS.glob("benchmarks/*/*.json")), ids=_name)

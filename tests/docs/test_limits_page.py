@@ -1,0 +1,82 @@
+"""The figures of docs/limits.md are those of the records and of the published cards."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PAGE = " ".join((REPOSITORY / "docs" / "limits.md").read_text(encoding="utf-8").split())
+
+
+def rows(subject: str) -> list[dict[str, Any]]:
+    path = REPOSITORY / "docs" / "benchmarks" / "intel-xeon" / f"{subject}.json"
+    found: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    return found
+
+
+def perplexity(card: str) -> str:
+    text = (REPOSITORY / "hub_cards" / card / "README.md").read_text(encoding="utf-8")
+    (value,) = re.findall(r"^\| test \| full carry \| [\d,]+ \| ([\d.]+) \|", text, re.MULTILINE)
+    return f"{float(value):.1f}"
+
+
+def way(name: str) -> str:
+    (row,) = [row for row in rows("generate") if row["threads"] == 1 and row["way"] == name]
+    return f"{row['times_the_LSTM']:.2g}x"
+
+
+def other_choices() -> str:
+    (row,) = [row for row in rows("spinnaker2") if row["part"] == "mlp"]
+    return f"{row['other choices']} of {row['images']:,} images"
+
+
+def parameters() -> str:
+    """Of the smallest and the largest checkpoint, in millions."""
+    cards = (REPOSITORY / "hub_cards").glob("*/README.md")
+    counts = [
+        int(number.replace(",", ""))
+        for card in cards
+        for number in re.findall(r"([\d,]{6,}) parameters", card.read_text(encoding="utf-8"))
+    ]
+    return f"{min(counts) / 1e6:.1f} to {max(counts) / 1e6:.1f} million parameters"
+
+
+@pytest.mark.parametrize(
+    ("sentence", "figure"),
+    [
+        ("`egru-ptb-small` has a test perplexity of {} on", lambda: perplexity("egru-ptb-small")),
+        ("removed in blocks, the test perplexity is {}.", lambda: perplexity("egru-ptb-sparse")),
+        ("{} over an LSTM in a plain loop is", lambda: way("EGRU, events")),
+        ("in a plain loop is {} [through it]", lambda: way("EGRU, events, generate()")),
+        ("chooses another class in {} of MNIST", other_choices),
+        ("published checkpoints have {}", parameters),
+    ],
+)
+def test_a_figure_is_the_measured_one(sentence: str, figure: Callable[[], str]) -> None:
+    assert sentence.format(figure()) in PAGE
+
+
+def test_dense_attention_is_faster_at_1024_points_as_the_page_says() -> None:
+    taken = {
+        row["layer"]: row["ms"]
+        for row in rows("stream")
+        if row["part"] == "scaling" and row["points"] == 1024 and row["pass"] == "forward"
+    }
+    assert "`StreamConv` is slower than dense attention at 1,024 points." in PAGE
+    assert taken["StreamConv"] > taken["dense attention"]
+
+
+def test_every_page_with_limits_is_listed() -> None:
+    pages = {
+        page.name
+        for page in (REPOSITORY / "docs").glob("*.md")
+        if re.search(r"^## Limits$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert pages
+    assert {page for page in pages if f"({page}#limits)" not in PAGE} == set()
