@@ -5,10 +5,14 @@
 
 Memory is the peak over what is resident before the step: the activations, the gradients and the
 heads'. There is no optimizer. Cuts balance the bytes saved for the backward pass. Time alternates
-between the rules in one process and reports medians; a step is forward and backward passes.
+between the rules in one process of one thread and reports medians of the processor's seconds; a
+step is forward and backward passes.
 
-Cuts splits timm models into 4 blocks, on the meta device, and runs the leak check: of
-each file of models up to five, of those with at most 60 million parameters the first of a class.
+Cuts splits timm models into 4 blocks, on the meta device, and runs the leak check: of each class
+of models the first one with at most 60 million parameters.
+
+Processes trains a convolutional network on one rank of torch.distributed, then on two, one thread
+each, with gloo. Ten-lines is the loop of the guide.
 
 Accuracy trains nothing: it reads the folder that `evenfall blocklocal compare` wrote. Without a
 PART memory and time are measured. Parts that are not named keep their rows in the record.
@@ -19,11 +23,14 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import statistics
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from time import perf_counter as clock
+from time import process_time
 from typing import Any
 
 import torch
@@ -40,7 +47,8 @@ ABOUT = """A step of `BlockLocal`, whose blocks learn during the forward pass, b
 backpropagation. Read [the guide](blocklocal.md#results) for what the tables do and do not show."""
 PARTS = ("memory", "time", "processes", "cuts", "ten-lines", "accuracy")
 NAMES = {
-    "resnet50": "ResNet-50, 224 px", "vit_small_patch16_224": "ViT-S/16, 224 px",
+    "resnet18": "ResNet-18, 224 px", "resnet50": "ResNet-50, 224 px",
+    "vit_small_patch16_224": "ViT-S/16, 224 px",
     "gpt2": "12-layer language model, 256 tokens",
 }  # fmt: skip
 NOTES = """Memory: one thread, the peak of one step over what is resident before it, without an
@@ -49,6 +57,8 @@ nothing else."""
 CASES = (("backprop", 1), ("bll", 4), ("bll", 8), ("local-ce", 4))
 BATCH = {"resnet50": 24, "vit_small_patch16_224": 24, "gpt2": 8}
 LAYERS, WIDTH, WORDS, TOKENS = 12, 384, 10_000, 256
+TIMED = {"resnet18": 8, "resnet50": 4, "vit_small_patch16_224": 4, "gpt2": 2}
+BALANCED_BATCH = 32
 
 
 def make(name: str, rule: str, blocks: int, quick: bool) -> BlockLocal:
@@ -129,13 +139,17 @@ def memory(quick: bool) -> Rows:
 
 
 def time(quick: bool, rounds: int) -> Rows:
-    """The median seconds of each case, in turn."""
+    """The median seconds of the processor of each case, in turn."""
     torch.set_num_threads(1)
+    batches = {name: 2 if quick else batch for name, batch in TIMED.items()}
+    steps = {
+        name: {str(case): make_step(make(name, *case, quick), name, batch) for case in CASES}
+        for name, batch in batches.items()
+    }
+    print("built", file=sys.stderr, flush=True)
     rows = []
-    for name in BATCH:
-        batch = 2 if quick else max(BATCH[name] // 4, 2)
-        steps = {case: make_step(make(name, *case, quick), name, batch) for case in CASES}
-        found = medians({str(case): steps[case] for case in CASES}, rounds)
+    for name, batch in batches.items():
+        found = medians(steps[name], rounds, process_time)
         for rule, blocks in CASES:
             seconds = found[str((rule, blocks))]
             rows.append(
@@ -148,9 +162,13 @@ def time(quick: bool, rounds: int) -> Rows:
     return rows
 
 
-def _few(names: list[str], count: int = 5) -> list[str]:
-    """Models of one file, spread over its alphabet, so that most of its classes are among them."""
-    return [names[i * len(names) // count] for i in range(count)] if len(names) > count else names
+def _classes(module: str) -> set[str]:
+    """Names of the classes of models in a file of timm."""
+    found = vars(import_module(f"timm.models.{module}"))
+    kinds = {one for one in found.values() if isinstance(one, type)}
+    whole = {one for one in kinds if issubclass(one, torch.nn.Module)}
+    own = {one for one in whole if one.__module__ == f"timm.models.{module}"}
+    return {one.__name__ for one in own if hasattr(one, "forward_features")}
 
 
 def _on_meta(name: str) -> Any:
@@ -173,7 +191,10 @@ def cuts(quick: bool) -> Rows:
     done: set[str] = set()
     rows = []
     for module in timm.list_modules()[: 3 if quick else None]:
-        for name in _few(timm.list_models(module=module)):
+        wanted = _classes(module)
+        for name in timm.list_models(module=module):
+            if wanted <= done:
+                break
             model = _on_meta(name)
             size = sum(p.numel() for p in model.parameters())
             kind = type(model).__name__
@@ -193,7 +214,79 @@ def cuts(quick: bool) -> Rows:
             except Exception as error:  # the row says what failed
                 row |= {"legal": 0, "result": f"{type(error).__name__}: {error}"[:300]}
             rows.append(row)
+            print(json.dumps(row), file=sys.stderr, flush=True)
     return rows
+
+
+def rank_main(steps: int) -> None:
+    """One rank of `processes`, started by torchrun; the first one prints the time of a step."""
+    import torch.distributed as dist
+
+    from evenfall_blocklocal.processes import BlockPipeline
+
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo")
+    local = make_balanced()
+    pipeline = BlockPipeline(local)
+    optimizer = torch.optim.AdamW(pipeline.parameters())
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(BALANCED_BATCH, 32, 32, 32, generator=generator)
+    target = torch.randint(10, (BALANCED_BATCH,), generator=generator)
+
+    def step() -> None:
+        pipeline(images, target=target)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    for _ in range(3):
+        step()
+    pipeline.wait_for_all()
+    begin = clock()
+    for _ in range(steps):
+        step()
+    pipeline.wait_for_all()
+    if dist.get_rank() == 0:
+        print(json.dumps({"seconds": (clock() - begin) / steps, "stages": pipeline.plan.stages}))
+    dist.destroy_process_group()
+
+
+def make_balanced() -> BlockLocal:
+    """Two blocks of four equal convolutions each."""
+    torch.manual_seed(0)
+    layers = [
+        torch.nn.Sequential(
+            torch.nn.Conv2d(32, 32, 3, padding=1), torch.nn.BatchNorm2d(32), torch.nn.ReLU()
+        )
+        for _ in range(8)
+    ]
+    end = (torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(32, 10))
+    model = torch.nn.Sequential(*layers, *end)
+    return BlockLocal(
+        model, boundaries=["3"], inputs=torch.randn(2, 32, 32, 32), feedback="direct", seed=0
+    )
+
+
+def processes(quick: bool, rounds: int) -> Rows:
+    """Seconds a step on one and on two ranks, in turn; medians."""
+    found: dict[int, list[float]] = {1: [], 2: []}
+    for _ in range(1 if quick else rounds):
+        for ranks in found:
+            command = [
+                sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node",
+                str(ranks), __file__, "rank", "2" if quick else "25",
+            ]  # fmt: skip
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            line = next(x for x in done.stdout.splitlines() if x.startswith("{"))
+            found[ranks].append(json.loads(line)["seconds"])
+    one = statistics.median(found[1])
+    return [
+        {
+            "part": "processes", "ranks": ranks, "batch": BALANCED_BATCH,
+            "seconds": round(statistics.median(times), 4),
+            "speedup": round(one / statistics.median(times), 3),
+        }
+        for ranks, times in found.items()
+    ]  # fmt: skip
 
 
 def ten_lines(data: Path | None, quick: bool) -> Rows:
@@ -235,11 +328,17 @@ def ten_lines(data: Path | None, quick: bool) -> Rows:
     return rows
 
 
-def accuracy(folder: Path) -> Rows:
-    """Means over the seeds of each rule, from what `evenfall blocklocal compare` wrote."""
-    results = json.loads((folder / "results.json").read_text("utf-8"))
-    about = {"part": "accuracy", "recipe": folder.name, "epochs": results[0]["epochs"]}
-    return [about | row for row in Comparison(tuple(results)).rows()]
+def accuracy(folders: list[Path]) -> Rows:
+    """Means over the seeds of each rule, from what `evenfall blocklocal compare` wrote; recipes
+    that are not named keep their rows."""
+    rows = []
+    for folder in folders:
+        results = json.loads((folder / "results.json").read_text("utf-8"))
+        about = {"part": "accuracy", "recipe": folder.name, "epochs": results[0]["epochs"]}
+        rows += [about | row for row in Comparison(tuple(results)).rows()]
+    named = {folder.name for folder in folders}
+    saved = [row for row in saved_rows("blocklocal") if row["part"] == "accuracy"]
+    return [*(row for row in saved if row["recipe"] not in named), *rows]
 
 
 def tables(record: Record) -> str:
@@ -276,6 +375,7 @@ def measure(options: argparse.Namespace) -> Rows:
     parts: dict[str, Callable[[], Rows]] = {
         "memory": lambda: memory(options.quick),
         "time": lambda: time(options.quick, options.rounds),
+        "processes": lambda: processes(options.quick, options.rounds),
         "cuts": lambda: cuts(options.quick),
         "ten-lines": lambda: ten_lines(options.data, options.quick),
         "accuracy": lambda: accuracy(options.runs),
@@ -291,10 +391,15 @@ def main() -> None:
         name, rule, blocks, *quick = sys.argv[2:]
         child(name, rule, int(blocks), bool(quick))
         return
+    if sys.argv[1:2] == ["rank"]:
+        rank_main(int(sys.argv[2]))
+        return
     asked = parser(__doc__, rounds=3, quick=True)
     asked.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; memory and time")
     asked.add_argument("--data", type=Path, help="folder of the data sets, for ten-lines")
-    asked.add_argument("--runs", type=Path, help="what `evenfall blocklocal compare` wrote")
+    asked.add_argument(
+        "--runs", type=Path, nargs="+", help="folders that `evenfall blocklocal compare` wrote"
+    )
     options = asked.parse_args()
     options.parts = options.parts or ["memory", "time"]
     if not set(options.parts) <= set(PARTS):
@@ -303,8 +408,10 @@ def main() -> None:
         asked.error("accuracy needs --runs")
     rows = measure(options)
     parts = " ".join(dict.fromkeys(row["part"] for row in rows))
-    runs = f" --runs runs/{rows[-1]['recipe']}" if rows and "recipe" in rows[-1] else ""
-    command = f"python tests/benchmarks/blocklocal.py {parts}{runs}"
+    recipes = dict.fromkeys(row["recipe"] for row in rows if "recipe" in row)
+    runs = f" --runs {' '.join(f'runs/{name}' for name in recipes)}" if recipes else ""
+    data = " --data data/" if "ten-lines" in parts else ""
+    command = f"python tests/benchmarks/blocklocal.py {parts}{data}{runs}"
     finish("blocklocal", rows, options, " ".join(NOTES.split()), command)
 
 

@@ -100,9 +100,13 @@ class Gaussian(Family):
         return parameters.square().sum(-1) / 2
 
     def scores(self, a: Tensor, b: Tensor) -> Tensor:
-        # one product with a bias: each further operation would read and write all N x Y scores
+        return F.linear(*self.linear(a, b))
+
+    def linear(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Input, weight and bias of the linear layer that gives the scores: each operation on the
+        scores themselves would read and write all N x Y of them."""
         scale = 1 / math.sqrt(a.shape[-1])
-        return F.linear(a * scale, b, b.square().sum(-1) * (-scale / 2))
+        return a * scale, b, b.square().sum(-1) * (-scale / 2)
 
     def agreement(self, a: Tensor, b: Tensor) -> Tensor:
         return (a - b).square().sum(-1) / 4

@@ -11,11 +11,12 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from evenfall.errors import shorten
 
-from .families import Family
+from .families import Family, Gaussian
+from .many_classes import linear_cross_entropy
 
 Task = Literal["classes", "tokens", "labels", "regression"]
 TASKS = ("classes", "tokens", "labels", "regression")
@@ -61,6 +62,10 @@ class Targets(ABC):
     @abstractmethod
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """The loss of logits or predictions, as for the last block."""
+
+    def linear_loss(self, rows: Tensor, layer: nn.Linear, target: Tensor) -> Tensor:
+        """The loss of what a linear layer makes of these rows."""
+        return self.loss(layer(rows), target)
 
     @abstractmethod
     def score_loss(self, family: Family, a: Tensor, b: Tensor, target: Tensor) -> Tensor:
@@ -152,8 +157,15 @@ class TokenTargets(ClassTargets):
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         return F.cross_entropy(output, target)
 
+    def linear_loss(self, rows: Tensor, layer: nn.Linear, target: Tensor) -> Tensor:
+        if self.outputs > MANY:
+            return linear_cross_entropy(rows, layer.weight, layer.bias, target)
+        return super().linear_loss(rows, layer, target)
+
     def score_loss(self, family: Family, a: Tensor, b: Tensor, target: Tensor) -> Tensor:
-        if family.name == "gaussian" or self.outputs <= MANY:
+        if isinstance(family, Gaussian) and self.outputs > MANY:
+            return linear_cross_entropy(*family.linear(a, b), target)
+        if self.outputs <= MANY:
             return super().score_loss(family, a, b, target)
         drawn = torch.randint(self.outputs, (self.samples,), device=target.device)
         classes, index = torch.unique(torch.cat([target, drawn]), return_inverse=True)

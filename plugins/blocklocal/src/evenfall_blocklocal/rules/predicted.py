@@ -34,8 +34,11 @@ class LocalPrediction(Rule):
         return [self.heads[index], self.classifiers[index]]
 
     def loss(self, index: int, features: Features, target: Tensor) -> Tensor:
-        output = self.classifiers[index](self.heads[index](features))
-        return self.targets.loss(*self.targets.rows(output, target))
+        rows, chosen = self.targets.rows(self.heads[index](features), target)
+        *before, last = self.classifiers[index]
+        for layer in before:
+            rows = layer(rows)
+        return self.targets.linear_loss(rows, last, chosen)
 
 
 class PredSim(LocalPrediction):
@@ -62,9 +65,9 @@ class PredSim(LocalPrediction):
         return (1 - beta) * prediction + beta * similarity
 
 
-def _classifier(width: int, outputs: int, depth: int) -> nn.Module:
-    linear = nn.Linear(width, outputs)
-    return nn.Sequential(nn.ReLU(), linear) if depth == 2 else linear
+def _classifier(width: int, outputs: int, depth: int) -> nn.Sequential:
+    before = [nn.ReLU()] if depth == 2 else []
+    return nn.Sequential(*before, nn.Linear(width, outputs))
 
 
 def _similarities(rows: Tensor) -> Tensor:
