@@ -75,11 +75,11 @@ def jobs(folder: Path, hub: Hub) -> Iterator[Job]:
     yield Job(
         "a study of sparsity",
         lambda out: ["sparsity", "study", study, "--data", text, "--output", out],
-        ("**/best/model.safetensors", "study.json"), {},
+        ("**/best/model.safetensors", "study.md"), {},
     )  # fmt: skip
     yield Job(
         "a compilation for SpiNNaker2",
-        lambda out: ["spinnaker2", "compile", inputs.CARD, out],
+        lambda out: ["spinnaker2", "compile", inputs.CARD, out, "--replace"],
         ("**/*",), {},
     )  # fmt: skip
     hub_variables = {
