@@ -37,6 +37,7 @@ LONGEST = (
     "plugins/egru/models/test_conformance.py",
     "benchmarks/test_stream.py",
     "e2e/test_hub_cards.py",
+    "docs/test_examples.py",
     "kernels/ops/event_matmul/test_triton.py",
     "kernels/ops/selective_scan/test_triton.py",
     "plugins/egru/models/test_recording.py",

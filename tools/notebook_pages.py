@@ -31,7 +31,9 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
         notebook = json.loads(Path(file.abs_src_path).read_text(encoding="utf-8"))
         stem = file.src_uri.removesuffix(".ipynb")
         text, pictures = convert(notebook, Path(stem).name)
-        files.append(File.generated(config, f"{stem}.md", content=text))
+        page = File.generated(config, f"{stem}.md", content=text)
+        page.edit_uri = file.src_uri  # the pencil leads to the notebook
+        files.append(page)
         for name, content in pictures.items():
             files.append(File.generated(config, f"{Path(stem).parent}/{name}", content=content))
     return files
@@ -40,13 +42,6 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
     """A link to a notebook leads to its page, except that of the page itself."""
     return markdown if page.file.generated_by else LINK.sub(r"](\1.md", markdown)
-
-
-def on_pre_page(page: Page, *, config: MkDocsConfig, files: Files) -> Page:
-    """The pencil of such a page leads to the notebook."""
-    if page.edit_url and page.file.generated_by and page.file.src_uri.endswith(".md"):
-        page.edit_url = page.edit_url.removesuffix(".md") + ".ipynb"
-    return page
 
 
 def convert(notebook: dict[str, Any], stem: str) -> tuple[str, dict[str, bytes]]:
@@ -71,7 +66,7 @@ def convert(notebook: dict[str, Any], stem: str) -> tuple[str, dict[str, bytes]]
 
 def download(stem: str) -> str:
     """The line below the title."""
-    return f"[Download this notebook]({stem}.ipynb){{ .md-button download }}"
+    return f"[Download this notebook]({stem}.ipynb){{ .md-button .download download }}"
 
 
 def fenced(text: str, language: str) -> str:
