@@ -8,6 +8,7 @@ Plugins may use these modules. Importing the package imports none of them:
     simd.load, store, broadcast, where_less   sixteen float32 as one value, `Lanes`
     simd_math.exp2, sigmoid, softplus         functions of Lanes
     simd_memory.load_at, store_at             Lanes at any position of flat memory
+    products.add_product                      products of small matrices in the cache
     tiles.signal, load_tile, store_tile       (batch, channels, time) as rows of sixteen channels
     scalar_math.exp                           an exponential that LLVM vectorises
     checksum.checksum                         notices changed weights

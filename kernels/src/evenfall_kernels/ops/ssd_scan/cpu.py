@@ -1,10 +1,11 @@
-"""ssd_scan on the CPU: chunks of steps as matrix products of PyTorch, the rest in Numba.
+"""ssd_scan on the CPU: chunks of steps as products of small matrices.
 
     B batch   L steps   H heads   P channels of a head   N states   G groups   S sequences
     K = B G groups of heads   J = H / G heads of a group   T steps of a chunk
 
-A chunk adds, for all heads of a group in one product, C (state before it), and, for each head,
-(C B^T * decays) x. All arithmetic is float32. The tensors of a chunk fit into the cache. None is
+Forward, threads take heads and run all their chunks, products included, in Numba (cpu_scan.py).
+Backward, the products are PyTorch's: a chunk adds, for all heads of a group in one product, C
+(state before it), and, for each head, (C B^T * decays) x. All arithmetic is float32. No tensor is
 longer than a chunk, except the states that the backward pass starts from.
 """
 
@@ -20,12 +21,17 @@ from torch import Tensor
 
 from ...common.sequences import sequence_ends
 from ...cpu.compiled import require_compiler
+from ...cpu.threads import run_split
+from ...cpu.tiles import sequence_bounds, stored_dtype
 from .cpu_backward import Targets, backward_chunk, skip_gradient
 from .cpu_chunk import CHUNK, Chunk, Sizes, as_rows, split_steps
-from .cpu_forward import run_chunk, write_output
+from .cpu_passes import EARLIER
+from .cpu_scan import Problem, Scratch, Signal, padded, scan_heads
 from .outputs import empty_gradients, empty_outputs
 
 require_compiler()
+
+_WORK_PER_THREAD = 2_000_000  # in elements of (B, L, H, P, N), about 0.1 ms
 
 __all__ = ["CHUNK", "backward", "forward"]
 
@@ -81,24 +87,60 @@ def forward(
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """Backend interface, see op.py: y (B, L, H, P), the last state (S, H, P, N), the states."""
     y, last, states = empty_outputs(x, initial_state, cu_seqlens, save, CHUNK)
-    sequences = _sequences(x, cu_seqlens)
     if not x.numel():
         return y, last.copy_(initial_state), states
-    sizes = Sizes.of(x, B)
-    scratch, skip = _Scratch(sizes), _padded_skip(D, sizes)
-    for sequence in sequences:
-        state = sizes.group_states(initial_state[sequence.rows])
-        for index, (start, end) in enumerate(sequence.chunks):
-            part = (sequence.batch, slice(start, end))
-            chunk = scratch.chunk(sequence.size, end - start)
-            chunk.load(*(signal[part] for signal in (x, dt, log_decay, B, C)))
-            if save:
-                sequence.saved(states, index, sizes).copy_(state)
-            run_chunk(chunk, state)
-            write_output(chunk, skip, None if z is None else z[part], y, part)
-            chunk.pass_decay(state).baddbmm_(chunk.B.transpose(1, 2), chunk.scaled)
-        last[sequence.rows].copy_(sizes.head_states(state))
+    dtype = stored_dtype(x, B, C, z)
+    out = y if y.dtype == dtype else torch.empty_like(y, dtype=dtype)
+    sequences, (heads, channels) = _sequences(x, cu_seqlens), x.shape[2:]
+    state = _pad(initial_state.transpose(2, 3), (padded(B.shape[3]), padded(channels)))
+    firsts = [s.first for s in sequences] if cu_seqlens is not None else [*range(len(x))]
+    problem = Problem(
+        *(_signal(t, dtype) for t in (x, z, out, B, C)), _flat(dt), _flat(log_decay),
+        _flat(_pad(D, (heads, padded(channels)))), _flat(state), _flat(states), EARLIER,
+        sequence_bounds(dt.transpose(1, 2), cu_seqlens), np.array(firsts), len(x), x.shape[1],
+        heads, B.shape[2], channels, B.shape[3],
+    )  # fmt: skip
+
+    def fill(first: int, stop: int) -> None:
+        scratch = Scratch.of(padded(channels), padded(B.shape[3]))
+        if cu_seqlens is not None:
+            scan_heads(problem, scratch, 0, len(firsts), first, stop)
+            return
+        for row in range(first // heads, -(-stop // heads)):
+            ends = max(first - row * heads, 0), min(stop - row * heads, heads)
+            scan_heads(problem, scratch, row, row + 1, *ends)
+
+    run_split(fill, len(x) * heads, x.numel() * B.shape[3], _WORK_PER_THREAD)
+    if out is not y:
+        y.copy_(out)
+    last.copy_(state[:, :, : B.shape[3], :channels].transpose(2, 3))
     return y, last, states
+
+
+def _pad(tensor: Tensor, sizes: tuple[int, int]) -> Tensor:
+    """A float32 copy whose last two dimensions are padded with zeros to these sizes."""
+    rows, columns = tensor.shape[-2:]
+    target = torch.zeros(*tensor.shape[:-2], *sizes)
+    target[..., :rows, :columns].copy_(tensor.detach())
+    return target
+
+
+def _flat(tensor: Tensor) -> np.ndarray:
+    memory: np.ndarray = tensor.detach().float().contiguous().flatten().numpy()
+    return memory
+
+
+def _signal(tensor: Tensor | None, dtype: torch.dtype) -> Signal:
+    """A view of a tensor (B, L, H or G, ...) of dtype float32 or bfloat16, if it can be one."""
+    if tensor is None:
+        return Signal(np.empty(0, np.uint16 if dtype == torch.bfloat16 else np.float32), 0, 0, 0)
+    stored = tensor.detach().to(dtype)
+    if stored.stride(3) != 1 and stored.shape[3] > 1:
+        stored = stored.contiguous()
+    extent = 1 + sum((n - 1) * s for n, s in zip(stored.shape, stored.stride(), strict=True))
+    flat = torch.as_strided(stored, (extent,), (1,))
+    memory = flat.view(torch.uint16) if dtype == torch.bfloat16 else flat
+    return Signal(memory.numpy(), *stored.stride()[:3])
 
 
 def _padded_skip(D: Tensor, sizes: Sizes) -> np.ndarray:

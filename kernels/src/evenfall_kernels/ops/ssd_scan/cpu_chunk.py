@@ -141,13 +141,6 @@ class Chunk:
         self.load_groups(self.B, B)
         self.load_groups(self.C, C)
 
-    def pass_decay(self, state: Tensor) -> Tensor:
-        """Multiply the state (K, N, J W) in place by each head's total decay."""
-        sizes = self.sizes
-        shape = (self.groups, sizes.states, sizes.per_group, sizes.width)
-        state.view(shape).mul_(self.total.view(self.groups, 1, sizes.per_group, 1))
-        return state
-
     def for_heads(self, fill: Callable[[int, int], None], elements: int) -> None:
         """Call fill(first, stop) for rows of heads on threads; `elements` is the work of a row."""
         run_split(fill, self.rows, self.rows * elements, _WORK_PER_THREAD)

@@ -1,14 +1,16 @@
-"""The forward pass of one chunk of ssd_scan on the CPU. Letters are those of cpu_chunk.py."""
+"""A chunk of ssd_scan's forward pass, run again for the backward pass, by PyTorch's products.
+
+Letters are those of cpu_chunk.py.
+"""
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ...cpu.simd import WIDTH
 from .cpu_chunk import Chunk, as_rows
-from .cpu_passes import EARLIER, finish, prepare
+from .cpu_passes import EARLIER, prepare
 
 
 def run_chunk(chunk: Chunk, state: Tensor) -> None:
@@ -33,30 +35,3 @@ def run_prepare(chunk: Chunk, with_matrix: bool = True) -> None:
                 first, stop)  # fmt: skip
 
     chunk.for_heads(fill, chunk.padded * (chunk.padded + sizes.width))
-
-
-def write_output(
-    chunk: Chunk, skip: np.ndarray, gate: Tensor | None, y: Tensor, part: tuple[slice, slice]
-) -> None:
-    """Write the chunk's steps of y (B, L, H, P) in its dtype; `part` is their place in y."""
-    sizes, lanes = chunk.sizes, chunk.sizes.width // WIDTH
-    direct = y.dtype == torch.float32 and sizes.width == sizes.channels
-    shape = (chunk.batch, chunk.steps, sizes.heads, sizes.width)
-    out = y if direct else torch.empty(shape)
-    per_step = sizes.heads * lanes
-    position = (part[1].start * per_step if direct else 0, out.shape[1] * per_step)
-    rows = [as_rows(t) for t in (chunk.by_head, chunk.by_group, chunk.before, chunk.x)]
-    z: np.ndarray = np.empty((0, WIDTH), np.float32)
-    if gate is not None:
-        z = as_rows(chunk.load_heads(chunk.signal("z"), gate))
-    target = as_rows(out)
-
-    def fill(first: int, stop: int) -> None:
-        finish(
-            *rows, skip, z, target, chunk.padded, chunk.steps, sizes.heads, lanes,
-            sizes.per_group, position, first, stop,
-        )  # fmt: skip
-
-    chunk.for_heads(fill, chunk.steps * sizes.width)
-    if not direct:
-        y[part].copy_(out[..., : sizes.channels])

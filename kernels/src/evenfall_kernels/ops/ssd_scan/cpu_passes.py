@@ -14,7 +14,7 @@ from numba import njit
 
 from ...cpu.compiled import compiled
 from ...cpu.simd import WIDTH, broadcast, load, store, where_less
-from ...cpu.simd_math import exp2, sigmoid
+from ...cpu.simd_math import exp2
 
 _LOG2_E = 1.4426950408889634
 _ZERO, _HALF, _SMALLEST = np.float32(0), np.float32(0.5), np.float32(-96)
@@ -74,7 +74,7 @@ def decays_from(step: int, block: int, first: int, high: Any, low: Any, later: A
 
 
 @njit(error_model="numpy", nogil=True)
-def _decays_to(step: int, block: int, first: int, high: Any, low: Any, earlier: Any) -> Any:
+def decays_to(step: int, block: int, first: int, high: Any, low: Any, earlier: Any) -> Any:
     """The decays from the sixteen steps of a block to a step; 0 from those after it."""
     at, lane = first + step // WIDTH, step % WIDTH
     rough = broadcast(high[at, lane]) - load(high, first + block)
@@ -104,7 +104,7 @@ def prepare(
             if with_matrix:
                 target, source = (row * steps + s) * blocks, (group * steps + s) * blocks
                 for other in range(block + 1):
-                    value = _decays_to(s, other, row * blocks, high, low, earlier)
+                    value = decays_to(s, other, row * blocks, high, low, earlier)
                     value = value * load(product, source + other) * load(dt, row * blocks + other)
                     store(matrix, target + other, value)
                 for other in range(block + 1, blocks):
@@ -114,31 +114,3 @@ def prepare(
             source = (row * steps + s) * lanes
             for k in range(lanes):
                 store(scaled, target + k, load(x, source + k) * weight)
-
-
-@compiled()
-def finish(
-    by_head: Any, by_group: Any, before: Any, x: Any, skip: Any, z: Any, out: Any, padded: int,
-    steps: int, heads: int, lanes: int, per_group: int, position: Any, first: int, stop: int,
-) -> None:  # fmt: skip
-    """For heads first to stop - 1: out = (by_head + before by_group + skip x) silu(z).
-
-    `position` is the row of out of the chunk's first step, and the rows from one batch row to the
-    next.
-    """
-    blocks = padded // WIDTH
-    for row in range(first, stop):
-        batch, head = row // heads, row % heads
-        group, member = row // per_group, row % per_group
-        for t in range(steps):
-            weight = before[row * blocks + t // WIDTH, t % WIDTH]
-            source = (row * padded + t) * lanes
-            other = ((group * padded + t) * per_group + member) * lanes
-            target = position[0] + batch * position[1] + (t * heads + head) * lanes
-            for k in range(lanes):
-                value = load(by_head, source + k) + load(by_group, other + k) * weight
-                value = value + load(skip, head * lanes + k) * load(x, source + k)
-                if z.shape[0] > 0:
-                    gate = load(z, source + k)
-                    value = value * (gate * sigmoid(gate))
-                store(out, target + k, value)
