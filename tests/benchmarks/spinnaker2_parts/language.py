@@ -18,7 +18,7 @@ from evenfall_spinnaker2.emulator.text import TextEmulator
 
 CARDS = Path(__file__).resolve().parents[3] / "hub_cards"
 DENSE, SPARSE = "egru-ptb-small", "egru-ptb-sparse"
-CHUNK, LISTED = 512, 20
+CHUNK, LISTED = 512, 10
 PROMPT = "the company said"
 
 

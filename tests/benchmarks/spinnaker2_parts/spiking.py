@@ -164,17 +164,18 @@ def lif_network(options: Any, folder: Path) -> Iterator[dict[str, Any]]:
     """A LIF network, trained on MNIST's training images, on all test images."""
     torch.manual_seed(0)
     train = read_mnist(options.data / "mnist", "train", pixels=784)
-    x, labels = torch.from_numpy(train.images).float() / 255, torch.from_numpy(train.labels)
+    x = torch.tensor(train.images).float() / 255
+    labels = torch.tensor(train.labels)
     model = LifNetwork()
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
-    for _ in range(4):
+    for _ in range(3):
         for rows in torch.randperm(len(x)).split(128):
             loss = F.cross_entropy(model(x[rows]), labels[rows])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
     test = read_mnist(options.data / "mnist", "test", pixels=784)
-    images = torch.from_numpy(test.images).float() / 255
+    images = torch.tensor(test.images).float() / 255
     with torch.no_grad():
         wanted = model(images).argmax(1).numpy()
     for precision in ("fp32", "int8"):

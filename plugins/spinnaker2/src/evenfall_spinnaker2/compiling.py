@@ -29,12 +29,12 @@ from .mapping.place import Placed, board_chips, place
 from .mapping.route import Routes, check_routes, route
 from .sources import Source, read_source
 
-_NUMBERS: dict[str, type] = {
-    "pes": Integral, "queue_depth": Integral, "recorded_steps": Integral, "dt": Real,
-    "weight_scale": Real,
+_INTEGER: tuple[Any, str] = (Integral, "an integer")
+_NUMBER: tuple[Any, str] = (Real, "a number")
+_NUMBERS = {
+    "pes": _INTEGER, "queue_depth": _INTEGER, "recorded_steps": _INTEGER, "dt": _NUMBER,
+    "weight_scale": _NUMBER,
 }  # fmt: skip
-_WORDS = {Integral: "an integer", Real: "a number"}
-
 VERIFICATION = "emulator-verified, not run on hardware"
 
 
@@ -75,10 +75,10 @@ class Settings:
     def __post_init__(self) -> None:
         if self.mode not in ("events", "gather"):
             raise ValueError(f"mode: got {shorten(self.mode)}, want 'events' or 'gather'")
-        for name, kind in _NUMBERS.items():
+        for name, (kind, words) in _NUMBERS.items():
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, kind)):
-                raise ValueError(f"{name}: got {shorten(value)}, want {_WORDS[kind]}")
+                raise ValueError(f"{name}: got {shorten(value)}, want {words}")
         most = len(load_chip(self.profile).places)
         if self.pes is not None and not 0 < self.pes <= most:
             raise ValueError(f"pes: got {self.pes}, want 1 to {most}")

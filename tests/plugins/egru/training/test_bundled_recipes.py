@@ -29,7 +29,7 @@ PARAMETERS = {"ptb-1350": 31_699_150, "wikitext2-1350": 49_180_928}
 
 def test_the_bundled_recipes_have_names() -> None:
     assert set(bundled_recipes("train")) == set(SIZES)
-    assert set(bundled_recipes("classify")) == {"smnist"}
+    assert set(bundled_recipes("classify")) == {"smnist", "smnist-4"}
     with pytest.raises(FileNotFoundError, match="ptb not found; bundled recipes: ptb-1350, ptb-20"):
         load_recipe("ptb")
     assert load_recipe("ptb-1350.yaml") == load_recipe("ptb-1350")
@@ -61,15 +61,18 @@ def test_a_few_steps_of_a_language_model(corpus: Path, tmp_path: Path, name: str
     assert "eval_backward_sparsity" in log
 
 
-def test_a_few_steps_of_sequential_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("name", "units"), [("smnist", 590), ("smnist-4", 128)])
+def test_a_few_steps_of_sequential_mnist(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, units: int
+) -> None:
     random, count = np.random.default_rng(0), 150
-    for name, shape in (("images-idx3", (count, 28, 28)), ("labels-idx1", (count,))):
+    for part, shape in (("images-idx3", (count, 28, 28)), ("labels-idx1", (count,))):
         header = np.array([0x800 + len(shape), *shape], ">u4").tobytes()
         values = random.integers(0, 10, shape, np.uint8).tobytes()
-        (tmp_path / f"train-{name}-ubyte").write_bytes(header + values)
+        (tmp_path / f"train-{part}-ubyte").write_bytes(header + values)
     monkeypatch.setattr(mnist, "_VALID", 20)
-    recipe = load_classification_recipe("smnist")
-    assert recipe.model["hidden_sizes"] == [590]
+    recipe = load_classification_recipe(name)
+    assert recipe.model["hidden_sizes"] == [units]
     small: dict[str, Any] = {**recipe.model, "hidden_sizes": [6]}
     recipe = replace(recipe, model=small, epochs=2, warmup_steps=1)
     train_classifier(recipe, tmp_path, tmp_path / "run")

@@ -53,7 +53,7 @@ def trace(
         else:
             assert inputs is not None
             steps = read_inputs(inputs)
-        options = {"integrator": integrator, "decoder": decoder, "reset": reset}
+        options: dict[str, Any] = {"integrator": integrator, "decoder": decoder, "reset": reset}
         found = run(loaded, model, steps, **options)
         result = found.as_dict()
         if precision is not None:
