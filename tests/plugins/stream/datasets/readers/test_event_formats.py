@@ -370,6 +370,6 @@ def test_damaged_files_are_refused_by_name(tmp_path: Path) -> None:
 def error_of(path: Path) -> str | None:
     try:
         open_recording(path)
-    except ValueError as error:
+    except (ValueError, ImportError) as error:  # a damaged header may name another version
         return str(error)
     return None
