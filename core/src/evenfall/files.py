@@ -209,7 +209,12 @@ def writing(path: str | Path) -> Iterator[None]:
         if not is_failed_write(error):
             raise
         reason = str(error).partition("\n")[0]
-        raise OSError(f"{path} cannot be written: {reason}") from error
+        raise OSError(errno.EIO, f"{path} cannot be written: {reason}") from error
+
+
+def is_full(error: Exception) -> bool:
+    """Whether an error means that the disk takes no more, so that nothing else can be written."""
+    return isinstance(error, OSError) and error.errno in _FULL
 
 
 def is_failed_write(error: Exception) -> bool:

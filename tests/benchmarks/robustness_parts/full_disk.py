@@ -37,7 +37,7 @@ def commands(folder: Path) -> Iterator[tuple[str, list[Any], int]]:
     stream = inputs.write(folder / "stream.yaml", inputs.STREAM)
     study = inputs.write(folder / "study.yaml", inputs.STUDY)
     card = inputs.CARD
-    for kib in (8, 120):
+    for kib in (8, 40):
         for plugin, recipe, data in (("egru", egru, text), ("stream", stream, events)):
             yield (
                 f"{plugin} train, {kib} KiB",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -109,6 +110,20 @@ def test_a_result_that_json_lacks_is_a_failed_run(tmp_path: Path) -> None:
 
     text = (tmp_path / "out" / "grid.json").read_text()
     assert json.loads(text, parse_constant=refuse)["cells"] == [cell]
+
+
+def test_a_full_disk_ends_the_grid(tmp_path: Path) -> None:
+    trainer = Trainer()
+    grid = write(tmp_path, "{recipe: base.yaml, seeds: [1, 2], metrics: [accuracy]}")
+
+    def train(*args: Any, **kwargs: Any) -> Path:
+        trainer.trained.append("one")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    trainer.train = train  # type: ignore[method-assign]
+    with pytest.raises(OSError, match="No space left"):
+        run_grid(grid, "d", tmp_path / "out", trainer)
+    assert trainer.trained == ["one"]
 
 
 def test_values_that_json_lacks_are_refused_before_training(tmp_path: Path) -> None:

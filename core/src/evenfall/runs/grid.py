@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from evenfall.files import write_json, write_text
+from evenfall.files import is_full, write_json, write_text
 from evenfall.hub import markdown_table
 from evenfall.recipes import changed_keys
 from evenfall.trainers import Trainer
@@ -34,7 +34,7 @@ def run_grid(
 
     A run has the folder `output/CELL/seed-N`. A second call skips runs that have results and
     resumes the others. A run that fails is logged, listed in the table, and tried again by the next
-    call.
+    call. A full disk ends the call.
 
     Args:
         grid: the YAML file, see `evenfall.runs.grid_file`.
@@ -71,6 +71,8 @@ def run_grid(
             try:
                 results[name] = _run(recipe, data, folder, trainer, file, report)
             except Exception as error:
+                if is_full(error):
+                    raise  # no other run could be written either
                 logger.exception("%s, %s failed", cell.name, name)
                 failures[name] = f"{type(error).__name__}: {error}"
         rows.append(_row(cell, results, failures, file))

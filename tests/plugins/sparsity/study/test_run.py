@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -79,6 +80,21 @@ def test_a_failure_is_reported_and_the_rest_goes_on(toy: Any, write: Write, tmp_
     assert len(errors(table)) == 6
     toy.broken = set()
     assert len(errors(run_study(write(), "d", tmp_path / "out"))) == 11
+
+
+def test_a_full_disk_ends_the_study(
+    toy: Any, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+
+    def train(*args: Any, **kwargs: Any) -> Path:
+        tried.append(1)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(toy, "train", train)
+    with pytest.raises(OSError, match="No space left"):
+        run_study(write(), "d", tmp_path / "out")
+    assert tried == [1]
 
 
 def test_a_checkpoint_replaces_the_dense_run(toy: Any, write: Write, tmp_path: Path) -> None:

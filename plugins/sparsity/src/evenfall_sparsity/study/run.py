@@ -12,7 +12,7 @@ from typing import Any
 
 from evenfall import registry
 from evenfall.errors import RegistryError, shorten
-from evenfall.files import write_text
+from evenfall.files import is_full, write_text
 from evenfall.runs import Progress, is_first_rank, run_once
 from evenfall.runs.grid_file import Cell, cell_recipe
 from evenfall.trainers import Trainer
@@ -95,6 +95,8 @@ def run_study(
         except _ParentFailed as error:
             row["failure"] = str(error)
         except Exception as error:
+            if is_full(error):
+                raise  # no other run could be written either
             logger.exception("%s failed", run.name)
             row["failure"] = f"{type(error).__name__}: {error}"
         if "failure" in row:
