@@ -130,9 +130,10 @@ def refuse_flags(make: Callable[..., Any], options: Mapping[str, Any]) -> None:
     Raises:
         ValueError: one is; the message begins with its name.
     """
-    make = getattr(make, "func", make)  # of a partial
+    call: Any = getattr(make, "func", make)  # of a partial
+    call = getattr(call, "__init__") if isinstance(call, type) else call  # noqa: B009 - mypy's rule
     try:
-        hints = get_type_hints(make.__init__ if isinstance(make, type) else make)
+        hints = get_type_hints(call)
     except Exception:  # a name that only type checkers see
         return
     for name, value in options.items():
@@ -195,7 +196,8 @@ def _as(hint: Any, name: str, value: Any) -> Any:
 
 
 def _convert(hint: Any, value: Any) -> Any:
-    kind, arguments = get_origin(hint) or hint, get_args(hint)
+    kind: Any = get_origin(hint) or hint
+    arguments = get_args(hint)
     if kind in (Union, UnionType):
         others = [one for one in arguments if one is not NoneType]
         if len(others) > 1 or (value is None and len(others) < len(arguments)):
@@ -203,7 +205,8 @@ def _convert(hint: Any, value: Any) -> Any:
         return _convert(others[0], value)
     if kind not in _KINDS:
         return value
-    if not isinstance(value, _KINDS[kind][0]) or (kind is not bool and isinstance(value, bool)):
+    types: tuple[Any, ...] = _KINDS[kind][0]
+    if not isinstance(value, types) or (kind is not bool and isinstance(value, bool)):
         raise TypeError
     if kind is float:
         return float(value)

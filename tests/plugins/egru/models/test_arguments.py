@@ -39,6 +39,8 @@ def test_a_misspelt_argument_is_named_with_the_closest(
 def test_no_known_argument_is_close(
     make_egru: Callable[..., Any], ids: torch.Tensor, model: type
 ) -> None:
+    with pytest.raises(TypeError, match=r"has no argument 'a[^b]{,80}$"):
+        make_egru(model)(ids, **{"a" * 5000: 1})
     with pytest.raises(TypeError, match=r"has no argument 'xyzzy'$"):
         make_egru(model)(ids, xyzzy=0)
     with pytest.raises(TypeError, match="has no argument 'token_type_ids'"):

@@ -301,6 +301,16 @@ def test_recorded_graphs_hold_for_other_words(make: Make, ids: Tensor) -> None:
             torch.testing.assert_close(graph(ids[1:2]), logits(model, ids[1:2]))
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("steps", [1, 5])  # few vectors are multiplied by another operation
+def test_onnx_file_gives_the_same(make: Make, ids: Tensor, tmp_path: Path, steps: int) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    model, inputs, file = Logits(quantize(make())).eval(), ids[:1, :steps], tmp_path / "model.onnx"
+    torch.onnx.export(model, (inputs,), file, dynamo=False, input_names=["ids"])
+    (got,) = runtime.InferenceSession(file).run(None, {"ids": inputs.numpy()})
+    torch.testing.assert_close(torch.from_numpy(got), logits(model.model, inputs))
+
+
 def test_training_is_refused(make: Make, ids: Tensor) -> None:
     with pytest.raises(ValueError, match="a quantised or compressed model cannot be trained"):
         quantize(make()).train()(ids, labels=ids)

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from transformers.utils import TransformersKwargs
 
+from .configuration_egru import short
+
 LOSS_ARGUMENTS = frozenset({"num_items_in_batch", "ignore_index", "shift_labels"})
 
 # generate() passes its own arguments on, for stop_strings for example.
@@ -44,7 +46,7 @@ def refuse_unknown(
         names = {*inspect.signature(forward).parameters, *known, *_WITHOUT_EFFECT} - {"kwargs"}
         near = difflib.get_close_matches(name, sorted(names), n=1)
         hint = f"; closest: {near[0]!r}" if near else ""
-        raise TypeError(f"{forward.__qualname__}() has no argument {name!r}{hint}")
+        raise TypeError(f"{forward.__qualname__}() has no argument {short(name)}{hint}")
 
 
 def batch_and_steps(

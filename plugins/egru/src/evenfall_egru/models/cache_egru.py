@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from transformers.cache_utils import Cache, CacheLayerMixin, StaticLayer
 
+from .configuration_egru import short
+
 State = tuple[torch.Tensor, torch.Tensor]
 
 
@@ -94,12 +96,12 @@ class EgruCacheLayer(CacheLayerMixin):
         if tokens_to_remove > 0:
             raise ValueError(
                 "crop must get a negative number, of tokens to take back, got "
-                f"{tokens_to_remove}: a state does not contain the tokens before it"
+                f"{short(tokens_to_remove)}: a state does not contain the tokens before it"
             )
         recorded = 0 if self._past is None else self._past[0].shape[1] - 1
         if -tokens_to_remove > recorded:
             raise ValueError(
-                f"crop can take back {recorded} tokens, got {tokens_to_remove}: call "
+                f"crop can take back {recorded} tokens, got {short(tokens_to_remove)}: call "
                 "activate_past_recording() before they are read, or continue from a "
                 "copy.deepcopy of the cache"
             )
@@ -237,7 +239,7 @@ def cache_layers(
         names = [type(layer).__name__ for layer in layers]
         raise ValueError(
             "past_key_values must be DynamicCache(config=model.config), with "
-            f"{len(layer_types)} layers of type {layer_types[0]!r}, got layers {names}"
+            f"{len(layer_types)} layers of type {layer_types[0]!r}, got layers {short(names)}"
         )
     for layer in layers:
         if layer.is_initialized and len(layer.keys) != rows:

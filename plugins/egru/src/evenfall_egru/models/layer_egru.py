@@ -15,7 +15,8 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from .configuration_egru import EgruConfig
 from .copies_egru import WeightCopy
 from .fast_egru import settings_of
-from .scan_egru import egru_scan, event_linear, skips_silent
+from .recording_egru import is_plain_graph
+from .scan_egru import as_tensor, egru_scan, event_linear, skips_silent
 
 # Other tensors, such as those of torchao, have operations of their own and few of PyTorch's.
 PLAIN = (torch.Tensor, nn.Parameter)
@@ -107,6 +108,8 @@ class EgruDecoder(nn.Linear):
     def forward(self, y: torch.Tensor, event_driven: bool = False) -> torch.Tensor:
         """y (..., E) -> (..., V). In a compressed model the weight is a StoredMatrix (E, V)."""
         if not isinstance(self.weight, torch.Tensor):
+            if is_plain_graph():
+                return F.linear(y, as_tensor(self.weight, y).t(), self.bias)
             return self.weight(y, self.bias)
         if event_driven and type(self.weight) in PLAIN and skips_silent(y):
             return event_linear(y, self.by_unit(), bias=self.bias)

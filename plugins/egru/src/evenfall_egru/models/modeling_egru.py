@@ -32,6 +32,7 @@ from .pretrained_egru import (
 from .record_egru import LayerRecord, has_penalty
 from .recording_egru import is_recorded
 from .step_egru import FORWARD, TokenStep
+from .stopping_egru import probed
 
 
 class EgruModel(EgruPreTrainedModel):
@@ -194,6 +195,13 @@ class EgruForCausalLM(EgruPreTrainedModel, GenerationMixin):
             "continuous batching (generate_batch, cache_implementation='paged') needs a cache of "
             "tokens; the state of EGRU has a fixed size: call generate() with a batch of prompts"
         )
+
+    def _get_stopping_criteria(
+        self, generation_config: Any, stopping_criteria: Any, tokenizer: Any = None
+    ) -> Any:
+        if generation_config.stop_strings is not None:
+            tokenizer = probed(tokenizer)
+        return super()._get_stopping_criteria(generation_config, stopping_criteria, tokenizer)
 
     def _get_static_cache_init_shape(self) -> None:
         """For chunked prompts: a state has no heads that transformers could allocate."""

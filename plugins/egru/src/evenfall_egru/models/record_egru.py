@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from .configuration_egru import short
 from .padding_egru import Whole
 
 TRACE_DECAY = 0.9
@@ -127,7 +128,7 @@ def event_trace(
         ValueError: a decay out of range, or `initial` together with `cu_seqlens`.
     """
     if not 0 <= decay < 1:
-        raise ValueError(f"decay must lie in [0, 1), got {decay}")
+        raise ValueError(f"decay must lie in [0, 1), got {short(decay)}")
     if initial is not None and cu_seqlens is not None:
         raise ValueError("initial cannot be combined with cu_seqlens: packed texts begin at zero")
     steps, exact = y.shape[1], torch.promote_types(y.dtype, torch.float32)

@@ -29,19 +29,26 @@ def egru_scan(x: Any, kernel: Any, recurrent_kernel: Any, *vectors: Any, **optio
 
     A compressed model has evenfall_kernels.StoredMatrix in place of kernel or recurrent_kernel.
     """
-    inputs = x, kernel, recurrent_kernel, *vectors
     if not (isinstance(kernel, torch.Tensor) and isinstance(recurrent_kernel, torch.Tensor)):
         if options["training"]:
             raise ValueError(
                 "a quantised or compressed model cannot be trained; call eval(), or dequantize() "
                 "to train its matrices"
             )
-        options.pop("event_driven")  # it always is
-        return _scan_stored(*inputs, **options)
+        if not is_exported_to_onnx():
+            options.pop("event_driven")  # it always is
+            return _scan_stored(x, kernel, recurrent_kernel, *vectors, **options)
+        kernel, recurrent_kernel = (as_tensor(one, x) for one in (kernel, recurrent_kernel))
     if event_linear is not None and is_exported_to_onnx():
         with use_backend("reference", "egru_scan"):
-            return _scan(*inputs, **options)
-    return _scan(*inputs, **options)
+            return _scan(x, kernel, recurrent_kernel, *vectors, **options)
+    return _scan(x, kernel, recurrent_kernel, *vectors, **options)
+
+
+def as_tensor(matrix: Any, x: torch.Tensor) -> torch.Tensor:
+    """A weight, or the dense form of a StoredMatrix, in the dtype of x."""
+    dense: torch.Tensor = matrix if isinstance(matrix, torch.Tensor) else matrix.dense()
+    return dense.to(x.dtype)
 
 
 def skips_silent(events: torch.Tensor) -> bool:
@@ -55,4 +62,4 @@ def skips_silent(events: torch.Tensor) -> bool:
     )
 
 
-__all__ = ["egru_scan", "event_linear", "skips_silent"]
+__all__ = ["as_tensor", "egru_scan", "event_linear", "skips_silent"]
