@@ -1,4 +1,4 @@
-"""docs/others.md has a line for each project, what it does better first, and the day of checking."""
+"""docs/others.md has a line for each project and states the day of checking."""
 
 from __future__ import annotations
 
