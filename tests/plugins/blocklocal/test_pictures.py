@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 pytest.importorskip("torch")
 pytest.importorskip("matplotlib")
 
-from evenfall_blocklocal.pictures import draw_blocks, draw_comparison
+from evenfall_blocklocal.cli import app
+from evenfall_blocklocal.pictures import draw_blocks, draw_comparison, draw_numbers
 
 
 def result(rule: str, **parts: Any) -> dict[str, Any]:
@@ -31,3 +34,18 @@ def test_runs_without_probes_and_blocks_without_gradient_are_drawn(tmp_path) -> 
 def test_no_results_are_an_error(tmp_path) -> None:
     with pytest.raises(ValueError, match="at least one run"):
         draw_comparison([], tmp_path / "a.png")
+
+
+def test_a_grid_is_drawn_against_the_number_of_blocks(tmp_path) -> None:
+    cells = [
+        {"cell": f"{rule} {blocks}", "changes": {"rule": rule, "blocks": blocks},
+         "figures": {"test": {"accuracy": {"values": [0.5, 0.6]}}}}
+        for rule in ("bll", "local-ce") for blocks in (2, 16)
+    ]  # fmt: skip
+    (tmp_path / "grid.json").write_text(json.dumps({"cells": cells}))
+    done = CliRunner().invoke(app, ["picture", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "blocks.png").read_bytes().startswith(b"\x89PNG")
+    del cells[0]["changes"]["blocks"]
+    with pytest.raises(ValueError, match="'bll 2' must have a rule, a number of blocks"):
+        draw_numbers({"cells": cells}, tmp_path / "none.png")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from evenfall.errors import shorten
 from evenfall.pictures import PALETTE, make_figure, palette_colour, save_figure
 
 Results = Sequence[dict[str, Any]]
@@ -90,6 +91,52 @@ def draw_blocks(results: Results, path: str | Path) -> Path:
         axis.spines[["top", "right"]].set_visible(False)
     if left.get_legend_handles_labels()[0]:
         left.legend(fontsize=8)
+    return save_figure(figure, path)
+
+
+def draw_numbers(table: dict[str, Any], path: str | Path) -> Path:
+    """Draw the test result against the number of blocks: a line for each rule, the mean over its
+    seeds, and a dot for each seed.
+
+    Args:
+        table: grid.json of `evenfall grid run` with the values `rule` and `blocks`.
+        path: the picture; it appears whole or not at all.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ValueError: the grid has other values, or no results of the test split.
+    """
+    points: dict[str, dict[int, list[float]]] = {}
+    metric = "accuracy"
+    for cell in table["cells"]:
+        changes, figures = cell["changes"], cell["figures"].get("test", {})
+        if not {"rule", "blocks"} <= set(changes) or not figures:
+            raise ValueError(
+                f"cell {shorten(cell['cell'])} must have a rule, a number of blocks and a result "
+                "of the split test"
+            )
+        metric, figure = next(iter(figures.items()))
+        points.setdefault(changes["rule"], {})[changes["blocks"]] = figure["values"]
+    factor, unit = (100, ", %") if metric == "accuracy" else (1, "")
+    figure = make_figure(6.0, 3.4)
+    axis = figure.subplots()
+    for row, (rule, found) in enumerate(points.items()):
+        numbers = sorted(number for number, values in found.items() if values)
+        style = {"color": palette_colour(row), "marker": "o", "markersize": 4}
+        means = [factor * sum(found[n]) / len(found[n]) for n in numbers]
+        axis.plot(numbers, means, label=rule, **style)
+        for number in numbers:
+            axis.scatter([number] * len(found[number]), [factor * v for v in found[number]], s=8,
+                         color=palette_colour(row))  # fmt: skip
+    axis.set_xscale("log", base=2)
+    numbers = sorted({number for found in points.values() for number in found})
+    axis.set_xticks(numbers, [str(number) for number in numbers])
+    axis.minorticks_off()
+    axis.set_xlabel("blocks")
+    axis.set_ylabel(f"test {metric}{unit}")
+    axis.grid(alpha=0.3)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(fontsize=8)
     return save_figure(figure, path)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from evenfall.cli.tools import make_group
 
-from . import compare, split, train
+from . import compare, picture, split, train
 
 app = make_group(
     "blocklocal",
@@ -12,4 +12,5 @@ app = make_group(
     split.split,
     train.train,
     compare.compare,
+    picture.picture,
 )
