@@ -42,6 +42,15 @@ def train(model: Any) -> list[float]:
     return losses
 
 
+def test_gradient_checkpointing_changes_no_loss(make: Callable[..., Any]) -> None:
+    """TRL's trainers turn it on."""
+    losses = train(adapt(make(), task_type="CAUSAL_LM"))
+    model = make()
+    model.gradient_checkpointing_enable()
+    model.enable_input_require_grads()
+    assert train(adapt(model, task_type="CAUSAL_LM")) == losses
+
+
 @pytest.mark.parametrize("options", [{}, {"target_modules": "all-linear"}, {"use_rslora": True}])
 def test_training_merging_and_saving(
     make: Callable[..., Any], tmp_path: Path, options: dict[str, Any]

@@ -241,12 +241,12 @@ def cache_layers(
             "past_key_values must be DynamicCache(config=model.config), with "
             f"{len(layer_types)} layers of type {layer_types[0]!r}, got layers {short(names)}"
         )
-    for layer in layers:
-        if layer.is_initialized and len(layer.keys) != rows:
-            raise ValueError(
-                f"past_key_values has the states of {len(layer.keys)} texts, but the call has "
-                f"{rows}; a cache belongs to the batch that it was made with"
-            )
+    first = layers[0]
+    if first.is_initialized and first.keys.shape[0] != rows:
+        raise ValueError(
+            f"past_key_values has the states of {len(first.keys)} texts, but the call has {rows}; "
+            "a cache belongs to the batch that it was made with"
+        )
     return layers
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
 from safetensors import SafetensorError
 from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
 from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_outputs import (
@@ -110,6 +113,12 @@ class EgruPreTrainedModel(PreTrainedModel):
             if module.bias is not None:
                 init.zeros_(module.bias)
 
+    def _set_gradient_checkpointing(self, *args: Any, **kwargs: Any) -> None:
+        if "gradient_checkpointing_func" in kwargs:
+            checkpoint = kwargs["gradient_checkpointing_func"]
+            kwargs["gradient_checkpointing_func"] = partial(_checkpoint_plain, checkpoint)
+        super()._set_gradient_checkpointing(*args, **kwargs)
+
     def resize_token_embeddings(self, *args: Any, **kwargs: Any) -> Any:
         """As in transformers.
 
@@ -169,6 +178,18 @@ def _biases(like: torch.Tensor, longest: int | None) -> torch.Tensor:
     if longest is not None:
         bias[: len(bias) // 3].uniform_(1, longest - 1).log_()
     return bias
+
+
+def _checkpoint_plain(checkpoint: Callable[..., Any], layer: Any, *args: Any) -> Any:
+    """Gradient checkpointing, but not while peft computes the weights of a layer from an adapter:
+    it does not do so again when the layer is computed again.
+
+    `layer` is the partial function with which transformers calls a layer.
+    """
+    parts = (*layer.args, getattr(layer.func, "__self__", None))
+    if any(isinstance(part, nn.Module) and is_parametrized(part) for part in parts):
+        return layer(*args)
+    return checkpoint(layer, *args)
 
 
 def _thresholds(like: torch.Tensor, mean: float) -> torch.Tensor:

@@ -226,7 +226,7 @@ def _states(cache: Cache, batch: int) -> list[Any] | None:
     """(y, h) of each layer; None if the cache is empty, of another kind or of another batch."""
     states = []
     for layer in cache.layers:
-        if type(layer) not in _CACHES or not layer.is_initialized or len(layer.keys) != batch:
+        if type(layer) not in _CACHES or not layer.is_initialized or layer.keys.shape[0] != batch:
             return None
         states.append((layer.keys, layer.values))
     return states
