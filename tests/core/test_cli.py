@@ -431,9 +431,11 @@ def test_doctor_examines_the_rest_if_a_variable_is_wrong(
     world, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EVENFALL_STRICT", "maybe")
+    monkeypatch.setenv("EVENFALL_CHECKPOINTS", "/nowhere")
     found = {one["subject"]: one for one in json.loads(run("doctor", "--json", code=1).output)}
     assert found["plugins"]["detail"].startswith("EVENFALL_STRICT must be one of")
     assert found["transformers"]["level"] == "ok"
+    assert found["EVENFALL_CHECKPOINTS"]["detail"] == "/nowhere is no folder"
 
 
 def test_json_has_no_numbers_that_json_lacks(capsys: pytest.CaptureFixture[str]) -> None:

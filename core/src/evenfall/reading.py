@@ -50,6 +50,8 @@ def reading(path: str | Path, what: str = "") -> Iterator[None]:
         reason = shorten_text(" ".join(str(error).split()), 300) or type(error).__name__
         if "allow_pickle" in reason:  # NumPy's advice would run code of the file
             reason = "it contains Python objects, not arrays of numbers"
+        if "weights_only" in reason:  # and so would PyTorch's
+            reason = "it is damaged, or contains Python objects, not tensors"
         raise ValueError(f"{_name(path, what)} cannot be read: {reason}") from error
 
 

@@ -31,6 +31,7 @@ VARIABLES = {
     "EVENFALL_CHECKPOINTS", "EVENFALL_DATA", "EVENFALL_COMPILE", "EVENFALL_FUZZ",
 }  # fmt: skip
 """Those of Evenfall; the last three are read by its tests."""
+_FOLDERS = ("EVENFALL_CHECKPOINTS", "EVENFALL_DATA")
 _PREFIXES = ("EVENFALL_", "NUMBA_", "TRITON_")
 
 
@@ -68,6 +69,8 @@ def _variables() -> Iterator[Finding]:
         elif name.startswith("EVENFALL_") and name not in VARIABLES:
             advice = f"Nothing reads it.{closest(name, VARIABLES)}"
             yield Finding("warning", name, value, advice)
+        elif name in _FOLDERS and value and not os.path.isdir(value):
+            yield Finding("warning", name, f"{value} is no folder", "Nothing is found there.")
         else:
             yield Finding("ok", name, value)
 

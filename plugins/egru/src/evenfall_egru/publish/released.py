@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from evenfall.errors import shorten
+from evenfall.reading import reading
 from evenfall.recipes import read_yaml
 
 from ..models.configuration_egru import EgruConfig
@@ -71,11 +72,8 @@ def read_state(file: str | Path) -> dict[str, Tensor]:
     """
     if not Path(file).is_file():
         raise FileNotFoundError(f"file {file} does not exist")
-    try:
+    with reading(file, "state_dict"):
         state = torch.load(file, weights_only=True, map_location="cpu")
-    except Exception as error:  # torch raises many kinds here, all because of the file
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(f"file {file} cannot be read as a state_dict: {reason}") from error
     if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
         raise ValueError(f"file {file} must contain a state_dict, a dictionary of tensors")
     bad = [name for name, tensor in state.items() if not bool(torch.isfinite(tensor).all())]
