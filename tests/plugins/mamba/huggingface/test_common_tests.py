@@ -1,4 +1,4 @@
-"""Patched Mamba-2 models under transformers' own common tests of models, at both ends.
+"""Patched Mamba models under transformers' own common tests of models, at both ends.
 
 The tester has a class for every family; those of hybrid models take minutes.
 """
@@ -17,8 +17,9 @@ KNOWN = ("test_bc_cache_name_forward",)
 
 @pytest.mark.slow
 @BOTH_ENDS
+@pytest.mark.parametrize("only", ["MambaTest and not Falcon", "Mamba2Test"])
 def test_common_tests_of_transformers_pass(
-    tmp_path: Path, version: str, packages: tuple[str, ...]
+    tmp_path: Path, version: str, packages: tuple[str, ...], only: str
 ) -> None:
-    tester = Path(__file__).with_name("mamba2_common_tester.py")
-    assert passing(tester, version, packages, KNOWN, tmp_path, only="Mamba2Test") > 70
+    tester = Path(__file__).with_name("common_tester.py")
+    assert passing(tester, version, packages, KNOWN, tmp_path, only) > 70

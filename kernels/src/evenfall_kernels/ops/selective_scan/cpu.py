@@ -35,13 +35,22 @@ class Layout:
         self.blocks = count_blocks(channels, groups)
 
     def scatter(self, tensor: Tensor) -> np.ndarray:
-        """(..., D, N) -> (... blocks N, 16), padded with zeros."""
+        """(..., D, N) -> (... blocks N, 16), padded with zeros, a copy."""
         *outer, _, states = tensor.shape
-        grouped = tensor.detach().float().reshape(*outer, self.groups, self.group_channels, states)
-        padding = self.blocks // self.groups * WIDTH - self.group_channels
-        blocks = F.pad(grouped, (0, 0, 0, padding))
-        lanes = blocks.reshape(*outer, self.blocks, WIDTH, states).transpose(-1, -2)
-        return lanes.contiguous().view(math.prod(lanes.shape[:-1]), WIDTH).numpy()
+        values = tensor.detach().float()
+        if self.group_channels % WIDTH:
+            grouped = values.reshape(*outer, self.groups, self.group_channels, states)
+            padding = self.blocks // self.groups * WIDTH - self.group_channels
+            values = F.pad(grouped, (0, 0, 0, padding))
+        lanes = values.reshape(-1, WIDTH, states).transpose(1, 2)
+        return lanes.clone(memory_format=torch.contiguous_format).view(-1, WIDTH).numpy()
+
+    def scatter_vector(self, tensor: Tensor) -> np.ndarray:
+        """(D,) -> (blocks, 16), padded with zeros."""
+        if self.group_channels % WIDTH:
+            return self.scatter(tensor[:, None])
+        rows: np.ndarray = tensor.detach().float().contiguous().view(-1, WIDTH).numpy()
+        return rows
 
     def rows(self, outer: int, states: int) -> np.ndarray:
         """Zeros in the shape of scatter of an (outer, D, states) tensor."""
@@ -50,6 +59,9 @@ class Layout:
     def gather(self, rows: np.ndarray, like: Tensor) -> Tensor:
         """The reverse of scatter, to the shape (..., D, N) of `like`."""
         *outer, _, states = like.shape
+        if self.group_channels % WIDTH == 0:
+            blocks = torch.from_numpy(rows).view(-1, states, WIDTH)
+            return blocks.transpose(1, 2).reshape(like.shape)
         lanes = torch.from_numpy(rows).view(*outer, self.blocks, states, WIDTH).transpose(-1, -2)
         width = self.blocks // self.groups * WIDTH
         grouped = lanes.reshape(*outer, self.groups, width, states)[..., : self.group_channels, :]
@@ -149,9 +161,9 @@ def _problem(
         z=signal(None if z is None else z.to(dtype), dtype),
         rate=layout.scatter(A.float() * math.log2(math.e)),
         weight=no_rows if weight is None else layout.scatter(weight),
-        skip=layout.scatter(D[:, None]),
-        bias=layout.scatter(delta_bias[:, None]),
-        scale=layout.scatter(step_scale[:, None]),
+        skip=layout.scatter_vector(D),
+        bias=layout.scatter_vector(delta_bias),
+        scale=layout.scatter_vector(step_scale),
         step=np.empty(0, np.float32) if step is None else _float(step).flatten().numpy(),
         B=_by_step(B),
         C=_by_step(C),

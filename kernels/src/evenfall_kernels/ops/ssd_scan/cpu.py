@@ -95,10 +95,12 @@ def forward(
     state = _pad(initial_state.transpose(2, 3), (padded(B.shape[3]), padded(channels)))
     firsts = [s.first for s in sequences] if cu_seqlens is not None else [*range(len(x))]
     problem = Problem(
-        *(_signal(t, dtype) for t in (x, z, out, B, C)), _flat(dt), _flat(log_decay),
-        _flat(_pad(D, (heads, padded(channels)))), _flat(state), _flat(states), EARLIER,
-        sequence_bounds(dt.transpose(1, 2), cu_seqlens), np.array(firsts), len(x), x.shape[1],
-        heads, B.shape[2], channels, B.shape[3],
+        x=_signal(x, dtype), z=_signal(z, dtype), y=_signal(out, dtype), B=_signal(B, dtype),
+        C=_signal(C, dtype), dt=_flat(dt), decay=_flat(log_decay),
+        skip=_flat(_pad(D, (heads, padded(channels)))), state=_flat(state), saved=_flat(states),
+        earlier=EARLIER, bounds=sequence_bounds(dt.transpose(1, 2), cu_seqlens),
+        saved_first=np.array(firsts), saved_step=len(x), length=x.shape[1], heads=heads,
+        groups=B.shape[2], channels=channels, states=B.shape[3],
     )  # fmt: skip
 
     def fill(first: int, stop: int) -> None:

@@ -89,10 +89,13 @@ class Scratch(NamedTuple):
             memory: Array = torch.empty(size).numpy()
             return memory
 
-        by_state, by_channel = (make(CHUNK * states) for _ in range(3)), CHUNK * channels
-        squares = (make(CHUNK * CHUNK) for _ in range(2))
-        steps = (make(CHUNK).reshape(-1, WIDTH) for _ in range(6))
-        return Scratch(*by_state, *squares, make(by_channel), make(by_channel), *steps, make(1))
+        by_state, square, by_channel = CHUNK * states, CHUNK * CHUNK, CHUNK * channels
+        dt, decay, high, low, before, after = (make(CHUNK).reshape(-1, WIDTH) for _ in range(6))
+        return Scratch(
+            B=make(by_state), C=make(by_state), by_state=make(by_state), product=make(square),
+            matrix=make(square), x=make(by_channel), y=make(by_channel), dt=dt, decay=decay,
+            high=high, low=low, before=before, after=after, total=make(1),
+        )  # fmt: skip
 
 
 @njit(error_model="numpy", nogil=True)
