@@ -52,8 +52,10 @@ NAMES = {
     "gpt2": "12-layer language model, 256 tokens",
 }  # fmt: skip
 NOTES = """Memory: one thread, the peak of one step over what is resident before it, without an
-optimizer, in a process of its own. Accuracy: seconds are those of a busy machine, and compare with
-nothing else."""
+optimizer, in a process of its own. Time: one thread, seconds of the processor, in turn in one
+process. Ranks: one thread each, gloo, wall time while other work had a lower priority.
+Accuracy: seconds are those of a busy
+machine, and compare with nothing else."""
 CASES = (("backprop", 1), ("bll", 4), ("bll", 8), ("local-ce", 4))
 BATCH = {"resnet50": 24, "vit_small_patch16_224": 24, "gpt2": 8}
 LAYERS, WIDTH, WORDS, TOKENS = 12, 384, 10_000, 256
@@ -353,21 +355,41 @@ def tables(record: Record) -> str:
         "Parameters of heads": key("head_parameters"),
     }  # fmt: skip
     times = case | {"Seconds": key("seconds"), "Of backpropagation's": percent("ratio")}
-    rules = {
-        "Recipe": key("recipe"), "Rule": key("rule"), "Test accuracy": percent("test_accuracy"),
-        "Lowest": percent("lowest"), "Highest": percent("highest"),
-        "Training accuracy": percent("train_accuracy"),
-        "Parameters of heads": key("head_parameters"), "Seconds": key("seconds"),
-        "Seeds": key("seeds"),
+    ranks = {
+        "Ranks": key("ranks"), "Batch": key("batch"), "Seconds a step": key("seconds"),
+        "Times one rank": key("speedup"),
     }  # fmt: skip
-    shown = {"memory": peaks, "time": times, "accuracy": rules}
+    lines = {
+        "Rule": key("rule"), "Training accuracy": percent("train_accuracy"),
+        "Loaded by timm": percent("reloaded_accuracy"),
+        "Parameters of heads": key("head_parameters"),
+    }  # fmt: skip
+    shown = {"memory": peaks, "time": times, "processes": ranks, "ten-lines": lines}
     blocks = [table(columns, parts[name]) for name, columns in shown.items() if name in parts]
+    blocks += _accuracies(parts.get("accuracy", []))
     if "cuts" in parts:
         failed = [row["model"] for row in parts["cuts"] if row["result"] != "ok"]
         count = len(parts["cuts"])
         text = f"Of {count} classes of timm models, {count - len(failed)} are cut into 4 blocks"
         blocks.append(f"{text}; not {', '.join(failed)}." if failed else f"{text}.")
     return "\n\n".join(blocks)
+
+
+def _accuracies(rows: Rows) -> list[str]:
+    """Tables of the recipes that measure accuracy, and of those that measure perplexity."""
+    found = []
+    for metric, show in (("accuracy", percent), ("perplexity", key)):
+        columns = {
+            "Recipe": key("recipe"), "Rule": key("rule"), f"Test {metric}": show(f"test_{metric}"),
+            "Lowest": show("lowest"), "Highest": show("highest"),
+            f"Training {metric}": show(f"train_{metric}"),
+            "Parameters of heads": key("head_parameters"), "Seconds": key("seconds"),
+            "Seeds": key("seeds"),
+        }  # fmt: skip
+        chosen = [row for row in rows if f"test_{metric}" in row]
+        if chosen:
+            found.append(table(columns, chosen))
+    return found
 
 
 def measure(options: argparse.Namespace) -> Rows:

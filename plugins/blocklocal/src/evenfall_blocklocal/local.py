@@ -27,7 +27,7 @@ from .targets import Task
 
 BACKWARDS = ("inside", "after")
 _STRIDE = 1_000_003
-_DEFAULTS = ("params", "refuse")  # of balance and tied
+_DEFAULTS = (None, "refuse")  # of balance and tied
 
 
 @dataclass
@@ -94,7 +94,7 @@ class BlockLocal(nn.Module):
         criterion: Callable[[Any, Tensor], Tensor] | None = None,
         scale_loss: Callable[[Tensor], Tensor] | None = None,
         seed: int | None = None,
-        balance: Literal["params", "macs", "activations"] = "params",
+        balance: Literal["params", "macs", "activations"] | None = None,
         boundaries: Sequence[str] | Literal["middle"] | None = None,
         inputs: Any = None,
         tied: Literal["refuse", "untie", "last"] = "refuse",

@@ -48,6 +48,20 @@ def test_a_split_changes_neither_statistics_nor_random_numbers(make_stack) -> No
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_a_resnet_is_cut_between_its_stages_by_default() -> None:
+    timm = pytest.importorskip("timm")
+    with torch.device("meta"):
+        model = timm.create_model("resnet18", num_classes=10)
+    assert split_blocks(model, 4).boundaries == ("layer1", "layer2", "layer3")
+
+
+def test_parameters_are_balanced_where_no_products_are_counted() -> None:
+    model = nn.Sequential(*(nn.LayerNorm(8) for _ in range(6)), nn.Linear(8, 2))
+    split = split_blocks(model, 3, inputs=torch.randn(2, 8))
+    by_parameters = split_blocks(model, 3, inputs=torch.randn(2, 8), balance="params")
+    assert split.boundaries == by_parameters.boundaries
+
+
 @pytest.mark.parametrize("balance", ["params", "macs", "activations"])
 def test_balances_differ_where_costs_do(balance: str) -> None:
     layers = [nn.Conv2d(1, 64, 3, padding=1), nn.AvgPool2d(4), nn.Conv2d(64, 8, 3, padding=1),

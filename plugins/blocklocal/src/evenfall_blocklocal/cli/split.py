@@ -21,8 +21,9 @@ def split(
         int | None, typer.Option(min=1, help="Number of blocks. [default: 4]")
     ] = None,
     balance: Annotated[
-        str, typer.Option(help="What blocks have alike: params, macs or activations.")
-    ] = "params",
+        str | None,
+        typer.Option(help="What blocks have alike: params, macs or activations. [default: macs]"),
+    ] = None,
     boundary: Annotated[
         list[str] | None, typer.Option(help="A module after which to cut; may be repeated.")
     ] = None,

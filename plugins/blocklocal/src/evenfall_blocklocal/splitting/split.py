@@ -28,7 +28,7 @@ def split_blocks(
     model: nn.Module,
     k: int | None = None,
     *,
-    balance: Balance = "params",
+    balance: Balance | None = None,
     boundaries: Sequence[str] | Literal["middle"] | None = None,
     inputs: Any = None,
     tied: Tied = "refuse",
@@ -44,7 +44,9 @@ def split_blocks(
             nn.Sequential, or any other module.
         k: number of blocks; 4 by default, or what `boundaries` gives.
         balance: what the blocks should have alike: "params", "macs" or "activations", the bytes
-            saved for the backward pass. Custom kernels count no MACs.
+            saved for the backward pass. Custom kernels count no MACs. None for MACs, or parameters
+            if no MACs are counted before the last legal cut: most parameters of a convolutional
+            network are in its last stage, and three of four blocks would be, too.
         boundaries: names of modules after which to cut, or "middle" for one cut where half of the
             cost is reached; None to choose.
         inputs: a tensor, tuple or dict of arguments of a small call. timm and transformers models
@@ -106,10 +108,10 @@ def refuse_checkpointing(model: nn.Module) -> None:
             )
 
 
-def _check_options(k: Any, balance: str, boundaries: Any, tied: str) -> None:
+def _check_options(k: Any, balance: str | None, boundaries: Any, tied: str) -> None:
     if k is not None and (not isinstance(k, int) or isinstance(k, bool) or k < 1):
         raise ValueError(f"k must be a positive number of blocks, got {shorten(k)}")
-    if balance not in BALANCES:
+    if balance is not None and balance not in BALANCES:
         raise ValueError(f"balance must be one of {BALANCES}, got {shorten(balance)}")
     if tied not in TIED:
         raise ValueError(f"tied must be one of {TIED}, got {shorten(tied)}")
@@ -160,7 +162,7 @@ def _legal(model: nn.Module, trial: Trial) -> list[Point]:
 
 
 def _choose(
-    cuts: list[Point], trial: Trial, blocks: int, balance: str, boundaries: Any
+    cuts: list[Point], trial: Trial, blocks: int, balance: str | None, boundaries: Any
 ) -> list[Point]:
     if boundaries is not None and boundaries != "middle":
         by_name = {point.name: point for point in cuts}
@@ -176,6 +178,8 @@ def _choose(
         return chosen
     whole = [point for point in cuts if not _is_inside_unit(point.name, cuts)]
     cuts = whole if len(whole) >= blocks - 1 else cuts
+    if balance is None:
+        balance = "macs" if cuts and cuts[-1].macs else "params"
     reached = [_cost(point, trial, balance) for point in cuts]
     total = _total(trial, balance)
     if total <= 0:

@@ -36,7 +36,8 @@ class Recipe:
         rule: of learning.
         blocks: their number.
         boundaries: the modules after which blocks end; None to choose.
-        balance, tied: as in split_blocks.
+        balance: what blocks have alike: "params", "macs" or "activations".
+        tied: as in split_blocks.
         options: of the rule, as in RuleOptions.
         epochs, batch_size: of training.
         learning_rate: the peak of one cycle: up for 30 % of the steps, then down, both as a cosine.
