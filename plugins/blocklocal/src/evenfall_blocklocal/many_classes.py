@@ -36,7 +36,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def forward(ctx: Any, a: Tensor, b: Tensor, c: Tensor, target: Tensor) -> Tensor:
         kinds = a.dtype, b.dtype, c.dtype
         with torch.autocast(a.device.type, enabled=False):
-            loss, gradients = _loss_and_gradients(*map(_widen, (a, b, c)), target)
+            loss, gradients = _loss_and_gradients(_widen(a), _widen(b), _widen(c), target)
         ctx.save_for_backward(*(g.to(k) for g, k in zip(gradients, kinds, strict=True)))
         return loss
 

@@ -1,0 +1,64 @@
+"""Every table of results in docs/blocklocal.md is that of the record."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+RECORD = REPOSITORY / "docs" / "benchmarks" / "intel-xeon" / "blocklocal.json"
+ROWS: list[dict[str, Any]] = json.loads(RECORD.read_text(encoding="utf-8"))["rows"]
+PAGE = (REPOSITORY / "docs" / "blocklocal.md").read_text(encoding="utf-8")
+TIMED = {
+    "resnet18": "ResNet-18, 224 px",
+    "resnet50": "ResNet-50, 224 px",
+    "vit_small_patch16_224": "ViT-S/16, 224 px",
+    "gpt2": "12-layer language model, 256 tokens",
+}
+
+
+def rows(part: str) -> list[dict[str, Any]]:
+    found = [row for row in ROWS if row["part"] == part]
+    assert found
+    return found
+
+
+@pytest.mark.parametrize("model", TIMED)
+def test_times_are_those_of_the_record(model: str) -> None:
+    ratios = {(r["rule"], r["blocks"]): r for r in rows("time") if r["model"] == model}
+    shown = [ratios[case]["ratio"] for case in (("bll", 4), ("bll", 8), ("local-ce", 4))]
+    batch = ratios["bll", 4]["batch"]
+    assert f"| {TIMED[model]} | {batch} | " + " | ".join(f"{x:.2f}" for x in shown) + " |" in PAGE
+
+
+def test_memory_and_ranks_are_those_of_the_record() -> None:
+    for row in rows("memory"):
+        if row["rule"] != "backprop":
+            change = f"−{100 * (1 - row['share']):.0f} %"
+            line = f"| {row['rule']}, {row['blocks']} | {row['peak_mib']:,} | {change} | "
+            assert f"{line}{row['head_parameters']:,} |" in PAGE
+    (two,) = [row for row in rows("processes") if row["ranks"] == 2]
+    assert f"({two['speedup']:.2f}x)" in PAGE
+
+
+def test_accuracies_are_those_of_the_record() -> None:
+    for row in rows("ten-lines"):
+        line = f"| {row['rule']} | {100 * row['train_accuracy']:.1f} % | "
+        assert f"{line}{row['head_parameters']:,} |" in PAGE
+    for row in rows("accuracy"):
+        if "test_accuracy" in row:
+            test, low, high, train = (
+                f"{100 * row[name]:.{2 if row['recipe'].startswith('two') else 1}f}"
+                for name in ("test_accuracy", "lowest", "highest", "train_accuracy")
+            )
+            line = f"| {row['rule']} | {test} % | {low} - {high} | {train} % | "
+            assert f"{line}{row['head_parameters']:,} | {row['seconds']:,.0f} |" in PAGE
+
+
+def test_the_cuts_are_those_of_the_record() -> None:
+    found = rows("cuts")
+    good = [row for row in found if row["result"] == "ok"]
+    assert f"{len(good)} of {len(found)} classes of timm models" in " ".join(PAGE.split())
