@@ -186,7 +186,7 @@ def _checkpoint_plain(checkpoint: Callable[..., Any], layer: Any, *args: Any) ->
 
     `layer` is the partial function with which transformers calls a layer.
     """
-    parts = (*layer.args, getattr(layer.func, "__self__", None))
+    parts = (*layer.args, getattr(layer.func, "__self__", None)) if type(layer) is partial else ()
     if any(isinstance(part, nn.Module) and is_parametrized(part) for part in parts):
         return layer(*args)
     return checkpoint(layer, *args)
