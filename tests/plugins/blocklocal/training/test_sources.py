@@ -124,6 +124,12 @@ def test_rules_are_compared_by_perplexity(corpus: Path, tmp_path: Path) -> None:
     trainer = registry.trainers.get("blocklocal")
     found = trainer.evaluate(tmp_path / "runs" / "bll-0" / "best", corpus, "test")
     assert found == {"perplexity": pytest.approx(rows[0]["test_perplexity"])}
+    tied = dataclasses.replace(
+        TEXT, model_options=MODEL | {"tie_word_embeddings": True}, tied="last"
+    )
+    best = trainer.train(tied, corpus, tmp_path / "tied")
+    result = json.loads((best / "result.json").read_text())["test_perplexity"]
+    assert trainer.evaluate(best, corpus, "test") == {"perplexity": pytest.approx(result)}
 
 
 @pytest.mark.usefixtures("recordings")

@@ -262,7 +262,8 @@ class _Run:
         self.folder.cut_log("epoch", self.epoch)
 
     def _save_checkpoint(self) -> None:
-        tensors = {name: value.contiguous() for name, value in self.local.state_dict().items()}
+        # a copy each, as safetensors refuses tied weights
+        tensors = {n: t.clone().contiguous() for n, t in self.local.state_dict().items()}
         state = {"epoch": self.epoch, "seconds": self.seconds}
         with written_aside(self.folder.path / f"checkpoint-{self.epoch}", replace=True) as aside:
             save_file(tensors, aside / "weights.safetensors")
