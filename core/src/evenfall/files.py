@@ -201,7 +201,7 @@ def writing(path: str | Path) -> Iterator[None]:
     except EvenfallError:
         raise
     except OSError as error:
-        if error.errno not in _FULL or str(path) in str(error):
+        if error.errno not in _FULL or " cannot be written: " in str(error):
             raise
         reason = os.strerror(error.errno)
         raise OSError(error.errno, f"{path} cannot be written: {reason}") from error

@@ -156,7 +156,7 @@ def test_measure_counts_the_same_operations_and_a_smaller_footprint(
 def test_training_is_refused(pruned: Make, costs: Costs) -> None:
     model = pruned()
     compress(model, costs=costs)
-    with pytest.raises(ValueError, match="compressed matrices cannot be trained"):
+    with pytest.raises(ValueError, match="a quantised or compressed model cannot be trained"):
         model.train()(IDS)
 
 

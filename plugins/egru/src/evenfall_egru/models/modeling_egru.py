@@ -129,7 +129,7 @@ class EgruModel(EgruPreTrainedModel):
         if self.training and config.embedding_dropout:
             x = locked_dropout(x, config.embedding_dropout, layout.cu_seqlens)
 
-        rows = batch if texts is None else len(texts) - 1
+        rows = batch if texts is None else texts.shape[0] - 1
         cache_of = cache_layers(past_key_values, config.layer_types, rows)
         read = steps
         if use_cache:
