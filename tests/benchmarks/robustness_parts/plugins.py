@@ -29,11 +29,11 @@ STATEMENTS = (
     "@hookimpl\ndef evenfall_register_models(register): yield",
 )  # fmt: skip
 CALLS = (
-    "raise ValueError('later')", "raise SystemExit", "register('a b', 'json:loads')",
+    "raise ValueError('later')", "raise SystemExit", "register('x', 'json:loads', summary=3)",
     "register('', 'json:loads')", "register(3, 'json:loads')", "register('x')",
-    "register('x', 5)", "register('x', 'nowhere')", "register('x', 'json:')",
+    "register('x', 5)", "register('x', 'json loads')", "register('x', 'json:')",
     "register('\\x1b[2J', 'json:loads')", "register('x', 'json:loads', summary=float('nan'))",
-    "register('egru', 'json:loads')", "register('x', 'json:loads'); register('x', 'json:dumps')",
+    "register('x', None)", "register('x', 'json:loads'); register('x', 'json:dumps')",
     "register('x', 'json:loads', unknown={1, 2})", "1 / 0",
 )  # fmt: skip
 COUNT = 50
