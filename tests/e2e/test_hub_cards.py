@@ -14,10 +14,11 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from evenfall import registry
+from evenfall.corpora import read_split
 from evenfall_egru.evaluation.perplexity import evaluate_tokens
 from evenfall_egru.publish.card import make_card
 from evenfall_egru.publish.folder import copy_code
-from evenfall_egru.text.corpus import encode, read_split
+from evenfall_egru.text.encoding import encode
 
 CARDS = Path(__file__).parents[2] / "hub_cards"
 FOLDER = CARDS / "egru-ptb-small"

@@ -18,7 +18,7 @@ from .errors import EvenfallError
 
 _PLACE = re.compile(r"\.(?P<name>.+)-[a-z0-9_]{8}")
 """Where written_aside writes `name`, and puts the folder that is replaced, `name-old`."""
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 """Why an open file takes no more; such an error does not name the file."""
 
 
@@ -201,7 +201,7 @@ def writing(path: str | Path) -> Iterator[None]:
     except EvenfallError:
         raise
     except OSError as error:
-        if error.errno not in _FULL or " cannot be written: " in str(error):
+        if error.errno not in FULL or " cannot be written: " in str(error):
             raise
         reason = os.strerror(error.errno)
         raise OSError(error.errno, f"{path} cannot be written: {reason}") from error
@@ -214,7 +214,7 @@ def writing(path: str | Path) -> Iterator[None]:
 
 def is_full(error: Exception) -> bool:
     """Whether an error means that the disk takes no more, so that nothing else can be written."""
-    return isinstance(error, OSError) and error.errno in _FULL
+    return isinstance(error, OSError) and error.errno in FULL
 
 
 def is_failed_write(error: Exception) -> bool:

@@ -9,9 +9,10 @@ from typing import Any
 from egru_int8_parts.forms import CARD
 from transformers import AutoTokenizer
 
+from evenfall.corpora import read_split
 from evenfall_egru import EgruForCausalLM
 from evenfall_egru.evaluation.perplexity import evaluate_tokens
-from evenfall_egru.text.corpus import encode, read_split
+from evenfall_egru.text.encoding import encode
 
 WINDOW, TESTED = 256, ("float32", "int8")
 

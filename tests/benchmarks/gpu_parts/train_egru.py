@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 
+from evenfall.corpora import read_split
 from evenfall_egru import EgruForCausalLM
 from evenfall_egru.evaluation.perplexity import evaluate_tokens
-from evenfall_egru.text.corpus import encode, read_split
+from evenfall_egru.text.encoding import encode
 from evenfall_egru.text.tokenization import byte_tokenizer, vocabulary, word_tokenizer
 from evenfall_egru.training import Recipe, train
 from evenfall_egru.training.bptt import BpttDataset

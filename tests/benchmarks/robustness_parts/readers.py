@@ -15,7 +15,7 @@ READERS = {
     "arrays, JSON, YAML, gzip, graphs, grids": ("core/test_reading.py", 10),
     "event recordings": ("plugins/stream/datasets/readers/test_event_formats.py", 6),
     "point clouds": ("plugins/stream/datasets/readers/test_cloud_formats.py", 5),
-    "text corpora": ("plugins/egru/text/test_corpus.py", 2),
+    "text corpora": ("core/test_corpora.py", 2),
     "checkpoints of EGRU": ("plugins/egru/test_loading.py", 3),
     "images for SpiNNaker2": ("plugins/spinnaker2/image/test_damaged_images.py", 1),
 }

@@ -15,6 +15,8 @@ from evenfall_egru.evaluation.accuracy import evaluate_frames
 from evenfall_egru.sequences import read_frames, read_mnist
 from evenfall_spinnaker2 import Emulator, compile
 
+from .agreement import agreement
+
 
 def mlp(options: Any, folder: Path) -> Iterator[dict[str, Any]]:
     """A dense network, trained on MNIST's training images, with int8 weights and activations."""
@@ -41,10 +43,7 @@ def mlp(options: Any, folder: Path) -> Iterator[dict[str, Any]]:
     got = next(iter(emulator.run(images).outputs.values())).argmax(1)
     yield {
         "part": "mlp", "images": len(got),
-        "accuracy, PyTorch": float((wanted == test.labels).mean()),
-        "accuracy, image": float((got == test.labels).mean()),
-        "other choices": int((got != wanted).sum()),
-        "images with another choice": np.flatnonzero(got != wanted).tolist(),
+        **agreement(wanted, got, test.labels),
         "PEs": len(emulator.image.blobs),
     }  # fmt: skip
 
@@ -68,15 +67,10 @@ def _classifier(run_folder: Path, data: Path, folder: Path) -> Iterator[dict[str
             run = emulator.run(x)
             choices.append(int(next(iter(run.outputs.values())).argmax()))
             operations += float(run.operations.mean())
-        found = np.array(choices)
-        differs = found != np.array(wanted["predictions"])
         yield {
             "part": "classifier", "model": f"{pixels['pixels']} pixels a step",
-            "weights": precision, "units": model.config.hidden_sizes, "images": len(found),
-            "accuracy, PyTorch": wanted["accuracy"],
-            "accuracy, image": float((found == frames.labels.numpy()).mean()),
-            "other choices": int(differs.sum()),
-            "images with another choice": np.flatnonzero(differs).tolist(),
-            "activity": wanted["activity"][0], "operations a step": operations / len(found),
+            "weights": precision, "units": model.config.hidden_sizes, "images": len(choices),
+            **agreement(wanted["predictions"], choices, frames.labels),
+            "activity": wanted["activity"][0], "operations a step": operations / len(choices),
             "PEs": len(emulator.image.blobs),
         }  # fmt: skip

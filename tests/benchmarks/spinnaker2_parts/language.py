@@ -10,8 +10,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from evenfall.corpora import read_split
 from evenfall_egru import EgruForCausalLM
-from evenfall_egru.text.corpus import encode, read_split
+from evenfall_egru.text.encoding import encode
 from evenfall_spinnaker2 import Emulator, compile
 from evenfall_spinnaker2.emulator.orders import compare_orders
 from evenfall_spinnaker2.emulator.text import TextEmulator

@@ -24,6 +24,8 @@ from evenfall_spinnaker2.compiling import Settings
 from evenfall_spinnaker2.nir_files import read_nir
 from evenfall_spinnaker2.tracing.reference import simulate
 
+from .agreement import agreement
+
 STEPS, TAU, DT = 8, 2e-3, 1e-3
 """Of the LIF network: steps of an image, and the time constant and the step in seconds."""
 SCALE = 102.02
@@ -189,10 +191,7 @@ def lif_network(options: Any, folder: Path) -> Iterator[dict[str, Any]]:
         got = np.array(found)
         yield {
             "part": "lif_network", "weights": precision, "images": len(got),
-            "accuracy, PyTorch": float((wanted == test.labels).mean()),
-            "accuracy, image": float((got == test.labels).mean()),
-            "other choices": int((got != wanted).sum()),
-            "images with another choice": np.flatnonzero(got != wanted).tolist(),
+            **agreement(wanted, got, test.labels),
             "PEs": len(emulator.image.blobs),
         }  # fmt: skip
 

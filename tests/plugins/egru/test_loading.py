@@ -20,7 +20,7 @@ from evenfall.testing.damage import fuzz_cases
 from evenfall_egru import EgruConfig, EgruForCausalLM
 from evenfall_egru.generation.writing import continue_prompt
 from evenfall_egru.loading import load_checkpoint
-from evenfall_egru.text.corpus import encode
+from evenfall_egru.text.encoding import encode
 from evenfall_egru.text.tokenization import vocabulary, word_tokenizer
 
 VALUES: list[Any] = [

@@ -15,6 +15,7 @@ from evenfall import registry
 from evenfall.cli.streams import output_to_errors
 from evenfall.entries import Entry
 from evenfall.errors import EvenfallError, RegistryError, closest
+from evenfall.files import FULL
 from evenfall.printing import printable
 
 GROUP_SETTINGS: dict[str, Any] = {
@@ -110,7 +111,7 @@ class EvenfallGroup(TyperGroup):
             sys.exit(1)
 
 
-_NOT_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF, errno.EPIPE)
+_NOT_WRITTEN = (*FULL, errno.EBADF, errno.EPIPE)
 """What a stream that cannot be written raises, without the name of a file."""
 
 

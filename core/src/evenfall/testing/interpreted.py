@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-
-import torch
+from typing import TYPE_CHECKING
 
 from evenfall.backends import use_backend
 
@@ -12,7 +11,10 @@ from . import compare
 from .interpreter import quicken_interpreter
 from .memory import poisoned_memory
 
-Make = Callable[[torch.dtype, str], compare.Inputs]
+if TYPE_CHECKING:
+    import torch
+
+    Make = Callable[[torch.dtype, str], compare.Inputs]
 
 
 def largest_errors(
@@ -39,8 +41,9 @@ def largest_errors(
     errors = {}
     for name, make, dtype in runs:
         inputs = make(dtype, "cpu")
-        if dtype != torch.float32:
-            name = f"{name}, {str(dtype).removeprefix('torch.')}"
+        kind = str(dtype).removeprefix("torch.")
+        if kind != "float32":
+            name = f"{name}, {kind}"
         with poisoned_memory():
             got = run("triton", inputs)
         want = run("reference", compare.to_reference(inputs))
@@ -53,7 +56,7 @@ def largest_errors(
 def _error(got: torch.Tensor | None, want: torch.Tensor | None) -> float:
     if want is None or not want.numel():
         return float(got is not None and bool(got.any()))
-    value = torch.zeros_like(want) if got is None else got.double()
+    value = want.new_zeros(want.shape) if got is None else got.double()
     if value.shape != want.shape or not value.isfinite().all():
         return float("inf")
     return float((value - want).abs().max() / want.abs().max().clamp_min(1e-9))

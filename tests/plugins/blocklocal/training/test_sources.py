@@ -92,12 +92,12 @@ def test_a_text_may_be_in_an_archive(corpus: Path, tmp_path: Path) -> None:
             archive.writestr(f"__MACOSX/._{path.name}", "no text")
     plain, packed = (TextSource(p, ("train", "test"), 4) for p in (corpus, tmp_path / "corpus.zip"))
     assert torch.equal(plain.tokens["test"], packed.tokens["test"])
-    with pytest.raises(FileNotFoundError, match="no text of split 'valid'"):
+    with pytest.raises(FileNotFoundError, match="no text file for 'valid'"):
         TextSource(corpus, ("train", "valid"), 4)
     with pytest.raises(ValueError, match="'test' has no window of 99"):
         TextSource(corpus, ("train", "test"), 99)
     (corpus / "other.test.txt").write_text("a")
-    with pytest.raises(ValueError, match="several texts of 'test'"):
+    with pytest.raises(ValueError, match="several files for 'test'"):
         TextSource(corpus, ("train", "test"), 4)
 
 

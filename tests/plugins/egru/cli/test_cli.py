@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from evenfall_egru.cli import app
 from evenfall_egru.evaluation.perplexity import evaluate_tokens
 from evenfall_egru.loading import load_checkpoint
-from evenfall_egru.text.corpus import encode
+from evenfall_egru.text.encoding import encode
 
 LINES = [
     "the company said it will sell <unk> shares",

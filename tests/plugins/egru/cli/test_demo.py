@@ -10,12 +10,13 @@ import torch
 from rich.console import Console
 from transformers import PreTrainedTokenizerBase
 
+from evenfall.corpora import read_split
 from evenfall_egru import EgruConfig, EgruForCausalLM
 from evenfall_egru.generation.speed import compare
 from evenfall_egru.generation.streaming import ConsoleStreamer, greedy_loop
 from evenfall_egru.generation.writing import continue_prompt, unknown_words
-from evenfall_egru.text.corpus import encode, read_split
 from evenfall_egru.text.demo_text import DEMO_TEXT
+from evenfall_egru.text.encoding import encode
 from evenfall_egru.text.tokenization import byte_tokenizer, vocabulary, word_tokenizer
 
 

@@ -15,9 +15,10 @@ pytest.importorskip("accelerate")
 
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from evenfall.corpora import read_split
 from evenfall.runs import RunFolder
 from evenfall_egru.evaluation.perplexity import evaluate_tokens
-from evenfall_egru.text.corpus import encode, read_split
+from evenfall_egru.text.encoding import encode
 from evenfall_egru.training import Recipe, dump_recipe, load_recipe, run, train
 from evenfall_egru.training.trainer import EgruTrainer, checkpoint_files
 

@@ -17,7 +17,8 @@ pytest.importorskip("accelerate")
 from safetensors.torch import load_file
 from transformers import get_constant_schedule_with_warmup, get_cosine_schedule_with_warmup
 
-from evenfall_egru.text.corpus import encode, read_split
+from evenfall.corpora import read_split
+from evenfall_egru.text.encoding import encode
 from evenfall_egru.text.tokenization import vocabulary, word_tokenizer
 from evenfall_egru.training import Recipe, run, train
 from evenfall_egru.training.bptt import BpttDataset

@@ -36,7 +36,7 @@ class Recipe:
         rule: of learning.
         blocks: their number.
         boundaries: the modules after which blocks end; None to choose.
-        balance: what blocks have alike: "params", "macs" or "activations".
+        balance: as in split_blocks.
         tied: as in split_blocks.
         options: of the rule, as in RuleOptions.
         epochs, batch_size: of training.
@@ -60,7 +60,7 @@ class Recipe:
     rule: str = "bll"
     blocks: int = 4
     boundaries: tuple[str, ...] | None = None
-    balance: str = "params"
+    balance: str | None = None
     tied: str = "refuse"
     options: dict[str, Any] = field(default_factory=dict)
     epochs: int = 6

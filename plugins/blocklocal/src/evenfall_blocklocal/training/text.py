@@ -1,21 +1,18 @@
 """Text for language models: the words of a corpus, in windows.
 
-A split is the one file whose name has the split as a word, such as ptb.train.txt, in a folder or in
-the only zip archive of it. Words are split at white space, and every line ends with <eos>. The
-vocabulary is that of the training split; other words are <unk>.
+Splits are found as `evenfall.corpora.read_split` does. Words are split at white space, and every
+line ends with <eos>. The vocabulary is that of the training split; other words are <unk>.
 """
 
 from __future__ import annotations
 
-import re
-import zipfile
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from evenfall.corpora import read_split
 from evenfall.errors import shorten
-from evenfall.reading import read_member, reading
 
 from .source import Batch, Part, Source
 
@@ -60,33 +57,5 @@ class TextSource(Source):
 
 
 def _words(path: Path, split: str) -> list[str]:
-    lines = _read(path, split).splitlines()
+    lines = read_split(path, split).removesuffix("\n").split("\n")
     return [word for line in lines for word in (*line.split(), END)]
-
-
-def _read(path: Path, split: str) -> str:
-    if not path.exists():
-        raise FileNotFoundError(f"data: {path} does not exist")
-    archives = [path] if path.is_file() else sorted(path.glob("*.zip"))
-    names = [one.name for one in sorted(path.iterdir())] if path.is_dir() else []
-    found = [name for name in names if _is_of(name, split)]
-    if not found and len(archives) == 1:
-        with reading(archives[0], "data:"), zipfile.ZipFile(archives[0]) as archive:
-            names = archive.namelist()
-            found = [name for name in names if _is_of(name, split)]
-            if len(found) == 1:
-                return read_member(archive, found[0], archives[0], "data:").decode("utf-8")
-    if not found:
-        raise FileNotFoundError(
-            f"data: {path} has no text of split {shorten(split)}, such as {split}.txt"
-        )
-    if len(found) > 1:
-        raise ValueError(f"data: {path} has several texts of {shorten(split)}: {shorten(found)}")
-    with reading(path / found[0], "data:"):
-        return (path / found[0]).read_text("utf-8")
-
-
-def _is_of(name: str, split: str) -> bool:
-    file = PurePosixPath(name)
-    hidden = file.name.startswith(".") or "__MACOSX" in file.parts
-    return file.suffix == ".txt" and not hidden and split in re.findall("[a-z]+", file.name.lower())

@@ -28,8 +28,8 @@ def demo(
     from ..generation.writing import continue_prompt
     from ..loading import load_checkpoint
     from ..publish.pack import draw_sample
-    from ..text.corpus import encode
     from ..text.demo_text import DEMO_TEXT
+    from ..text.encoding import encode
 
     with clear_errors():
         if not checkpoint.is_dir():

@@ -47,12 +47,13 @@ def evaluate(
     device: Annotated[str | None, typer.Option(help="Device, such as cpu or cuda:0.")] = None,
 ) -> None:
     """Print perplexity, activity and operation counts."""
+    from evenfall.corpora import decode, read_split
     from evenfall.files import write_text
 
     from ..evaluation.perplexity import evaluate_tokens
     from ..loading import load_checkpoint
     from ..publish.pack import draw_sample
-    from ..text.corpus import decode, encode, read_split
+    from ..text.encoding import encode
 
     quiet_loading()
     with clear_errors():

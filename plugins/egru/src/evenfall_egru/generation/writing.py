@@ -7,7 +7,7 @@ from rich.console import Console
 from transformers import PreTrainedTokenizerBase
 
 from ..models.modeling_egru import EgruForCausalLM
-from ..text.corpus import encoding
+from ..text.encoding import encoding
 from ..text.tokenization import UNK
 from .streaming import ConsoleStreamer
 

@@ -12,6 +12,7 @@ import torch
 import yaml
 from transformers import PreTrainedTokenizerBase
 
+from evenfall.corpora import read_split
 from evenfall.errors import shorten
 from evenfall.files import file_aside, write_text
 from evenfall.hub import machine, pack_folder
@@ -21,8 +22,8 @@ from evenfall.runs import Progress
 from ..evaluation.perplexity import evaluate_tokens
 from ..loading import load_checkpoint, record_events
 from ..models.modeling_egru import EgruForCausalLM
-from ..text.corpus import encode, read_split
 from ..text.demo_text import DEMO_TEXT
+from ..text.encoding import encode
 from ..text.tokenization import EOS
 from .card import make_card
 from .folder import fill_hub_folder

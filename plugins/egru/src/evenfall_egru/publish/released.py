@@ -7,13 +7,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from evenfall.corpora import SPLITS, read_split
 from evenfall.errors import shorten
 from evenfall.reading import reading
 from evenfall.recipes import read_yaml
 
 from ..models.configuration_egru import EgruConfig
 from ..models.modeling_egru import EgruForCausalLM
-from ..text.corpus import SPLITS, read_split
 from ..text.tokenization import vocabulary, word_tokenizer
 from .folder import save_for_hub
 

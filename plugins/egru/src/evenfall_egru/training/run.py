@@ -14,11 +14,12 @@ from transformers import (
     set_seed,
 )
 
+from evenfall.corpora import read_split
 from evenfall.runs import Progress, RunFolder, make_callbacks
 
 from ..loading import load_checkpoint
 from ..models.modeling_egru import EgruForCausalLM
-from ..text.corpus import encode, read_split
+from ..text.encoding import encode
 from ..text.tokenization import byte_tokenizer, vocabulary, word_tokenizer
 from .arguments import training_arguments
 from .bptt import BpttDataset

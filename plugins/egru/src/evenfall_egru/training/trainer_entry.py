@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from evenfall.corpora import read_split
+
 from ..evaluation import evaluate_tokens
 from ..loading import load_checkpoint
 from ..models.modeling_egru import EgruForCausalLM
-from ..text.corpus import encode, read_split
+from ..text.encoding import encode
 from .recipe import Recipe, load_recipe
 from .run import train
 

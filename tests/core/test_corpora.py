@@ -10,11 +10,8 @@ from random import Random
 
 import pytest
 
-pytest.importorskip("torch")
-
+from evenfall.corpora import read_split
 from evenfall.testing.damage import fuzz_cases
-from evenfall_egru.text.corpus import encode, read_split
-from evenfall_egru.text.tokenization import byte_tokenizer, vocabulary, word_tokenizer
 
 TEXTS = {"train": "größe one\n", "valid": "two\n", "test": "three\n"}
 
@@ -68,23 +65,6 @@ def test_text_that_is_not_utf8(tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_bytes("größe".encode("latin-1"))
     with pytest.raises(ValueError, match=r"train\.txt is not UTF-8 text"):
         read_split(tmp_path, "train")
-
-
-def test_encoded_text_is_one_stream_with_line_ends() -> None:
-    text = " a b \n\n b a \n c\n"
-    tokenizer = word_tokenizer(vocabulary([text]))
-    ids = encode(tokenizer, text)
-    assert ids.dtype.is_signed
-    assert ids.ndim == 1
-    assert tokenizer.convert_ids_to_tokens(ids.tolist()) == [
-        "a", "b", "<eos>", "<eos>", "b", "a", "<eos>", "c", "<eos>",
-    ]  # fmt: skip
-
-
-def test_encoded_bytes_are_those_of_the_lines() -> None:
-    tokenizer = byte_tokenizer()
-    for text in ("größe\nab\n", "\tint x;\r\n  \x0cno end", "\n\n", ""):
-        assert tokenizer.decode(encode(tokenizer, text).tolist()) == text
 
 
 def test_a_missing_last_line_break_is_added(tmp_path: Path) -> None:
