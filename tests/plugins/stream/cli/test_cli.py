@@ -155,6 +155,9 @@ def test_missing_matplotlib_is_said_before_the_work(
     )
 
 
+CARD = Path(__file__).parents[4] / "hub_cards/stream-modelnet10-small"
+
+
 def test_what_cannot_be_evaluated(run: Path, tmp_path: Path) -> None:
     data = ("--data", tmp_path)
     assert "split must be" in _fails("evaluate", run / "best", *data, "--split", "all")
@@ -169,8 +172,11 @@ def test_what_cannot_be_evaluated(run: Path, tmp_path: Path) -> None:
     (run / "best" / "config.json").write_text("{}")
     assert "model_type must be one of" in _fails("evaluate", run / "best", *data)
     (run / "best" / "config.json").write_text('{"model_type": "stream-segmenter"}')
-    message = _fails("predict", run / "best", tmp_path / "a.npy")
-    assert "must be a classifier, got 'stream-segmenter'; load it with StreamSegmenter." in message
+    with pytest.raises(
+        ValueError, match="must be a classifier, got 'stream-seg"
+    ):
+        load_checkpoint(run / "best")
+    assert "--output is not" in _fails("predict", CARD, tmp_path / "a.npy", "--output", tmp_path)
 
 
 def test_weights_of_another_model(run: Path, tmp_path: Path) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
-from evenfall.cli.tools import clear_errors, show_facts, show_rows
+from evenfall.cli.tools import clear_errors, errors, show_facts, show_rows
+from evenfall.errors import EvenfallError
 
 from ..extras import require
+
+Found = TypeVar("Found")
 
 
 def needs(extra: str, command: Callable[..., None]) -> Callable[..., None]:
@@ -51,6 +55,35 @@ def show_evaluation(result: dict[str, Any], title: str, points: str) -> None:
 
 def _percent(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.1f} %"
+
+
+def refuse_options(model: str, options: Mapping[str, object]) -> None:
+    """Refuse the options of a command that mean nothing for this kind of model.
+
+    Raises:
+        ValueError: one of them is set.
+    """
+    for name, value in options.items():
+        if value is not None:
+            raise ValueError(f"{name} is not an option for {model}")
+
+
+def predict_each(
+    predict: Callable[[Path], Found], paths: Iterable[Path]
+) -> tuple[dict[Path, Found], list[tuple[Path, str | None]]]:
+    """The prediction of each file, and each file with its error or None; errors go to stderr."""
+    found: dict[Path, Found] = {}
+    rows: list[tuple[Path, str | None]] = []
+    for path in paths:
+        try:
+            found[path] = predict(path)
+        except (ValueError, OSError, ImportError, MemoryError, EvenfallError) as error:
+            message = " ".join(str(error).split()) or type(error).__name__
+            rows.append((path, message))
+            errors.print(f"Error: {message}")
+            continue
+        rows.append((path, None))
+    return found, rows
 
 
 def show_predictions(

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evenfall.cli.tools import clear_errors, console, errors
-from evenfall.errors import EvenfallError
 
-from .common import show_predictions
+from .common import predict_each, refuse_options, show_predictions
+from .segment_files import segment_files
 
 if TYPE_CHECKING:
-    from ..inference import FilePrediction, FilePredictor
+    from ..inference import FilePrediction
 
 
 def predict(
@@ -40,29 +40,52 @@ def predict(
         Path | None, typer.Option("--csv", help="CSV file to write, a row for each window.")
     ] = None,
     pictures: Annotated[
-        Path | None, typer.Option(help="Folder for a picture of the class over time of each file.")
+        Path | None,
+        typer.Option(
+            help="Folder for a picture of each file: its class over time; of a segmenter, its "
+            "points coloured by class."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Segmenters: folder for a CSV file of each file, a row for each point."),
     ] = None,
 ) -> None:
-    """Classify point clouds, event recordings or sounds; go on after a file that is refused."""
+    """Classify point clouds, event recordings or sounds, or with a segmenter each point of clouds;
+    go on after a file that is refused."""
     from dataclasses import replace
 
-    from ..inference import FilePredictor, checkpoint_settings
+    from ..inference import FilePredictor, FileSegmenter, checkpoint_settings
     from ..inference.table import as_object, write_table
-    from ..models.loading import load_checkpoint
+    from ..models.loading import load_trained
+    from ..models.segmentation import StreamSegmenter
 
     with clear_errors():
         if pictures is not None:
             from evenfall.pictures import make_figure
 
             make_figure(1, 1)  # fails now if matplotlib is missing, not after the predictions
-        model = load_checkpoint(checkpoint)
+        model = load_trained(checkpoint)
         classes = model.class_names or [str(index) for index in range(model.num_classes)]
+        if isinstance(model, StreamSegmenter):
+            refuse_options("a segmenter", {"--window": window, "--hop": hop, "--csv": table})
+            settings = checkpoint_settings(checkpoint)
+            settings = settings if points is None else replace(settings, points=points)
+            whole = segment_files(
+                FileSegmenter(model, settings), _files(inputs), classes, top, as_json=as_json,
+                output=output, pictures=pictures,
+            )  # fmt: skip
+            raise typer.Exit(0 if whole else 1)
+        refuse_options("a classifier", {"--output": output})
         changes: dict[str, Any] = {"points": points, "window": window, "hop": hop}
         if window is not None:
             changes["hop"] = hop if hop is not None else window
         changes = {name: value for name, value in changes.items() if value is not None}
         predictor = FilePredictor(model, replace(checkpoint_settings(checkpoint), **changes))
-        found, rows = _predict_all(predictor, inputs)
+        found, rows = predict_each(predictor.predict, _files(inputs))
+        for path, one in found.items():
+            if one.note:
+                errors.print(f"Note: {path}: {one.note}")
         if as_json:
             listed = [
                 as_object(found[path], classes) if error is None else
@@ -82,26 +105,6 @@ def predict(
             _draw(list(found.values()), classes, pictures, quiet=as_json)
     if len(found) < len(rows):
         raise typer.Exit(1)
-
-
-def _predict_all(
-    predictor: FilePredictor, inputs: list[Path]
-) -> tuple[dict[Path, FilePrediction], list[tuple[Path, str | None]]]:
-    """The predictions by file, and each file with its error; both are also told on stderr."""
-    found: dict[Path, FilePrediction] = {}
-    rows: list[tuple[Path, str | None]] = []
-    for path in _files(inputs):
-        try:
-            found[path] = predictor.predict(path)
-        except (ValueError, OSError, ImportError, MemoryError, EvenfallError) as error:
-            message = " ".join(str(error).split()) or type(error).__name__
-            rows.append((path, message))
-            errors.print(f"Error: {message}")
-            continue
-        rows.append((path, None))
-        if found[path].note:
-            errors.print(f"Note: {path}: {found[path].note}")
-    return found, rows
 
 
 def _files(inputs: list[Path]) -> list[Path]:

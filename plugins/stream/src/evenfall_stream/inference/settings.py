@@ -23,6 +23,7 @@ class Settings:
         window: of a long recording, milliseconds; None for whole recordings.
         hop: from window to window, milliseconds; None for `window`.
         points: to sample from a mesh.
+        unit_sphere: whether a segmenter gets positions centred and scaled to the unit sphere.
         preparation: the recipe's transforms.
     """
 
@@ -32,6 +33,7 @@ class Settings:
     window: float | None = None
     hop: float | None = None
     points: int = 1024
+    unit_sphere: bool = False
     preparation: Sequence[Any] = ()
 
 
@@ -62,4 +64,5 @@ def checkpoint_settings(checkpoint: str | Path) -> Settings:
     values = {name: options[name] for name in known if options.get(name) is not None}
     if "sensor_size" in values:
         values["sensor_size"] = tuple(values["sensor_size"])
-    return Settings(preparation=preparation, **values)
+    scaled = recipe.get("dataset") == "shapenet-part"
+    return Settings(unit_sphere=scaled, preparation=preparation, **values)

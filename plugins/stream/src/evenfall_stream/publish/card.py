@@ -13,12 +13,15 @@ from evenfall.hub import markdown_table, model_card, recipe_text
 
 _DATA = Path(__file__).parent / "data"
 _TEXT = (_DATA / "card.md").read_text(encoding="utf-8")
+_SCORES = {"accuracy": "accuracy", "mean_iou": "mIoU"}
+_TITLES = {"accuracy": "Accuracy", "mean_iou": "Mean intersection over union (mIoU) of the classes"}
 _WORDS = yaml.safe_load((_DATA / "card.yaml").read_text(encoding="utf-8"))
 
 
 def make_card(results: dict[str, Any]) -> Any:
     """The card as huggingface_hub's ModelCard, with the results as evaluation metadata."""
     name, kind = results["checkpoint"], results["kind"]
+    metric = "accuracy" if "accuracy" in results["summary"][0] else "mean_iou"
     words = {**_WORDS["any"], **_WORDS[kind], **_WORDS.get(results["dataset"], {})}
     published = [row for row in results["evaluations"] if row["published"]]
     own = [row for row in results["summary"] if row["model"] == published[0]["model"]]
@@ -34,8 +37,11 @@ def make_card(results: dict[str, Any]) -> Any:
         "usage": words["usage"],
         "dataset": words["dataset"],
         "protocol": _wrap(words["protocol"]),
-        "selection": _selection(runs, [row["split"] for row in own], results["seed"]),
-        "summary": _summary(results["summary"]),
+        "selection": _selection(runs, [row["split"] for row in own], results["seed"], metric),
+        "score_title": "Accuracy"
+        if metric == "accuracy"
+        else "Mean intersection over union (mIoU)",
+        "summary": _summary(results["summary"], metric),
         "differences": _differences(results["differences"]),
         "note": _wrap(results["note"]),
         "last_split": published[-1]["split"],
@@ -49,11 +55,11 @@ def make_card(results: dict[str, Any]) -> Any:
     return model_card(
         _TEXT,
         values,
-        [_result(row, results["dataset"], words) for row in published],
+        [_result(row, results["dataset"], words, metric) for row in published],
         model_name=name,
         library_name="evenfall",
         tags=["stream", "state-space-model", "torch_geometric", *words["tags"]],
-        metrics=["accuracy"],
+        metrics=[metric],
     )
 
 
@@ -61,36 +67,39 @@ def _wrap(text: str) -> str:
     return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
 
 
-def _selection(runs: int, splits: list[str], seed: int) -> str:
+def _selection(runs: int, splits: list[str], seed: int, metric: str) -> str:
     """How the published run was selected, on the first of the splits."""
     test = " The test split was read only when this folder was written." if "test" in splits else ""
     if runs == 1:
         return f"The published weights are from the only run, seed {seed}.{test}"
     return _wrap(
-        f"The published weights are from the run with the best accuracy on {splits[0]} out of "
-        f"{runs} runs, seed {seed}.{test} The error is the sample standard deviation over the "
-        "seeds."
+        f"The published weights are from the run with the best {_SCORES[metric]} on {splits[0]} "
+        f"out of {runs} runs, seed {seed}.{test} The error is the sample standard deviation over "
+        "the seeds."
     )
 
 
-def _result(evaluation: dict[str, Any], dataset: str, words: dict[str, Any]) -> dict[str, Any]:
+def _result(
+    evaluation: dict[str, Any], dataset: str, words: dict[str, Any], metric: str
+) -> dict[str, Any]:
     return {
         "task_type": words["task_type"],
         "task_name": words["task_name"],
         "dataset_type": dataset,
         "dataset_name": words["dataset"],
         "dataset_split": evaluation["split"],
-        "metric_type": "accuracy",
-        "metric_value": round(100 * evaluation["accuracy"], 2),
+        "metric_type": metric,
+        "metric_value": round(100 * evaluation[metric], 2),
     }
 
 
-def _summary(rows: list[dict[str, Any]]) -> str:
+def _summary(rows: list[dict[str, Any]], metric: str) -> str:
+    counted = "examples:" if metric == "accuracy" else "points:"
     return markdown_table(
-        ("model", "parameters:", "split", "examples:", "seeds", "accuracy:"),
+        ("model", "parameters:", "split", counted, "seeds", f"{_SCORES[metric]}:"),
         [
             (row["model"], f"{row['parameters']:,}", row["split"], f"{row['examples']:,}",
-             ", ".join(map(str, row["seeds"])), _score(row))
+             ", ".join(map(str, row["seeds"])), _score(row, metric))
             for row in rows
         ],
     )  # fmt: skip
@@ -105,9 +114,9 @@ def _differences(by_baseline: dict[str, dict[str, Any]]) -> str:
     )
 
 
-def _score(row: dict[str, Any]) -> str:
+def _score(row: dict[str, Any], metric: str) -> str:
     deviation = "" if row["deviation"] is None else f" ± {100 * row['deviation']:.2f}"
-    return f"{100 * row['accuracy']:.2f}{deviation} %"
+    return f"{100 * row[metric]:.2f}{deviation} %"
 
 
 def _other_clouds(found: dict[str, Any] | None) -> str:
@@ -124,9 +133,17 @@ def _other_clouds(found: dict[str, Any] | None) -> str:
 
 def _per_class(evaluation: dict[str, Any]) -> str:
     classes = zip(evaluation["class_accuracy"].items(), evaluation["confusion"], strict=True)
+    iou = evaluation.get("class_iou")
     rows = [
-        (name, f"{sum(row):,}", "-" if value is None else f"{100 * value:.1f} %")
+        (name, f"{sum(row):,}", _percent(value), *([_percent(iou[name])] if iou else []))
         for (name, value), row in classes
     ]
-    total = ("all", f"{evaluation['examples']:,}", f"{100 * evaluation['accuracy']:.2f} %")
-    return markdown_table(("class", "examples:", "accuracy:"), [*rows, total])
+    total = ["all", f"{evaluation['examples']:,}", f"{100 * evaluation['accuracy']:.2f} %"]
+    if iou is None:
+        return markdown_table(("class", "examples:", "accuracy:"), [*rows, total])
+    total.append(f"{100 * evaluation['mean_iou']:.2f} %")
+    return markdown_table(("class", "points:", "accuracy:", "IoU:"), [*rows, total])
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f} %"

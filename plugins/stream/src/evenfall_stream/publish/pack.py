@@ -15,7 +15,8 @@ import torch
 from evenfall.hub import machine, pack_folder
 from evenfall.runs import Progress
 
-from ..models.loading import Classifier, load_checkpoint
+from ..models.loading import Trained, load_trained
+from ..models.segmentation import StreamSegmenter
 from ..pictures import draw_evaluation
 from ..training import Recipe, checkpoint_recipe
 from ..training.evaluation import evaluate_recipe
@@ -31,7 +32,7 @@ class _Entry:
 
     label: str
     folder: Path
-    model: Classifier
+    model: Trained
     recipe: Recipe
     evaluations: dict[str, dict[str, Any]]
 
@@ -71,7 +72,8 @@ def pack(
         FileNotFoundError: a run has no recipe.yaml, or the data is missing.
         ImportError: matplotlib is not installed.
         ValueError: there are no runs or splits; the first split is test with several runs; the
-            recipes differ in more than seed and fold; the data set has no such split.
+            recipes differ in more than seed and fold; a baseline is of another task; the data set
+            has no such split.
     """
     if not runs or not splits:
         raise ValueError(f"runs and splits must not be empty, got {runs} and {splits}")
@@ -92,7 +94,8 @@ def pack(
                     entry.model, entry.recipe, data, split, progress=report
                 )
         own = [entry for entry in entries if entry.label == OWN]
-        best = max(own, key=lambda entry: entry.evaluations[splits[0]]["accuracy"])
+        metric = score_of(own[0].model)
+        best = max(own, key=lambda entry: entry.evaluations[splits[0]][metric])
         last = splits[-1]
         draw_evaluation(best.evaluations[last], best.model, best.recipe, data, last, folder)
         shutil.copyfile(best.folder / "recipe.yaml", folder / "recipe.yaml")
@@ -107,14 +110,22 @@ def pack(
     )
 
 
+def score_of(model: Trained) -> str:
+    """The score that selects and describes a model: accuracy, or the mIoU of a segmenter."""
+    return "mean_iou" if isinstance(model, StreamSegmenter) else "accuracy"
+
+
 def _open(label: str, run: str | Path) -> _Entry:
     folder = Path(run)
     folder = folder / "best" if (folder / "best").is_dir() else folder
-    return _Entry(label, folder, load_checkpoint(folder), checkpoint_recipe(folder), {})
+    return _Entry(label, folder, load_trained(folder), checkpoint_recipe(folder), {})
 
 
 def _check_alike(entries: list[_Entry]) -> None:
     """Check that the runs of each label differ only in seed and fold."""
+    tasks = {entry.recipe.task for entry in entries}
+    if len(tasks) > 1:
+        raise ValueError(f"runs and baselines must have one task, got {sorted(tasks)}")
     first: dict[str, dict[str, Any]] = {}
     for entry in entries:
         settings = _settings(entry.recipe)
@@ -134,7 +145,7 @@ def _settings(recipe: Recipe) -> dict[str, Any]:
 
 
 def _results(entries: list[_Entry], best: _Entry, splits: Sequence[str]) -> dict[str, Any]:
-    model = best.model
+    model, metric = best.model, score_of(best.model)
     return {
         "kind": type(model).__name__,
         "dataset": best.recipe.dataset,
@@ -143,7 +154,7 @@ def _results(entries: list[_Entry], best: _Entry, splits: Sequence[str]) -> dict
         "seed": best.recipe.seed,
         "recipe": asdict(best.recipe),
         "differences": _differences(entries, best),
-        "summary": _summary(entries, splits),
+        "summary": _summary(entries, splits, metric),
         "evaluations": [
             {
                 "model": entry.label,
@@ -159,20 +170,20 @@ def _results(entries: list[_Entry], best: _Entry, splits: Sequence[str]) -> dict
     }
 
 
-def _summary(entries: list[_Entry], splits: Sequence[str]) -> list[dict[str, Any]]:
-    """Mean and sample standard deviation of the accuracy over the runs of each model."""
+def _summary(entries: list[_Entry], splits: Sequence[str], metric: str) -> list[dict[str, Any]]:
+    """Mean and sample standard deviation of the score over the runs of each model."""
     rows = []
     for label in dict.fromkeys(entry.label for entry in entries):
         group = [entry for entry in entries if entry.label == label]
         for split in splits:
-            scores = [entry.evaluations[split]["accuracy"] for entry in group]
+            scores = [entry.evaluations[split][metric] for entry in group]
             rows.append({
                 "model": label,
                 "split": split,
                 "runs": len(group),
                 "seeds": [entry.recipe.seed for entry in group],
                 "examples": group[0].evaluations[split]["examples"],
-                "accuracy": mean(scores),
+                metric: mean(scores),
                 "deviation": stdev(scores) if len(scores) > 1 else None,
                 "parameters": _parameters(group[0].model),
             })  # fmt: skip
@@ -190,7 +201,8 @@ def _differences(entries: list[_Entry], best: _Entry) -> dict[str, dict[str, Any
 
 
 def _short(evaluation: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in evaluation.items() if key != "class_accuracy"}
+    by_class = ("class_accuracy", "class_iou")
+    return {key: value for key, value in evaluation.items() if key not in by_class}
 
 
 def _parameters(model: torch.nn.Module) -> int:
