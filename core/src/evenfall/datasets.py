@@ -25,6 +25,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from evenfall.errors import shorten
+
+_ORDER_SEED = 0
+
 
 @runtime_checkable
 class ArrayDataset(Protocol):
@@ -66,3 +70,33 @@ class OpenDataset(Protocol):
             ImportError: a package that this data set needs is not installed.
             ValueError: no such split, or damaged data.
         """
+
+
+def split_fold(samples: int, folds: int, fold: int) -> tuple[list[int], list[int]]:
+    """Rows for training and for test, of a data set whose parts are tested one after another.
+
+    The rows are in one random order, which depends on `samples` alone. Fold i is every `folds`-th
+    row of that order from the i-th on, so each row is in one fold, and fold sizes differ by 1 at
+    most. All that train on the same data set have the same folds.
+
+    Args:
+        samples: number of rows.
+        folds: number of folds, at least 2.
+        fold: the one to test on, from 0.
+
+    Returns:
+        The rows of the other folds, and those of the fold, both in the random order.
+
+    Raises:
+        ValueError: `folds` is not 2 to `samples`, or `fold` is not below `folds`.
+    """
+    import torch
+
+    if isinstance(folds, bool) or not isinstance(folds, int) or not 2 <= folds <= samples:
+        raise ValueError(f"folds must be an integer of 2 to {samples}, got {shorten(folds)}")
+    if isinstance(fold, bool) or not isinstance(fold, int) or not 0 <= fold < folds:
+        raise ValueError(f"fold must be an integer of 0 to {folds - 1}, got {shorten(fold)}")
+    generator = torch.Generator().manual_seed(_ORDER_SEED)
+    order = torch.randperm(samples, generator=generator).tolist()
+    held = set(order[fold::folds])
+    return [row for row in order if row not in held], [row for row in order if row in held]

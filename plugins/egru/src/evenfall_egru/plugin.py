@@ -86,13 +86,16 @@ def evenfall_register_lowerings(register: Callable[..., Any]) -> None:
 
 @hookimpl
 def evenfall_register_datasets(register: Callable[..., Any]) -> None:
-    """Register sequential MNIST."""
-    register(
-        "mnist",
-        "evenfall_egru.sequences.mnist:read_mnist",
-        contents="frames",
-        summary="MNIST read row by row, `pixels` pixels per step",
-    )
+    """Register the data sets of frames."""
+    for name, reader, summary in (
+        ("mnist", "mnist:read_mnist", "MNIST read row by row, `pixels` pixels per step"),
+        (
+            "event-frames",
+            "event_frames:read_event_frames",
+            "recordings of another data set, such as nmnist, as counts of events per step",
+        ),
+    ):
+        register(name, f"evenfall_egru.sequences.{reader}", contents="frames", summary=summary)
 
 
 @hookimpl

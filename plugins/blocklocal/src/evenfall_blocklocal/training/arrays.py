@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 
 from evenfall import registry
+from evenfall.datasets import split_fold
 from evenfall.errors import shorten
 
 from .source import Batch, Part, Source
 
 CONTENTS = ("points", "events")
-_ORDER_SEED = 0
 
 
 class ArraySource(Source):
@@ -98,7 +98,4 @@ def _label(arrays: Mapping[str, Any]) -> Tensor:
 
 
 def _fold(samples: list[Any], folds: int, fold: int) -> list[list[Any]]:
-    generator = torch.Generator().manual_seed(_ORDER_SEED)
-    order = torch.randperm(len(samples), generator=generator).tolist()
-    tested = set(order[fold % folds :: folds])
-    return [[samples[i] for i in order if (i in tested) == held] for held in (False, True)]
+    return [[samples[i] for i in rows] for rows in split_fold(len(samples), folds, fold % folds)]

@@ -19,20 +19,24 @@ def classify(
     data: Annotated[Path, typer.Option(help="Folder of the data set.")],
     output: Annotated[Path, typer.Option(help="Folder of the run; the best model is in best/.")],
     seed: Annotated[int | None, typer.Option(min=0, help="Replaces the recipe's seed.")] = None,
+    cell: Annotated[
+        str | None, typer.Option(help="egru, gru or lstm; replaces the recipe's cell.")
+    ] = None,
+    fold: Annotated[
+        int | None,
+        typer.Option(min=0, help="Replaces the fold in the recipe's dataset_options."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run.")] = False,
     save_steps: Annotated[
         int | None, typer.Option(min=1, help="Save and validate after this many steps, too.")
     ] = None,
 ) -> None:
     """Train a classifier of sequences, such as sequential MNIST."""
-    from dataclasses import replace
-
     from ..training import load_classification_recipe, train_classifier
 
     quiet_loading()
     with training_output() as report:
-        settings = load_classification_recipe(recipe)
-        settings = settings if seed is None else replace(settings, seed=seed)
+        settings = load_classification_recipe(recipe).with_choices(seed, cell, fold)
         best = train_classifier(
             settings, data, output, resume=resume, save_steps=save_steps, progress=report
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,14 @@ class ClassificationRecipe:
         check_optimizer(self)
         check_model_keys(self.model, "a classifier", EgruConfig, _FROM_DATA)
         make_config(EgruConfig, self.model)
+
+    def with_choices(
+        self, seed: int | None = None, cell: str | None = None, fold: int | None = None
+    ) -> ClassificationRecipe:
+        """The recipe with another seed, cell, or `fold` in dataset_options; None keeps its own."""
+        given = {name: v for name, v in (("seed", seed), ("cell", cell)) if v is not None}
+        options = self.dataset_options if fold is None else {**self.dataset_options, "fold": fold}
+        return replace(self, dataset_options=options, **given)
 
     def config(self, features: int, labels: int) -> EgruConfig:
         """The configuration of a model for frames of `features` numbers and `labels` classes."""
