@@ -1,6 +1,6 @@
 """Kill, starve and feed with rubbish what users run, and count what goes wrong.
 
-    python tests/benchmarks/robustness.py [--parts kills,disk,…] [--quick]
+    python tests/benchmarks/robustness.py [--parts kills,disk,…] [--resume] [--quick]
 
 kills     processes are killed (SIGKILL) at random moments and started again: training of EGRU and
           STREAM, a study, a compilation for SpiNNaker2, a push to a Hub of this machine
@@ -10,6 +10,8 @@ plugins   50 broken plugins are installed beside the good ones
 tokens    a million tokens and a million events, one after the other: does the memory grow?
 parallel  eight threads, and four processes, on the same kernels
 
+The record is written after each row; the rows of other parts stay. --resume goes on after a run
+that was stopped: of `kills` and `files`, the rows that the record has are kept, not measured again.
 The exit status is 1 if anything went wrong. All parts take about an hour on two cores.
 """
 
@@ -30,6 +32,7 @@ ABOUT = (
     "plugins are broken. The last column counts what went wrong: a lost or different result, half "
     "a file, a traceback, a good plugin that does not load, a sum of another thread."
 )
+NOTES = "Random moments and changes by a fixed seed."
 PARTS = {
     "kills": kills.measure,
     "disk": full_disk.measure,
@@ -50,26 +53,37 @@ def tables(record: Record) -> str:
     return table(columns, record["rows"])
 
 
+def merged(saved: Rows, new: Rows, part: str, keep: set[str]) -> Rows:
+    """The rows of the record with those of a part replaced, except the ones to keep."""
+    others = [row for row in saved if row["part"] != part or row["what"] in keep]
+    order = list(PARTS)
+    return sorted(others + new, key=lambda row: order.index(row["part"]))
+
+
 def main() -> int:
     options = parser(__doc__, quick=True)
     options.add_argument("--parts", default=",".join(PARTS), help="parts, separated by commas")
     options.add_argument("--seed", type=int, default=0, help="of the random moments and changes")
+    options.add_argument("--resume", action="store_true", help="keep the rows already recorded")
     found = options.parse_args()
     unknown = set(found.parts.split(",")) - set(PARTS)
     if unknown:
         options.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
-    done: Rows = []
+    rows, wrong = saved_rows("robustness"), 0
     for part in found.parts.split(","):
+        before = rows
+        keep = {row["what"] for row in before if row["part"] == part} if found.resume else set()
+        new: Rows = []
         with tempfile.TemporaryDirectory(prefix=f"robustness-{part}-") as folder:
-            for row in PARTS[part](Path(folder), found.seed, found.quick):
+            for row in PARTS[part](Path(folder), found.seed, found.quick, keep):
                 line = "{what}: {tried} {unit}; {seen}; {wrong} went wrong".format(**row)
                 print(f"{part}: {line}", *row.pop("notes", ()), sep="\n  ", flush=True)
-                done.append({"part": part} | row)
-    others = [row for row in saved_rows("robustness") if row["part"] not in found.parts.split(",")]
-    order = list(PARTS)
-    rows = sorted(others + done, key=lambda row: order.index(row["part"]))
-    finish("robustness", rows, found, "Random moments and changes by a fixed seed.")
-    return int(any(row["wrong"] for row in done))
+                wrong += row["wrong"]
+                new.append({"part": part} | row)
+                rows = merged(before, new, part, keep)
+                finish("robustness", rows, found, NOTES, shown=False)
+    finish("robustness", rows, found, NOTES)
+    return int(wrong > 0)
 
 
 if __name__ == "__main__":

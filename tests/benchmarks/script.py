@@ -29,7 +29,12 @@ def parser(about: str | None, rounds: int | None = None, quick: bool = False) ->
 
 
 def finish(
-    subject: str, rows: Rows, options: argparse.Namespace, notes: str, command: str | None = None
+    subject: str,
+    rows: Rows,
+    options: argparse.Namespace,
+    notes: str,
+    command: str | None = None,
+    shown: bool = True,
 ) -> None:
     """Show a table for each part, then save unless --no-save or --quick was given.
 
@@ -39,8 +44,9 @@ def finish(
         options: of the command line.
         notes: what a reader must know to judge the numbers.
         command: what to run to measure again, where it is more than the script without options.
+        shown: False only saves, as a script does that has more rows to measure.
     """
-    for part in dict.fromkeys(row.get("part") for row in rows):
+    for part in dict.fromkeys(row.get("part") for row in rows) if shown else ():
         show(": ".join(filter(None, [subject, part])), [r for r in rows if r.get("part") == part])
     if not (options.no_save or getattr(options, "quick", False)):
         save(subject, rows, command or command_of(subject), notes)

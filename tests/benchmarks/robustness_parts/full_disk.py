@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,7 @@ def commands(folder: Path) -> Iterator[tuple[str, list[Any], int]]:
     yield "new", ["new", "sample", "--folder=@"], 4
 
 
-def measure(folder: Path, seed: int, quick: bool) -> list[dict[str, Any]]:
+def measure(folder: Path, seed: int, quick: bool, keep: Collection[str]) -> list[dict[str, Any]]:
     tried, problems, seen = 0, [], ""
     for number, (name, arguments, kib) in enumerate(commands(folder)):
         if quick and number:

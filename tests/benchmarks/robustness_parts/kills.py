@@ -6,7 +6,7 @@ import hashlib
 import random
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -161,9 +161,12 @@ def tail(log: Path) -> str:
     return " / ".join(lines[-3:])
 
 
-def measure(folder: Path, seed: int, quick: bool) -> Iterator[dict[str, Any]]:
+def measure(
+    folder: Path, seed: int, quick: bool, keep: Collection[str]
+) -> Iterator[dict[str, Any]]:
     chance = random.Random(seed)
     with serve() as hub:
         hub.store.tokens["hf_ann"] = ("ann", True)
         for number, job in enumerate(jobs(folder, hub)):
-            yield torture(job, folder / f"job{number}", 1 if quick else KILLS, chance)
+            if job.name not in keep:
+                yield torture(job, folder / f"job{number}", 1 if quick else KILLS, chance)

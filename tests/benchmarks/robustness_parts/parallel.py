@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,7 @@ def sums(seed: int) -> dict[str, bytes]:
     return found
 
 
-def measure(folder: Path, seed: int, quick: bool) -> list[dict[str, Any]]:
+def measure(folder: Path, seed: int, quick: bool, keep: Collection[str]) -> list[dict[str, Any]]:
     rounds = 2 if quick else ROUNDS
     rows = []
     seeds = [seed + number for number in range(THREADS * rounds)]

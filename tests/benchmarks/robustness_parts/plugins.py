@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import islice
 from os import environ, pathsep
 from pathlib import Path
@@ -72,7 +72,7 @@ def statuses(*folders: Path) -> tuple[dict[str, dict[str, Any]], str]:
     }, done.stderr
 
 
-def measure(folder: Path, seed: int, quick: bool) -> list[dict[str, Any]]:
+def measure(folder: Path, seed: int, quick: bool, keep: Collection[str]) -> list[dict[str, Any]]:
     good, _ = statuses()
     for number, source in enumerate(islice(sources(), 5 if quick else COUNT)):
         install(folder, f"broken{number:02d}", source)

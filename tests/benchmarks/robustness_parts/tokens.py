@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ def row(what: str, steps: int, unit: str, grown: float) -> dict[str, Any]:
             "wrong": int(grown > 16)}  # fmt: skip
 
 
-def measure(folder: Path, seed: int, quick: bool) -> list[dict[str, Any]]:
+def measure(folder: Path, seed: int, quick: bool, keep: Collection[str]) -> list[dict[str, Any]]:
     import torch
 
     from evenfall_egru.loading import load_checkpoint
