@@ -197,6 +197,12 @@ def model_type(folder: str | Path) -> str:
     return kind
 
 
+def architectures(folder: str | Path) -> set[str]:
+    """The names of classes under "architectures" in a folder's config.json, which may have none."""
+    names = read_json(Path(folder) / CONFIG).get("architectures")
+    return {one for one in names if isinstance(one, str)} if isinstance(names, list) else set()
+
+
 def _places(folder: Path) -> Iterator[Path]:
     yield folder
     if not folder.is_absolute():

@@ -6,13 +6,15 @@ import dataclasses
 from pathlib import Path
 
 from evenfall import registry
-from evenfall.checkpoints import Checkpoint, model_type
+from evenfall.checkpoints import Checkpoint, architectures, model_type
+from evenfall.entries import Entry
 from evenfall.errors import RegistryError, UnknownNameError
 
 
 def checkpoint_of(name: str) -> Checkpoint:
     """The registered checkpoint `name`, or that of the folder `name`, which is published like the
-    registered checkpoints of its model type.
+    registered checkpoints of its model type; if there are several kinds, of its class, which the
+    metadata `architectures` of the registration names.
 
     Raises:
         UnknownNameError: there is neither.
@@ -28,21 +30,30 @@ def checkpoint_of(name: str) -> Checkpoint:
         except UnknownNameError as error:
             raise UnknownNameError(f"{error} There is no folder of that name either.") from None
     kind, known = model_type(name), []
+    alike: list[Entry] = []
     for entry in registry.checkpoints.entries():
         types = entry.metadata.get("model_types", [])
         if kind in types:
-            return dataclasses.replace(
-                registered_checkpoint(entry.name),
-                name=Path(name).resolve().name,
-                folder=Path(name).resolve(),
-                hashes={},
-                hub_id=None,
-                revision=None,
-            )
+            alike.append(entry)
         known += types
+    if alike:
+        classes = architectures(name)
+        entry = next((one for one in alike if classes & _classes(one)), alike[0])
+        return dataclasses.replace(
+            registered_checkpoint(entry.name),
+            name=Path(name).resolve().name,
+            folder=Path(name).resolve(),
+            hashes={},
+            hub_id=None,
+            revision=None,
+        )
     raise ValueError(
         f"folder {name}: no plugin publishes model_type {kind!r}; known are {sorted(set(known))}"
     )
+
+
+def _classes(entry: Entry) -> set[str]:
+    return set(entry.metadata.get("architectures", []))
 
 
 def registered_checkpoint(name: str) -> Checkpoint:

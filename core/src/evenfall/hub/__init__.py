@@ -1,7 +1,8 @@
 """Folders of checkpoints: their results and cards, and the Hugging Face Hub.
 
-`folders` and `cards` write what is published, `checking` finds what is wrong with it, `pushing` and
-`pulling` send and fetch it. Nothing here imports huggingface_hub until it is used.
+`folders` and `cards` write what is published, `compared` holds the runs that a card compares,
+`checking` finds what is wrong with a folder, `pushing` and `pulling` send and fetch it. Nothing
+here imports huggingface_hub until it is used.
 """
 
 from __future__ import annotations

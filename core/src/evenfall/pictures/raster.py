@@ -24,6 +24,7 @@ def draw_raster(
     *,
     words: Sequence[str] | None = None,
     title: str | None = None,
+    step: str = "token",
 ) -> Path:
     """Draw tokens along x and the units of each layer along y, the most active on top.
 
@@ -36,6 +37,7 @@ def draw_raster(
         path: the PNG file; it appears whole or not at all.
         words: T tokens, the labels of the x axis if there are at most 60.
         title: of the picture.
+        step: what one of the T is called.
 
     Returns:
         The path.
@@ -56,11 +58,11 @@ def draw_raster(
     for index, layer in enumerate(layers):
         _units(axes[index], layer, index)
     _activity(axes[-2], layers)
-    _events(axes[-1], layers)
+    _events(axes[-1], layers, step)
     if words is not None and steps <= _MOST_LABELS:
         axes[-1].set_xticks(range(steps), words, rotation=90, fontsize=8)
     else:
-        axes[-1].set_xlabel("token")
+        axes[-1].set_xlabel(step)
     axes[-1].set_xlim(-0.5, steps - 0.5)
     if title:
         figure.suptitle(title, fontsize=11)
@@ -120,7 +122,7 @@ def _activity(axis: Any, layers: list[np.ndarray]) -> None:
     axis.set_title(title, fontsize=9, loc="left")
 
 
-def _events(axis: Any, layers: list[np.ndarray]) -> None:
+def _events(axis: Any, layers: list[np.ndarray], step: str) -> None:
     import numpy as np
 
     bottom = np.zeros(len(layers[0]))
@@ -129,5 +131,5 @@ def _events(axis: Any, layers: list[np.ndarray]) -> None:
         colour = palette_colour(index)
         axis.bar(np.arange(len(count)), count, bottom=bottom, color=colour, width=0.9)
         bottom += count
-    axis.set_ylabel("events\nper token", fontsize=9)
+    axis.set_ylabel(f"events\nper {step}", fontsize=9)
     axis.tick_params(labelsize=8)

@@ -172,9 +172,7 @@ def test_what_cannot_be_evaluated(run: Path, tmp_path: Path) -> None:
     (run / "best" / "config.json").write_text("{}")
     assert "model_type must be one of" in _fails("evaluate", run / "best", *data)
     (run / "best" / "config.json").write_text('{"model_type": "stream-segmenter"}')
-    with pytest.raises(
-        ValueError, match="must be a classifier, got 'stream-seg"
-    ):
+    with pytest.raises(ValueError, match="must be a classifier, got 'stream-seg"):
         load_checkpoint(run / "best")
     assert "--output is not" in _fails("predict", CARD, tmp_path / "a.npy", "--output", tmp_path)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +17,10 @@ from torch_geometric.data import Data
 from evenfall_stream import StreamClassifier
 from evenfall_stream.pictures import (
     class_influence,
-    draw_classes,
-    draw_confusion,
     draw_evaluation,
     draw_influence,
     point_influence,
 )
-
-RESULT = {
-    "examples": 14,
-    "accuracy": 12 / 14,
-    "mean_class_accuracy": 0.85,
-    "class_accuracy": {"chair": 5 / 6, "sofa": 7 / 8, "bed": None},
-    "confusion": [[5, 1, 0], [0, 7, 1], [0, 0, 0]],
-}
 
 
 def make(architecture: str = "stream", **options: Any) -> tuple[StreamClassifier, Data]:
@@ -45,13 +34,6 @@ def make(architecture: str = "stream", **options: Any) -> tuple[StreamClassifier
 def size(path: Path) -> tuple[int, int]:
     with Image.open(path) as image:
         return image.size
-
-
-def test_matrix_and_bars(tmp_path: Path) -> None:
-    assert min(size(draw_confusion(RESULT, tmp_path / "a" / "confusion.png"))) > 300
-    assert min(size(draw_classes(RESULT, tmp_path / "classes.png"))) > 200
-    none = {**RESULT, "class_accuracy": dict.fromkeys(RESULT["class_accuracy"])}
-    assert draw_classes(none, tmp_path / "none.png").is_file()
 
 
 def test_a_cloud_for_each_panel(tmp_path: Path) -> None:
@@ -116,11 +98,3 @@ def test_all_of_an_evaluation(tmp_path: Path, shapes: type[Any]) -> None:
     assert sorted(p.name for p in (tmp_path / "pictures").iterdir()) == sorted(
         p.name for p in files
     )
-
-
-def test_without_matplotlib_the_extra_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match=r"pip install 'evenfall-core\[pictures\]'"):
-        draw_classes(RESULT, tmp_path / "classes.png")

@@ -9,12 +9,13 @@ import torch
 from torch import nn
 from torch_geometric.data import Batch, Data
 
+from evenfall.pictures import draw_classes, draw_confusion
+
 from ..models.classifier import StreamClassifier
 from ..models.prediction import logits
 from ..models.segmentation import StreamSegmenter
 from ..training.data import Examples, open_dataset
 from ..training.recipe import Recipe
-from .charts import draw_classes, draw_confusion
 from .influence import class_influence, draw_influence, point_influence
 from .segments import draw_segments
 

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from evenfall.hub import markdown_table, model_card, recipe_text
+from evenfall.hub.compared import score_text
 
 _DATA = Path(__file__).parent / "data"
 _TEXT = (_DATA / "card.md").read_text(encoding="utf-8")
@@ -38,9 +39,7 @@ def make_card(results: dict[str, Any]) -> Any:
         "dataset": words["dataset"],
         "protocol": _wrap(words["protocol"]),
         "selection": _selection(runs, [row["split"] for row in own], results["seed"], metric),
-        "score_title": "Accuracy"
-        if metric == "accuracy"
-        else "Mean intersection over union (mIoU)",
+        "score_title": _TITLES[metric],
         "summary": _summary(results["summary"], metric),
         "differences": _differences(results["differences"]),
         "note": _wrap(results["note"]),
@@ -99,7 +98,7 @@ def _summary(rows: list[dict[str, Any]], metric: str) -> str:
         ("model", "parameters:", "split", counted, "seeds", f"{_SCORES[metric]}:"),
         [
             (row["model"], f"{row['parameters']:,}", row["split"], f"{row['examples']:,}",
-             ", ".join(map(str, row["seeds"])), _score(row, metric))
+             ", ".join(map(str, row["seeds"])), score_text(row, metric))
             for row in rows
         ],
     )  # fmt: skip
@@ -112,11 +111,6 @@ def _differences(by_baseline: dict[str, dict[str, Any]]) -> str:
         for name, difference in by_baseline.items()
         if difference
     )
-
-
-def _score(row: dict[str, Any], metric: str) -> str:
-    deviation = "" if row["deviation"] is None else f" ± {100 * row['deviation']:.2f}"
-    return f"{100 * row[metric]:.2f}{deviation} %"
 
 
 def _other_clouds(found: dict[str, Any] | None) -> str:

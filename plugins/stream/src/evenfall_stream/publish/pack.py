@@ -4,37 +4,30 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
-import torch
-
 from evenfall.hub import machine, pack_folder
+from evenfall.hub.compared import (
+    OWN,
+    ComparedRun,
+    best_folder,
+    check_alike,
+    differences,
+    summarise,
+)
 from evenfall.runs import Progress
 
 from ..models.loading import Trained, load_trained
 from ..models.segmentation import StreamSegmenter
 from ..pictures import draw_evaluation
-from ..training import Recipe, checkpoint_recipe
+from ..training import checkpoint_recipe
 from ..training.evaluation import evaluate_recipe
 from .card import make_card
 
-OWN = "this model"
 _PACKAGES = ("evenfall-stream", "evenfall-kernels", "torch", "torch-geometric")
-
-
-@dataclass
-class _Entry:
-    """A run to evaluate: label, folder, model, recipe, and evaluations by split."""
-
-    label: str
-    folder: Path
-    model: Trained
-    recipe: Recipe
-    evaluations: dict[str, dict[str, Any]]
 
 
 def pack(
@@ -85,7 +78,10 @@ def pack(
     def fill(folder: Path) -> dict[str, Any]:
         groups = {OWN: runs, **(baselines or {})}
         entries = [_open(label, run) for label, group in groups.items() for run in group]
-        _check_alike(entries)
+        tasks = sorted({entry.recipe.task for entry in entries})
+        if len(tasks) > 1:
+            raise ValueError(f"runs and baselines must have one task, got {tasks}")
+        check_alike(entries)
         for number, entry in enumerate(entries, 1):
             for split in splits:
                 task = f"{split}, run {number} of {len(entries)}"
@@ -103,7 +99,7 @@ def pack(
         if log.is_file():
             shutil.copyfile(log, folder / "log.jsonl")
         best.model.save_pretrained(folder)
-        return {**_results(entries, best, splits), "note": note}
+        return {**_results(entries, best), "note": note}
 
     return pack_folder(
         output, fill, make_card, command=command, packages=_PACKAGES, replace=replace
@@ -115,46 +111,22 @@ def score_of(model: Trained) -> str:
     return "mean_iou" if isinstance(model, StreamSegmenter) else "accuracy"
 
 
-def _open(label: str, run: str | Path) -> _Entry:
-    folder = Path(run)
-    folder = folder / "best" if (folder / "best").is_dir() else folder
-    return _Entry(label, folder, load_trained(folder), checkpoint_recipe(folder), {})
+def _open(label: str, run: str | Path) -> ComparedRun:
+    folder = best_folder(run)
+    return ComparedRun(label, folder, load_trained(folder), checkpoint_recipe(folder))
 
 
-def _check_alike(entries: list[_Entry]) -> None:
-    """Check that the runs of each label differ only in seed and fold."""
-    tasks = {entry.recipe.task for entry in entries}
-    if len(tasks) > 1:
-        raise ValueError(f"runs and baselines must have one task, got {sorted(tasks)}")
-    first: dict[str, dict[str, Any]] = {}
-    for entry in entries:
-        settings = _settings(entry.recipe)
-        reference = first.setdefault(entry.label, settings)
-        differences = [name for name in settings if settings[name] != reference[name]]
-        if differences:
-            raise ValueError(
-                f"runs of {entry.label} must differ only in seed and fold; the recipe of "
-                f"{entry.folder} differs in {differences}"
-            )
-
-
-def _settings(recipe: Recipe) -> dict[str, Any]:
-    """The recipe without seed and fold."""
-    options = {name: v for name, v in recipe.dataset_options.items() if name != "fold"}
-    return {**asdict(recipe), "seed": None, "dataset_options": options}
-
-
-def _results(entries: list[_Entry], best: _Entry, splits: Sequence[str]) -> dict[str, Any]:
-    model, metric = best.model, score_of(best.model)
+def _results(entries: list[ComparedRun], best: ComparedRun) -> dict[str, Any]:
+    model = best.model
     return {
         "kind": type(model).__name__,
         "dataset": best.recipe.dataset,
         "classes": model.class_names,
-        "parameters": _parameters(model),
+        "parameters": best.parameters,
         "seed": best.recipe.seed,
         "recipe": asdict(best.recipe),
-        "differences": _differences(entries, best),
-        "summary": _summary(entries, splits, metric),
+        "differences": differences(entries, best),
+        "summary": summarise(entries, score_of(model)),
         "evaluations": [
             {
                 "model": entry.label,
@@ -170,40 +142,6 @@ def _results(entries: list[_Entry], best: _Entry, splits: Sequence[str]) -> dict
     }
 
 
-def _summary(entries: list[_Entry], splits: Sequence[str], metric: str) -> list[dict[str, Any]]:
-    """Mean and sample standard deviation of the score over the runs of each model."""
-    rows = []
-    for label in dict.fromkeys(entry.label for entry in entries):
-        group = [entry for entry in entries if entry.label == label]
-        for split in splits:
-            scores = [entry.evaluations[split][metric] for entry in group]
-            rows.append({
-                "model": label,
-                "split": split,
-                "runs": len(group),
-                "seeds": [entry.recipe.seed for entry in group],
-                "examples": group[0].evaluations[split]["examples"],
-                metric: mean(scores),
-                "deviation": stdev(scores) if len(scores) > 1 else None,
-                "parameters": _parameters(group[0].model),
-            })  # fmt: skip
-    return rows
-
-
-def _differences(entries: list[_Entry], best: _Entry) -> dict[str, dict[str, Any]]:
-    """How the recipe of each baseline differs from that of the published model."""
-    own, differences = _settings(best.recipe), {}
-    for entry in entries:
-        if entry.label != OWN:
-            other = _settings(entry.recipe)
-            differences[entry.label] = {n: other[n] for n in own if other[n] != own[n]}
-    return differences
-
-
 def _short(evaluation: dict[str, Any]) -> dict[str, Any]:
     by_class = ("class_accuracy", "class_iou")
     return {key: value for key, value in evaluation.items() if key not in by_class}
-
-
-def _parameters(model: torch.nn.Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())

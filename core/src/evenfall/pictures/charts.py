@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from evenfall.pictures import make_figure, palette_colour, save_figure
+from .canvas import make_figure, palette_colour, save_figure
 
 _MOST_NUMBERS = 25
 """Up to this many classes, the cells of the matrix have room for counts."""
@@ -17,9 +15,15 @@ def draw_confusion(result: dict[str, Any], path: str | Path) -> Path:
     """Draw the confusion matrix: rows are true classes, columns predicted, colours shares of a row.
 
     Args:
-        result: of `evenfall_stream.training.evaluate`.
+        result: an evaluation: `confusion`, a (classes, classes) list of counts; `class_accuracy`,
+            by the names of the classes; `accuracy` and the number of `examples`.
         path: of the picture.
+
+    Raises:
+        ImportError: matplotlib is not installed.
     """
+    import numpy as np
+
     counts = np.asarray(result["confusion"])
     names = list(result["class_accuracy"])
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
@@ -46,8 +50,12 @@ def draw_classes(result: dict[str, Any], path: str | Path) -> Path:
     """Draw a bar for the accuracy of each class, the best on top, and the mean over classes.
 
     Args:
-        result: of `evenfall_stream.training.evaluate`; classes without examples are skipped.
+        result: an evaluation: `class_accuracy` by name, None for a class without examples, which
+            is skipped, and `mean_class_accuracy`.
         path: of the picture.
+
+    Raises:
+        ImportError: matplotlib is not installed.
     """
     percent = {n: 100 * v for n, v in result["class_accuracy"].items() if v is not None}
     ordered = sorted(percent.items(), key=lambda item: item[1])
