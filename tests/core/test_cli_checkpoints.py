@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from evenfall.cli.app import app
+from evenfall.cli.checkpoint_names import checkpoint_of
 
 PLUGIN = """
     @hookimpl
@@ -19,6 +20,16 @@ PLUGIN = """
             model_types=["tiny", "tinier"],
         )
         register("old", "site_weights:Model", summary="a model class")
+"""
+
+KINDS = """
+    @hookimpl
+    def evenfall_register_checkpoints(register):
+        for name in ("A", "B"):
+            register(
+                f"tiny-{name.lower()}", f"site_models:{name}", model_types=["tiny"],
+                architectures=[f"Tiny{name}"],
+            )
 """
 
 MODULE = """
@@ -79,6 +90,19 @@ def test_a_folder_of_ones_own_is_published_as_its_kind_is(tiny: Path) -> None:
     words = run("publish", "mine", "other", "--folder", "cards/tiny-words", code=1)
     assert "--folder is for registered checkpoints, and mine is a folder" in words
     assert not (tiny / "other").exists()
+
+
+def test_of_several_kinds_of_one_model_type_the_class_decides(world: Any, tmp_path: Path) -> None:
+    world.install("kinds", KINDS)
+    world.write_module(
+        "site_models",
+        "from evenfall.checkpoints import Checkpoint\n"
+        "A, B = (Checkpoint(n, n, print, trainer=n) for n in ('tiny-a', 'tiny-b'))\n",
+    )
+    for classes, trainer in ((["TinyB"], "tiny-b"), (["TinyA"], "tiny-a"), (None, "tiny-a")):
+        config = {"model_type": "tiny", "architectures": classes}
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        assert checkpoint_of(str(tmp_path)).trainer == trainer
 
 
 def test_a_registered_one_must_be_what_was_registered(tiny: Path) -> None:

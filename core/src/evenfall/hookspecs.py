@@ -98,7 +98,8 @@ def evenfall_register_patches(register: Register) -> None:
 def evenfall_register_checkpoints(register: Register) -> None:
     """Register published checkpoints: references to an `evenfall.checkpoints.Checkpoint`, which
     says where trained weights are; metadata `model_types` lists the "model_type" values of
-    config.json whose folders are published in the same way."""
+    config.json whose folders are published in the same way, and `architectures` the classes in it,
+    where checkpoints of one model type are published in several ways."""
 
 
 @hookspec
