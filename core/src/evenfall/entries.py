@@ -192,7 +192,11 @@ class Registry(Generic[T]):
             ReferenceImportError: the reference cannot be imported; the cause is chained.
         """
         entry = self.provenance(name)
-        return cast(T, import_reference(entry.reference, f"{self.kind} {name!r} of {entry.owner}"))
+        return cast(T, import_reference(entry.reference, self.described(entry)))
+
+    def described(self, entry: Entry) -> str:
+        """An entry as messages name it."""
+        return f"{self.kind} {entry.name!r} of {entry.owner}"
 
     def remove_owner(self, owner: Owner) -> list[str]:
         """Forget everything about `owner` and return the names that it had registered, sorted."""
@@ -313,15 +317,22 @@ def canonical_name(distribution: str) -> str:
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
-def import_reference(reference: str, what: str) -> object:
+def import_reference(
+    reference: str, what: str, importer: Callable[[str], object] = importlib.import_module
+) -> object:
     """Import "package.module:Name", or "package.module" itself; errors begin with `what`.
+
+    Args:
+        reference: of a module or of a name in it.
+        what: the subject of an error's message.
+        importer: imports the module of a name.
 
     Raises:
         ReferenceImportError: the module fails to import or lacks the name; the cause is chained.
     """
     module_name, _, qualified_name = reference.partition(":")
     try:
-        value: object = _module(module_name)
+        value: object = _module(module_name, importer)
         for attribute in filter(None, qualified_name.split(".")):
             value = getattr(value, attribute)
     except Exception as error:
@@ -331,9 +342,9 @@ def import_reference(reference: str, what: str) -> object:
     return value
 
 
-def _module(name: str) -> object:
+def _module(name: str, importer: Callable[[str], object]) -> object:
     try:
-        return importlib.import_module(name)
+        return importer(name)
     except SystemExit as error:
         raise ImportError(f"the module exits when it is imported (code {error.code!r})") from error
 

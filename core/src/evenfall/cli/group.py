@@ -13,9 +13,10 @@ from typer.core import TyperCommand, TyperGroup
 
 from evenfall import registry
 from evenfall.cli.streams import output_to_errors
-from evenfall.entries import Entry
+from evenfall.entries import Entry, import_reference
 from evenfall.errors import EvenfallError, RegistryError, closest
 from evenfall.files import FULL
+from evenfall.light import import_before_package
 from evenfall.printing import printable
 
 GROUP_SETTINGS: dict[str, Any] = {
@@ -48,13 +49,14 @@ class PluginCommand(TyperCommand):
         return self._import().make_context(info_name, args, parent=parent, **extra)
 
     def _import(self) -> Any:
-        command = registry.commands.get(self.entry.name)
+        what = registry.commands.described(self.entry)
+        command = import_reference(self.entry.reference, what, import_before_package)
         if isinstance(command, typer.Typer):
             return typer.main.get_command(command)
         if hasattr(command, "make_context"):
             return command
         raise RegistryError(
-            f"command {self.entry.name!r} of {self.entry.owner}: {self.entry.reference!r} is a "
+            f"{what}: {self.entry.reference!r} is a "
             f"{type(command).__name__}, want a typer.Typer or a click command"
         )
 

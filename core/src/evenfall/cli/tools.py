@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -32,13 +34,27 @@ errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
 def make_group(name: str, summary: str, *commands: Callable[..., None]) -> typer.Typer:
-    """The Typer application of a plugin, with the settings of every `evenfall` group."""
+    """The Typer application of a plugin, with the settings of every `evenfall` group. The hosts are
+    quiet while one of its commands runs."""
     app = typer.Typer(name=name, help=summary, **GROUP_SETTINGS)
-    # Without a callback, Typer turns a group of one command into that command.
-    app.callback(help=summary)(lambda: None)
+    app.callback(help=summary)(quiet_hosts)
     for command in commands:
         app.command()(command)
     return app
+
+
+def quiet_hosts() -> None:
+    """Turn off the progress bars and warnings with which hosts load checkpoints, or are imported
+    themselves. Imports none of them: what is not imported yet finds its settings later."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    # torch warns of two enumerations of torchao's, which transformers imports.
+    for name in ("huggingface_hub", "torch.utils._pytree"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    if "transformers" in sys.modules:
+        transformers_logging = importlib.import_module("transformers.utils.logging")
+        transformers_logging.set_verbosity_error()
+        transformers_logging.disable_progress_bar()
 
 
 @contextmanager

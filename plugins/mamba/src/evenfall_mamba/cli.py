@@ -1,52 +1,37 @@
-"""The command `evenfall mamba`. It imports frameworks only when it runs."""
+"""The command `evenfall mamba`."""
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-app = typer.Typer(
-    name="mamba",
-    help="Show what the Mamba patch covers and measure its speed-up.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+from evenfall.cli.output import write_json
+from evenfall.cli.tools import clear_errors, make_group
 
 
-@app.callback()
-def _group() -> None:
-    """Show what the Mamba patch covers and measure its speed-up."""
-
-
-@app.command()
 def check(
     length: Annotated[int, typer.Option(min=2, help="Number of tokens in the timed input.")] = 256,
     repeats: Annotated[int, typer.Option(min=1, help="Runs per task; the median is shown.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON instead of tables.")] = False,
 ) -> None:
     """Show versions, coverage and backends, and time a small model with and without the patch."""
-    import torch
-    from transformers.utils import logging as host
+    with clear_errors():
+        import torch
 
-    from .check import coverage, measure, package_versions
+        from .check import coverage, measure, package_versions
 
-    host.set_verbosity_error()  # silences the warning about its slow path, which is timed here
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    report = {
-        "device": device,
-        "installed": package_versions(),
-        "patch": coverage(device),
-        "speed": [row.as_dict() for row in measure(device, length, repeats)],
-    }
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        report = {
+            "device": device,
+            "installed": package_versions(),
+            "patch": coverage(device),
+            "speed": [row.as_dict() for row in measure(device, length, repeats)],
+        }
     if as_json:
-        typer.echo(json.dumps(report, indent=2))
+        write_json(report)
     else:
         _show(report)
 
@@ -72,3 +57,6 @@ def _show(report: dict[str, Any]) -> None:
         gain = f"{row['gain']:.1f}x" if works else ""
         table.add_row(row["task"], before, f"{row['after']:.1f}", gain)
     console.print(table)
+
+
+app = make_group("mamba", "Show what the Mamba patch covers and measure its speed-up.", check)

@@ -9,8 +9,6 @@ import typer
 
 from evenfall.cli.tools import console, training_output
 
-from .common import quiet_loading
-
 
 def classify(
     recipe: Annotated[
@@ -34,7 +32,6 @@ def classify(
     """Train a classifier of sequences, such as sequential MNIST."""
     from ..training import load_classification_recipe, train_classifier
 
-    quiet_loading()
     with training_output() as report:
         settings = load_classification_recipe(recipe).with_choices(seed, cell, fold)
         best = train_classifier(

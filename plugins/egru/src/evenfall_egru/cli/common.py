@@ -1,20 +1,10 @@
-"""Shared by the commands: quiet loading, and the table of an evaluation."""
+"""Shared by the commands: the table of an evaluation."""
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from evenfall.cli.tools import show_facts
-
-
-def quiet_loading() -> None:
-    """Turn off transformers' progress bars and warnings while a checkpoint loads."""
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
 
 
 def show_evaluation(result: dict[str, Any], sizes: list[int], title: str) -> None:

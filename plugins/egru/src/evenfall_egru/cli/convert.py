@@ -10,8 +10,6 @@ import typer
 
 from evenfall.cli.tools import clear_errors, console
 
-from .common import quiet_loading
-
 
 class Carry(StrEnum):
     """What the converted model passes from one call to the next."""
@@ -37,7 +35,6 @@ def convert(
     """Convert a checkpoint of the EvNN library."""
     from ..publish.released import convert as run
 
-    quiet_loading()
     with clear_errors():
         folder = run(file, corpus, output, config=config, carry=carry.value)
     console.print(f"converted: {folder}", soft_wrap=True)

@@ -9,7 +9,7 @@ import typer
 
 from evenfall.cli.tools import clear_errors, console, progress_bar
 
-from .common import quiet_loading, show_evaluation
+from .common import show_evaluation
 
 
 def demo(
@@ -22,7 +22,6 @@ def demo(
 ) -> None:
     """Demonstrate a model. Generates text, counts events and measures speed, offline on the CPU."""
     console.print(f"1. Loading {checkpoint}", style="bold")
-    quiet_loading()
     from ..evaluation.perplexity import evaluate_tokens
     from ..generation.speed import compare
     from ..generation.writing import continue_prompt

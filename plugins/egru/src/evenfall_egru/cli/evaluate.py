@@ -11,7 +11,7 @@ import typer
 
 from evenfall.cli.tools import clear_errors, console, progress_bar
 
-from .common import quiet_loading, show_evaluation
+from .common import show_evaluation
 
 
 class Split(StrEnum):
@@ -55,7 +55,6 @@ def evaluate(
     from ..publish.pack import draw_sample
     from ..text.encoding import encode
 
-    quiet_loading()
     with clear_errors():
         if data is not None and text is None:
             content, source = read_split(data, split), f"{split} split"

@@ -8,8 +8,6 @@ import typer
 
 from evenfall.cli.tools import clear_errors, console, errors
 
-from .common import quiet_loading
-
 
 def generate(
     checkpoint: Annotated[str, typer.Argument(help="Folder, or model on the Hugging Face Hub.")],
@@ -25,7 +23,6 @@ def generate(
     from ..generation.writing import continue_prompt, unknown_words
     from ..loading import load_checkpoint
 
-    quiet_loading()
     with clear_errors():
         if not temperature > 0:
             raise ValueError(f"temperature must be positive, got {temperature}; use --greedy for 0")

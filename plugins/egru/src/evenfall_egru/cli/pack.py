@@ -9,8 +9,6 @@ import typer
 
 from evenfall.cli.tools import clear_errors, console, progress_bars
 
-from .common import quiet_loading
-
 
 def pack(
     checkpoint: Annotated[Path, typer.Argument(help="A run's best/ folder.")],
@@ -24,7 +22,6 @@ def pack(
     publish` adds the code."""
     from ..publish.pack import pack as run
 
-    quiet_loading()
     with clear_errors(), progress_bars() as report:
         folder = run(
             checkpoint, data, output, dtype=dtype, picture=picture, replace=replace, progress=report

@@ -10,8 +10,6 @@ import typer
 
 from evenfall.cli.tools import clear_errors, console
 
-from .common import quiet_loading
-
 
 class Weights(StrEnum):
     """How the weights are stored."""
@@ -38,7 +36,6 @@ def quantize(
     from ..loading import load_checkpoint
     from ..quantization import quantize as run
 
-    quiet_loading()
     with clear_errors():
         model, tokenizer = load_checkpoint(checkpoint, "cpu")
         before = 4 * model.num_parameters()

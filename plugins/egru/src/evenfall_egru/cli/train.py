@@ -9,8 +9,6 @@ import typer
 
 from evenfall.cli.tools import console, training_output
 
-from .common import quiet_loading
-
 
 def train(
     recipe: Annotated[
@@ -27,7 +25,6 @@ def train(
     from ..training import load_recipe
     from ..training import train as run
 
-    quiet_loading()
     with training_output() as report:
         settings = load_recipe(recipe)
         best = run(settings, data, output, resume=resume, save_steps=save_steps, progress=report)

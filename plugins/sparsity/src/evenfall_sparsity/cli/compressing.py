@@ -31,10 +31,8 @@ def compress(
 
     from ..compression import compress as compress_model
     from ..loading import load_model
-    from .common import quiet_loading
     from .prompts import read_prompt
 
-    quiet_loading()
     with clear_errors():
         model, others = load_model(checkpoint)
         if not hasattr(model, "save_pretrained"):

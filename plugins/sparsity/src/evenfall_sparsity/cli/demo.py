@@ -23,10 +23,8 @@ def demo(
     """Answer one prompt with a model and with its compressed form: text and speed."""
     from ..compression.speed import compare_text
     from ..loading import load_model
-    from .common import quiet_loading
     from .prompts import read_prompt
 
-    quiet_loading()
     with clear_errors():
         model, others = load_model(checkpoint)
         tokenizer, ids = read_prompt(prompt, others)

@@ -34,9 +34,7 @@ def measure(
     from ..loading import load_model
     from ..measurement import draw_measurement
     from ..measurement import measure as measure_model
-    from .common import quiet_loading
 
-    quiet_loading()
     with clear_errors():
         if output is not None:
             require_pictures()

@@ -53,9 +53,7 @@ def prune(
 
     from ..loading import load_model
     from ..pruning import prune as prune_model
-    from .common import quiet_loading
 
-    quiet_loading()
     with clear_errors():
         model, others = load_model(checkpoint)
         if not hasattr(model, "save_pretrained"):

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from evenfall.cli.output import write_json
+from evenfall.cli.tools import clear_errors
 from evenfall_spinnaker2.reports.text import columns
 
 from .options import (
@@ -23,7 +24,6 @@ from .options import (
     QueueDepth,
     Reset,
     load_examples,
-    quiet,
 )
 
 
@@ -46,7 +46,7 @@ def check(
 
     The exit code is 1 if it does not fit.
     """
-    with quiet():
+    with clear_errors():
         from evenfall_spinnaker2.checking import check as run
 
         result = run(
@@ -70,7 +70,7 @@ def fits(
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
 ) -> None:
     """List the largest EGRU that fits, for each precision and density of its weights."""
-    with quiet():
+    with clear_errors():
         from evenfall_spinnaker2.checking import largest_egru
         from evenfall_spinnaker2.compiling import Settings
 

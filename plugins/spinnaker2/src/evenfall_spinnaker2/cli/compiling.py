@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from evenfall.cli.tools import show_facts
+from evenfall.cli.tools import clear_errors, show_facts
 
 from .options import (
     Board,
@@ -23,7 +23,6 @@ from .options import (
     QueueDepth,
     Reset,
     load_examples,
-    quiet,
 )
 
 
@@ -45,7 +44,7 @@ def compile(
     replace: Annotated[bool, typer.Option("--replace", help="Replace an existing folder.")] = False,
 ) -> None:
     """Write an image for the chip: partition, place, route, memory map."""
-    with quiet():
+    with clear_errors():
         from evenfall_spinnaker2.compiling import compile as run
         from evenfall_spinnaker2.image.folder import read_manifest
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from evenfall.cli.tools import clear_errors
 from evenfall.reading import read_array
 
 Model = Annotated[
@@ -63,20 +60,6 @@ Calibration = Annotated[
         show_default=False,
     ),
 ]
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """One-line errors, and no progress bars of hosts."""
-    import sys
-
-    with clear_errors():
-        transformers = sys.modules.get("transformers")
-        if transformers is None:
-            import os
-
-            os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-        yield
 
 
 def load_examples(path: Path | None) -> Any:

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import quiet
+from evenfall.cli.tools import clear_errors
+
 from .predict import read_inputs
 
 
@@ -31,7 +32,7 @@ def report(
     ] = None,
 ) -> None:
     """Explain an image: limits, balance, estimates; with an input also queues and events."""
-    with quiet():
+    with clear_errors():
         from evenfall_spinnaker2.image import load_image
         from evenfall_spinnaker2.reporting import report as run
 

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from .options import Dt, Integrator, Model, Reset, quiet
+from evenfall.cli.tools import clear_errors
+
+from .options import Dt, Integrator, Model, Reset
 
 
 def script(
@@ -19,7 +21,7 @@ def script(
     replace: Annotated[bool, typer.Option("--replace", help="Replace an existing folder.")] = False,
 ) -> None:
     """Write a spiking network as a script for py-spinnaker2."""
-    with quiet():
+    with clear_errors():
         from evenfall_spinnaker2.py_spinnaker2 import write_script
 
         folder = write_script(
