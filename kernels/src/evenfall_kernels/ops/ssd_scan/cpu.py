@@ -1,32 +1,30 @@
 """ssd_scan on the CPU: chunks of steps as products of small matrices.
 
     B batch   L steps   H heads   P channels of a head   N states   G groups   S sequences
-    K = B G groups of heads   J = H / G heads of a group   T steps of a chunk
+    W channels, padded to a multiple of sixteen
 
-Forward, threads take heads and run all their chunks, products included, in Numba (cpu_scan.py).
-Backward, the products are PyTorch's: a chunk adds, for all heads of a group in one product, C
-(state before it), and, for each head, (C B^T * decays) x. All arithmetic is float32. No tensor is
-longer than a chunk, except the states that the backward pass starts from.
+Threads take heads and run all their chunks, products included, in Numba (cpu_forward.py and
+cpu_backward.py). All arithmetic is float32. No tensor is longer than a chunk, except the states
+that the backward pass starts from, and there the gradients of B and C: in float32, with one part
+for each thread that shares a group.
 """
 
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ...common.sequences import sequence_ends
 from ...cpu.compiled import require_compiler
 from ...cpu.threads import run_split
 from ...cpu.tiles import sequence_bounds, stored_dtype
-from .cpu_backward import Targets, backward_chunk, skip_gradient
-from .cpu_chunk import CHUNK, Chunk, Sizes, as_rows, split_steps
-from .cpu_passes import EARLIER
-from .cpu_scan import Problem, Scratch, Signal, padded, scan_heads
+from .cpu_backward import Gradients, Scratch, backward_heads
+from .cpu_chunk import CHUNK, Array, Chunk, Problem, Signal, padded
+from .cpu_decays import EARLIER, LATER
+from .cpu_forward import forward_heads
 from .outputs import empty_gradients, empty_outputs
 
 require_compiler()
@@ -34,51 +32,6 @@ require_compiler()
 _WORK_PER_THREAD = 2_000_000  # in elements of (B, L, H, P, N), about 0.1 ms
 
 __all__ = ["CHUNK", "backward", "forward"]
-
-
-class Sequence(NamedTuple):
-    """Equally long rows of the batch, or a packed sequence, which is one row."""
-
-    rows: slice  # of initial_state
-    batch: slice  # of the signals
-    chunks: list[tuple[int, int]]
-    first: int  # the row of the saved states before the first chunk
-
-    @property
-    def size(self) -> int:
-        return self.rows.stop - self.rows.start
-
-    def saved(self, states: Tensor, chunk: int, sizes: Sizes) -> Tensor:
-        """The saved state before a chunk, (K, N, J W)."""
-        start = self.first + chunk * self.size
-        rows = states[start : start + self.size]
-        return rows.view(self.size * sizes.groups, sizes.states, sizes.per_group * sizes.width)
-
-
-def _sequences(x: Tensor, cu_seqlens: Tensor | None) -> list[Sequence]:
-    batch, length = x.shape[:2]
-    if cu_seqlens is None:
-        return [Sequence(slice(0, batch), slice(0, batch), [*split_steps(0, length)], 0)]
-    sequences, first = [], 0
-    for index, ends in enumerate(pairwise(sequence_ends(cu_seqlens, length))):
-        chunks = [*split_steps(*ends)]
-        sequences.append(Sequence(slice(index, index + 1), slice(0, 1), chunks, first))
-        first += len(chunks)
-    return sequences
-
-
-class _Scratch:
-    """The chunks of one call: one of each number of steps."""
-
-    def __init__(self, sizes: Sizes) -> None:
-        self.sizes = sizes
-        self._chunks: dict[tuple[int, int], Chunk] = {}
-
-    def chunk(self, batch: int, steps: int) -> Chunk:
-        key = batch, steps
-        if key not in self._chunks:
-            self._chunks[key] = Chunk(self.sizes, batch, steps)
-        return self._chunks[key]
 
 
 def forward(
@@ -90,36 +43,131 @@ def forward(
     if not x.numel():
         return y, last.copy_(initial_state), states
     dtype = stored_dtype(x, B, C, z)
-    out = y if y.dtype == dtype else torch.empty_like(y, dtype=dtype)
-    sequences, (heads, channels) = _sequences(x, cu_seqlens), x.shape[2:]
-    state = _pad(initial_state.transpose(2, 3), (padded(B.shape[3]), padded(channels)))
-    firsts = [s.first for s in sequences] if cu_seqlens is not None else [*range(len(x))]
-    problem = Problem(
-        x=_signal(x, dtype), z=_signal(z, dtype), y=_signal(out, dtype), B=_signal(B, dtype),
-        C=_signal(C, dtype), dt=_flat(dt), decay=_flat(log_decay),
-        skip=_flat(_pad(D, (heads, padded(channels)))), state=_flat(state), saved=_flat(states),
-        earlier=EARLIER, bounds=sequence_bounds(dt.transpose(1, 2), cu_seqlens),
-        saved_first=np.array(firsts), saved_step=len(x), length=x.shape[1], heads=heads,
-        groups=B.shape[2], channels=channels, states=B.shape[3],
-    )  # fmt: skip
+    out = _target(y, dtype)
+    state = _by_state(initial_state)
+    problem = _problem(x, dt, log_decay, B, C, D, z, out, state, states, cu_seqlens, dtype)
 
     def fill(first: int, stop: int) -> None:
-        scratch = Scratch.of(padded(channels), padded(B.shape[3]))
-        if cu_seqlens is not None:
-            scan_heads(problem, scratch, 0, len(firsts), first, stop)
-            return
-        for row in range(first // heads, -(-stop // heads)):
-            ends = max(first - row * heads, 0), min(stop - row * heads, heads)
-            scan_heads(problem, scratch, row, row + 1, *ends)
+        chunk = Chunk.of(padded(problem.channels), padded(problem.states))
+        for heads in _heads(problem, cu_seqlens, first, stop):
+            forward_heads(problem, chunk, EARLIER, *heads)
 
-    run_split(fill, len(x) * heads, x.numel() * B.shape[3], _WORK_PER_THREAD)
-    if out is not y:
-        y.copy_(out)
-    last.copy_(state[:, :, : B.shape[3], :channels].transpose(2, 3))
+    run_split(fill, len(x) * problem.heads, x.numel() * problem.states, _WORK_PER_THREAD)
+    _copy(out, y)
+    _copy_state(state, last)
     return y, last, states
 
 
-def _pad(tensor: Tensor, sizes: tuple[int, int]) -> Tensor:
+def backward(
+    grad_y: Tensor, grad_last: Tensor, states: Tensor,
+    x: Tensor, dt: Tensor, log_decay: Tensor, B: Tensor, C: Tensor, D: Tensor, z: Tensor | None,
+    initial_state: Tensor, cu_seqlens: Tensor | None,
+) -> tuple[Tensor, ...]:  # fmt: skip
+    """Backend interface, see op.py: gradients of x to initial_state, without elements for None."""
+    results = empty_gradients(x, dt, log_decay, B, C, D, z, initial_state)
+    d_x, d_dt, d_log_decay, d_B, d_C, d_D, d_z, d_initial = results
+    if not x.numel():
+        d_D.zero_()
+        d_initial.copy_(grad_last)
+        return results
+    dtype = stored_dtype(x, B, C, z)
+    out_x, out_z = _target(d_x, dtype), None if z is None else _target(d_z, dtype)
+    d_state = _by_state(grad_last)
+    problem = _problem(x, dt, log_decay, B, C, D, z, out_z, d_state, states, cu_seqlens, dtype)
+    d_skip = torch.zeros(*x.shape[::2], padded(problem.channels))
+    shared = Gradients(
+        y=_signal(grad_y, dtype), x=_signal(out_x, dtype), dt=_flat(d_dt),
+        decay=_flat(d_log_decay), skip=_flat(d_skip),
+    )  # fmt: skip
+    parts: dict[int, Tensor] = {}
+    batch, length, groups, width = B.shape
+
+    def fill(first: int, stop: int) -> None:
+        per_group = problem.heads // groups
+        first_group, last_group = first // per_group, (stop - 1) // per_group
+        parts[first] = sums = torch.empty(2, last_group + 1 - first_group, length, width)
+        sizes = padded(problem.channels), padded(problem.states)
+        scratch = Scratch.of(*sizes, (_flat(sums[0]), _flat(sums[1])), first_group)
+        chunk = Chunk.of(*sizes)
+        for heads in _heads(problem, cu_seqlens, first, stop):
+            backward_heads(problem, chunk, scratch, shared, EARLIER, LATER, *heads)
+
+    run_split(fill, batch * problem.heads, x.numel() * width, _WORK_PER_THREAD)
+    for target, total in zip((d_B, d_C), _sum_parts(parts, problem.heads // groups), strict=True):
+        target.copy_(total.view(batch, groups, length, width).transpose(1, 2))
+    _copy(out_x, d_x)
+    _copy(out_z, d_z)
+    d_D.copy_(d_skip.sum(0)[:, : problem.channels])
+    _copy_state(d_state, d_initial)
+    return results
+
+
+def _problem(
+    x: Tensor, dt: Tensor, log_decay: Tensor, B: Tensor, C: Tensor, D: Tensor, z: Tensor | None,
+    out: Tensor | None, state: Tensor, states: Tensor, cu_seqlens: Tensor | None,
+    dtype: torch.dtype,
+) -> Problem:  # fmt: skip
+    (batch, length, heads, channels), (groups, width) = x.shape, B.shape[2:]
+    skip = _padded(D, (heads, padded(channels)))
+    return Problem(
+        x=_signal(x, dtype), z=_signal(z, dtype), y=_signal(out, dtype), B=_signal(B, dtype),
+        C=_signal(C, dtype), dt=_flat(dt), decay=_flat(log_decay), skip=_flat(skip),
+        state=_flat(state), saved=_flat(states),
+        bounds=sequence_bounds(dt.transpose(1, 2), cu_seqlens),
+        saved_first=_first_chunks(batch, length, cu_seqlens), saved_step=batch, length=length,
+        heads=heads, groups=groups, channels=channels, states=width,
+    )  # fmt: skip
+
+
+def _first_chunks(batch: int, length: int, cu_seqlens: Tensor | None) -> Array:
+    """The row of saved states before the first chunk of each sequence."""
+    if cu_seqlens is None:
+        return np.arange(batch)
+    counts = [0] + [-(-(b - a) // CHUNK) for a, b in pairwise(sequence_ends(cu_seqlens, length))]
+    return np.cumsum(counts)
+
+
+def _heads(
+    problem: Problem, cu_seqlens: Tensor | None, first: int, stop: int
+) -> list[tuple[int, int, int, int]]:
+    """The sequences and heads, each from and to, of rows first to stop - 1 of (B H)."""
+    heads = problem.heads
+    if cu_seqlens is not None:
+        return [(0, len(problem.bounds), first, stop)]
+    return [
+        (row, row + 1, max(first - row * heads, 0), min(stop - row * heads, heads))
+        for row in range(first // heads, -(-stop // heads))
+    ]
+
+
+def _sum_parts(parts: dict[int, Tensor], per_group: int) -> Tensor:
+    """Parts (2, groups, L, N) by their first head, of which neighbours can share a group: the sum.
+
+    The order does not depend on which thread was first.
+    """
+    whole, *others = (parts[first] for first in sorted(parts))
+    if not others:
+        return whole
+    last = max(parts)
+    total = whole.new_zeros(2, last // per_group + parts[last].shape[1], *whole.shape[2:])
+    for first, part in sorted(parts.items()):
+        total[:, first // per_group :][:, : part.shape[1]] += part
+    return total
+
+
+def _by_state(state: Tensor) -> Tensor:
+    """(S, H, P, N) -> (S, H, N, P), padded, a copy."""
+    channels, states = state.shape[2:]
+    return _padded(state.transpose(2, 3), (padded(states), padded(channels)))
+
+
+def _copy_state(state: Tensor, target: Tensor) -> None:
+    """The reverse of _by_state."""
+    channels, states = target.shape[2:]
+    target.copy_(state[:, :, :states, :channels].transpose(2, 3))
+
+
+def _padded(tensor: Tensor, sizes: tuple[int, int]) -> Tensor:
     """A float32 copy whose last two dimensions are padded with zeros to these sizes."""
     rows, columns = tensor.shape[-2:]
     target = torch.zeros(*tensor.shape[:-2], *sizes)
@@ -127,8 +175,18 @@ def _pad(tensor: Tensor, sizes: tuple[int, int]) -> Tensor:
     return target
 
 
-def _flat(tensor: Tensor) -> np.ndarray:
-    memory: np.ndarray = tensor.detach().float().contiguous().flatten().numpy()
+def _target(result: Tensor, dtype: torch.dtype) -> Tensor:
+    """The result itself, or memory of the dtype that the loops write."""
+    return result if result.dtype == dtype else torch.empty_like(result, dtype=dtype)
+
+
+def _copy(source: Tensor | None, target: Tensor) -> None:
+    if source is not None and source is not target:
+        target.copy_(source)
+
+
+def _flat(tensor: Tensor) -> Array:
+    memory: Array = tensor.detach().float().contiguous().flatten().numpy()
     return memory
 
 
@@ -143,44 +201,3 @@ def _signal(tensor: Tensor | None, dtype: torch.dtype) -> Signal:
     flat = torch.as_strided(stored, (extent,), (1,))
     memory = flat.view(torch.uint16) if dtype == torch.bfloat16 else flat
     return Signal(memory.numpy(), *stored.stride()[:3])
-
-
-def _padded_skip(D: Tensor, sizes: Sizes) -> np.ndarray:
-    """D (H, P) as rows of sixteen, with zeros as padding."""
-    padded = F.pad(D.detach().float(), (0, sizes.width - sizes.channels))
-    return as_rows(padded.contiguous())
-
-
-def backward(
-    grad_y: Tensor, grad_last: Tensor, states: Tensor,
-    x: Tensor, dt: Tensor, log_decay: Tensor, B: Tensor, C: Tensor, D: Tensor, z: Tensor | None,
-    initial_state: Tensor, cu_seqlens: Tensor | None,
-) -> tuple[Tensor, ...]:  # fmt: skip
-    """Backend interface, see op.py: gradients of x to initial_state, without elements for None."""
-    results = empty_gradients(x, dt, log_decay, B, C, D, z, initial_state)
-    d_x, d_dt, d_log_decay, d_B, d_C, d_D, d_z, d_initial = results
-    sequences = _sequences(x, cu_seqlens)
-    if not x.numel():
-        d_D.zero_()
-        d_initial.copy_(grad_last)
-        return results
-    sizes = Sizes.of(x, B)
-    scratch, skip = _Scratch(sizes), _padded_skip(D, sizes)
-    d_skip = torch.zeros(len(x) * sizes.heads, sizes.width)
-    for sequence in sequences:
-        d_state = sizes.group_states(grad_last[sequence.rows])
-        for index, (start, end) in reversed([*enumerate(sequence.chunks)]):
-            part = (sequence.batch, slice(start, end))
-            chunk = scratch.chunk(sequence.size, end - start)
-            chunk.load(*(signal[part] for signal in (x, dt, log_decay, B, C)))
-            targets = Targets(
-                d_x[part], d_dt[part], d_log_decay[part], d_B[part], d_C[part],
-                None if z is None else d_z[part],
-            )  # fmt: skip
-            gate, state = None if z is None else z[part], sequence.saved(states, index, sizes)
-            backward_chunk(
-                chunk, grad_y[part], gate, state, d_state, skip, as_rows(d_skip), targets
-            )
-        d_initial[sequence.rows].copy_(sizes.head_states(d_state))
-    d_D.copy_(skip_gradient(d_skip, sizes))
-    return results

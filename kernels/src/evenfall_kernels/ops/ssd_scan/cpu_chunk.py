@@ -1,158 +1,229 @@
-"""A chunk of ssd_scan: its tensors, laid out for matrix products and for loops over lanes.
+"""What both passes of ssd_scan on the CPU share: the signals, and a chunk of them for a thread.
 
-R = B H rows of heads   K = B G groups of heads   J = H / G heads of a group
-T steps, a multiple of sixteen   W channels of a head, padded to a multiple of sixteen
+N states, P channels of a head, T steps of a chunk: padded to multiples of 32 with zeros
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from numba import njit
 
-from ...cpu.simd import WIDTH
-from ...cpu.threads import run_split
+from ...cpu.products import add_product
+from ...cpu.simd import WIDTH, broadcast, load
+from ...cpu.simd_memory import load_at, load_one, prefetch, store_at, store_one, transpose_block
+from .cpu_decays import decays_to, sum_decays, whole_decays
 
+Array = np.ndarray
 CHUNK = 64
-_WORK_PER_THREAD = 200_000  # in elements of these loops, about 0.1 ms
+PADDING = 2 * WIDTH
+_ZERO, _ONE = np.float32(0), np.float32(1)
 
 
-class Sizes(NamedTuple):
-    """The sizes that all chunks share."""
+class Signal(NamedTuple):
+    """The memory of a tensor (B, L, H or G, ...), whose last dimension is contiguous.
 
+    bfloat16 is uint16; strides are in elements. Empty memory means None.
+    """
+
+    memory: Array
+    batch_stride: int
+    time_stride: int
+    head_stride: int
+
+
+class Problem(NamedTuple):
+    """What all threads share."""
+
+    x: Signal
+    z: Signal
+    y: Signal  # backward the gradient of z
+    B: Signal
+    C: Signal
+    dt: Array  # (B, L, H), flat
+    decay: Array  # its logarithm to base e, likewise
+    skip: Array  # D, (H, P), flat
+    state: Array  # (sequences, H, N, P), flat; backward the gradients of these
+    saved: Array  # the states before each chunk, rows of (H, N, W), flat; or empty
+    bounds: Array  # (sequences, 3): batch element, first step, last step + 1
+    saved_first: Array  # (sequences,), the row of a sequence's first chunk in `saved`
+    saved_step: int  # the rows from one chunk to the next
+    length: int
     heads: int
     groups: int
     channels: int
-    width: int  # W
     states: int
 
+
+class Chunk(NamedTuple):
+    """A chunk, for one thread: matrices are flat, and steps are rows of sixteen."""
+
+    B: Array  # (T, N)
+    C: Array  # (T, N)
+    by_state: Array  # the transpose of B
+    product: Array  # (T, T), C B^T
+    matrix: Array  # (T, T), times the decays and dt
+    x: Array  # (T, P)
+    y: Array  # (T, P)
+    dt: Array
+    decay: Array
+    high: Array
+    low: Array
+    before: Array
+    after: Array
+    total: Array
+
     @staticmethod
-    def of(x: Tensor, B: Tensor) -> Sizes:
-        """The sizes of a call, from x (B, L, H, P) and B (B, L, G, N)."""
-        heads, channels = x.shape[2:]
-        width = -(-channels // WIDTH) * WIDTH
-        return Sizes(heads, B.shape[2], channels, width, B.shape[3])
-
-    @property
-    def per_group(self) -> int:
-        return self.heads // self.groups
-
-    def group_states(self, state: Tensor) -> Tensor:
-        """(B, H, P, N) -> (K, N, J W), a copy."""
-        padded = F.pad(state.detach(), (0, 0, 0, self.width - self.channels))
-        by_state = padded.view(-1, self.per_group * self.width, self.states).transpose(1, 2)
-        return by_state.contiguous()
-
-    def head_states(self, state: Tensor) -> Tensor:
-        """The reverse of group_states."""
-        heads = state.transpose(1, 2).reshape(-1, self.heads, self.width, self.states)
-        return heads[:, :, : self.channels]
+    def of(channels: int, states: int) -> Chunk:
+        """Memory for padded numbers of channels and states."""
+        by_state, square, by_channel = CHUNK * states, CHUNK * CHUNK, CHUNK * channels
+        dt, decay, high, low, before, after = (make(CHUNK).reshape(-1, WIDTH) for _ in range(6))
+        return Chunk(
+            B=make(by_state), C=make(by_state), by_state=make(by_state), product=make(square),
+            matrix=make(square), x=make(by_channel), y=make(by_channel), dt=dt, decay=decay,
+            high=high, low=low, before=before, after=after, total=make(1),
+        )  # fmt: skip
 
 
-class Chunk:
-    """Scratch for `steps` steps of `batch` rows; padding is zero.
-
-    Attributes:
-        x: (R, T, W); also `z` and `grad` if they are loaded.
-        B: (K, T, N); C likewise.
-        dt: (R, T); `decay` is its logarithm to base e.
-        high, low: (R, T), the base-2 logarithm of the decay from the chunk's start up to and
-            including a step, as a sum of two float32: their differences are exact.
-        after: (R, T), the decay from a step, excluded, to the chunk's end.
-        before: (R, T), the decay from the chunk's start to a step, included.
-        total: (R,), the decay of the whole chunk.
-    """
-
-    def __init__(self, sizes: Sizes, batch: int, steps: int) -> None:
-        self.sizes, self.batch, self.steps = sizes, batch, steps
-        self.padded = -(-steps // WIDTH) * WIDTH
-        self.rows, self.groups = batch * sizes.heads, batch * sizes.groups
-        make = torch.zeros if self.padded > steps else torch.empty
-        head, group = (self.rows, self.padded, sizes.width), (self.groups, self.padded)
-        if sizes.width > sizes.channels:
-            make = torch.zeros
-        self._signals: dict[str, Tensor] = {}
-        self.x = make(head)
-        self.B, self.C = make(*group, sizes.states), make(*group, sizes.states)
-        self.dt, self.decay = make(self.rows, self.padded), make(self.rows, self.padded)
-        self.high, self.low, self.after, self.before = torch.empty(4, self.rows, self.padded)
-        self.total = torch.empty(self.rows)
-        self.matrix = torch.empty(self.rows, self.padded, self.padded)
-        self.product = torch.empty(self.groups, self.padded, self.padded)
-        self.by_head = torch.empty(head)
-        self.scaled = torch.empty(*group, sizes.per_group * sizes.width)
-        self.by_group = torch.empty_like(self.scaled)
-        self._make, self._head = make, head
-
-    def signal(self, name: str) -> Tensor:
-        """A tensor like x, made on first use."""
-        if name not in self._signals:
-            self._signals[name] = self._make(self._head)
-        return self._signals[name]
-
-    def group_signal(self, name: str) -> Tensor:
-        """A tensor like `scaled`, made on first use."""
-        if name not in self._signals:
-            self._signals[name] = torch.empty_like(self.scaled)
-        return self._signals[name]
-
-    def load_heads(self, target: Tensor, source: Tensor) -> Tensor:
-        """Copy source (B, T', H, P) to target (R, T, W)."""
-        sizes = self.sizes
-        view = target.view(self.batch, sizes.heads, self.padded, sizes.width)
-        view[:, :, : self.steps, : sizes.channels].copy_(source.transpose(1, 2))
-        return target
-
-    def store_heads(self, source: Tensor, target: Tensor) -> None:
-        """The reverse of load_heads."""
-        sizes = self.sizes
-        view = source.view(self.batch, sizes.heads, self.padded, sizes.width)
-        target.copy_(view[:, :, : self.steps, : sizes.channels].transpose(1, 2))
-
-    def load_steps(self, target: Tensor, source: Tensor) -> None:
-        """Copy source (B, T', H) to target (R, T)."""
-        view = target.view(self.batch, self.sizes.heads, self.padded)
-        view[:, :, : self.steps].copy_(source.transpose(1, 2))
-
-    def store_steps(self, source: Tensor, target: Tensor) -> None:
-        """The reverse of load_steps."""
-        view = source.view(self.batch, self.sizes.heads, self.padded)
-        target.copy_(view[:, :, : self.steps].transpose(1, 2))
-
-    def load_groups(self, target: Tensor, source: Tensor) -> None:
-        """Copy source (B, T', G, N) to target (K, T, N)."""
-        view = target.view(self.batch, self.sizes.groups, self.padded, self.sizes.states)
-        view[:, :, : self.steps].copy_(source.transpose(1, 2))
-
-    def store_groups(self, source: Tensor, target: Tensor) -> None:
-        """The reverse of load_groups."""
-        view = source.view(self.batch, self.sizes.groups, self.padded, self.sizes.states)
-        target.copy_(view[:, :, : self.steps].transpose(1, 2))
-
-    def load(self, x: Tensor, dt: Tensor, log_decay: Tensor, B: Tensor, C: Tensor) -> None:
-        """Copy the chunk's steps of each signal."""
-        self.load_heads(self.x, x)
-        self.load_steps(self.dt, dt)
-        self.load_steps(self.decay, log_decay)
-        self.load_groups(self.B, B)
-        self.load_groups(self.C, C)
-
-    def for_heads(self, fill: Callable[[int, int], None], elements: int) -> None:
-        """Call fill(first, stop) for rows of heads on threads; `elements` is the work of a row."""
-        run_split(fill, self.rows, self.rows * elements, _WORK_PER_THREAD)
+def make(size: int) -> Array:
+    """Flat float32 memory."""
+    memory: Array = torch.empty(size).numpy()
+    return memory
 
 
-def split_steps(start: int, end: int) -> Iterator[tuple[int, int]]:
-    """The first and last step + 1 of each chunk of a sequence."""
-    for first in range(start, end, CHUNK):
-        yield first, min(first + CHUNK, end)
+@njit(error_model="numpy", nogil=True)
+def padded(size: int) -> int:
+    """The next multiple of 32."""
+    return -(-size // PADDING) * PADDING
 
 
-def as_rows(tensor: Tensor) -> np.ndarray:
-    """A contiguous float32 tensor as rows of sixteen numbers, for lanes."""
-    rows: np.ndarray = tensor.detach().view(-1, WIDTH).numpy()
-    return rows
+@njit(error_model="numpy", nogil=True)
+def fill(target: Any, first: int, size: int) -> None:
+    """Zeros; size is a multiple of sixteen."""
+    for i in range(0, size, WIDTH):
+        store_at(target, first + i, broadcast(_ZERO))
+
+
+@njit(error_model="numpy", nogil=True)
+def scale(target: Any, first: int, size: int, factor: Any) -> None:
+    """target[first + i] *= factor for i < size, a multiple of sixteen."""
+    for i in range(0, size, WIDTH):
+        store_at(target, first + i, load_at(target, first + i) * factor)
+
+
+@njit(error_model="numpy", nogil=True)
+def read_rows(
+    source: Any, at: int, stride: int, steps: int, size: int, target: Any, rows: int, width: int
+) -> None:
+    """target[k, i] = source[at + k stride + i] for i < size and k < steps; other elements are 0."""
+    whole = size // WIDTH * WIDTH
+    for k in range(steps):
+        place, row = at + k * stride, k * width
+        for i in range(0, whole, WIDTH):
+            store_at(target, row + i, load_at(source, place + i))
+        if whole < width:
+            fill(target, row + whole, width - whole)
+            for i in range(whole, size):
+                target[row + i] = load_one(source, place + i)
+    fill(target, steps * width, (rows - steps) * width)
+
+
+@njit(error_model="numpy", nogil=True)
+def write_rows(
+    source: Any, width: int, target: Any, at: int, stride: int, steps: int, size: int
+) -> None:
+    """target[at + k stride + i] = source[k, i] for i < size and k < steps."""
+    whole = size // WIDTH * WIDTH
+    for k in range(steps):
+        place, row = at + k * stride, k * width
+        for i in range(0, whole, WIDTH):
+            store_at(target, place + i, load_at(source, row + i))
+        for i in range(whole, size):
+            store_one(target, place + i, source[row + i])
+
+
+@njit(error_model="numpy", nogil=True)
+def transpose(source: Any, rows: int, columns: int, target: Any) -> None:
+    """target (columns, rows) is the transpose of source; both are multiples of sixteen."""
+    for i in range(0, rows, WIDTH):
+        for j in range(0, columns, WIDTH):
+            transpose_block(source, i * columns + j, columns, target, j * rows + i, rows)
+
+
+@njit(error_model="numpy", nogil=True)
+def place(signal: Any, batch: int, time: int, head: int) -> int:
+    """The index in a signal's memory."""
+    return batch * signal.batch_stride + time * signal.time_stride + head * signal.head_stride
+
+
+@njit(error_model="numpy", nogil=True)
+def prefetch_row(signal: Any, batch: int, time: int, head: int, channels: int) -> None:
+    """Prefetch the channels of one step of a head."""
+    at = place(signal, batch, time, head)
+    for i in range(0, channels, WIDTH):
+        prefetch(signal.memory, at + i)
+
+
+@njit(error_model="numpy", nogil=True)
+def load_group(p: Any, c: Any, batch: int, time: int, steps: int, group: int) -> None:
+    """B and C of a group."""
+    rows, width = padded(steps), padded(p.states)
+    for source, target in ((p.B, c.B), (p.C, c.C)):
+        at = place(source, batch, time, group)
+        read_rows(source.memory, at, source.time_stride, steps, p.states, target, rows, width)
+
+
+@njit(error_model="numpy", nogil=True)
+def multiply_group(p: Any, c: Any, steps: int) -> None:
+    """product = C B^T on and below the diagonal."""
+    rows, width = padded(steps), padded(p.states)
+    transpose(c.B, rows, width, c.by_state)
+    fill(c.product, 0, rows * rows)
+    for t in range(0, rows, WIDTH):
+        columns = padded(t + WIDTH)
+        add_product(c.product, t * rows, rows, c.C, t * width, width, 1, c.by_state, 0, rows,
+                    WIDTH, columns, p.states, _ONE)  # fmt: skip
+
+
+@njit(error_model="numpy", nogil=True)
+def load_head(p: Any, c: Any, batch: int, time: int, steps: int, head: int) -> None:
+    """x, dt and the decays of a head."""
+    rows, width = padded(steps), padded(p.channels)
+    at = place(p.x, batch, time, head)
+    read_rows(p.x.memory, at, p.x.time_stride, steps, p.channels, c.x, rows, width)
+    for k in range(rows):
+        at = ((batch * p.length + time + k) * p.heads) + head
+        c.dt[k // WIDTH, k % WIDTH] = p.dt[at] if k < steps else _ZERO
+        c.decay[k // WIDTH, k % WIDTH] = p.decay[at] if k < steps else _ZERO
+    blocks = rows // WIDTH
+    sum_decays(0, blocks, c.decay, c.high, c.low)
+    whole_decays(0, blocks, c.high, c.low, c.before, c.after, c.total)
+
+
+@njit(error_model="numpy", nogil=True)
+def decay_product(
+    p: Any, c: Any, batch: int, time: int, steps: int, head: int, earlier: Any
+) -> None:
+    """matrix = product * decays * dt. Also prefetch y."""
+    rows = padded(steps)
+    for t in range(rows):
+        prefetch_row(p.y, batch, time + t, head, p.channels)
+        for block in range(t // WIDTH + 1):
+            value = decays_to(t, block, 0, c.high, c.low, earlier) * load(c.dt, block)
+            at = t * rows + block * WIDTH
+            store_at(c.matrix, at, value * load_at(c.product, at))
+
+
+@njit(error_model="numpy", nogil=True)
+def read_state(p: Any, c: Any, steps: int, state: Any, at: int) -> None:
+    """y = before (C state) + matrix x; the state is at `at`."""
+    rows, width, states = padded(steps), padded(p.channels), padded(p.states)
+    fill(c.y, 0, rows * width)
+    add_product(c.y, 0, width, c.C, 0, states, 1, state, at, width, rows, width, p.states, _ONE)
+    for t in range(rows):
+        scale(c.y, t * width, width, c.before[t // WIDTH, t % WIDTH])
+    for t in range(0, rows, WIDTH):
+        add_product(c.y, t * width, width, c.matrix, t * rows, rows, 1, c.x, 0, width,
+                    WIDTH, width, t + WIDTH, _ONE)  # fmt: skip

@@ -1,8 +1,6 @@
-"""The loops of ssd_scan's forward pass in Numba: decays, the decayed matrix, and the output.
+"""The decays of a chunk of ssd_scan on the CPU, in Numba.
 
-    R rows of heads   K groups   J heads of a group   T steps, W channels: multiples of sixteen
-
-All arrays are rows of sixteen float32 (cpu/simd.py).
+Arrays are rows of sixteen float32 (cpu/simd.py): a head has `blocks` rows of steps.
 """
 
 from __future__ import annotations
@@ -12,7 +10,6 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from ...cpu.compiled import compiled
 from ...cpu.simd import WIDTH, broadcast, load, store, where_less
 from ...cpu.simd_math import exp2
 
@@ -82,35 +79,3 @@ def decays_to(step: int, block: int, first: int, high: Any, low: Any, earlier: A
     if block == step // WIDTH:
         value = where_less(broadcast(_HALF), load(earlier, lane), value, broadcast(_ZERO))
     return value
-
-
-@compiled()
-def prepare(
-    dt: Any, decay: Any, high: Any, low: Any, before: Any, after: Any, total: Any, product: Any,
-    matrix: Any, x: Any, scaled: Any, earlier: Any, blocks: int, lanes: int, per_group: int,
-    with_matrix: bool, first: int, stop: int,
-) -> None:  # fmt: skip
-    """For heads first to stop - 1: the decays, matrix = (C B^T * decays * dt), scaled = x dt after.
-
-    A head has `blocks` rows in dt, and `lanes` rows for a step in x.
-    """
-    zero, steps = broadcast(_ZERO), blocks * WIDTH
-    for row in range(first, stop):
-        sum_decays(row, blocks, decay, high, low)
-        whole_decays(row, blocks, high, low, before, after, total)
-        group, member = row // per_group, row % per_group
-        for s in range(steps):
-            block, lane = s // WIDTH, s % WIDTH
-            if with_matrix:
-                target, source = (row * steps + s) * blocks, (group * steps + s) * blocks
-                for other in range(block + 1):
-                    value = decays_to(s, other, row * blocks, high, low, earlier)
-                    value = value * load(product, source + other) * load(dt, row * blocks + other)
-                    store(matrix, target + other, value)
-                for other in range(block + 1, blocks):
-                    store(matrix, target + other, zero)
-            weight = dt[row * blocks + block, lane] * after[row * blocks + block, lane]
-            target = ((group * steps + s) * per_group + member) * lanes
-            source = (row * steps + s) * lanes
-            for k in range(lanes):
-                store(scaled, target + k, load(x, source + k) * weight)
