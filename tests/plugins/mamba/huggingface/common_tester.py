@@ -34,6 +34,15 @@ from tests.plugins.mamba.conftest import MAKERS as MAMBA1
 from tests.plugins.mamba.huggingface.mamba2_models import MAKERS as MAMBA2
 
 MAKERS = MAMBA1 | MAMBA2
+PARTS: dict[str, dict[str, Any]] = {
+    "GraniteMoeHybrid": {"position_embedding_type": "rope"},
+    "NemotronH": {
+        "n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16,
+        "moe_shared_expert_intermediate_size": 16,
+    },
+    "Zamba2": {"use_mem_rope": True},
+}  # fmt: skip
+"""What the tests expect of these families: rotary embeddings, experts instead of an MLP."""
 
 if os.environ.get("EVENFALL_UNPATCHED") != "1":
     evenfall.patch("mamba", targets=["transformers"]).apply()
@@ -47,6 +56,10 @@ class ModelTester:
 
     def __init__(self, name: str) -> None:
         self.config = MAKERS[name]().config
+        self.config.update(PARTS.get(name, {}))
+        if name == "NemotronH":
+            kinds = self.config.layers_block_type
+            self.config.layers_block_type = ["moe" if kind == "mlp" else kind for kind in kinds]
         if hasattr(self.config, "max_position_embeddings"):
             self.config.max_position_embeddings = 64  # some tests run longer sequences than that
         self.hidden_size = self.config.hidden_size
