@@ -196,7 +196,11 @@ def _signal(tensor: Tensor | None, dtype: torch.dtype) -> Signal:
         return Signal(np.empty(0, np.uint16 if dtype == torch.bfloat16 else np.float32), 0, 0, 0)
     stored = tensor.detach().to(dtype)
     if stored.stride(3) != 1 and stored.shape[3] > 1:
-        stored = stored.contiguous()
+        once = stored
+        for dim in range(3):  # the gradient of a sum is one number, expanded
+            if stored.stride(dim) == 0:
+                once = once.narrow(dim, 0, 1)
+        stored = once.contiguous().expand_as(stored)
     extent = 1 + sum((n - 1) * s for n, s in zip(stored.shape, stored.stride(), strict=True))
     flat = torch.as_strided(stored, (extent,), (1,))
     memory = flat.view(torch.uint16) if dtype == torch.bfloat16 else flat
