@@ -1,22 +1,31 @@
-"""Load a checkpoint's model and tokenizer, or raise one clear error."""
+"""Load a checkpoint, or raise one clear error."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedTokenizerBase,
+)
 
 from evenfall import registry
 from evenfall.errors import EvenfallError, shorten, shorten_text
 from evenfall.reading import read_json
 
+from .models.classification_egru import EgruForSequenceClassification
 from .models.modeling_egru import EgruForCausalLM
+
+_LANGUAGE_MODEL = (AutoModelForCausalLM, AutoTokenizer)
 
 
 def load_checkpoint(
@@ -33,14 +42,56 @@ def load_checkpoint(
         ValueError: an unreadable checkpoint, another kind of model, a tokenizer that does not
             number the model's words, or an unavailable device.
     """
+    model, tokenizer = _read(
+        name, lambda found: tuple(one.from_pretrained(found) for one in _LANGUAGE_MODEL)
+    )
+    if not isinstance(model, EgruForCausalLM):
+        raise ValueError(
+            f"checkpoint {name} must be an EgruForCausalLM, got {type(model).__name__}"
+        )
+    _check_words(name, tokenizer, model.config.vocab_size)
+    return model.to(find_device(device)).eval(), tokenizer
+
+
+def load_classifier(name: str | Path, device: str | None = None) -> EgruForSequenceClassification:
+    """Load with AutoModelForSequenceClassification, in evaluation mode.
+
+    Args:
+        name, device: as `load_checkpoint`.
+
+    Raises:
+        FileNotFoundError: no such folder or model.
+        ValueError: an unreadable checkpoint, another kind of model, or an unavailable device.
+    """
+    model, info = _read(
+        name,
+        lambda found: AutoModelForSequenceClassification.from_pretrained(
+            found, output_loading_info=True
+        ),
+    )
+    if not isinstance(model, EgruForSequenceClassification) or info["missing_keys"]:
+        got = sorted(info["missing_keys"]) or type(model).__name__
+        raise ValueError(
+            f"checkpoint {name} must be a trained EgruForSequenceClassification, got "
+            f"{'one without ' if info['missing_keys'] else 'a '}{shorten(got)}"
+        )
+    return model.to(find_device(device)).eval()
+
+
+def _read(name: str | Path, load: Callable[[str | Path], Any]) -> Any:
+    """What `load` makes of a folder or name, or one clear error.
+
+    Raises:
+        FileNotFoundError: no such folder or model.
+        ValueError: an unreadable checkpoint.
+    """
     if str(name) in registry.checkpoints and not Path(name).exists():
         name = registry.checkpoints.get(str(name)).find()
     folder = Path(name)
     if folder.is_dir():
         check_sizes(folder)
     try:
-        model = AutoModelForCausalLM.from_pretrained(name)
-        tokenizer = AutoTokenizer.from_pretrained(name)
+        return load(name)
     except SafetensorError as error:
         raise ValueError(f"checkpoint {name}: the weights cannot be read: {error}") from error
     except (EvenfallError, ImportError, KeyboardInterrupt, SystemExit):
@@ -52,12 +103,6 @@ def load_checkpoint(
         if not isinstance(error, (OSError, ValueError)):
             raise
         raise FileNotFoundError(f"checkpoint {name} not found locally or on the Hub") from error
-    if not isinstance(model, EgruForCausalLM):
-        raise ValueError(
-            f"checkpoint {name} must be an EgruForCausalLM, got {type(model).__name__}"
-        )
-    _check_words(name, tokenizer, model.config.vocab_size)
-    return model.to(_device(device)).eval(), tokenizer
 
 
 def _check_words(name: str | Path, tokenizer: PreTrainedTokenizerBase, rows: int) -> None:
@@ -119,7 +164,12 @@ def _as_list(value: object) -> list[Any]:
     return list(value) if isinstance(value, list) else [None]
 
 
-def _device(name: str | None) -> torch.device:
+def find_device(name: str | None) -> torch.device:
+    """The device of that name; None means "cuda" if available, else "cpu".
+
+    Raises:
+        ValueError: it is not available.
+    """
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

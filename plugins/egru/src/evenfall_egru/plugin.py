@@ -29,16 +29,22 @@ def evenfall_register_models(register: Callable[..., Any]) -> None:
 @hookimpl
 def evenfall_register_checkpoints(register: Callable[..., Any]) -> None:
     """Register the published checkpoints."""
-    for name, what in (
-        ("egru-ptb-small", "Penn Treebank words"),
-        ("egru-ptb-sparse", "egru-ptb-small with a fifth of the layers' weights"),
+    for name, model, what in (
+        ("egru-ptb-small", "EgruForCausalLM", "Penn Treebank words"),
+        (
+            "egru-ptb-sparse",
+            "EgruForCausalLM",
+            "egru-ptb-small with a fifth of the layers' weights",
+        ),
+        ("egru-smnist-small", "EgruForSequenceClassification", "MNIST, four pixels a step"),
     ):
         register(
             name,
             f"evenfall_egru.publish.checkpoints:{name.upper().replace('-', '_')}",
             folder=f"hub_cards/{name}",
             model_types=["egru"],
-            summary=f"{what}; loads with AutoModelForCausalLM",
+            architectures=[model],
+            summary=f"{what}; loads with {model.replace('Egru', 'AutoModel')}",
         )
 
 
@@ -100,13 +106,20 @@ def evenfall_register_datasets(register: Callable[..., Any]) -> None:
 
 @hookimpl
 def evenfall_register_trainers(register: Callable[..., Any]) -> None:
-    """Register the trainer of language models."""
+    """Register the trainers of language models and of classifiers."""
     register(
         "egru",
         "evenfall_egru.training.trainer_entry",
         summary="language models",
         metric="perplexity",
         greater_is_better=False,
+    )
+    register(
+        "egru-classifier",
+        "evenfall_egru.training.classifier_entry",
+        summary="classifiers of frames: EGRU, GRU, LSTM",
+        metric="accuracy",
+        greater_is_better=True,
     )
 
 

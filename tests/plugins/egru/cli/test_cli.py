@@ -224,7 +224,7 @@ def test_pack_refuses_what_it_cannot_publish(
     assert "no recipe.yaml" in _error_line(
         "pack", tmp_path, "--data", corpus, "--output", tmp_path / "new"
     )
-    monkeypatch.setattr("evenfall_egru.publish.pack.MOST_BYTES", 10)
+    monkeypatch.setattr("evenfall_egru.publish.packing.MOST_BYTES", 10)
     assert "must have at most 10 bytes" in _error_line(*arguments, tmp_path / "new")
     assert list(tmp_path.iterdir()) == []
 

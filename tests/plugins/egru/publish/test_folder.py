@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from evenfall_egru import EgruConfig, EgruForCausalLM
+from evenfall_egru import EgruConfig, EgruForCausalLM, EgruForSequenceClassification
 from evenfall_egru.publish.folder import save_for_hub
 from evenfall_egru.text.tokenization import vocabulary, word_tokenizer
 
@@ -36,6 +36,7 @@ with torch.no_grad():
     logits = model(**batch).logits
 new = model.generate(**batch, max_new_tokens=5, min_new_tokens=5, do_sample=False)
 classifier = AutoModelForSequenceClassification.from_pretrained(folder, trust_remote_code=True)
+frames = AutoModelForSequenceClassification.from_pretrained(sys.argv[3], trust_remote_code=True)
 json.dump({
     "module": type(model).__module__,
     "evenfall": sorted(n for n in sys.modules if n.startswith("evenfall")),
@@ -43,6 +44,7 @@ json.dump({
     "logits": logits.tolist(),
     "new": new.tolist(),
     "classes": classifier(**batch).logits.shape[1],
+    "of_frames": frames(inputs_embeds=torch.linspace(-1, 1, 30).reshape(2, 5, 3)).logits.tolist(),
 }, open(sys.argv[2], "w"))
 """
 
@@ -67,7 +69,11 @@ def test_loads_where_evenfall_is_absent(
     report = tmp_path / "report.json"
     output = tmp_path / "output.txt"
     (tmp_path / "foreign.py").write_text(FOREIGN, encoding="utf-8")
-    status = run_script(tmp_path / "foreign.py", output, folder, report)
+    sizes = {"embedding_size": 3, "hidden_sizes": [12], "num_labels": 4}
+    config = EgruConfig(vocab_size=0, tie_word_embeddings=False, use_cache=False, **sizes)
+    classifier = EgruForSequenceClassification(config).eval()
+    other = save_for_hub(classifier, None, tmp_path / "classifier")
+    status = run_script(tmp_path / "foreign.py", output, folder, report, other)
     assert status == 0, output.read_text(encoding="utf-8")[-3000:]
     report_values = json.loads(report.read_text())
     assert report_values["evenfall"] == []
@@ -87,6 +93,10 @@ def test_loads_where_evenfall_is_absent(
     torch.testing.assert_close(foreign[0, 2:], alone[0], atol=1e-5, rtol=0)
     new = model.generate(**batch, max_new_tokens=5, min_new_tokens=5, do_sample=False)
     assert report_values["new"] == new.tolist()
+
+    vectors = torch.linspace(-1, 1, 30).reshape(2, 5, 3)
+    logits = classifier(inputs_embeds=vectors).logits
+    torch.testing.assert_close(torch.tensor(report_values["of_frames"]), logits, atol=1e-5, rtol=0)
 
 
 def test_installed_plugin_wins_over_the_code_in_the_folder(folder: Path) -> None:
@@ -127,5 +137,5 @@ def test_existing_folder_is_kept_unless_replaced(folder: Path) -> None:
 
 def test_failure_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(AttributeError):
-        save_for_hub(_model(), None, tmp_path / "broken")  # type: ignore[arg-type]
+        save_for_hub(_model(), "words", tmp_path / "broken")  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []

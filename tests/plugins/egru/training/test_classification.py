@@ -130,6 +130,15 @@ def test_a_recipe_is_read_from_a_file(tmp_path: Path) -> None:
     assert settings.dataset_options == {"pixels": 4}
 
 
+def test_the_choices_of_the_command_replace_those_of_the_recipe() -> None:
+    first = recipe(dataset_options={"folds": 5, "fold": 0})
+    other = first.with_choices(seed=0, cell="lstm", fold=3)
+    assert (other.seed, other.cell, other.dataset_options) == (0, "lstm", {"folds": 5, "fold": 3})
+    assert first.with_choices() == first
+    with pytest.raises(ValueError, match="cell must be one of egru, gru, lstm, got 'rnn'"):
+        first.with_choices(cell="rnn")
+
+
 def test_no_sequences_are_an_error() -> None:
     empty = Frames(torch.zeros(0, 8, 2), torch.zeros(0, dtype=torch.long), CLASSES)
     with pytest.raises(ValueError, match="at least one sequence"):

@@ -9,10 +9,11 @@ from huggingface_hub import ModelCard
 
 from evenfall.hub import markdown_table, model_card, recipe_text
 
+from .packing import training_text
 from .pruning import pruning_text
 
 _DATASET = ("Penn Treebank, words (Mikolov's preprocessing)", "ptb-text-only/ptb_text_only")
-_PAPER = "https://arxiv.org/abs/2206.06178"
+PAPER = "https://arxiv.org/abs/2206.06178"
 _TEXT = (Path(__file__).parent / "data" / "card.md").read_text(encoding="utf-8")
 
 
@@ -30,16 +31,16 @@ def make_card(results: dict[str, Any]) -> ModelCard:
         "megabytes": f"{model['weights_bytes'] / 1e6:.1f}",
         "dtype": model["weights_dtype"],
         "scores": _scores(evaluations),
-        "activity": _activity(full, model["hidden_sizes"]),
+        "activity": activity_table(full["activity"], model["hidden_sizes"]),
         "effective": f"{full['macs']['effective'] / 1e6:.2f}",
         "dense": f"{full['macs']['dense'] / 1e6:.2f}",
         "ratio": f"{full['macs']['ratio']:.1f}",
         "pruning": pruning_text(results),
-        "training": _training(training),
+        "training": training_text(training),
         "recipe": recipe_text(training["recipe"]),
         "seed": training["recipe"].get("seed", 0),
         "command": results["command"],
-        "paper": _PAPER,
+        "paper": PAPER,
     }
     return model_card(
         _TEXT,
@@ -81,22 +82,10 @@ def _scores(evaluations: list[dict[str, Any]]) -> str:
     )  # fmt: skip
 
 
-def _activity(evaluation: dict[str, Any], sizes: list[int]) -> str:
-    rates = zip(sizes, evaluation["activity"], strict=True)
+def activity_table(rates: list[float], sizes: list[int]) -> str:
+    """A table of the layers: units, and the share of them that fires."""
+    layers = enumerate(zip(sizes, rates, strict=True), 1)
     return markdown_table(
         ("layer:", "units:", "activity:"),
-        [(i, units, f"{100 * rate:.1f} %") for i, (units, rate) in enumerate(rates, 1)],
+        [(i, units, f"{100 * rate:.1f} %") for i, (units, rate) in layers],
     )
-
-
-def _training(training: dict[str, Any]) -> str:
-    steps = [
-        f"{label} {training[key]:,}"
-        for key, label in (
-            ("steps", "Steps run:"),
-            ("best_step", "step published, best on validation:"),
-        )
-        if key in training
-    ]
-    text = "; ".join(steps) + "." if steps else "The number of steps was not recorded."
-    return f"{text} {training['note']}" if "note" in training else text

@@ -6,7 +6,7 @@ from typing import Any
 
 from evenfall.checkpoints import Checkpoint
 
-from ..loading import load_checkpoint
+from ..loading import load_checkpoint, load_classifier
 from .folder import add_code
 
 
@@ -20,6 +20,18 @@ def _recorded(results: dict[str, Any], split: str) -> float:
     """The perplexity of the trainer's protocol, full carry."""
     evaluations = [e for e in results["evaluations"] if e["carry"] == "full"]
     return float(next(e["perplexity"] for e in evaluations if e["split"] == split))
+
+
+def _classifier_card(results: dict[str, Any]) -> object:
+    from .classifier_card import make_card
+
+    return make_card(results)
+
+
+def _recorded_accuracy(results: dict[str, Any], split: str) -> float:
+    """The accuracy of the published seed."""
+    published = [e for e in results["evaluations"] if e["published"]]
+    return float(next(e["accuracy"] for e in published if e["split"] == split))
 
 
 EGRU_PTB_SMALL = Checkpoint(
@@ -47,5 +59,18 @@ EGRU_PTB_SPARSE = Checkpoint(
     hashes={
         "model.safetensors": "2be4633c496cfd2ed9b507b327b83ee92a191c0f793a1b854feb04b8aefe8a1c",
         "tokenizer.json": "3265d4b5f8973851d253fde72e5d3ac8c7979bbf82003f4958e3cc856ccde2a8",
+    },
+)
+
+EGRU_SMNIST_SMALL = Checkpoint(
+    name="egru-smnist-small",
+    folder="hub_cards/egru-smnist-small",
+    load_folder=load_classifier,
+    complete=add_code,
+    make_card=_classifier_card,
+    trainer="egru-classifier",
+    recorded=_recorded_accuracy,
+    hashes={
+        "model.safetensors": "41c38003e14f59a5addf6c36992df3e75353214cfb72a6ea9623da8ec4678654",
     },
 )

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from evenfall.files import written_aside
 
-from ..models.modeling_egru import EgruForCausalLM
+from ..models.pretrained_egru import EgruPreTrainedModel
 
 _HERE = Path(__file__).parent
 _MODELS = _HERE.parent / "models"
@@ -34,8 +34,8 @@ _RELATIVE = re.compile(r"^\s*from\s+\.(\S+)\s+import", re.MULTILINE)
 
 
 def save_for_hub(
-    model: EgruForCausalLM,
-    tokenizer: PreTrainedTokenizerBase,
+    model: EgruPreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase | None,
     folder: str | Path,
     *,
     dtype: torch.dtype | None = None,
@@ -43,13 +43,13 @@ def save_for_hub(
 ) -> Path:
     """Save model, tokenizer and code, so that the folder needs only torch and transformers.
 
-    `AutoModelForCausalLM.from_pretrained(folder)` uses the classes of evenfall-egru where it is
+    `from_pretrained(folder)` of the Auto class uses the classes of evenfall-egru where it is
     imported. Elsewhere, with `trust_remote_code=True`, it uses those in the folder, which compute
     the same with plain PyTorch.
 
     Args:
         model: the model to save; it is not changed.
-        tokenizer: its tokenizer.
+        tokenizer: its tokenizer; None for a classifier of vectors.
         folder: the folder to make; it is written completely or not at all.
         dtype: dtype of the weights in the file; a loaded model still has its own dtype.
         replace: replace an existing folder.
@@ -68,15 +68,21 @@ def save_for_hub(
 
 
 def fill_hub_folder(
-    model: EgruForCausalLM,
-    tokenizer: PreTrainedTokenizerBase,
+    model: EgruPreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase | None,
     folder: Path,
     *,
     dtype: torch.dtype | None = None,
 ) -> None:
-    """Save model and tokenizer into an existing folder, without the code."""
+    """Save model and tokenizer into an existing folder, without the code.
+
+    Args:
+        model, tokenizer, dtype: as `save_for_hub`.
+        folder: the folder.
+    """
     model.save_pretrained(folder, state_dict=_cast(model, dtype))
-    tokenizer.save_pretrained(folder)
+    if tokenizer is not None:
+        tokenizer.save_pretrained(folder)
 
 
 def add_code(folder: Path) -> None:
@@ -113,7 +119,7 @@ def copy_code(folder: Path) -> None:
                 raise RuntimeError(f"{module.name} imports .{wanted}, which is not copied")
 
 
-def _cast(model: EgruForCausalLM, dtype: torch.dtype | None) -> dict[str, torch.Tensor] | None:
+def _cast(model: EgruPreTrainedModel, dtype: torch.dtype | None) -> dict[str, torch.Tensor] | None:
     """The weights in another dtype; tied weights stay tied."""
     if dtype is None:
         return None

@@ -5,6 +5,7 @@ Dimensions: N sequences, T steps, F features per step, B batch.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -80,3 +81,10 @@ def read_frames(dataset: str, path: str | Path, split: str, options: dict[str, A
         torch.as_tensor([int(item["label"]) for item in items]),
         examples.classes,
     )
+
+
+def all_options(dataset: str, options: dict[str, Any]) -> dict[str, Any]:
+    """The options of a registered data set, with the defaults of those that are not given."""
+    parameters = inspect.signature(registry.datasets.get(dataset)).parameters.values()
+    defaults = {one.name: one.default for one in parameters if one.kind is one.KEYWORD_ONLY}
+    return {**defaults, **options}

@@ -76,9 +76,13 @@ class ClassificationRecipe:
         self, seed: int | None = None, cell: str | None = None, fold: int | None = None
     ) -> ClassificationRecipe:
         """The recipe with another seed, cell, or `fold` in dataset_options; None keeps its own."""
-        given = {name: v for name, v in (("seed", seed), ("cell", cell)) if v is not None}
         options = self.dataset_options if fold is None else {**self.dataset_options, "fold": fold}
-        return replace(self, dataset_options=options, **given)
+        return replace(
+            self,
+            seed=self.seed if seed is None else seed,
+            cell=self.cell if cell is None else cell,
+            dataset_options=options,
+        )
 
     def config(self, features: int, labels: int) -> EgruConfig:
         """The configuration of a model for frames of `features` numbers and `labels` classes."""
