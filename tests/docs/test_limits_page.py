@@ -26,6 +26,16 @@ def perplexity(card: str) -> str:
     return f"{float(value):.1f}"
 
 
+def digits() -> str:
+    text = (REPOSITORY / "hub_cards" / "egru-smnist-small" / "results.json").read_text()
+    (row,) = [
+        row
+        for row in json.loads(text)["evaluations"]
+        if row["published"] and row["split"] == "test"
+    ]
+    return f"{100 * row['accuracy']:.1f} %"
+
+
 def way(name: str) -> str:
     (row,) = [row for row in rows("generate") if row["threads"] == 1 and row["way"] == name]
     return f"{row['times_the_LSTM']:.2g}x"
@@ -51,6 +61,7 @@ def parameters() -> str:
     ("sentence", "figure"),
     [
         ("`egru-ptb-small` has a test perplexity of {} on", lambda: perplexity("egru-ptb-small")),
+        ("`egru-smnist-small` is right on {} of MNIST's test images", digits),
         ("removed in blocks, the test perplexity is {}.", lambda: perplexity("egru-ptb-sparse")),
         ("{} over an LSTM in a plain loop is", lambda: way("EGRU, events")),
         ("in a plain loop is {} [through it]", lambda: way("EGRU, events, generate()")),
