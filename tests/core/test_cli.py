@@ -435,7 +435,7 @@ def test_doctor_examines_the_rest_if_a_variable_is_wrong(
     found = {one["subject"]: one for one in json.loads(run("doctor", "--json", code=1).output)}
     assert found["plugins"]["detail"].startswith("EVENFALL_STRICT must be one of")
     assert found["transformers"]["level"] == "ok"
-    assert found["EVENFALL_CHECKPOINTS"]["detail"] == "/nowhere is no folder"
+    assert found["EVENFALL_CHECKPOINTS"]["detail"] == "/nowhere is not a folder"
 
 
 def test_json_has_no_numbers_that_json_lacks(capsys: pytest.CaptureFixture[str]) -> None:

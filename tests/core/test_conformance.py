@@ -79,7 +79,11 @@ def test_a_good_plugin_has_no_faults(world) -> None:
         ("commands", "'x', 'json:loads', summary='s'", "want a typer.Typer or a click command"),
         ("callbacks", "'x', 'json:loads', summary='s'", "want a subclass of evenfall.runs.Callb"),
         ("counters", "'json.JSONDecoder', 'json:loads'", "want an evenfall.counting.Counter"),
-        ("counters", "'json.loads', 'site_odd_things:COUNTER'", "'json.loads', which is no class"),
+        (
+            "counters",
+            "'json.loads', 'site_odd_things:COUNTER'",
+            "'json.loads', which is not a class",
+        ),
         (
             "counters",
             "'json.Absent', 'site_odd_things:COUNTER'",

@@ -154,7 +154,7 @@ def _class_problem(path: str) -> str | None:
         if isinstance(absent, ModuleNotFoundError) and absent.name == path.partition(".")[0]:
             return None
         return f"is registered for {path!r}, which cannot be imported: {absent}"
-    return None if isinstance(found, type) else f"is registered for {path!r}, which is no class"
+    return None if isinstance(found, type) else f"is registered for {path!r}, which is not a class"
 
 
 def _want(kind: type, where: str) -> Callable[[object, Entry], str | None]:

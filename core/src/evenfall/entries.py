@@ -194,6 +194,23 @@ class Registry(Generic[T]):
         entry = self.provenance(name)
         return cast(T, import_reference(entry.reference, self.described(entry)))
 
+    def get_as(self, name: str, kind: type[Any]) -> T:
+        """As `get`, and what is imported must be an instance of `kind`.
+
+        Raises:
+            UnknownNameError, ReferenceImportError: as `get`.
+            RegistryError: a plugin registered another object.
+        """
+        value = self.get(name)
+        if isinstance(value, kind):
+            return value
+        entry = self.provenance(name)
+        package = ".".join(kind.__module__.split(".")[:2])
+        raise RegistryError(
+            f"{self.described(entry)}: {entry.reference!r} is a {type(value).__name__}, want an "
+            f"{package}.{kind.__name__}"
+        )
+
     def described(self, entry: Entry) -> str:
         """An entry as messages name it."""
         return f"{self.kind} {entry.name!r} of {entry.owner}"

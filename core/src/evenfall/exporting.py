@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from evenfall import registry
 from evenfall.class_lookup import ClassTable, class_of, inherits, without_wrappers
-from evenfall.errors import LoweringError, RegistryError
+from evenfall.errors import LoweringError
 from evenfall.lowering import GraphBuilder, Lowering
 
 if TYPE_CHECKING:
@@ -57,12 +57,7 @@ def lower(model: Any) -> Graph:
         if found is None:
             raise LoweringError(_unknown(module, builder.path))
         entry, base = found
-        lowering = registry.lowerings.get(entry.name)
-        if not isinstance(lowering, Lowering):
-            raise RegistryError(
-                f"lowering {entry.name!r} of {entry.owner}: {entry.reference!r} is a "
-                f"{type(lowering).__name__}, want an evenfall.lowering.Lowering"
-            )
+        lowering = registry.lowerings.get_as(entry.name, Lowering)
         if not inherits(module, base, lowering.methods):
             raise LoweringError(_unknown(module, builder.path))
         lowering.lower(module, builder)

@@ -15,7 +15,6 @@ from typing import Any
 
 from evenfall import registry
 from evenfall.class_lookup import ClassTable, inherits
-from evenfall.errors import RegistryError
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +48,5 @@ def splitter_for(model: Any) -> Splitter | None:
     found = ClassTable(registry.splitters.entries()).find(model)
     if found is None or not inherits(model, found[1], ("forward",)):
         return None
-    entry = found[0]
-    splitter = registry.splitters.get(entry.name)
-    if not isinstance(splitter, Splitter):
-        raise RegistryError(
-            f"splitter {entry.name!r} of {entry.owner}: {entry.reference!r} is a "
-            f"{type(splitter).__name__}, want an evenfall.splitters.Splitter"
-        )
+    splitter: Splitter = registry.splitters.get_as(found[0].name, Splitter)
     return splitter

@@ -319,7 +319,10 @@ def test_an_output_changed_in_place_gives_the_same_gradients() -> None:
     [
         ({"rule": "hebb"}, "rule must be one of"),
         ({"backward": "later"}, "backward must be one of"),
-        ({"rule": "overlap", "backward": "after"}, "'overlap' supports backward='inside' alone"),
+        (
+            {"rule": "overlap", "backward": "after"},
+            "'overlap' needs backward='inside', got 'after'",
+        ),
         ({"task": "ranks"}, "task must be one of"),
         ({"family": "poisson"}, "family must be one of"),
         ({"feedback": "none"}, "feedback must be one of"),

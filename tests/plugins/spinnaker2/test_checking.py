@@ -41,7 +41,7 @@ def test_what_does_not_fit_says_what_would(use_memory: Callable[[int], None]) ->
     use_memory(3000)
     result = check(random_egru(30, (60, 40), 1.0), pes=60)
     assert not result.fits
-    assert result.problem == f"needs {result.pes} processing elements, 60 are there"
+    assert result.problem == f"needs {result.pes} processing elements, the board has 60"
     changes = " ".join(result.would_fit)
     assert "precision 'bf16'" in changes
     assert "weights are rounded" in changes
@@ -125,7 +125,7 @@ def test_other_networks_are_checked(make: Callable) -> None:
         ({"queue_depth": 1.5}, "queue_depth: got 1.5, want an integer"),
         ({"dt": "a"}, "dt: got 'a', want a number"),
         ({"board": 48}, "board: got 48, want '1', '48'"),
-        ({"weight_scale": 2.0}, "weight_scale: want a positive number, with precision='int8'"),
+        ({"weight_scale": 2.0}, "want a positive number with precision 'int8'"),
     ],
 )
 def test_wrong_option_is_named(options: dict, message: str) -> None:

@@ -165,7 +165,7 @@ def test_compiling_twice_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_failed_compile_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"needs .* processing elements, 1 are there"):
+    with pytest.raises(ValueError, match=r"needs .* processing elements, the board has 1"):
         compile(language_model(units=(600, 600)), tmp_path / "out", pes=1)
     assert list(tmp_path.iterdir()) == []
 

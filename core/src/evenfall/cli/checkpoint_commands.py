@@ -12,7 +12,7 @@ import typer
 
 from evenfall import registry
 from evenfall.checkpoints import Checkpoint, locate
-from evenfall.cli.checkpoint_names import checkpoint_of, registered_checkpoint
+from evenfall.cli.checkpoint_names import checkpoint_of
 from evenfall.cli.group import GROUP_SETTINGS
 from evenfall.cli.hub_commands import check, pull, push
 from evenfall.cli.streams import output_to_errors
@@ -135,7 +135,7 @@ def _place(entry: Entry) -> str | None:
     facts: Mapping[str, Any] = entry.metadata
     if "folder" not in facts:
         try:
-            facts = vars(registered_checkpoint(entry.name))
+            facts = vars(registry.checkpoints.get_as(entry.name, Checkpoint))
         except EvenfallError:
             return None
     found = locate(facts["folder"], facts.get("hub_id"), facts.get("revision"))

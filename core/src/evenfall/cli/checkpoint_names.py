@@ -8,7 +8,7 @@ from pathlib import Path
 from evenfall import registry
 from evenfall.checkpoints import Checkpoint, architectures, model_type
 from evenfall.entries import Entry
-from evenfall.errors import RegistryError, UnknownNameError
+from evenfall.errors import UnknownNameError
 
 
 def checkpoint_of(name: str) -> Checkpoint:
@@ -23,10 +23,10 @@ def checkpoint_of(name: str) -> Checkpoint:
         RegistryError: a plugin registered an object that is not a Checkpoint.
     """
     if name in registry.checkpoints:
-        return registered_checkpoint(name)
+        return registry.checkpoints.get_as(name, Checkpoint)
     if not Path(name).is_dir():
         try:
-            return registered_checkpoint(name)
+            return registry.checkpoints.get_as(name, Checkpoint)
         except UnknownNameError as error:
             raise UnknownNameError(f"{error} There is no folder of that name either.") from None
     kind, known = model_type(name), []
@@ -40,7 +40,7 @@ def checkpoint_of(name: str) -> Checkpoint:
         classes = architectures(name)
         entry = next((one for one in alike if classes & _classes(one)), alike[0])
         return dataclasses.replace(
-            registered_checkpoint(entry.name),
+            registry.checkpoints.get_as(entry.name, Checkpoint),
             name=Path(name).resolve().name,
             folder=Path(name).resolve(),
             hashes={},
@@ -54,20 +54,3 @@ def checkpoint_of(name: str) -> Checkpoint:
 
 def _classes(entry: Entry) -> set[str]:
     return set(entry.metadata.get("architectures", []))
-
-
-def registered_checkpoint(name: str) -> Checkpoint:
-    """The registered checkpoint.
-
-    Raises:
-        UnknownNameError: there is none of that name.
-        RegistryError: a plugin registered another object.
-    """
-    checkpoint = registry.checkpoints.get(name)
-    if isinstance(checkpoint, Checkpoint):
-        return checkpoint
-    entry = registry.checkpoints.provenance(name)
-    raise RegistryError(
-        f"checkpoint {name!r} of {entry.owner}: {entry.reference!r} is a "
-        f"{type(checkpoint).__name__}, want an evenfall.checkpoints.Checkpoint"
-    )

@@ -70,7 +70,7 @@ def _variables() -> Iterator[Finding]:
             advice = f"Nothing reads it.{closest(name, VARIABLES)}"
             yield Finding("warning", name, value, advice)
         elif name in _FOLDERS and value and not os.path.isdir(value):
-            yield Finding("warning", name, f"{value} is no folder", "Nothing is found there.")
+            yield Finding("warning", name, f"{value} is not a folder", "Nothing is found there.")
         else:
             yield Finding("ok", name, value)
 

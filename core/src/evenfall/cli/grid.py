@@ -9,7 +9,6 @@ import typer
 
 from evenfall import registry
 from evenfall.cli.group import GROUP_SETTINGS
-from evenfall.errors import RegistryError
 from evenfall.trainers import Trainer
 
 app = typer.Typer(name="grid", help="Grids of training runs.", **GROUP_SETTINGS)
@@ -33,20 +32,10 @@ def run(
     from evenfall.cli.tools import console, training_output
     from evenfall.runs import grid_table, is_first_rank, run_grid
 
+    found = registry.trainers.get_as(trainer, Trainer)
     with training_output("run the command again to continue") as report:
-        table = run_grid(file, data, output, _trainer(trainer), progress=report)
+        table = run_grid(file, data, output, found, progress=report)
     if is_first_rank():
         console.print(grid_table(table), soft_wrap=True)
     if any(cell["failures"] for cell in table["cells"]):
         raise typer.Exit(1)
-
-
-def _trainer(name: str) -> Trainer:
-    trainer = registry.trainers.get(name)
-    if isinstance(trainer, Trainer):
-        return trainer
-    entry = registry.trainers.provenance(name)
-    raise RegistryError(
-        f"trainer {name!r} of {entry.owner}: {entry.reference!r} is a {type(trainer).__name__}, "
-        "want an evenfall.trainers.Trainer"
-    )

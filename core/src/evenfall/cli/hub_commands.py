@@ -13,6 +13,7 @@ import typer
 from evenfall import registry
 from evenfall.checkpoints import Checkpoint, model_type
 from evenfall.cli.checkpoint_names import checkpoint_of
+from evenfall.trainers import Trainer
 
 Name = Annotated[str, typer.Argument(help="A registered checkpoint, or a folder of your own.")]
 Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit; main by default.")]
@@ -172,6 +173,6 @@ def _evaluate(
         recorded = float(checkpoint.recorded(results, split))
     except (KeyError, StopIteration, TypeError) as error:
         raise ValueError(f"{folder / RESULTS} has no figure for split {split!r}") from error
-    trainer: Any = registry.trainers.get(checkpoint.trainer)
+    trainer: Any = registry.trainers.get_as(checkpoint.trainer, Trainer)
     metric = str(registry.trainers.provenance(checkpoint.trainer).metadata["metric"])
     return recorded, float(trainer.evaluate(folder, data, split)[metric]), metric

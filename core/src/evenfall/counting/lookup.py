@@ -6,8 +6,6 @@ from typing import Any
 
 from evenfall import registry
 from evenfall.class_lookup import ClassTable, inherits
-from evenfall.entries import Entry
-from evenfall.errors import RegistryError
 
 from .statements import Counter
 
@@ -38,15 +36,5 @@ class CounterTable:
         found = self._table.find(module)
         if found is None:
             return None
-        counter = _load(found[0])
+        counter = registry.counters.get_as(found[0].name, Counter)
         return counter if inherits(module, found[1], counter.methods) else None
-
-
-def _load(entry: Entry) -> Counter:
-    counter = registry.counters.get(entry.name)
-    if not isinstance(counter, Counter):
-        raise RegistryError(
-            f"counter {entry.name!r} of {entry.owner}: {entry.reference!r} is a "
-            f"{type(counter).__name__}, want an evenfall.counting.Counter"
-        )
-    return counter

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -105,20 +105,15 @@ class Graph:
                     raise ValueError(
                         f"edges: {got} names the layer {shorten(name)}, which is missing"
                     )
-        if len(set(self.edges)) < len(self.edges):
-            raise ValueError("edges: an edge appears twice")
+        twice = [edge for edge in self.edges if self.edges.count(edge) > 1]
+        if twice:
+            raise ValueError(f"edges: {shorten(twice[0])} appears twice")
         for kind in (Input, Readout):
             if not any(isinstance(layer, kind) for layer in self.layers.values()):
                 raise ValueError(f"layers: want at least one {kind.__name__}")
         for name, layer in self.layers.items():
-            if isinstance(layer, Input) == bool(self.sources(name)):
-                raise ValueError(
-                    f"layer {name!r}: an Input has no input, every other layer has at least one"
-                )
-            if isinstance(layer, Readout) == bool(self.targets(name)):
-                raise ValueError(
-                    f"layer {name!r}: a Readout has no output, every other layer has at least one"
-                )
+            _check_ends(name, layer, "input", isinstance(layer, Input), self.sources(name))
+            _check_ends(name, layer, "output", isinstance(layer, Readout), self.targets(name))
 
     def _find_shapes(self) -> dict[str, Shape]:
         """The output shape of each layer, in an order that follows the edges."""
@@ -129,7 +124,7 @@ class Graph:
             if not ready:  # a circle: it opens at a spiking layer whose other input is known
                 ready = [name for name in waiting if self._opens(name, shapes)][:1]
             if not ready:
-                raise ValueError(f"edges: a circle without a spiking layer through {waiting[:4]}")
+                raise ValueError(f"edges: the circle of {waiting[:4]} must have a spiking layer")
             for name in ready:
                 shapes[name] = self._shape_of(name, shapes)
             waiting = [name for name in waiting if name not in shapes]
@@ -161,3 +156,10 @@ class Graph:
             return layer.output_shape(shape)
         except ValueError as error:
             raise ValueError(f"layer {name!r}: {error}") from None
+
+
+def _check_ends(name: str, layer: Layer, end: str, is_last: bool, others: Sequence[str]) -> None:
+    if is_last == bool(others):
+        kind, got = type(layer).__name__, list(others[:4]) or "none"
+        want = f"{kind} must have no {end}" if is_last else f"{kind} must have an {end}"
+        raise ValueError(f"layer {name!r}: {want}, got {got}")

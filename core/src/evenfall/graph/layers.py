@@ -177,8 +177,9 @@ class Egru(Layer):
         want_shape("Egru.recurrent_kernel", recurrent, (units, 3 * units))
         for name in ("bias", "recurrent_bias"):
             want_shape(f"Egru.{name}", self._freeze(name, 1), (3 * units,))
-        if (self.threshold < 0).any() or (self.threshold > 1).any():
-            raise ValueError("Egru.threshold: want values in [0, 1]")
+        low, high = float(self.threshold.min()), float(self.threshold.max())
+        if low < 0 or high > 1:
+            raise ValueError(f"Egru.threshold: got {low:g} to {high:g}, want values in [0, 1]")
         if not 0 <= self.zoneout < 1:
             raise ValueError(f"Egru.zoneout: got {shorten(self.zoneout)}, want a number in [0, 1)")
 
@@ -203,7 +204,8 @@ class _Spiking(Layer):
             want_shape(f"{type(self).__name__}.{name}", self._freeze(name), shape)
         for name in names:
             if name.startswith("tau") and (getattr(self, name) <= 0).any():
-                raise ValueError(f"{type(self).__name__}.{name}: want positive time constants")
+                least = float(getattr(self, name).min())
+                raise ValueError(f"{type(self).__name__}.{name}: got {least:g}, want above 0 s")
         one_of(f"{type(self).__name__}.reset", reset, _RESETS)
 
 

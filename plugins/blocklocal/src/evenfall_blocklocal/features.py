@@ -5,7 +5,6 @@ Dimensions: B samples, C channels, L tokens, H and W rows and columns, N rows of
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,7 +14,6 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 Layout = Literal["nc", "graph", "nlc", "ncl", "nchw", "nhwc", "ncx"]
-ReadFeatures = Callable[[tuple[Any, ...], Any, dict[str, Any]], tuple[Tensor, Tensor | None]]
 
 
 @dataclass(frozen=True)

@@ -382,7 +382,7 @@ def _check(model: nn.Module, rule: str, backward: str) -> None:
     if backward not in BACKWARDS:
         raise ValueError(f"backward must be one of {BACKWARDS}, got {shorten(backward)}")
     if rule == "overlap" and backward == "after":
-        raise ValueError("rule 'overlap' supports backward='inside' alone")
+        raise ValueError("rule 'overlap' needs backward='inside', got 'after'")
 
 
 def _refuse_cleared(blocks: list[list[nn.Parameter]]) -> Callable[[Tensor], None]:

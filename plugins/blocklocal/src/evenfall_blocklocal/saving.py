@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file, save_model
 from torch import nn
 
 from evenfall.counting import without_wrappers
-from evenfall.files import file_aside, write_text
+from evenfall.files import file_aside, write_json
 
 from .local import BlockLocal
 
@@ -43,7 +43,7 @@ def save_local(local: BlockLocal, folder: str | Path) -> Path:
     tensors = {name: value.contiguous() for name, value in local.rule.state_dict().items()}
     with file_aside(folder / HEADS) as aside:
         save_file(tensors, aside)
-    write_text(folder / SETTINGS, json.dumps(settings, indent=2) + "\n")
+    write_json(folder / SETTINGS, settings)
     return folder
 
 

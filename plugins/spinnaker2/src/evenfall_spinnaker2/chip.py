@@ -10,8 +10,6 @@ from typing import Any
 
 from evenfall.errors import shorten
 
-BOARDS = {"1": "one_chip", "48": "forty_eight_chips"}
-
 
 @dataclass(frozen=True)
 class Chip:

@@ -53,9 +53,8 @@ def write_script(model: Any, output: str | Path, *, replace: bool = False, **opt
     for population in network.populations.values():
         if population.kind == "input" and population.content != "events":
             raise LoweringError(
-                f"layer {shorten(population.name)}: an input of {population.content}; the "
-                f"script has "
-                "lists of spikes"
+                f"layer {shorten(population.name)}: the script can only have inputs of events, got "
+                f"{population.content}"
             )
     projections = []
     with written_aside(output, replace=replace, known=("network.json", "network.py")) as aside:

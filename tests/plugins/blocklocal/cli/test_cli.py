@@ -71,3 +71,11 @@ def test_compare_writes_the_table_and_the_pictures(digits: Path, tmp_path: Path)
         "train", recipe, "--rule", "frozen", "--data", digits, "--output", tmp_path / "one"
     ).output
     assert "frozen: test accuracy" in text
+
+
+def test_picture_of_a_damaged_grid_is_an_error(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    for content in ("{", "{}", '{"cells": [{}]}'):
+        (tmp_path / "grid.json").write_text(content)
+        text = " ".join(run("picture", tmp_path, code=1).output.split())
+        assert f"Error: grid {tmp_path / 'grid.json'} cannot be read: " in text

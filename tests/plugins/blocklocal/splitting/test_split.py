@@ -340,7 +340,7 @@ def checkpointing() -> nn.Module:
         ({"boundaries": [3]}, r"boundaries must be .middle. or a list of names, got \[3\]"),
         ({"boundaries": ["0", "9"]}, "cannot be cut after '9'"),
         ({"boundaries": ["0", "0"]}, "boundaries must differ"),
-        ({"k": 4, "boundaries": ["0"]}, "contradict"),
+        ({"k": 4, "boundaries": ["0"]}, "k must be 2, the number of blocks"),
         ({"k": 9}, "but k = 9 blocks need 8"),
         ({"k": 2, "inputs": None}, "inputs are needed to split a Sequential"),
         ({"k": 2, "inputs": 3}, "inputs must be a tensor"),

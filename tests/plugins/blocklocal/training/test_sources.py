@@ -202,8 +202,8 @@ def test_the_trainer_evaluates_what_it_trained(digits: Path, tmp_path: Path) -> 
         assert trainer.evaluate(best, digits, split) == {"accuracy": result[f"{split}_accuracy"]}
     with pytest.raises(ValueError, match="split must be one of"):
         trainer.evaluate(best, digits, "valid")
-    with pytest.raises(FileNotFoundError, match="it is no model of a run"):
+    with pytest.raises(FileNotFoundError, match="it is not the best/ folder of a run"):
         trainer.evaluate(tmp_path, digits, "test")
     more = dataclasses.replace(recipe, epochs=3)
-    with pytest.raises(RuntimeError, match="does not count as best for"):
+    with pytest.raises(RuntimeError, match="counts_as_best is False for"):
         trainer.train(more, digits, tmp_path / "run", resume=True)

@@ -358,7 +358,7 @@ def test_other_models_and_settings_are_refused(make: Make, tmp_path: Path) -> No
         quantize(make(), modules_to_not_convert="lm_head")
     with pytest.raises(ValueError, match=r"no module 'layers\.2'. Closest: 'model.layers"):
         quantize(make(), modules_to_not_convert=["layers.2"])
-    with pytest.raises(ValueError, match=r"'\[' is no regular expression"):
+    with pytest.raises(ValueError, match=r"'\[' is not a regular expression"):
         quantize(make(), modules_to_not_convert=["["])
     with pytest.raises(ValueError, match="quant_method must be 'evenfall-egru', got 'gptq'"):
         EgruQuantizationConfig(quant_method="gptq")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -128,3 +129,21 @@ def test_a_study_of_absent_data_trains_nothing(tmp_path: Path) -> None:
     assert done.exit_code == 1
     assert "absent not found" in done.output.replace("\n", "")
     assert not output.exists()
+
+
+def test_a_text_that_the_tokenizer_cannot_encode_is_an_error(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(checkpoint, tmp_path / "damaged"))
+    settings = json.loads((folder / "tokenizer.json").read_text())
+    settings["model"]["unk_token"] = "<nothing>"
+    (folder / "tokenizer.json").write_text(json.dumps(settings))
+    text = tmp_path / "text.txt"
+    text.write_text("the zebra")
+    for command in (
+        ("measure", folder, "--text", text),
+        ("compress", folder, "--text", "the zebra", "--output", tmp_path / "out"),
+    ):
+        done = run(*command)
+        assert done.exit_code == 1
+        assert "Error: the tokenizer cannot encode the text: WordLevel error" in done.output

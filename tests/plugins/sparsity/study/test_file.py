@@ -64,7 +64,11 @@ def test_every_run_comes_once_and_after_its_parent(write: Write) -> None:
         ("model: late", "model: lat", r"model 'lat' is not among \['wide', 'late'\]"),
         ("after: wide", "after: late", "model late: `after` leads back to 'late'"),
         ("after: wide", "after: big", "model 'big' is not among"),
-        ("after: wide", "after: wide, checkpoints: {1: a}", "`checkpoints` or `after`, not both"),
+        (
+            "after: wide",
+            "after: wide, checkpoints: {1: a}",
+            "`checkpoints` or `after`, got both",
+        ),
         (
             "changes: {width: 20}",
             "change: {width: 20}",
@@ -72,7 +76,7 @@ def test_every_run_comes_once_and_after_its_parent(write: Write) -> None:
         ),
         ("changes: {width: 20}", "changes: [width]", "changes must map names to values"),
         ("seeds: [1, 2]", "seeds: 1", "seeds must be a list of integers, got 1"),
-        ("seeds: [1, 2]", "seeds: [1, 1]", "model wide, method single, seed 1 is twice"),
+        ("seeds: [1, 2]", "seeds: [1, 1]", "wide, single, 1 appears twice"),
         ("  wide: {", "  a/b: {}\n  wide: {", "'a/b' cannot be the name of a folder"),
         ("levels:", "splits: [test, valid]\nlevels:", "the first not 'test'"),
         ("levels:", "baseline: slim\nlevels:", "baseline 'slim' is not among"),

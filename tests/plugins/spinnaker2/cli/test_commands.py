@@ -41,7 +41,7 @@ def test_check_compile_inspect_report(graph: Path, tmp_path: Path) -> None:
 def test_check_as_json_and_exit_code(graph: Path) -> None:
     assert json.loads(run("check", graph, "--json"))["pes"] == 2
     found = json.loads(run("check", graph, "--pes", 1, "--json", code=1))
-    assert found["problem"] == "needs 2 processing elements, 1 are there"
+    assert found["problem"] == "needs 2 processing elements, the board has 1"
 
 
 def test_fits_as_json() -> None:

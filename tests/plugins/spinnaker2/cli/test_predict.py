@@ -67,7 +67,7 @@ def test_trace_shows_each_layer(folder: Path) -> None:
     ("options", "message"),
     [
         ((), "give either --prompt or --inputs"),
-        (("--prompt", "a"), "is no language model"),
+        (("--prompt", "a"), "is not a language model"),
         (("--inputs", "absent.npy"), "absent.npy"),
         (("--inputs", __file__), "not a .npy file of numbers"),
     ],

@@ -111,7 +111,7 @@ print(json.dumps(found.new_ids))
 
 def test_what_is_no_language_model_is_refused(tmp_path: Path, image: Path) -> None:
     emulator = Emulator(compile(networks.values(), tmp_path / "out"))
-    with pytest.raises(ValueError, match="is no language model: it has no tokenizer"):
+    with pytest.raises(ValueError, match="is not a language model: it has no tokenizer"):
         TextEmulator(emulator)
     text = TextEmulator(Emulator(image))
     with pytest.raises(ValueError, match="at least one token"):

@@ -89,7 +89,7 @@ def test_int8_of_other_layers_has_a_scale_for_each_accumulator() -> None:
 
 def test_wrong_use_of_calibration_is_named() -> None:
     x = np.zeros((3, 64))
-    with pytest.raises(ValueError, match="calibration is used with precision='int8' only"):
+    with pytest.raises(ValueError, match="calibration needs precision 'int8', got"):
         choose_precision(make_network(values()), "bf16", calibration=x)
     with pytest.raises(ValueError, match=r"calibration: got shape \(3, 5\), want \(examples, 64\)"):
         choose_precision(make_network(values()), "int8", calibration=np.zeros((3, 5)))

@@ -19,10 +19,13 @@ def picture(
     ] = None,
 ) -> None:
     """Draw accuracy against the number of blocks, from what `evenfall grid run` wrote."""
-    from evenfall.reading import read_json
+    from evenfall.reading import read_json, reading
 
     from ..pictures import draw_numbers
 
     with clear_errors():
-        path = draw_numbers(read_json(grid / "grid.json", "grid"), output or grid / "blocks.png")
+        file = grid / "grid.json"
+        table = read_json(file, "grid")
+        with reading(file, "grid"):
+            path = draw_numbers(table, output or grid / "blocks.png")
     console.print(str(path), soft_wrap=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +10,7 @@ import typer
 
 from evenfall.cli.tools import clear_errors, console, show_rows
 from evenfall.errors import shorten
+from evenfall.reading import read_json
 
 
 def split(
@@ -69,7 +69,7 @@ def _reasons(network: Any, found: Any, ranks: int) -> list[str]:
 def _load(name: str) -> Any:
     """A timm model with random weights, or a transformers model of its config."""
     config = Path(name) / "config.json"
-    if config.is_file() and "model_type" in json.loads(config.read_text("utf-8")):
+    if config.is_file() and "model_type" in read_json(config, "config"):
         import transformers
 
         import evenfall

@@ -28,8 +28,9 @@ def train(
     ] = None,
 ) -> None:
     """Train a model by a rule and evaluate it after the last epoch."""
-    import json
     from dataclasses import replace
+
+    from evenfall.reading import read_json
 
     from ..training import load_recipe
     from ..training import train as run
@@ -41,7 +42,7 @@ def train(
     with training_output() as report:
         choices = replace(load_recipe(recipe), **changes)
         best = run(choices, data, output, resume=resume, progress=report)
-        result = json.loads((best / RESULT).read_text("utf-8"))
+        result = read_json(best / RESULT, "result")
         metric = metric_of(result)
     console.print(
         f"{result['rule']}: test {metric} {result[f'test_{metric}']:.4f}, model {best}",

@@ -35,7 +35,9 @@ class BlockLocalTrainer(Trainer):
             raise TypeError(f"model must be a BlockLocal, got {type(model).__name__}")
         arguments = kwargs.get("args", args[0] if args else None)
         if getattr(arguments, "label_smoothing_factor", 0) or kwargs.get("compute_loss_func"):
-            raise ValueError("BlockLocalTrainer does not support label smoothing or an own loss")
+            raise ValueError(
+                "BlockLocalTrainer does not support label_smoothing_factor or compute_loss_func"
+            )
         super().__init__(model, *args, **kwargs)
         if self.accelerator.num_processes > 1:
             raise ValueError("BlockLocalTrainer supports one process; several would need DDP")
@@ -85,7 +87,7 @@ class BlockLocalTrainer(Trainer):
 
     def _load(self, folder: Path) -> None:
         if not (folder / HEADS).is_file():
-            raise ValueError(f"checkpoint {folder} has no {HEADS}; it is of another Trainer")
+            raise ValueError(f"checkpoint {folder} has no {HEADS}; another Trainer wrote it")
         plain = type(self.local.model).from_pretrained(folder)
         self.local.model.load_state_dict(plain.state_dict())
         settings, tensors = read_heads(folder)

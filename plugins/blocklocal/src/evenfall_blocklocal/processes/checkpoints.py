@@ -76,7 +76,7 @@ def load_checkpoint(
         state = json.loads((last / _STATE).read_text("utf-8"))
         if state["ranks"] != dist.get_world_size():
             raise ValueError(
-                f"it is of {state['ranks']} ranks, but there are {dist.get_world_size()}"
+                f"{state['ranks']} ranks wrote it, but there are {dist.get_world_size()}"
             )
         pipeline.local.load_state_dict(load_file(last / "weights.safetensors"))
         optimizer.load_state_dict(read_state(last, f"optimizer-{pipeline.rank}"))

@@ -73,7 +73,8 @@ def _report(model: nn.Module, split: Split, reached: list[tuple[str, ...]]) -> L
         if not names:
             boundary = split.blocks[index].boundary
             raise SplitError(
-                f"block {index + 1}, which ends after {shorten(boundary)}, trains nothing"
+                f"block {index + 1}, which ends after {shorten(boundary)}, has no parameter to "
+                "train"
             )
         for name in names:
             if name in owner:

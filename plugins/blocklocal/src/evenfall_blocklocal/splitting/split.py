@@ -122,7 +122,8 @@ def _check_options(k: Any, balance: str | None, boundaries: Any, tied: str) -> N
         )
     if boundaries is not None and k is not None and k != _count(None, boundaries):
         raise ValueError(
-            f"k = {k} blocks and boundaries for {_count(None, boundaries)} blocks contradict"
+            f"k must be {_count(None, boundaries)}, the number of blocks between the boundaries, "
+            f"got {k}"
         )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from evenfall.files import write_text
 from evenfall.hub import markdown_table
+from evenfall.reading import read_json
 from evenfall.runs import Progress
 
 from .recipe import Recipe
@@ -114,7 +115,7 @@ def compare_rules(
             best = train(
                 one, data, output / f"{rule}-{seed}", resume=resume, progress=_named(progress, one)
             )
-            results[rule, seed] = json.loads((best / RESULT).read_text("utf-8"))
+            results[rule, seed] = read_json(best / RESULT, "result")
             ordered = tuple(
                 results[key] for key in sorted(results, key=lambda k: rules.index(k[0]))
             )

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from evenfall.errors import CallbackError
 from evenfall.files import write_text, written_aside
+from evenfall.reading import read_json
 from evenfall.runs import (
     Callbacks,
     Progress,
@@ -190,7 +191,7 @@ class _Run:
         self.callbacks.on_evaluate(self._context(0, {source.metric: test}))
         objections = self.callbacks.objections()
         if objections:
-            raise CallbackError(f"the trained model does not count as best for {objections}")
+            raise CallbackError(f"no best model: counts_as_best is False for {objections}")
         result: dict[str, Any] = {
             "rule": self.recipe.rule,
             "seed": self.recipe.seed,
@@ -239,8 +240,7 @@ class _Run:
 
     def result(self) -> dict[str, Any]:
         """The result of the saved model."""
-        found: dict[str, Any] = json.loads((self.folder.best / RESULT).read_text("utf-8"))
-        return found
+        return read_json(self.folder.best / RESULT, "result")
 
     def restore(self) -> None:
         """Load the last checkpoint, if there is one."""

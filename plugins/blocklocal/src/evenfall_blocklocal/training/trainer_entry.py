@@ -43,7 +43,7 @@ def evaluate(folder: str | Path, data: str | Path, split: str) -> dict[str, Any]
         raise ValueError(f"split must be one of {_PARTS}, got {shorten(split)}")
     for name in (RECIPE, SETTINGS, "model.safetensors"):
         if not (folder / name).is_file():
-            raise FileNotFoundError(f"{folder} has no {name}: it is no model of a run")
+            raise FileNotFoundError(f"{folder} has no {name}: it is not the best/ folder of a run")
     recipe = read_recipe(folder / RECIPE, Recipe)
     source = open_source(recipe, data)
     torch.manual_seed(recipe.seed)

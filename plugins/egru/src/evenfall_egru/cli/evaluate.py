@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -48,7 +47,7 @@ def evaluate(
 ) -> None:
     """Print perplexity, activity and operation counts."""
     from evenfall.corpora import decode, read_split
-    from evenfall.files import write_text
+    from evenfall.files import without_nan, write_json
 
     from ..evaluation.perplexity import evaluate_tokens
     from ..loading import load_checkpoint
@@ -70,6 +69,6 @@ def evaluate(
         show_evaluation(result, model.config.hidden_sizes, f"{checkpoint} on {source}")
         if output is not None:
             record = {"checkpoint": checkpoint, "text": source, **result}
-            write_text(output / "results.json", json.dumps(record, indent=2) + "\n")
+            write_json(output / "results.json", without_nan(record))
             draw_sample(model, tokenizer, output / "raster.png", content)
             console.print(f"wrote results.json and raster.png to {output}", soft_wrap=True)

@@ -6,8 +6,9 @@ import torch
 from rich.console import Console
 from transformers import PreTrainedTokenizerBase
 
+from evenfall.tokenizing import encoding
+
 from ..models.modeling_egru import EgruForCausalLM
-from ..text.encoding import encoding
 from ..text.tokenization import UNK
 from .streaming import ConsoleStreamer
 

@@ -54,7 +54,7 @@ def _matches(entry: str, name: str) -> bool:
         start = re.match(rf"(?:{entry})(?:(?<=\.)|(?=\.|$))", name)
     except re.error as error:
         raise ValueError(
-            f"modules_to_not_convert: {shorten(entry)} is no regular expression: {error}"
+            f"modules_to_not_convert: {shorten(entry)} is not a regular expression: {error}"
         ) from None
     return bool(entry) and (start is not None or name.endswith(entry))
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from evenfall.errors import shorten
+
 EOS, UNK = "<eos>", "<unk>"
 
 
@@ -40,9 +42,11 @@ def word_tokenizer(words: dict[str, int]) -> PreTrainedTokenizerFast:
         ValueError: the ids are not 0 .. len(words) - 1, or <eos> is missing.
     """
     if sorted(words.values()) != list(range(len(words))):
-        raise ValueError(f"words must be numbered 0 .. {len(words) - 1} without gaps")
+        raise ValueError(
+            f"words must be numbered 0 to {len(words) - 1} without gaps, got {shorten(words)}"
+        )
     if EOS not in words:
-        raise ValueError(f"words must contain {EOS!r}")
+        raise ValueError(f"words must contain {EOS!r}, got {shorten(words)}")
     words = words if UNK in words else {**words, UNK: len(words)}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token=UNK))
     tokenizer.normalizer = normalizers.Replace(Regex(r"\r?\n"), f" {EOS} ")

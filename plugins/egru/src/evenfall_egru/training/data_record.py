@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
 from evenfall.errors import shorten
-from evenfall.files import write_text
+from evenfall.files import write_json
 from evenfall.reading import read_json
 
 FILE = "data.json"
@@ -48,7 +47,7 @@ def compare_data(folder: Path, splits: dict[str, dict[str, Any]]) -> None:
 
 def write_data(folder: Path, splits: dict[str, dict[str, Any]]) -> None:
     """Write data.json."""
-    write_text(folder / FILE, json.dumps(splits, indent=2) + "\n")
+    write_json(folder / FILE, splits)
 
 
 def _short(split: Any) -> str:

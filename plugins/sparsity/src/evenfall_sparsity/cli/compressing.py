@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +26,7 @@ def compress(
     ] = None,
 ) -> None:
     """Store each matrix of a model in the form that is fastest on this machine."""
-    from evenfall.files import write_text, written_aside
+    from evenfall.files import write_json, written_aside
 
     from ..compression import compress as compress_model
     from ..loading import load_model
@@ -44,6 +43,6 @@ def compress(
             for one in others:
                 if hasattr(one, "save_pretrained"):
                     one.save_pretrained(folder)
-            write_text(folder / "compression.json", json.dumps(result.as_dict(), indent=2) + "\n")
+            write_json(folder / "compression.json", result.as_dict())
         console.print(str(result), soft_wrap=True)
         console.print(f"wrote {output}", soft_wrap=True)

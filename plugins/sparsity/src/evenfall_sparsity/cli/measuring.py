@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from evenfall.cli.output import write_json as show_json
 from evenfall.cli.tools import clear_errors, console, errors, show_facts, show_rows
+from evenfall.corpora import decode
+
+from .prompts import read_prompt
 
 if TYPE_CHECKING:
     from ..measurement import Measurement
@@ -28,7 +31,7 @@ def measure(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Count what a language model stores and computes per token."""
-    from evenfall.files import write_text
+    from evenfall.files import write_json
     from evenfall.pictures import require_pictures
 
     from ..loading import load_model
@@ -40,13 +43,13 @@ def measure(
             require_pictures()
         model, others = load_model(checkpoint)
         result = measure_model(model, {"input_ids": _ids(model, others, text, tokens)})
-        content = json.dumps({"checkpoint": checkpoint, **result.as_dict()}, indent=2)
+        content = {"checkpoint": checkpoint, **result.as_dict()}
         if as_json:
-            typer.echo(content)
+            show_json(content)
         else:
             _show(result, checkpoint)
         if output is not None:
-            write_text(output / "measurement.json", content + "\n")
+            write_json(output / "measurement.json", content)
             draw_measurement(result, output / "measurement.png")
             errors.print(f"wrote measurement.json and measurement.png to {output}")
 
@@ -63,17 +66,8 @@ def _ids(model: Any, others: tuple[Any, ...], text: Path | None, tokens: int) ->
         errors.print("no --text: random tokens, whose activity is not that of text")
         generator = torch.Generator().manual_seed(0)
         return torch.randint(size, (1, tokens), generator=generator)
-    tokenizer = next((one for one in others if callable(one)), None)
-    if tokenizer is None:
-        raise ValueError("the checkpoint has no tokenizer, so it cannot read --text")
-    try:
-        content = text.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"text {text} is not UTF-8: {error}") from None
-    ids = tokenizer(content, return_tensors="pt")["input_ids"][:, :tokens]
-    if not ids.numel():
-        raise ValueError(f"text {text} has no tokens")
-    return ids
+    _, ids = read_prompt(decode(text.read_bytes(), f"text {text}"), others)
+    return ids[:, :tokens]
 
 
 def _show(result: Measurement, name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from evenfall.errors import shorten
+from evenfall.tokenizing import encoding
 
 
 def read_prompt(text: str, others: tuple[Any, ...]) -> tuple[Any, Any]:
@@ -15,12 +16,14 @@ def read_prompt(text: str, others: tuple[Any, ...]) -> tuple[Any, Any]:
         others: what was loaded beside the model.
 
     Raises:
-        ValueError: the checkpoint has no tokenizer, or the text has no tokens.
+        ValueError: the checkpoint has no tokenizer, or one that cannot encode the text, or the text
+            has no tokens.
     """
     tokenizer = next((one for one in others if callable(one)), None)
     if tokenizer is None:
         raise ValueError("the checkpoint has no tokenizer, so it cannot read text")
-    ids = tokenizer(text, return_tensors="pt")["input_ids"]
+    with encoding():
+        ids = tokenizer(text, return_tensors="pt")["input_ids"]
     if not ids.numel():
         raise ValueError(f"text {shorten(text)} has no tokens")
     return tokenizer, ids

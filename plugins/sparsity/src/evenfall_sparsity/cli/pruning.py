@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -49,7 +48,7 @@ def prune(
     seed: Annotated[int, typer.Option(help="Of the method random.")] = 0,
 ) -> None:
     """Set a share of a model's weights to zero and save it."""
-    from evenfall.files import write_text, written_aside
+    from evenfall.files import write_json, written_aside
 
     from ..loading import load_model
     from ..pruning import prune as prune_model
@@ -76,7 +75,7 @@ def prune(
                 "reorder": reorder,
                 "matrices": {one.name: [one.zeros, one.weights] for one in result.matrices},
             }
-            write_text(folder / "sparsity.json", json.dumps(record, indent=2) + "\n")
+            write_json(folder / "sparsity.json", record)
         rows = [
             (one.name, f"{one.zeros:,} of {one.weights:,}  ({one.zeros / one.weights:.1%})")
             for one in result.matrices

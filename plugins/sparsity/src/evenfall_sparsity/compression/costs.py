@@ -28,7 +28,7 @@ from llvmlite.binding import get_host_cpu_name
 from torch import Tensor
 
 from evenfall.caches import cache_folder
-from evenfall.files import write_text
+from evenfall.files import write_json
 from evenfall_kernels.cpu.compiled import compiled
 from evenfall_kernels.ops.event_matmul.formats import compressed_arrays, dense_arrays
 from evenfall_kernels.ops.event_matmul.loops import multiply_fired
@@ -83,7 +83,7 @@ class Costs:
     def _save(self) -> None:
         costs = {name: [cost.row, cost.entry] for name, cost in self._costs.items()}
         with suppress(OSError):  # a read-only home: this process keeps them
-            write_text(self.path, json.dumps({**_stamp(), "costs": costs}, indent=2) + "\n")
+            write_json(self.path, {**_stamp(), "costs": costs})
 
 
 def _stamp() -> dict[str, Any]:

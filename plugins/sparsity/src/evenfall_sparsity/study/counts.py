@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, get_args
 
-from evenfall.files import write_text
+from evenfall.files import write_json
+from evenfall.reading import read_json
 from evenfall.runs import is_first_rank
 from evenfall.trainers import ExampleLoader, Trainer
 
@@ -42,11 +42,10 @@ def count_model(
     file = folder / FILE
     weights = best / "model.safetensors"
     if file.is_file() and file.stat().st_mtime >= weights.stat().st_mtime:
-        stored: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        return stored
+        return read_json(file, "counts")
     counts = count_parts(*trainer.load_example(best, data, split))
     if is_first_rank():
-        write_text(file, json.dumps(counts, indent=2) + "\n")
+        write_json(file, counts)
     return counts
 
 

@@ -56,7 +56,9 @@ class DenseModel:
         _check_mapping("changes", self.changes, str)
         _check_mapping("checkpoints", self.checkpoints, int)
         if self.checkpoints and self.after is not None:
-            raise ValueError("a model has `checkpoints` or `after`, not both")
+            raise ValueError(
+                f"a model must have `checkpoints` or `after`, got both, after {shorten(self.after)}"
+            )
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ class StudyFile:
         ways = [(line.model, line.method, seed) for line in self.lines for seed in line.seeds]
         for way in ways:
             if ways.count(way) > 1:
-                raise ValueError(f"lines: model {way[0]}, method {way[1]}, seed {way[2]} is twice")
+                raise ValueError(f"lines: {', '.join(map(str, way))} appears twice")
 
 
 def read_study(path: str | Path) -> StudyFile:

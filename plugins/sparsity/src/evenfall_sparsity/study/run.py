@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import fields
@@ -11,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from evenfall import registry
-from evenfall.errors import RegistryError, shorten
-from evenfall.files import is_full, write_text
+from evenfall.errors import shorten
+from evenfall.files import is_full, write_json
+from evenfall.reading import read_json
 from evenfall.runs import Progress, is_first_rank, run_once
 from evenfall.runs.grid_file import Cell, cell_recipe
 from evenfall.trainers import Trainer
@@ -63,7 +63,8 @@ def run_study(
         RegistryError: the trainer is not one.
     """
     study, output = read_study(file), Path(output)
-    trainer, about = find_trainer(study.trainer)
+    trainer = registry.trainers.get_as(study.trainer, Trainer)
+    about = registry.trainers.provenance(study.trainer).metadata
     runs = plan_study(study)
     bests = best_folders(study, output)
     recipes = plan_recipes(study, Path(file), trainer, bests)
@@ -104,7 +105,7 @@ def run_study(
         table["runs"].append(row)
         add_speeds(table, output)
         if is_first_rank():
-            write_text(output / TABLE, json.dumps(table, indent=2) + "\n")
+            write_json(output / TABLE, table)
             if report is not None:
                 report(table)
     return table
@@ -114,7 +115,7 @@ def add_speeds(table: dict[str, Any], output: str | Path) -> None:
     """Add what speeds.json has: to each run its `speeds`, and to the table the `timing`."""
     file = Path(output) / SPEEDS
     if file.is_file():
-        timing = json.loads(file.read_text(encoding="utf-8"))
+        timing = read_json(file, "speeds")
         speeds = timing.pop("speeds")
         table["timing"] = timing
         for row in table["runs"]:
@@ -124,21 +125,6 @@ def add_speeds(table: dict[str, Any], output: str | Path) -> None:
 
 def _named(progress: Progress, name: str, task: str, done: int, total: int) -> None:
     progress(f"{name}: {task}", done, total)
-
-
-def find_trainer(name: str) -> tuple[Trainer, Mapping[str, Any]]:
-    """A registered trainer, and what its plugin says about it.
-
-    Raises:
-        UnknownNameError, RegistryError: there is no such trainer, or it is not one.
-    """
-    trainer = registry.trainers.get(name)
-    entry = registry.trainers.provenance(name)
-    if not isinstance(trainer, Trainer):
-        raise RegistryError(
-            f"trainer {shorten(name)} of {entry.owner} is no evenfall.trainers.Trainer"
-        )
-    return trainer, entry.metadata
 
 
 def best_folders(study: StudyFile, output: str | Path) -> dict[str, Path]:
@@ -202,7 +188,7 @@ def _metrics(
     if run.checkpoint is None:
         return run_once(recipe, data, folder, trainer, study.splits, progress=progress)
     file = folder / RESULTS
-    stored = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    stored = read_json(file, "results") if file.is_file() else {}
     same = stored.get("checkpoint") == run.checkpoint
     results: dict[str, dict[str, Any]] = stored.get("results", {}) if same else {}
     for split in study.splits:
@@ -210,5 +196,5 @@ def _metrics(
             results[split] = dict(trainer.evaluate(_best(run, output), data, split))
     if is_first_rank():
         record = {"checkpoint": run.checkpoint, "data": str(data), "results": results}
-        write_text(file, json.dumps(record, indent=2) + "\n")
+        write_json(file, record)
     return results

@@ -12,7 +12,6 @@ pruning has to beat.
 from __future__ import annotations
 
 import copy
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,15 +20,17 @@ from typing import Any
 
 import torch
 
+from evenfall import registry
 from evenfall.errors import shorten
-from evenfall.files import write_text
+from evenfall.files import write_json
 from evenfall.hub import machine, today
+from evenfall.reading import read_json
 from evenfall.runs import Progress
-from evenfall.trainers import ExampleLoader
+from evenfall.trainers import ExampleLoader, Trainer
 
 from ..compression import compress
 from .file import read_study
-from .run import SPEEDS, TABLE, add_speeds, best_folders, find_trainer
+from .run import SPEEDS, TABLE, add_speeds, best_folders
 from .summary import AS_IT_IS, COMPRESSED, ROUNDED
 
 PROMPT = 32  # tokens
@@ -66,8 +67,8 @@ def time_study(
         raise FileNotFoundError(
             f"output {output} has no {TABLE}; run the study without --time first"
         )
-    table: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    trainer, _ = find_trainer(table["trainer"])
+    table = read_json(path, "study")
+    trainer = registry.trainers.get_as(table["trainer"], Trainer)
     if not isinstance(trainer, ExampleLoader):
         raise ValueError(f"trainer {shorten(table['trainer'])} offers no example to generate from")
     bests = best_folders(read_study(file), output)
@@ -93,9 +94,9 @@ def time_study(
     for (name, form, way), times in seconds.items():
         speeds[name][form][way] = tokens / median(times)
     record = {"date": today(), "machine": machine("cpu"), "tokens": tokens, "rounds": rounds}
-    write_text(Path(output) / SPEEDS, json.dumps({**record, "speeds": speeds}, indent=2) + "\n")
+    write_json(Path(output) / SPEEDS, {**record, "speeds": speeds})
     add_speeds(table, output)
-    write_text(path, json.dumps(table, indent=2) + "\n")
+    write_json(path, table)
     return table
 
 

@@ -126,7 +126,10 @@ class SparseTraining(Callback):
         for target in self.targets:
             packed = state["masks"][target.name]
             if len(packed) != -(-target.weight.numel() // 8):
-                raise ValueError(f"the checkpoint's mask of {target.name} has another size")
+                raise ValueError(
+                    f"the checkpoint's mask of {target.name} has {len(packed)} bytes, want "
+                    f"{-(-target.weight.numel() // 8)}"
+                )
             removed = _unpack(packed, target.weight.shape)
             self.set_removed(target, removed.to(target.weight.device))
         self.is_complete = state["is_complete"]

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from evenfall.cli.tools import clear_errors
+from evenfall.corpora import decode
 
 from .predict import read_inputs
 
@@ -33,6 +34,7 @@ def report(
 ) -> None:
     """Explain an image: limits, balance, estimates; with an input also queues and events."""
     with clear_errors():
+        from evenfall_spinnaker2.emulator.text import encode, read_tokenizer
         from evenfall_spinnaker2.image import load_image
         from evenfall_spinnaker2.reporting import report as run
 
@@ -43,12 +45,8 @@ def report(
         if text is not None:
             if loaded.tokenizer is None:
                 raise ValueError(f"text: image {image} has no tokenizer; use --inputs")
-            from tokenizers import Tokenizer
-
-            words = text.read_text(encoding="utf-8")
-            given = Tokenizer.from_file(str(loaded.tokenizer)).encode(words).ids[:steps]
-            if not given:
-                raise ValueError(f"text: {text} has no words")
+            words = decode(text.read_bytes(), f"text {text}")
+            given = encode(read_tokenizer(loaded), words, f"text {text}")[:steps]
         elif inputs is not None:
             given = read_inputs(inputs)[:steps]
         typer.echo(run(loaded, output, inputs=given, layer=layer), nl=False)

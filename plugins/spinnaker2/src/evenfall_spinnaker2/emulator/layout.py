@@ -59,7 +59,7 @@ def read_layout(image: Image) -> Layout:
     chips = {(int(x), int(y)) for x, y in manifest["chips"]}
     pes = {((row["chip"][0], row["chip"][1]), row["pe"]): i for i, row in enumerate(rows)}
     if len(pes) < len(rows):
-        raise ValueError("image: two blobs are on one PE")
+        raise ValueError(f"image: {len(rows)} blobs are on {len(pes)} PEs, want one on each")
     missing = {chip for chip, _ in pes} - chips
     if missing:
         raise ValueError(f"image: PEs are on chips {sorted(missing)}, which are not in use")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from evenfall.errors import shorten
+from evenfall.tokenizing import encoding
 
 from ..image import Image
 from .emulator import Emulator
@@ -55,25 +56,22 @@ class TextEmulator:
         outputs = image.manifest["host"]["outputs"]
         if image.tokenizer is None or contents != ["tokens"]:
             raise ValueError(
-                f"image {image.folder} is no language model: it has "
+                f"image {image.folder} is not a language model: it has "
                 f"{'a' if image.tokenizer else 'no'} tokenizer and inputs of {contents}"
             )
         if len(outputs) != 1 or outputs[0]["steps"] != "all":
             raise ValueError(f"image {image.folder} does not give logits at each step")
         self.emulator, self._output = emulator, outputs[0]["name"]
-        self._tokenizer: Any = _read_tokenizer(image)
+        self._tokenizer = read_tokenizer(image)
         self.end_tokens = tuple(image.manifest["model"].get("end_tokens", ()))
 
     def encode(self, text: str) -> list[int]:
         """The tokens of a text.
 
         Raises:
-            ValueError: there are none.
+            ValueError: there are none, or the tokenizer cannot encode it.
         """
-        ids = list(self._tokenizer.encode(text).ids)
-        if not ids:
-            raise ValueError(f"prompt must have at least one token, got {shorten(text[:80])}")
-        return ids
+        return encode(self._tokenizer, text)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of tokens, special ones included."""
@@ -138,10 +136,28 @@ class TextEmulator:
         return Continuation(text, tuple(ids), tuple(new), events, operations, count / seconds)
 
 
-def _read_tokenizer(image: Image) -> object:
+def read_tokenizer(image: Image) -> Any:
+    """The tokenizer of an image that has one.
+
+    Raises:
+        ValueError: its file is damaged.
+    """
     from tokenizers import Tokenizer
 
     try:
         return Tokenizer.from_file(str(image.tokenizer))
     except Exception as error:  # tokenizers raises a bare Exception
         raise ValueError(f"image {image.folder}: tokenizer.json cannot be read: {error}") from None
+
+
+def encode(tokenizer: Any, text: str, what: str = "prompt") -> list[int]:
+    """The tokens of a text.
+
+    Raises:
+        ValueError: there are none, or the tokenizer cannot encode it; the message names `what`.
+    """
+    with encoding():
+        ids = list(tokenizer.encode(text).ids)
+    if not ids:
+        raise ValueError(f"{what} must have at least one token, got {shorten(text[:80])}")
+    return ids

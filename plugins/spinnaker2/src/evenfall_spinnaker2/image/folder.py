@@ -175,7 +175,7 @@ def _inline(part: Any, definitions: Mapping[str, Any]) -> Any:
 
 
 def _refuse(word: str) -> None:
-    raise ValueError(f"{word} is no number of JSON")
+    raise ValueError(f"{word} is not a JSON number")
 
 
 def _check_schema(document: object) -> None:

@@ -270,7 +270,7 @@ class _Maker:
             (source, *more) = self.graph.sources(source)
             others += more
         if others:
-            raise LoweringError(f"layer {shorten(name)}: a readout of several layers")
+            raise LoweringError(f"layer {shorten(name)}: a Readout must read one layer")
         if source not in self.populations or self.populations[source].kind == "input":
             raise LoweringError(
                 f"layer {shorten(name)}: reads {shorten(source)}, which has no units on the chip"

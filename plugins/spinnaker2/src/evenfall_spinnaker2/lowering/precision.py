@@ -48,11 +48,14 @@ def choose_precision(
     if precision not in PRECISIONS:
         raise ValueError(f"precision: got {shorten(precision)}, want one of {PRECISIONS}")
     if weight_scale is not None and (precision != "int8" or not weight_scale > 0):
-        raise ValueError("weight_scale: want a positive number, with precision='int8'")
+        raise ValueError(
+            f"weight_scale: got {shorten(weight_scale)} with precision {precision!r}, want a "
+            "positive number with precision 'int8'"
+        )
     _want_range(network, _BF16 if precision == "bf16" else _FP32)
     if calibration is not None:
         if precision != "int8":
-            raise ValueError("calibration is used with precision='int8' only")
+            raise ValueError(f"calibration needs precision 'int8', got {precision!r}")
         return int8_arithmetic(network, calibration, limit)
     populations = dict(network.populations)
     projections: list[Projection] = []

@@ -53,7 +53,7 @@ def place(
     """
     have = usable_pes * len(chips)
     if len(slices) > have:
-        raise ValueError(f"needs {len(slices)} processing elements, {have} are there")
+        raise ValueError(f"needs {len(slices)} processing elements, the board has {have}")
     return [
         Placed(one, chips[number // usable_pes], number % usable_pes)
         for number, one in enumerate(slices)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from evenfall.cli.output import write_json
 from evenfall.cli.tools import clear_errors, console, progress_bar
 from evenfall.runs import is_first_rank
 
@@ -60,7 +60,7 @@ def evaluate(
             return
         result = {"checkpoint": checkpoint, "dataset": choices.dataset, "split": split, **result}
         if as_json:
-            typer.echo(json.dumps(result, indent=2))
+            write_json(result)
         else:
             points = "events" if choices.task == "events" else "points"
             show_evaluation(result, f"{checkpoint} on {choices.dataset}, {split}", points)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from evenfall.cli.output import write_json
 from evenfall.cli.tools import clear_errors, console, errors
 
 from .common import predict_each, refuse_options, show_predictions
@@ -92,7 +92,7 @@ def predict(
                 {"input": str(path), "error": error}
                 for path, error in rows
             ]  # fmt: skip
-            typer.echo(json.dumps(listed, indent=2))
+            write_json(listed)
         elif found:
             names = [path.name for path in found]
             if len(set(names)) < len(names):
