@@ -11,7 +11,7 @@ tokens    a million tokens and a million events, one after the other: does the m
 parallel  eight threads, and four processes, on the same kernels
 
 The record is written after each row; the rows of other parts stay. --resume goes on after a run
-that was stopped: of `kills` and `files`, the rows that the record has are kept, not measured again.
+that was stopped: rows of `kills`, `disk` and `files` that the record has are not measured anew.
 The exit status is 1 if anything went wrong. All parts take about an hour on two cores.
 """
 
@@ -24,7 +24,7 @@ from pathlib import Path
 from layout import key, table
 from record import Record, Rows, saved_rows
 from robustness_parts import full_disk, kills, parallel, plugins, readers, tokens
-from script import finish, parser
+from script import finish, parser, show
 
 TITLE = "Robustness"
 ABOUT = (
@@ -69,10 +69,10 @@ def main() -> int:
     unknown = set(found.parts.split(",")) - set(PARTS)
     if unknown:
         options.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
-    rows, wrong = saved_rows("robustness"), 0
+    wrong = 0
     for part in found.parts.split(","):
-        before = rows
-        keep = {row["what"] for row in before if row["part"] == part} if found.resume else set()
+        saved = saved_rows("robustness")
+        keep = {row["what"] for row in saved if row["part"] == part} if found.resume else set()
         new: Rows = []
         with tempfile.TemporaryDirectory(prefix=f"robustness-{part}-") as folder:
             for row in PARTS[part](Path(folder), found.seed, found.quick, keep):
@@ -80,9 +80,9 @@ def main() -> int:
                 print(f"{part}: {line}", *row.pop("notes", ()), sep="\n  ", flush=True)
                 wrong += row["wrong"]
                 new.append({"part": part} | row)
-                rows = merged(before, new, part, keep)
+                rows = merged(saved_rows("robustness"), new, part, keep)
                 finish("robustness", rows, found, NOTES, shown=False)
-    finish("robustness", rows, found, NOTES)
+    show(TITLE, saved_rows("robustness"))
     return int(wrong > 0)
 
 

@@ -1,6 +1,7 @@
-"""How long the command line takes to answer, and what picking a kernel costs.
+"""How long imports and the command line take, and what picking a kernel costs.
 
-Each row is the median of ten fresh processes, or of repeated calls in one.
+Each row is the median of some fresh processes, or of repeated calls in one. Budgets, which depend
+on no clock, are in tests/structure/test_startup.py: it counts the modules that each start imports.
 """
 
 from __future__ import annotations
@@ -20,13 +21,29 @@ from script import finish, parser
 from evenfall import backends
 
 TITLE = "Startup"
-ABOUT = "Fresh processes, and one choice of a kernel."
-RUNS = 10
+ABOUT = (
+    "Fresh processes, and one choice of a kernel. `import evenfall_kernels` and the packages whose "
+    "layers are PyTorch modules import PyTorch; `evenfall_egru` and `evenfall_sparsity` register "
+    "classes with transformers, so they import it, too. Help imports neither."
+)
+RUNS = 5
+PLUGINS = ("blocklocal", "egru", "mamba", "sparsity", "spinnaker2", "stream")
 COMMANDS = {
     "python -c pass": ["-c", "pass"],
     "import evenfall": ["-c", "import evenfall"],
     "evenfall --version": ["-m", "evenfall", "--version"],
+    "evenfall --help": ["-m", "evenfall", "--help"],
     "evenfall plugins": ["-m", "evenfall", "plugins"],
+    **{f"evenfall {name} --help": ["-m", "evenfall", name, "--help"] for name in PLUGINS},
+    "import torch": ["-c", "import torch"],
+    "import torch, transformers.modeling_utils": [
+        "-c",
+        "import torch, transformers.modeling_utils",
+    ],
+    **{
+        f"import evenfall_{name}": ["-c", f"import evenfall_{name}"]
+        for name in ("kernels", *PLUGINS)
+    },
 }
 
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
+import itertools
 import json
 import os
 import random
 import subprocess
 import sys
+import tempfile
+import zipfile
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+
+from evenfall.graph import Dense, Graph, If, Input, Readout
 
 CARDS = Path(__file__).parents[3] / "hub_cards"
 CARD = CARDS / "egru-ptb-small"
@@ -31,6 +37,29 @@ augmentation: [DropEvents: {p: [0.0, 0.4]}]
 epochs: 6
 batch_size: 4
 learning_rate: 5e-3
+"""
+CLASSES = """
+model: {hidden_sizes: [16]}
+dataset_options: {pixels: 8}
+epochs: 2
+batch_size: 16
+"""
+BLOCKS = """
+data: mnist
+model: mlp
+model_options: {width: 16, depth: 3}
+boundaries: ['1', '2']
+blocks: 3
+options: {latent: 8, hidden: 16}
+epochs: 2
+batch_size: 32
+learning_rate: 1e-2
+"""
+GRID = """
+recipe: egru.yaml
+values: {learning_rate: [5e-3, 1e-2]}
+seeds: [0]
+splits: [valid]
 """
 STUDY = """
 trainer: egru
@@ -73,6 +102,76 @@ def recordings(folder: Path, each: int = 24) -> Path:
     return folder
 
 
+def digits(folder: Path) -> Path:
+    """A folder in the form of MNIST: 8 x 8 images with a brighter column for each label."""
+    place = folder / "mnist"
+    place.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 128), ("t10k", 32)):
+        labels = rng.integers(0, 10, count, dtype=np.uint8)
+        images = rng.integers(0, 60, (count, 8, 8), dtype=np.uint8)
+        images[np.arange(count), labels % 8] += 150
+        for name, values in (("images-idx3", images), ("labels-idx1", labels)):
+            header = bytes([0, 0, 8, values.ndim]) + np.array(values.shape, ">i4").tobytes()
+            packed = gzip.compress(header + values.tobytes())
+            (place / f"{split}-{name}-ubyte.gz").write_bytes(packed)
+    return folder
+
+
+def state(path: Path) -> Path:
+    """Random weights in the form of the EvNN library, for the vocabulary of `corpus`: 40 words and
+    the end of a line."""
+    import torch
+
+    torch.manual_seed(0)
+    words, units = 41, 12
+    embedding = torch.randn(words, units)
+    layer = {
+        "kernel": torch.randn(units, 3 * units), "recurrent_kernel": torch.randn(units, 3 * units),
+        "bias": torch.zeros(3 * units), "recurrent_bias": torch.zeros(3 * units),
+        "thr": torch.rand(units), "_max_norm": torch.ones(1),
+        "dampening_factor": torch.tensor([0.7]), "pseudo_derivative_support": torch.tensor([3.6]),
+    }  # fmt: skip
+    torch.save(
+        {
+            "embeddings.weight": embedding, "decoder.decoder.weight": embedding.clone(),
+            "decoder.decoder.bias": torch.zeros(words),
+        } | {f"rnns.0.{name}": value for name, value in layer.items()},
+        path,
+    )  # fmt: skip
+    return path
+
+
+def steps(path: Path) -> Path:
+    """Ids of 400 tokens."""
+    np.save(path, np.arange(400) % 40)
+    return path
+
+
+def spiking(folder: Path) -> Path:
+    """The graph of a layer of 40 spiking units."""
+    rng = np.random.default_rng(0)
+    layers = {
+        "input": Input((40,), "events"),
+        "dense": Dense(rng.standard_normal((40, 40)), np.zeros(40)),
+        "units": If(np.ones(40), np.ones(40), np.zeros(40)),
+        "output": Readout(),
+    }
+    return Graph(layers, tuple(itertools.pairwise(layers))).save(folder)
+
+
+def blocks_grid(folder: Path) -> Path:
+    """The results of a grid over numbers of blocks."""
+    folder.mkdir()
+    cells = [
+        {"cell": f"c{number}", "changes": {"rule": "bll", "blocks": number},
+         "figures": {"test": {"accuracy": {"values": [0.5 + number / 100]}}}}
+        for number in (1, 2, 4)
+    ]  # fmt: skip
+    write(folder / "grid.json", json.dumps({"cells": cells}))
+    return folder
+
+
 def write(path: Path, text: str) -> Path:
     path.write_text(text, encoding="utf-8")
     return path
@@ -87,6 +186,14 @@ def start(arguments: list[Any], output: IO[bytes] | int, **variables: str) -> An
         stderr=subprocess.STDOUT,
         env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"} | variables,
     )
+
+
+def run(*arguments: Any, **variables: str) -> None:
+    """Run `evenfall ARGUMENTS`; it must succeed."""
+    with tempfile.TemporaryFile() as log:
+        status = start(list(arguments), log, **variables).wait()
+        log.seek(0)
+        assert status == 0, (arguments, log.read().decode("utf-8", "replace"))
 
 
 def half_files(folder: Path) -> list[str]:
@@ -108,6 +215,10 @@ def _is_whole(path: Path) -> bool:
             json.loads(path.read_text(encoding="utf-8"))
         elif path.suffix == ".png":
             return path.read_bytes().endswith(b"IEND\xaeB`\x82")
+        elif path.suffix == ".npz":
+            return zipfile.ZipFile(path).testzip() is None
+        elif path.suffix in (".html", ".csv", ".md", ".py"):
+            return path.read_bytes().endswith(b"\n")
     except FileNotFoundError:
         return True  # removed meanwhile
     except Exception:
