@@ -10,7 +10,14 @@ from typing import Any
 
 import pytest
 
-from evenfall.recipes import dump_recipe, make_recipe, read_recipe, read_yaml, refuse_flags
+from evenfall.recipes import (
+    dump_recipe,
+    find_file,
+    make_recipe,
+    read_recipe,
+    read_yaml,
+    refuse_flags,
+)
 
 
 @dataclass(frozen=True)
@@ -133,3 +140,14 @@ def test_a_key_that_is_there_twice_is_an_error(tmp_path: Path) -> None:
         read_yaml(file, "recipe")
     file.write_text("a: &a {size: 1}\nb: {<<: *a, size: 2}\n")
     assert read_yaml(file)["b"] == {"size": 2}
+
+
+def test_a_file_comes_before_a_bundled_one(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    bundled = {"small": tmp_path / "bundled" / "small.yaml"}
+    (tmp_path / "small").mkdir()  # a folder of that name does not hide it
+    assert find_file("small", bundled) == find_file("small.yaml", bundled) == bundled["small"]
+    Path("small.yaml").touch()
+    assert find_file("small.yaml", bundled) == Path("small.yaml")
+    with pytest.raises(FileNotFoundError, match="study big not found; bundled studies: small"):
+        find_file("big", bundled, "study", "studies")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
+from importlib.resources import files
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -31,6 +32,30 @@ def read_recipe(path: str | Path, kind: type[T], what: str = "recipe") -> T:
             that `kind` refuses.
     """
     return make_recipe(read_yaml(path, what), kind, f"{what} {path}")
+
+
+def bundled_files(package: str, *folders: str) -> dict[str, Path]:
+    """The YAML files in a folder of a package, by name."""
+    folder = Path(str(files(package))).joinpath(*folders)
+    return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+
+
+def find_file(
+    source: str | Path, bundled: Mapping[str, Path], one: str = "recipe", many: str = "recipes"
+) -> Path:
+    """A file, or a bundled one by its name, with or without ".yaml". A file of that name wins.
+
+    Raises:
+        FileNotFoundError: neither; the message lists the bundled ones.
+    """
+    name = str(source).removesuffix(".yaml")
+    if Path(source).is_file():
+        return Path(source)
+    if name not in bundled:
+        raise FileNotFoundError(
+            f"{one} {source} not found; bundled {many}: {', '.join(sorted(bundled))}"
+        )
+    return bundled[name]
 
 
 def read_yaml(path: str | Path, what: str = "") -> dict[str, Any]:

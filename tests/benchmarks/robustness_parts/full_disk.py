@@ -77,7 +77,8 @@ def training(folder: Path, hub: str) -> Iterator[Case]:
                    ["sparsity", "study", study, "--data", text, OUTPUT])  # fmt: skip
         yield Case(f"grid run, {kib} KiB", kib,
                    ["grid", "run", grid, "--trainer", "egru", "--data", text, OUTPUT])  # fmt: skip
-    yield Case("egru classify", 24, ["egru", "classify", classes, "--data", images, OUTPUT])
+    mnist = images / "mnist"
+    yield Case("egru classify", 24, ["egru", "classify", classes, "--data", mnist, OUTPUT])
     yield Case("blocklocal compare", 24, ["blocklocal", "compare", blocks, "--data", images,
                                           "--seeds", 1, OUTPUT])  # fmt: skip
 

@@ -92,5 +92,5 @@ def test_bundled_studies_are_found_by_name(tmp_path: Path) -> None:
     assert study.levels == [0.5, 0.8, 0.9, 0.95]
     assert {line.model for line in study.lines} == {"lstm", "gru", "egru", "quiet"}
     assert find_study(find_study("ptb")) == find_study("ptb")
-    with pytest.raises(FileNotFoundError, match=r"study absent not found; bundled are .*'ptb'"):
+    with pytest.raises(FileNotFoundError, match=r"study absent not found; bundled studies: .*ptb"):
         find_study("absent")

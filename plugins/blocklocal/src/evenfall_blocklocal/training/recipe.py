@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from evenfall.errors import shorten
-from evenfall.recipes import read_recipe
+from evenfall.recipes import bundled_files, find_file, read_recipe
 from evenfall.runs import check_callbacks
 
 from ..rules import RULES, make_options
@@ -127,12 +126,4 @@ def load_recipe(source: str | Path) -> Recipe:
         FileNotFoundError: no such file or bundled recipe.
         ValueError: an unknown key, or a value out of range.
     """
-    bundled = resources.files("evenfall_blocklocal").joinpath("configs")
-    names = sorted(one.name.removesuffix(".yaml") for one in bundled.iterdir())
-    path = Path(source)
-    if not path.is_file() and str(source) in names:
-        with resources.as_file(bundled.joinpath(f"{source}.yaml")) as file:
-            return read_recipe(file, Recipe)
-    if not path.is_file():
-        raise FileNotFoundError(f"recipe {source} not found; bundled recipes: {', '.join(names)}")
-    return read_recipe(path, Recipe)
+    return read_recipe(find_file(source, bundled_files("evenfall_blocklocal", "configs")), Recipe)

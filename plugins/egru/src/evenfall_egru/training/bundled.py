@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 from typing import TypeVar
 
-from evenfall.recipes import read_recipe
+from evenfall.recipes import bundled_files, find_file, read_recipe
 
 T = TypeVar("T")
 
@@ -17,8 +16,7 @@ def bundled_recipes(task: str) -> dict[str, Path]:
     Args:
         task: "train" or "classify", the command that reads them.
     """
-    folder = Path(str(files("evenfall_egru"))) / "recipes" / task
-    return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+    return bundled_files("evenfall_egru", "recipes", task)
 
 
 def load_any(source: str | Path, kind: type[T], task: str) -> T:
@@ -28,11 +26,4 @@ def load_any(source: str | Path, kind: type[T], task: str) -> T:
         FileNotFoundError: no such file and no such bundled recipe.
         ValueError: as read_recipe.
     """
-    path, bundled = Path(source), bundled_recipes(task)
-    if not path.is_file() and str(source).removesuffix(".yaml") in bundled:
-        path = bundled[str(source).removesuffix(".yaml")]
-    elif not path.exists():
-        raise FileNotFoundError(
-            f"recipe {source} not found; bundled recipes: {', '.join(sorted(bundled))}"
-        )
-    return read_recipe(path, kind)
+    return read_recipe(find_file(source, bundled_recipes(task)), kind)

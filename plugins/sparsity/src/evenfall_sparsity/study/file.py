@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from evenfall.errors import shorten
-from evenfall.recipes import make_recipe, read_recipe
+from evenfall.recipes import bundled_files, find_file, make_recipe, read_recipe
 
 PLACEHOLDER = "{level}"
 _NAME = re.compile(r"[\w+-][\w.+-]*")
@@ -159,12 +159,8 @@ def find_study(name: str | Path) -> Path:
     Raises:
         FileNotFoundError: neither; the message lists the bundled ones.
     """
-    if Path(name).is_file():
-        return Path(name)
-    bundled = {file.stem: file for file in (Path(__file__).parent / "grids").glob("*.yaml")}
-    if str(name) not in bundled:
-        raise FileNotFoundError(f"study {name} not found; bundled are {sorted(bundled)}")
-    return bundled[str(name)]
+    bundled = bundled_files("evenfall_sparsity", "study", "grids")
+    return find_file(name, bundled, "study", "studies")
 
 
 def fill_level(value: Any, level: float) -> Any:

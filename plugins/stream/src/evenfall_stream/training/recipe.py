@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from torch_geometric.transforms import Compose
 
 from evenfall.errors import shorten
-from evenfall.recipes import read_recipe
+from evenfall.recipes import bundled_files, find_file, read_recipe
 from evenfall.runs import check_callbacks
 
 from ..transforms.pipeline import check_transforms, make_transforms
@@ -180,18 +179,9 @@ def load_recipe(source: str | Path) -> Recipe:
         ValueError: the file is not YAML, a key is unknown (the message lists the known keys), or a
             value is out of range.
     """
-    path = Path(source)
-    if path.exists():
-        return read_recipe(path, Recipe)
-    bundled = shipped_recipes()
-    if str(source) not in bundled:
-        raise FileNotFoundError(
-            f"recipe {source} not found; bundled recipes: {', '.join(sorted(bundled))}"
-        )
-    return read_recipe(bundled[str(source)], Recipe)
+    return read_recipe(find_file(source, shipped_recipes()), Recipe)
 
 
 def shipped_recipes() -> dict[str, Path]:
     """The bundled recipes: name to file."""
-    folder = Path(str(files("evenfall_stream"))) / "configs"
-    return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+    return bundled_files("evenfall_stream", "configs")
