@@ -184,3 +184,27 @@ def test_blocks_are_restored() -> None:
         inside = block.Mamba2.forward, block.mamba_chunk_scan_combined
     assert block.Mamba2.forward is inside[0].__wrapped__
     assert block.mamba_chunk_scan_combined is inside[1].__wrapped__
+
+
+@pytest.mark.parametrize("groups", [1, 2, 8])
+def test_the_scan_and_its_gradients_equal_the_host_s_reference(
+    host: ModuleType, groups: int
+) -> None:
+    module = importlib.import_module("mamba_ssm.ops.triton.ssd_combined")
+    g = torch.Generator().manual_seed(groups)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=g).requires_grad_()
+
+    x, z, dt = normal(2, 128, 8, 16), normal(2, 128, 8, 16), normal(2, 128, 8)
+    B, C, D, bias = normal(2, 128, groups, 8), normal(2, 128, groups, 8), normal(8, 16), normal(8)
+    A = (-0.2 * torch.rand(8, generator=g)).requires_grad_()  # stronger: its gradients are NaN
+    signals, options = (x, dt, A, B, C, 64), {"D": D, "z": z, "dt_bias": bias, "dt_softplus": True}
+    want = module.ssd_chunk_scan_combined_ref(*signals, **options)
+    got = module.mamba_chunk_scan_combined(*signals, **options)
+    torch.testing.assert_close(got, want, **CLOSE)
+    pairs = (
+        torch.autograd.grad(y.square().mean(), (x, dt, A, B, C, D, z, bias)) for y in (got, want)
+    )
+    for one, other in zip(*pairs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=float(1e-5 * other.abs().max()))
