@@ -11,7 +11,7 @@ import yaml
 from huggingface_hub import ModelCard
 
 from evenfall.hub import markdown_table, model_card, recipe_text
-from evenfall.hub.compared import OWN, accuracy_text
+from evenfall.hub.compared import OWN, score_text
 
 from .card import PAPER, activity_table
 from .packing import training_text
@@ -143,7 +143,7 @@ def _row(row: dict[str, Any]) -> tuple[str, ...]:
         seeds = f"{row['seeds'][0]}, {row['runs']} folds"
     return (
         row["model"], f"{row['parameters']:,}", row["split"], seeds,
-        accuracy_text(row), "-" if activity is None else f"{100 * activity:.1f} %", *costs,
+        score_text(row), "-" if activity is None else f"{100 * activity:.1f} %", *costs,
     )  # fmt: skip
 
 
