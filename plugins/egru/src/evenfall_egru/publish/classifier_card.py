@@ -40,8 +40,8 @@ def make_card(results: dict[str, Any]) -> ModelCard:
         "dtype": model["weights_dtype"],
         "frames": words["frames"],
         "protocol": _wrap(
-            f"On {words['name']}, of the weights in this folder, which are rounded to "
-            f"{model['weights_dtype']}. {words['protocol']}"
+            f"On {words['name']}, of the weights in this folder, in {model['weights_dtype']}. "
+            f"{words['protocol']}"
         ),
         "scores": _scores(published),
         "activity": activity_table(test["activity"], model["hidden_sizes"]),
