@@ -8,13 +8,13 @@ stored and put back the next time, so that their classes stay the same objects.
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections.abc import Mapping
 from types import ModuleType
 
 from evenfall.entries import import_reference
 from evenfall.errors import PatchError
+from evenfall.installed import is_importable
 
 
 class StandIns:
@@ -44,7 +44,7 @@ class StandIns:
         Raises:
             ReferenceImportError: a stand-in cannot be imported; nothing is changed.
         """
-        missing = [name for name in self.modules if not _is_installed(name.partition(".")[0])]
+        missing = [name for name in self.modules if not is_importable(name.partition(".")[0])]
         modules = {name: import_reference(self.modules[name], what) for name in missing}
         self._before = self._host_modules()
         self._placed = {
@@ -85,9 +85,3 @@ class StandIns:
             for name, module in sys.modules.items()
             if name.partition(".")[0] in self.hosts
         }
-
-
-def _is_installed(package: str) -> bool:
-    if package in sys.modules:
-        return True
-    return importlib.util.find_spec(package) is not None

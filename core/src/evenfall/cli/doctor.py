@@ -6,12 +6,12 @@ import os
 import platform
 import tempfile
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 
 from evenfall import backends
 from evenfall.caches import MACHINE_CODE, machine_code_folder
 from evenfall.errors import EvenfallError, PluginError, closest
 from evenfall.findings import Finding
+from evenfall.installed import installed_version
 from evenfall.registry import plugins
 from evenfall.trials import try_backends
 from evenfall.version import __version__
@@ -137,11 +137,12 @@ def _plugins() -> Iterator[Finding]:
 
 def _hosts() -> Iterator[Finding]:
     for host in HOSTS:
-        try:
-            yield Finding("ok", host, version(host))
-        except PackageNotFoundError:
+        installed = installed_version(host)
+        if installed is None:
             command = INSTALL.get(host, f"pip install {host}")
             yield Finding("ok", host, "not installed", f"If you need it: {command}")
+        else:
+            yield Finding("ok", host, installed)
 
 
 def _operations() -> Iterator[Finding]:

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 
 from evenfall.errors import PatchError, UnknownNameError, closest
+from evenfall.installed import installed_version
 from evenfall.registry import patches
 from evenfall.standins import StandIns
 
 from .declarations import Patch, Target
-from .steps import Step, check_different, check_version, do_all, installed_version, prepare
+from .steps import Step, check_different, check_version, do_all, prepare
 
 
 class PatchHandle:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from packaging.specifiers import SpecifierSet
 
 from evenfall.entries import import_reference
 from evenfall.errors import PatchError
+from evenfall.installed import installed_version
 
 from .declarations import Change, Target
 
@@ -40,14 +40,6 @@ class Step:
     def is_in_place(self) -> bool:
         """Whether the attribute still is the replacement."""
         return vars(self.owner).get(self.change.attribute, _ABSENT) is self.replacement
-
-
-def installed_version(distribution: str) -> str | None:
-    """The version of a distribution; None if it is not installed."""
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return None
 
 
 def check_version(what: str, target: Target) -> None:

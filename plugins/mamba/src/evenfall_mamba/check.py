@@ -5,17 +5,16 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
 
 import evenfall
 from evenfall.backends import select
+from evenfall.installed import installed_version, is_importable
 
 from .families import FAMILIES, MAMBA2_FAMILIES, TESTED_MAMBA_SSM, TESTED_TRANSFORMERS
 
@@ -42,13 +41,7 @@ class Speed:
 
 def package_versions() -> dict[str, str | None]:
     """The version of each package that the patch depends on, None if it is not installed."""
-    versions: dict[str, str | None] = {}
-    for package in _PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = None
-    return versions
+    return {package: installed_version(package) for package in _PACKAGES}
 
 
 def coverage(device: str) -> dict[str, Any]:
@@ -58,14 +51,10 @@ def coverage(device: str) -> dict[str, Any]:
         "transformers": TESTED_TRANSFORMERS,
         "mamba_ssm": TESTED_MAMBA_SSM,
         "targets": list(evenfall.patch("mamba").targets),
-        "absent_extensions": [name for name in _EXTENSIONS if not _is_importable(name)],
+        "absent_extensions": [name for name in _EXTENSIONS if not is_importable(name)],
         "applied": [list(handle.targets) for handle in _handles()],
         "backends": {name: select(name, device=device).backend for name in _OPERATIONS},
     }
-
-
-def _is_importable(package: str) -> bool:
-    return package in sys.modules or importlib.util.find_spec(package) is not None
 
 
 def _handles() -> list[Any]:

@@ -64,6 +64,21 @@ def check_sizes(**sizes: int) -> None:
             raise ValueError(f"{name} must be positive, got {size}")
 
 
+def list_names(class_names: Sequence[str] | None, num_classes: int) -> list[str] | None:
+    """The names of the classes as a list.
+
+    Raises:
+        ValueError: there are not `num_classes` names.
+    """
+    if class_names is None:
+        return None
+    if len(class_names) != num_classes:
+        raise ValueError(
+            f"class_names must have num_classes = {num_classes} names, got {len(class_names)}"
+        )
+    return list(class_names)
+
+
 def check_in_channels(in_channels: int) -> None:
     """The models' number of features is at least 0; they do not infer it from the first call."""
     if in_channels < 0:

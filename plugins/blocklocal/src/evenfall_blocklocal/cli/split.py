@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 
 from evenfall.cli.tools import clear_errors, console, show_rows
-from evenfall.errors import shorten
 from evenfall.reading import read_json
 
 
@@ -84,12 +83,6 @@ def _load(name: str) -> Any:
         if kinds and kinds[0] is not None:
             return kinds[0](settings)
         return transformers.AutoModelForCausalLM.from_config(settings)
-    try:
-        import timm
-    except ImportError as error:
-        raise ImportError(f"model {shorten(name)} needs timm: pip install timm") from error
-    if not timm.is_model(name):
-        raise ValueError(
-            f"unknown model {shorten(name)}: want a timm model or a folder with config.json"
-        )
-    return timm.create_model(name)
+    from ..training.networks import timm_model
+
+    return timm_model(name, "a timm model or a folder with config.json")()

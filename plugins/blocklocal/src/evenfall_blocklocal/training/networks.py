@@ -40,20 +40,28 @@ def make_network(name: str, source: Source, **options: Any) -> nn.Module:
         if not hasattr(transformers, name):
             raise ValueError(f"transformers has no model {shorten(name)}")
         return _language_model(getattr(transformers, name), source, options)
+    make = timm_model(
+        name,
+        f"{', '.join(NETWORKS)}, a timm model, a language model of transformers, or a model of a "
+        "plugin",
+    )
+    return make(num_classes=source.outputs, in_chans=_image_shape(name, source)[0], **options)
+
+
+def timm_model(name: str, wanted: str) -> Callable[..., nn.Module]:
+    """What makes timm's model `name`.
+
+    Raises:
+        ValueError: timm has no such model; the message ends with what is `wanted`.
+        ImportError: timm is not installed.
+    """
     try:
         import timm
     except ImportError as error:
         raise ImportError(f"model {shorten(name)} needs timm: pip install timm") from error
     if not timm.is_model(name):
-        raise ValueError(
-            f"unknown model {shorten(name)}: want {', '.join(NETWORKS)}, a timm model, a language "
-            "model of transformers, or a model of a plugin"
-        )
-    channels = _image_shape(name, source)[0]
-    model: nn.Module = timm.create_model(
-        name, num_classes=source.outputs, in_chans=channels, **options
-    )
-    return model
+        raise ValueError(f"unknown model {shorten(name)}: want {wanted}")
+    return partial(timm.create_model, name)
 
 
 def _image_shape(name: str, source: Source) -> tuple[int, ...]:

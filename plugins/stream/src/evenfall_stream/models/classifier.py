@@ -9,7 +9,14 @@ from torch import Tensor, nn
 
 from evenfall.errors import shorten
 
-from ..checks import check_features, check_in_channels, check_pos, check_rows, check_sizes
+from ..checks import (
+    check_features,
+    check_in_channels,
+    check_pos,
+    check_rows,
+    check_sizes,
+    list_names,
+)
 from ..graphs import Graphs, read_graphs
 from ..nn.pooling import POOLS, pool
 from .backbone import SET_BY_LAYOUT, PointBackbone
@@ -83,13 +90,9 @@ class StreamClassifier(nn.Module, StreamHubMixin, model_type="stream-classifier"
             )
         if pooling not in POOLS:
             raise ValueError(f"pooling must be one of {POOLS}, got {shorten(pooling)}")
-        if class_names is not None and len(class_names) != num_classes:
-            raise ValueError(
-                f"class_names must have num_classes = {num_classes} names, got {len(class_names)}"
-            )
         check_in_channels(in_channels)
         self.num_classes = num_classes
-        self.class_names = None if class_names is None else list(class_names)
+        self.class_names = list_names(class_names, num_classes)
         self.in_channels, self.dimensions = in_channels, dimensions
         self.pooling = "max" if architecture == "pointnet" else pooling
         if architecture == "pointnet":

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from evenfall.errors import shorten
 
-from ..checks import check_features, check_pos, check_sizes
+from ..checks import check_features, check_pos, check_sizes, list_names
 from ..graphs import Graphs, read_graphs
 from ..nn.block import StreamBlock
 from ..nn.event_embedding import EventEmbedding, on_sensor
@@ -127,13 +127,9 @@ class EventStreamClassifier(nn.Module, StreamHubMixin, model_type="event-stream-
             raise ValueError(f"depths and strides must be positive, got {depths} and {strides}")
         if head not in ("mean", "time"):
             raise ValueError(f"head must be 'mean' or 'time', got {shorten(head)}")
-        if class_names is not None and len(class_names) != num_classes:
-            raise ValueError(
-                f"class_names must have num_classes = {num_classes} names, got {len(class_names)}"
-            )
         check_sizes(num_classes=num_classes)
         self.num_classes = num_classes
-        self.class_names = None if class_names is None else list(class_names)
+        self.class_names = list_names(class_names, num_classes)
         self.sensor_size, self.polarities, self.head = tuple(sensor_size), polarities, head
         self.embedding = EventEmbedding(widths[0], sensor_size, polarities, frequencies)
         rates = iter(torch.linspace(0, drop_path, sum(depths)).tolist())

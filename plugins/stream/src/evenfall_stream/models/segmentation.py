@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from evenfall.errors import shorten
 
-from ..checks import check_in_channels, check_rows
+from ..checks import check_in_channels, check_rows, list_names
 from ..graphs import Graphs
 from ..neighbors.queries import nearest_table
 from .backbone import SET_BY_LAYOUT, PointBackbone
@@ -87,13 +87,9 @@ class StreamSegmenter(nn.Module, StreamHubMixin, model_type="stream-segmenter"):
             raise ValueError(
                 f"architecture must be one of {ARCHITECTURES}, got {shorten(architecture)}"
             )
-        if class_names is not None and len(class_names) != num_classes:
-            raise ValueError(
-                f"class_names must have num_classes = {num_classes} names, got {len(class_names)}"
-            )
         check_in_channels(in_channels)
         self.num_classes = num_classes
-        self.class_names = None if class_names is None else list(class_names)
+        self.class_names = list_names(class_names, num_classes)
         self.in_channels, self.dimensions, self.groups = in_channels, dimensions, groups
         if architecture == "pointmamba":
             block = {"step": "learned", **block}
