@@ -119,12 +119,12 @@ def digits(folder: Path) -> Path:
 
 
 def state(path: Path) -> Path:
-    """Random weights in the form of the EvNN library, for the vocabulary of `corpus`: 40 words and
-    the end of a line."""
+    """Random weights in the form of the EvNN library, for the vocabulary of `corpus`: 40 words,
+    the end of a line and an unknown word."""
     import torch
 
     torch.manual_seed(0)
-    words, units = 41, 12
+    words, units = 42, 12
     embedding = torch.randn(words, units)
     layer = {
         "kernel": torch.randn(units, 3 * units), "recurrent_kernel": torch.randn(units, 3 * units),

@@ -54,8 +54,8 @@ def convert(
     size = model.config.vocab_size
     if len(tokenizer) != size:
         raise ValueError(
-            f"corpus {corpus} has {len(words)} words with <eos>, {len(tokenizer)} with <unk>, "
-            f"but the checkpoint's vocabulary has {size}; pass the corpus that it was trained on"
+            f"corpus {corpus} has {len(tokenizer)} words with <eos> and <unk>, but the "
+            f"checkpoint's vocabulary has {size}; pass the corpus that it was trained on"
         )
     model.config.bos_token_id = model.config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.bos_token_id = tokenizer.eos_token_id

@@ -55,7 +55,7 @@ def choose_precision(
     _want_range(network, _BF16 if precision == "bf16" else _FP32)
     if calibration is not None:
         if precision != "int8":
-            raise ValueError(f"calibration needs precision 'int8', got {precision!r}")
+            raise ValueError(f"calibration needs precision 'int8', got {shorten(precision)}")
         return int8_arithmetic(network, calibration, limit)
     populations = dict(network.populations)
     projections: list[Projection] = []
