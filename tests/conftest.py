@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -27,6 +28,8 @@ os.environ.setdefault("NUMBA_NUM_THREADS", "2")
 
 TESTS = Path(__file__).resolve().parent
 REPOSITORY = TESTS.parent
+QUIET = ("transformers", "huggingface_hub", "torch.utils._pytree")
+"""The loggers that a command turns down."""
 RunScript = Callable[..., int]
 
 LONGEST = (
@@ -67,6 +70,20 @@ def pytest_collection() -> Iterator[None]:
 
 def pytest_unconfigure() -> None:
     gc.unfreeze()  # extensions look for what is left at the end
+
+
+@pytest.fixture(autouse=True)
+def _loud_hosts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A command makes the hosts quiet; in the next test they warn again."""
+    for name in ("TRANSFORMERS_VERBOSITY", "HF_HUB_DISABLE_PROGRESS_BARS"):
+        if name not in os.environ:
+            monkeypatch.setenv(name, "")
+            monkeypatch.delenv(name)
+    loggers = [logging.getLogger(name) for name in QUIET]
+    levels = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")

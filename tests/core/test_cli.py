@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError
 from typing import Any
 
 import pytest
@@ -300,11 +300,7 @@ def test_piped_tables_have_one_line_a_row(full, monkeypatch: pytest.MonkeyPatch)
 
 def test_advice_for_a_host_needs_no_compiler(world, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("evenfall.cli.doctor.HOSTS", ("mamba-ssm", "absent-host"))
-
-    def absent(name: str) -> str:
-        raise PackageNotFoundError(name)
-
-    monkeypatch.setattr("evenfall.cli.doctor.version", absent)
+    monkeypatch.setattr("evenfall.cli.doctor.installed_version", lambda name: None)
     advice = {finding.subject: finding.advice for finding in examine()}
     assert "MAMBA_SKIP_CUDA_BUILD=TRUE pip install --no-build-isolation" in advice["mamba-ssm"]
     assert advice["absent-host"].endswith("pip install absent-host")
@@ -441,3 +437,14 @@ def test_doctor_examines_the_rest_if_a_variable_is_wrong(
 def test_json_has_no_numbers_that_json_lacks(capsys: pytest.CaptureFixture[str]) -> None:
     output.write_json({"a": [float("nan"), 1.5], "b": float("inf")})
     assert json.loads(capsys.readouterr().out) == {"a": [None, 1.5], "b": None}
+
+
+def test_hosts_are_quiet_in_every_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TRANSFORMERS_VERBOSITY", raising=False)
+    monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "0")
+    torchao = logging.getLogger("torch.utils._pytree")
+    torchao.setLevel(logging.NOTSET)
+    assert CliRunner().invoke(app, ["models", "--json"]).exit_code == 0
+    assert os.environ["TRANSFORMERS_VERBOSITY"] == "error"
+    assert os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] == "0"  # what a user sets, stays
+    assert torchao.level == logging.ERROR

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from evenfall.files import file_aside, write_text, writing, written_aside
+from evenfall.files import file_aside, is_full, write_text, writing, written_aside
 
 
 def test_a_folder_appears_when_the_block_ends(tmp_path: Path) -> None:
@@ -177,3 +177,16 @@ def test_an_error_of_a_full_disk_names_the_output(tmp_path: Path) -> None:
 def test_a_folder_in_the_place_of_a_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError, match=r"is a folder, want a file: '.*'"):
         write_text(tmp_path, "text")
+
+
+def test_an_array_that_numpy_writes_in_part_is_a_full_disk(tmp_path: Path) -> None:
+    numpy = pytest.importorskip("numpy")
+    array = numpy.zeros(1 << 16)
+    with pytest.raises(OSError, match=r"\d+ requested and \d+ written") as caught:
+        array.tofile("/dev/full")
+    assert caught.value.errno is None
+    assert is_full(caught.value)
+    message = r"out cannot be written: No space left"
+    with pytest.raises(OSError, match=message), writing(tmp_path / "out"):
+        array.tofile("/dev/full")
+    assert not is_full(OSError("no such device"))

@@ -201,10 +201,10 @@ def writing(path: str | Path) -> Iterator[None]:
     except EvenfallError:
         raise
     except OSError as error:
-        if error.errno not in FULL or " cannot be written: " in str(error):
+        code = _full(error)
+        if code is None or " cannot be written: " in str(error):
             raise
-        reason = os.strerror(error.errno)
-        raise OSError(error.errno, f"{path} cannot be written: {reason}") from error
+        raise OSError(code, f"{path} cannot be written: {os.strerror(code)}") from error
     except Exception as error:
         if not is_failed_write(error):
             raise
@@ -214,7 +214,18 @@ def writing(path: str | Path) -> Iterator[None]:
 
 def is_full(error: Exception) -> bool:
     """Whether an error means that the disk takes no more, so that nothing else can be written."""
-    return isinstance(error, OSError) and error.errno in FULL
+    return isinstance(error, OSError) and _full(error) is not None
+
+
+def _full(error: OSError) -> int | None:
+    """The number of an error of a full disk; None of others. NumPy's error of an array that was
+    written in part has no number."""
+    if error.errno is None and _IN_PART.fullmatch(str(error)):
+        return errno.ENOSPC
+    return error.errno if error.errno in FULL else None
+
+
+_IN_PART = re.compile(r"\d+ requested and \d+ written")
 
 
 def is_failed_write(error: Exception) -> bool:

@@ -175,8 +175,8 @@ def row(what: str, cases: Iterable[Case], folder: Path) -> dict[str, Any]:
         print(f"  {case.name}: {found or 'says so'}", flush=True)
         tried += 1
         problems += found
-    return {"what": what, "tried": tried, "unit": "commands", "wrong": len(problems),
-            "seen": problems[0] if problems else seen, "notes": problems}  # fmt: skip
+    return {"what": what, "tried": tried, "unit": "commands", "seen": (problems or [seen])[0],
+            "wrong": len(problems), "notes": problems}  # fmt: skip
 
 
 def attempt(case: Case, disk: Path) -> Iterator[str]:

@@ -14,6 +14,7 @@ from evenfall.cli.checkpoint_commands import app as checkpoints
 from evenfall.cli.grid import app as grid
 from evenfall.cli.group import GROUP_SETTINGS, EvenfallGroup
 from evenfall.cli.new import new
+from evenfall.cli.quiet import quiet_hosts
 from evenfall.cli.streams import output_to_errors
 from evenfall.entries import Registry
 from evenfall.findings import Finding
@@ -52,6 +53,7 @@ def options(
     ] = False,
 ) -> None:
     """Read the options before a command."""
+    quiet_hosts()
 
 
 @app.command()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -24,6 +22,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from evenfall.cli.group import GROUP_SETTINGS
+from evenfall.cli.quiet import quiet_hosts
 from evenfall.errors import EvenfallError, shorten_text
 from evenfall.files import is_failed_write
 from evenfall.runs import Progress, is_first_rank
@@ -41,20 +40,6 @@ def make_group(name: str, summary: str, *commands: Callable[..., None]) -> typer
     for command in commands:
         app.command()(command)
     return app
-
-
-def quiet_hosts() -> None:
-    """Turn off the progress bars and warnings with which hosts load checkpoints, or are imported
-    themselves. Imports none of them: what is not imported yet finds its settings later."""
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    # torch warns of two enumerations of torchao's, which transformers imports.
-    for name in ("huggingface_hub", "torch.utils._pytree"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    if "transformers" in sys.modules:
-        transformers_logging = importlib.import_module("transformers.utils.logging")
-        transformers_logging.set_verbosity_error()
-        transformers_logging.disable_progress_bar()
 
 
 @contextmanager
