@@ -116,16 +116,16 @@ def test_the_learning_rate_rises_and_falls() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"folds": 1}, "folds must be at least 2, got 1"),
-        ({"window": 0}, "window must be a positive integer"),
+        ({"folds": 1}, "folds must be an integer of at least 2, got 1"),
+        ({"window": 0}, "window must be an integer of at least 1"),
         ({"rule": "hebb"}, "rule must be one of"),
-        ({"epochs": 0}, "epochs must be a positive integer"),
+        ({"epochs": 0}, "epochs must be an integer of at least 1"),
         ({"learning_rate": 0.0}, "learning_rate must be positive"),
         ({"learning_rate": float("nan")}, "learning_rate must be positive"),
         ({"weight_decay": -1.0}, "weight_decay must not be negative"),
         ({"max_grad_norm": 0.0}, "max_grad_norm must be positive"),
-        ({"train_samples": -1}, "train_samples must be a positive integer"),
-        ({"train_samples": True}, "train_samples must be a positive integer, got True"),
+        ({"train_samples": -1}, "train_samples must be an integer of at least 1"),
+        ({"train_samples": True}, "train_samples must be an integer of at least 1, got True"),
         ({"options": {"momentum": True}}, "momentum must be a number, got True"),
         ({"options": {"latents": 3}}, "unknown option 'latents'"),
     ],
@@ -157,8 +157,8 @@ def test_bundled_recipes_are_found_by_name() -> None:
         ({"data": ["mnist"]}, r"data must be a name, got \['mnist'\]"),
         ({"folder": 3}, "folder must be a name, got 3"),
         ({"callbacks": "prune"}, "callbacks must be a list, got 'prune'"),
-        ({"epochs": True}, "epochs must be a positive integer, got True"),
-        ({"seed": -1}, "seed must be 0 or a positive integer, got -1"),
+        ({"epochs": True}, "epochs must be an integer of at least 1, got True"),
+        ({"seed": -1}, "seed must be an integer of at least 0, got -1"),
     ],
 )
 def test_values_of_the_wrong_type_are_named(settings, words) -> None:

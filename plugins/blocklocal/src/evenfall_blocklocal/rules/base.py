@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from evenfall.errors import closest, shorten
-from evenfall.recipes import refuse_flags
+from evenfall.recipes import check_integer, refuse_flags
 
 from ..families import FAMILIES
 from ..features import Features, FeatureShape
@@ -52,10 +52,7 @@ class RuleOptions:
         if self.feedback not in FEEDBACKS:
             raise ValueError(f"feedback must be one of {FEEDBACKS}, got {shorten(self.feedback)}")
         for name in ("latent", "hidden"):
-            if not _is_count(getattr(self, name)):
-                raise ValueError(
-                    f"{name} must be a positive integer, got {shorten(getattr(self, name))}"
-                )
+            check_integer(name, getattr(self, name), 1)
         grid = self.grid
         if not isinstance(grid, tuple | list) or len(grid) != 2 or not all(map(_is_count, grid)):
             raise ValueError(f"grid must be two positive integers, got {shorten(grid)}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evenfall.errors import shorten
-from evenfall.recipes import bundled_files, find_file, read_recipe
+from evenfall.recipes import bundled_files, check_integer, find_file, read_recipe
 from evenfall.runs import check_callbacks
 
 from ..rules import RULES, make_options
@@ -78,18 +78,15 @@ class Recipe:
                 raise ValueError(f"{name} must be a name, got {shorten(getattr(self, name))}")
         if self.folder is not None and not isinstance(self.folder, str):
             raise ValueError(f"folder must be a name, got {shorten(self.folder)}")
-        if self.folds is not None and self.folds < 2:
-            raise ValueError(f"folds must be at least 2, got {shorten(self.folds)}")
+        if self.folds is not None:
+            check_integer("folds", self.folds, 2)
         if not isinstance(self.rule, str) or self.rule not in RULES:
             raise ValueError(f"rule must be one of {tuple(RULES)}, got {shorten(self.rule)}")
         for name in ("blocks", "epochs", "batch_size", "window"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a positive integer, got {shorten(value)}")
+            check_integer(name, getattr(self, name), 1)
         for name in ("train_samples", "test_samples"):
-            value = getattr(self, name)
-            if value is not None and (type(value) is not int or value < 1):
-                raise ValueError(f"{name} must be a positive integer, got {shorten(value)}")
+            if getattr(self, name) is not None:
+                check_integer(name, getattr(self, name), 1)
         if not 0 < self.learning_rate < float("inf"):
             raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
         if not 0 <= self.weight_decay < float("inf"):
@@ -101,8 +98,7 @@ class Recipe:
         for name in ("model_options", "data_options", "options"):
             if not isinstance(getattr(self, name), dict):
                 raise ValueError(f"{name} must be a mapping, got {shorten(getattr(self, name))}")
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
-            raise ValueError(f"seed must be 0 or a positive integer, got {shorten(self.seed)}")
+        check_integer("seed", self.seed, 0)
         check_callbacks(self.callbacks)
         self.rule_options()
 

@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from evenfall.errors import shorten, shorten_text
+from evenfall.recipes import check_integer
 from evenfall.runs import check_callbacks
 
 from ..baselines import RnnConfig
@@ -14,15 +15,6 @@ from ..models.configuration_egru import EgruConfig
 
 INFINITE = float("inf")
 MOST_EPOCHS = 10**6
-
-
-def check_integer(name: str, value: Any, least: int, below: float = INFINITE) -> None:
-    """Raise ValueError unless the value is an integer of at least `least` and below `below`."""
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value < below:
-        limit = "" if below == INFINITE else f" and below {below}"
-        raise ValueError(
-            f"{name} must be an integer of at least {least}{limit}, got {shorten(value)}"
-        )
 
 
 def check_number(

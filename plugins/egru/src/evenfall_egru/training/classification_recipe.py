@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from evenfall.errors import shorten
+from evenfall.recipes import check_integer
 
 from ..models.configuration_egru import EgruConfig
 from .bundled import load_any
-from .checks import MOST_EPOCHS, check_integer, check_model_keys, check_optimizer, make_config
+from .checks import MOST_EPOCHS, check_model_keys, check_optimizer, make_config
 
 CELLS = ("egru", "gru", "lstm")
 _FROM_DATA = {

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from evenfall.errors import shorten
+from evenfall.recipes import check_integer
 
 from ..baselines import RnnConfig
 from ..models.configuration_egru import EgruConfig
 from .bundled import load_any
 from .checks import (
     MOST_EPOCHS,
-    check_integer,
     check_model_keys,
     check_number,
     check_optimizer,

@@ -10,7 +10,7 @@ from typing import Any
 from torch_geometric.transforms import Compose
 
 from evenfall.errors import shorten
-from evenfall.recipes import bundled_files, find_file, read_recipe
+from evenfall.recipes import bundled_files, check_integer, find_file, read_recipe
 from evenfall.runs import check_callbacks
 
 from ..transforms.pipeline import check_transforms, make_transforms
@@ -103,9 +103,9 @@ class Recipe:
         for name in ("dataset", "train_split", "optimizer"):
             _check_type(name, getattr(self, name), str, "a string")
         for name in ("epochs", "batch_size", "votes"):
-            _check_integer(name, getattr(self, name), 1)
+            check_integer(name, getattr(self, name), 1)
         for name in ("seed", "warmup_epochs"):
-            _check_integer(name, getattr(self, name), 0)
+            check_integer(name, getattr(self, name), 0)
         for name in ("weight_decay", "warmup_learning_rate", "min_learning_rate"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
@@ -164,11 +164,6 @@ class Recipe:
 def _check_type(name: str, value: Any, kind: type, description: str) -> None:
     if not isinstance(value, kind):
         raise ValueError(f"{name} must be {description}, got {shorten(value)}")
-
-
-def _check_integer(name: str, value: Any, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{name} must be an integer and at least {least}, got {shorten(value)}")
 
 
 def load_recipe(source: str | Path) -> Recipe:
