@@ -17,9 +17,9 @@ pytest.importorskip("transformers")
 from rich.console import Console
 
 from evenfall.testing.damage import fuzz_cases
-from evenfall_egru import EgruConfig, EgruForCausalLM
+from evenfall_egru import EgruConfig, EgruForCausalLM, EgruForSequenceClassification
 from evenfall_egru.generation.writing import continue_prompt
-from evenfall_egru.loading import load_checkpoint
+from evenfall_egru.loading import load_checkpoint, load_classifier
 from evenfall_egru.text.encoding import encode
 from evenfall_egru.text.tokenization import vocabulary, word_tokenizer
 
@@ -158,3 +158,16 @@ def test_a_folder_without_a_checkpoint(tmp_path: Path) -> None:
         load_checkpoint(tmp_path)
     with pytest.raises(FileNotFoundError, match="not found locally or on the Hub"):
         load_checkpoint(tmp_path / "absent")
+
+
+def test_a_classifier_must_have_been_trained_as_one(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"trained EgruForSeq.*got one without \['score.weight'\]"):
+        load_classifier(folder)
+    with pytest.raises(FileNotFoundError, match="absent not found"):
+        load_classifier(tmp_path / "absent")
+    config = EgruConfig(vocab_size=0, embedding_size=3, hidden_sizes=[4], tie_word_embeddings=False)
+    EgruForSequenceClassification(config).save_pretrained(tmp_path)
+    assert load_classifier(tmp_path, "cpu").score.weight.shape == (2, 4)
+    (tmp_path / "model.safetensors").write_bytes(b"damaged")
+    with pytest.raises(ValueError, match="the weights cannot be read"):
+        load_classifier(tmp_path)
