@@ -58,7 +58,7 @@ def test_patching_twice_is_refused() -> None:
 
 def test_untested_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     before = snapshot()
-    monkeypatch.setattr("evenfall.patches.steps.version", lambda name: "5.99.0")
+    monkeypatch.setattr("evenfall.installed.version", lambda name: "5.99.0")
     with pytest.raises(PatchError, match=r"transformers 5\.99\.0 is not a tested version, want"):
         evenfall.patch("mamba").apply()
     assert [set(map(id, names.values())) for names in snapshot()] == [

@@ -49,7 +49,7 @@ def without_host(monkeypatch: pytest.MonkeyPatch) -> None:
             raise PackageNotFoundError(name)
         return version(name)
 
-    monkeypatch.setattr("evenfall.patches.steps.version", fake_version)
+    monkeypatch.setattr("evenfall.installed.version", fake_version)
 
 
 def test_it_is_registered() -> None:
@@ -66,7 +66,7 @@ def test_not_installed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_untested_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evenfall.patches.steps.version", lambda name: "2.2.4")
+    monkeypatch.setattr("evenfall.installed.version", lambda name: "2.2.4")
     before = modules()
     with pytest.raises(
         PatchError, match=r"mamba-ssm 2\.2\.4 is not a tested version, want mamba-ssm>=2"
@@ -80,7 +80,7 @@ def test_default_targets_are_the_installed_hosts(monkeypatch: pytest.MonkeyPatch
     alone = evenfall.patch("mamba")
     assert alone.targets == ("transformers",)
     assert repr(alone) == "<patch 'mamba' of transformers: not applied>"
-    monkeypatch.setattr("evenfall.patches.steps.version", lambda name: "1")
+    monkeypatch.setattr("evenfall.installed.version", lambda name: "1")
     assert evenfall.patch("mamba").targets == ("transformers", "mamba_ssm")
 
 

@@ -63,8 +63,7 @@ def run_study(
         RegistryError: the trainer is not one.
     """
     study, output = read_study(file), Path(output)
-    trainer = registry.trainers.get_as(study.trainer, Trainer)
-    about = registry.trainers.provenance(study.trainer).metadata
+    trainer, about = find_trainer(study.trainer)
     runs = plan_study(study)
     bests = best_folders(study, output)
     recipes = plan_recipes(study, Path(file), trainer, bests)
@@ -125,6 +124,16 @@ def add_speeds(table: dict[str, Any], output: str | Path) -> None:
 
 def _named(progress: Progress, name: str, task: str, done: int, total: int) -> None:
     progress(f"{name}: {task}", done, total)
+
+
+def find_trainer(name: str) -> tuple[Trainer, Mapping[str, Any]]:
+    """A registered trainer, and what its plugin says about it.
+
+    Raises:
+        UnknownNameError, RegistryError: there is no such trainer, or it is not one.
+    """
+    trainer = registry.trainers.get_as(name, Trainer)
+    return trainer, registry.trainers.provenance(name).metadata
 
 
 def best_folders(study: StudyFile, output: str | Path) -> dict[str, Path]:

@@ -20,17 +20,16 @@ from typing import Any
 
 import torch
 
-from evenfall import registry
 from evenfall.errors import shorten
 from evenfall.files import write_json
 from evenfall.hub import machine, today
 from evenfall.reading import read_json
 from evenfall.runs import Progress
-from evenfall.trainers import ExampleLoader, Trainer
+from evenfall.trainers import ExampleLoader
 
 from ..compression import compress
 from .file import read_study
-from .run import SPEEDS, TABLE, add_speeds, best_folders
+from .run import SPEEDS, TABLE, add_speeds, best_folders, find_trainer
 from .summary import AS_IT_IS, COMPRESSED, ROUNDED
 
 PROMPT = 32  # tokens
@@ -68,7 +67,7 @@ def time_study(
             f"output {output} has no {TABLE}; run the study without --time first"
         )
     table = read_json(path, "study")
-    trainer = registry.trainers.get_as(table["trainer"], Trainer)
+    trainer, _ = find_trainer(table["trainer"])
     if not isinstance(trainer, ExampleLoader):
         raise ValueError(f"trainer {shorten(table['trainer'])} offers no example to generate from")
     bests = best_folders(read_study(file), output)
