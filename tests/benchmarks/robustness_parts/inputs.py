@@ -40,7 +40,7 @@ learning_rate: 5e-3
 """
 CLASSES = """
 model: {hidden_sizes: [16]}
-dataset_options: {pixels: 8}
+dataset_options: {pixels: 56}
 epochs: 2
 batch_size: 16
 """
@@ -103,14 +103,15 @@ def recordings(folder: Path, each: int = 24) -> Path:
 
 
 def digits(folder: Path) -> Path:
-    """A folder in the form of MNIST: 8 x 8 images with a brighter column for each label."""
+    """A folder in the form of MNIST: images with a brighter column for each label. The last 5,000
+    training images are EGRU's validation split."""
     place = folder / "mnist"
     place.mkdir(parents=True)
     rng = np.random.default_rng(0)
-    for split, count in (("train", 128), ("t10k", 32)):
+    for split, count in (("train", 5_064), ("t10k", 32)):
         labels = rng.integers(0, 10, count, dtype=np.uint8)
-        images = rng.integers(0, 60, (count, 8, 8), dtype=np.uint8)
-        images[np.arange(count), labels % 8] += 150
+        images = rng.integers(0, 60, (count, 28, 28), dtype=np.uint8)
+        images[np.arange(count), :, labels] += 150
         for name, values in (("images-idx3", images), ("labels-idx1", labels)):
             header = bytes([0, 0, 8, values.ndim]) + np.array(values.shape, ">i4").tobytes()
             packed = gzip.compress(header + values.tobytes())

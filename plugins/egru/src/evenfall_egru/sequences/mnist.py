@@ -89,7 +89,8 @@ def _read(folder: Path, name: str, shape: tuple[int, ...]) -> np.ndarray:
     header = 4 * (1 + axes)
     sizes = np.frombuffer(raw[:header].ljust(header, b"\0"), ">u4").astype(np.int64)
     if sizes[0] != 0x800 + axes or tuple(sizes[2:]) != shape:
-        raise ValueError(f"{name} in {folder} is not an IDX file of bytes of shape (N, *{shape})")
+        wanted = ", ".join(["N", *map(str, shape)])
+        raise ValueError(f"{name} in {folder} is not an IDX file of bytes of shape ({wanted})")
     if len(raw) != header + sizes[1:].prod():
         raise ValueError(f"{name} in {folder} is truncated or too long: {len(raw)} bytes")
     return np.frombuffer(raw, np.uint8, offset=header).reshape(sizes[1:])
