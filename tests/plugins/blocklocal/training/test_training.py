@@ -93,12 +93,14 @@ def test_a_damaged_file_is_refused(tmp_path) -> None:
     for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
         content = bytes([0, 0, 8, 1]) + np.array([9], ">i4").tobytes() + b"1234"
         (tmp_path / f"{name}-ubyte.gz").write_bytes(gzip.compress(content))
-    with pytest.raises(ValueError, match="is damaged: 4 bytes for an array of"):
+    with pytest.raises(
+        ValueError, match=r"truncated or too long: 4 bytes for an array of shape \(9,\)"
+    ):
         open_images("mnist", tmp_path)
     whole = gzip.compress(bytes(50))
     for content in (whole[:-9], b"no archive", gzip.compress(b"a"), gzip.compress(b"abc\x09")):
         (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(content)
-        with pytest.raises(ValueError, match=r"ubyte\.gz is damaged"):
+        with pytest.raises(ValueError, match=r"ubyte\.gz (cannot be read|is not an IDX)"):
             open_images("mnist", tmp_path)
     for content in (b"", b"PK\x03\x04 cut"):
         (tmp_path / "cifar10.npz").write_bytes(content)

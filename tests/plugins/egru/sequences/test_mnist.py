@@ -81,7 +81,7 @@ def test_unknown_options_and_other_contents_are_refused(folder: Path) -> None:
     ("content", "message"),
     [
         (b"", "not an IDX file"),
-        (idx(np.zeros((2, 28, 27))), "not an IDX file"),
+        (idx(np.zeros((2, 28, 27))), r"must have shape \(N, 28, 28\), got \(2, 28, 27\)"),
         (idx(np.zeros((2, 28, 28)))[:-1], "truncated or too long"),
         (idx(np.zeros((3, 28, 28))), "3 images and 2 labels"),
     ],
@@ -121,7 +121,7 @@ def test_a_file_that_unpacks_to_too_much_is_refused(
 def test_a_header_of_absurd_size_takes_no_memory(tmp_path: Path) -> None:
     header = np.array([0x803, 2**32 - 1, 28, 28], ">u4").tobytes()
     (tmp_path / "t10k-images-idx3-ubyte").write_bytes(header + bytes(784))
-    with pytest.raises(ValueError, match="truncated or too long: 800 bytes"):
+    with pytest.raises(ValueError, match="truncated or too long: 784 bytes"):
         read_mnist(tmp_path, "test")
 
 

@@ -5,8 +5,6 @@ N samples, H rows, W columns, C channels.
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from evenfall.idx import read_idx
 from evenfall.reading import read_arrays
 
 from .source import Batch, Part, Source
@@ -100,24 +99,7 @@ def _grey(images: Tensor) -> Tensor:
 
 def _mnist_arrays(folder: Path) -> list[Any]:
     names = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
-    return [_read_idx(folder / f"{name}-ubyte.gz") for name in names]
-
-
-def _read_idx(path: Path) -> Any:
-    """An array of bytes in MNIST's format: a zero, the type 8, the number of sizes, the sizes."""
-    try:
-        with gzip.open(path) as file:
-            content = file.read()
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
-    if len(content) < 4 or len(content) < 4 + 4 * content[3]:
-        raise ValueError(f"{path} is damaged: it has no complete header")
-    dimensions = content[3]
-    sizes = np.frombuffer(content, ">i4", dimensions, 4)
-    values = np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions)
-    if content[2] != 8 or values.size != sizes.prod():
-        raise ValueError(f"{path} is damaged: {values.size} bytes for an array of {sizes.tolist()}")
-    return values.reshape(sizes.tolist()).copy()
+    return [read_idx(folder, f"{name}-ubyte") for name in names]
 
 
 def _cifar10_subset(folder: Path) -> Images:

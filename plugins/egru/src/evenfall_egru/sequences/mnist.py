@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from evenfall.errors import shorten
-from evenfall.reading import unzip
+from evenfall.idx import read_idx
 
 _FILES = {"train": "train", "valid": "train", "train+valid": "train", "test": "t10k"}
 _VALID = 5000
@@ -80,17 +80,8 @@ def read_mnist(path: str | Path, split: str, *, pixels: int = 28) -> Mnist:
 
 
 def _read(folder: Path, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """The array of an IDX file of unsigned bytes: a magic number, the sizes, the data."""
-    file, packed = folder / name, folder / f"{name}.gz"
-    if not file.is_file() and not packed.is_file():
-        raise FileNotFoundError(f"{folder} has neither {name} nor {name}.gz")
-    raw = file.read_bytes() if file.is_file() else unzip(packed.read_bytes(), packed, "data:")
-    axes = 1 + len(shape)
-    header = 4 * (1 + axes)
-    sizes = np.frombuffer(raw[:header].ljust(header, b"\0"), ">u4").astype(np.int64)
-    if sizes[0] != 0x800 + axes or tuple(sizes[2:]) != shape:
+    array = read_idx(folder, name)
+    if array.shape[1:] != shape:
         wanted = ", ".join(["N", *map(str, shape)])
-        raise ValueError(f"{name} in {folder} is not an IDX file of bytes of shape ({wanted})")
-    if len(raw) != header + sizes[1:].prod():
-        raise ValueError(f"{name} in {folder} is truncated or too long: {len(raw)} bytes")
-    return np.frombuffer(raw, np.uint8, offset=header).reshape(sizes[1:])
+        raise ValueError(f"data: {name} in {folder} must have shape ({wanted}), got {array.shape}")
+    return array
