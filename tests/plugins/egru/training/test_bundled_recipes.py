@@ -29,7 +29,7 @@ PARAMETERS = {"ptb-1350": 31_699_150, "wikitext2-1350": 49_180_928}
 
 def test_the_bundled_recipes_have_names() -> None:
     assert set(bundled_recipes("train")) == set(SIZES)
-    assert set(bundled_recipes("classify")) == {"smnist", "smnist-4"}
+    assert set(bundled_recipes("classify")) == {"nmnist-frames", "smnist", "smnist-4"}
     with pytest.raises(FileNotFoundError, match="ptb not found; bundled recipes: ptb-1350, ptb-20"):
         load_recipe("ptb")
     assert load_recipe("ptb-1350.yaml") == load_recipe("ptb-1350")
