@@ -69,7 +69,8 @@ def ssd_scan(
         differentiable.
 
     Memory for training: the inputs and one state a chunk of 64 steps. The rest is computed again in
-    the backward pass. No array has length x length, or length x channels x states elements.
+    the backward pass, on the CPU with float32 gradients of B and C for each thread. No array has
+    length x length, or length x channels x states elements.
 
     The values of cu_seqlens are checked where reading them is free, on the CPU.
 
