@@ -15,6 +15,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from evenfall import use_backend
 from evenfall.errors import BackendError
 from evenfall_kernels import causal_conv1d, event_matmul, selective_scan, selective_state_update
+from evenfall_kernels.common import dispatch
 
 
 def _scan(x: Tensor) -> Any:
@@ -109,3 +110,8 @@ def test_a_lazily_negated_tensor(operation: str) -> None:
     lazy = torch.complex(X, X).conj().imag
     assert lazy.is_neg()
     torch.testing.assert_close(OPERATIONS[operation](lazy), OPERATIONS[operation](-X))
+
+
+def test_the_name_of_a_backend_is_marked_as_torch_compiler_marks_constants() -> None:
+    marked = torch.compiler.assume_constant_result(lambda: None)
+    assert vars(dispatch._constant_name) == vars(marked)

@@ -136,9 +136,13 @@ def check_saved(operation: str, save: bool) -> None:
         )
 
 
-@torch.compiler.assume_constant_result
 def _constant_name(operation: str, device: str, dtype: torch.dtype) -> str:
     return select(operation, device=device, dtype=dtype).backend
+
+
+# As torch.compiler.assume_constant_result does, which imports torch._dynamo: half of the time that
+# `import evenfall_kernels` takes besides torch.
+_constant_name._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _are_plain(tensors: Iterable[Tensor]) -> bool:
