@@ -140,10 +140,11 @@ def test_an_interrupted_grid_continues_without_an_option(
 ) -> None:
     from evenfall.cli import grid
 
-    def interrupt(name: str) -> None:
+    def interrupt(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(grid, "_trainer", interrupt)
+    monkeypatch.setattr(grid.registry.trainers, "get_as", lambda name, kind: None)
+    monkeypatch.setattr("evenfall.runs.run_grid", interrupt)
     options = ["--data", "d", "--output", str(tmp_path / "o"), "--trainer", "t"]
     result = CliRunner().invoke(grid.app, ["run", "g.yaml", *options])
     assert result.exit_code == 130

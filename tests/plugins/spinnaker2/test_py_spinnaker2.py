@@ -146,7 +146,9 @@ def test_other_inputs_and_options_are_refused(tmp_path: Path) -> None:
     graph = chain(
         ("input", Input((2,))), ("fc", Dense([[1.0, 2.0]])), ("if", neuron), ("out", Readout())
     )
-    with pytest.raises(LoweringError, match="layer 'input': an input of values"):
+    with pytest.raises(
+        LoweringError, match="layer 'input': the script can only have inputs of events, got v"
+    ):
         write_script(graph, tmp_path / "out")
     with pytest.raises(ValueError, match=r"options: got \['precision'\]"):
         write_script(graph, tmp_path / "out", precision="bf16")

@@ -16,7 +16,7 @@ def quiet_hosts() -> None:
     # torch warns of two enumerations of torchao's, which transformers imports.
     for name in ("huggingface_hub", "torch.utils._pytree"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    if "transformers" in sys.modules:
+    if sys.modules.get("transformers") is not None:  # None: its import is blocked
         transformers_logging = importlib.import_module("transformers.utils.logging")
         transformers_logging.set_verbosity_error()
         transformers_logging.disable_progress_bar()

@@ -82,5 +82,5 @@ def test_accumulated_steps_equal_one_large_batch(tmp_path) -> None:
 def test_other_models_are_refused(tmp_path) -> None:
     with pytest.raises(TypeError, match="model must be a BlockLocal"):
         BlockLocalTrainer(make_local().model)
-    with pytest.raises(ValueError, match="does not support label smoothing"):
+    with pytest.raises(ValueError, match="does not support label_smoothing_factor"):
         make_trainer(tmp_path, make_local(), label_smoothing_factor=0.1)
