@@ -6,6 +6,7 @@ import importlib
 import logging
 import os
 import sys
+import warnings
 
 
 def quiet_hosts() -> None:
@@ -16,6 +17,8 @@ def quiet_hosts() -> None:
     # torch warns of two enumerations of torchao's, which transformers imports.
     for name in ("huggingface_hub", "torch.utils._pytree"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    # torch warns of what torch_geometric does when it is imported.
+    warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
     if sys.modules.get("transformers") is not None:  # None: its import is blocked
         transformers_logging = importlib.import_module("transformers.utils.logging")
         transformers_logging.set_verbosity_error()

@@ -129,7 +129,7 @@ def _compared(results: dict[str, Any]) -> str:
         for name, difference in baselines.items()
     ]
     table = markdown_table(headings, [_row(row) for row in summary])
-    parts = [table, _wrap(meaning), "\n".join(unlike), _wrap(results["note"])]
+    parts = [table, _wrap(meaning.strip()), "\n".join(unlike), _wrap(results["note"])]
     return "\n\n".join(part for part in parts if part)
 
 

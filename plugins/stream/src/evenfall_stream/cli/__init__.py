@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
-
 from evenfall.cli.tools import make_group
 
 from . import evaluate, pack, predict, train
 from .common import needs
-
-# PyTorch warns about a host library on import; users cannot fix that.
-warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
 
 app = make_group(
     "stream",
