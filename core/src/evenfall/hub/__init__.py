@@ -7,7 +7,7 @@ here imports huggingface_hub until it is used.
 
 from __future__ import annotations
 
-from .cards import card_text, hub_split, markdown_table, model_card, recipe_text
+from .cards import card_text, hub_split, markdown_table, model_card, recipe_text, wrap_text
 from .folders import (
     CARD,
     RESULTS,
@@ -31,6 +31,7 @@ __all__ = [
     "recipe_text",
     "today",
     "versions",
+    "wrap_text",
     "write_card",
     "write_results",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -43,6 +44,11 @@ def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) ->
         *(f"| {' | '.join(map(str, row))} |" for row in rows),
     ]
     return "\n".join(lines)
+
+
+def wrap_text(text: str) -> str:
+    """A paragraph in lines of at most 100 characters; words are not broken."""
+    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
 
 
 def recipe_text(recipe: Mapping[str, Any]) -> str:

@@ -10,6 +10,8 @@ from typing import Any
 
 from evenfall.errors import shorten
 
+from .cards import markdown_table
+
 OWN = "this model"
 """The label of the published model's runs."""
 
@@ -101,6 +103,37 @@ def score_text(row: Mapping[str, Any], metric: str = "accuracy") -> str:
     """The score of a row of `summarise` in per cent, with its deviation if there is one."""
     deviation = "" if row["deviation"] is None else f" ± {100 * row['deviation']:.2f}"
     return f"{100 * row[metric]:.2f}{deviation} %"
+
+
+def class_table(evaluation: Mapping[str, Any], counted: str = "examples") -> str:
+    """The table of a card: each class with its number of examples, accuracy and, if there is one,
+    IoU; the last row has the totals."""
+    iou = evaluation.get("class_iou")
+    classes = zip(evaluation["class_accuracy"].items(), evaluation["confusion"], strict=True)
+    rows = [
+        [name, f"{sum(row):,}", _percent(value), *([_percent(iou[name])] if iou else [])]
+        for (name, value), row in classes
+    ]
+    total = ["all", f"{evaluation['examples']:,}", f"{100 * evaluation['accuracy']:.2f} %"]
+    headings = ["class", f"{counted}:", "accuracy:"]
+    if iou:
+        total.append(f"{100 * evaluation['mean_iou']:.2f} %")
+        headings.append("IoU:")
+    return markdown_table(headings, [*rows, total])
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f} %"
+
+
+def published_accuracy(results: Mapping[str, Any], split: str) -> float:
+    """The accuracy of the published run on a split.
+
+    Raises:
+        StopIteration: the results have none.
+    """
+    rows = (row for row in results["evaluations"] if row["published"] and row["split"] == split)
+    return float(next(rows)["accuracy"])
 
 
 def read_baselines(texts: Sequence[str]) -> dict[str, list[str]]:

@@ -216,14 +216,17 @@ def test_packed_folder_is_complete_and_its_results_hold(card_folder: Path, corpu
 
 
 def test_pack_refuses_what_it_cannot_publish(
-    run: Path, card_folder: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    run: Path, card_folder: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:  # fmt: skip
+    bare = tmp_path_factory.mktemp("bare")
+    new = ("--data", corpus, "--output", tmp_path / "new")
+    assert "must be a finished run of an EGRU" in _error_line("pack", bare, *new)
+    (bare / "config.json").write_text("{}")
+    assert "no recipe.yaml" in _error_line("pack", bare, *new)
     arguments = ("pack", run / "best", "--data", corpus, "--output")
     assert "already exists" in _error_line(*arguments, card_folder)
     assert "dtype must be one of" in _error_line(*arguments, tmp_path / "new", "--dtype", "int3")
-    assert "no recipe.yaml" in _error_line(
-        "pack", tmp_path, "--data", corpus, "--output", tmp_path / "new"
-    )
     monkeypatch.setattr("evenfall_egru.publish.packing.MOST_BYTES", 10)
     assert "must have at most 10 bytes" in _error_line(*arguments, tmp_path / "new")
     assert list(tmp_path.iterdir()) == []

@@ -175,8 +175,10 @@ def test_what_cannot_be_packed_is_named(runs: Path, data: Path, tmp_path: Path) 
         assert result.exit_code == 1
         return result.stderr
 
-    assert "no recipe.yaml" in error(tmp_path)
-    assert "are for classifiers" in error(tmp_path, "--baseline", "GRU=x")
+    assert "must be a finished run of an EGRU" in error(tmp_path)
+    assert "must be a finished run of an EGRU" in error(runs / "gru-0")
+    card = Path(__file__).parents[4] / "hub_cards/egru-ptb-small"
+    assert "are for classifiers" in error(card, "--baseline", "GRU=x")
     assert "baseline must be NAME=RUN, got 'GRU'" in error(runs / "a-0", "--baseline", "GRU")
     assert "must be an EGRU" in error(runs / "a-0", runs / "gru-0")
     assert "gone has no recipe.yaml" in error(runs / "a-0", "--baseline", "GRU=gone")

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 pytest.importorskip("accelerate")
 pytest.importorskip("timm")
 
+from evenfall.cli.app import app as evenfall_app
 from evenfall_stream import StreamSegmenter
 from evenfall_stream.cli import app
 from evenfall_stream.datasets import SyntheticRooms
@@ -141,3 +142,13 @@ def test_pack_describes_a_segmenter_by_its_iou(run: Path, tmp_path: Path) -> Non
     assert (folder / "segments.png").is_file()
     scores = StreamSegmenter.from_pretrained(folder).eval()(torch.rand(96, 3))
     assert scores.shape == (96, 4)
+
+
+def test_a_packed_segmenter_can_be_published(run: Path, tmp_path: Path) -> None:
+    folder, data = tmp_path / "rooms-tiny", ["--data", str(tmp_path)]
+    _evenfall("pack", run, *data, "--output", folder)
+    checked = CliRunner().invoke(
+        evenfall_app, ["checkpoints", "check", str(folder), "--evaluate", "--split", "test", *data]
+    )
+    assert checked.exit_code == 0, checked.output
+    assert "can be published" in checked.output

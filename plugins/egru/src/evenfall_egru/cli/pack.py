@@ -35,8 +35,11 @@ def pack(
 
     with clear_errors(), progress_bars() as report:
         first = best_folder(runs[0])
-        is_config = (first / "config.json").is_file()
-        if is_config and "EgruForSequenceClassification" in architectures(first):
+        if not (first / "config.json").is_file():
+            raise FileNotFoundError(
+                f"{runs[0]} has no best/ with a config.json: it must be a finished run of an EGRU"
+            )
+        if "EgruForSequenceClassification" in architectures(first):
             from ..publish.classifier_pack import pack_classifier
 
             folder = pack_classifier(
@@ -48,7 +51,7 @@ def pack(
 
             if len(runs) > 1 or baseline or note:
                 raise ValueError(
-                    f"several runs, --baseline and --note are for classifiers, and {first} is none"
+                    f"several runs, --baseline and --note are for classifiers, got {first}"
                 )
             folder = pack_language_model(
                 first, data, output, dtype=dtype, picture=picture, replace=replace, progress=report

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from evenfall.checkpoints import Checkpoint
+from evenfall.hub.compared import published_accuracy
 
 from ..loading import load_checkpoint, load_classifier
 from .folder import add_code
@@ -26,12 +27,6 @@ def _classifier_card(results: dict[str, Any]) -> object:
     from .classifier_card import make_card
 
     return make_card(results)
-
-
-def _recorded_accuracy(results: dict[str, Any], split: str) -> float:
-    """The accuracy of the published seed."""
-    published = [e for e in results["evaluations"] if e["published"]]
-    return float(next(e["accuracy"] for e in published if e["split"] == split))
 
 
 EGRU_PTB_SMALL = Checkpoint(
@@ -69,7 +64,7 @@ EGRU_SMNIST_SMALL = Checkpoint(
     complete=add_code,
     make_card=_classifier_card,
     trainer="egru-classifier",
-    recorded=_recorded_accuracy,
+    recorded=published_accuracy,
     hashes={
         "model.safetensors": "41c38003e14f59a5addf6c36992df3e75353214cfb72a6ea9623da8ec4678654",
     },

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import textwrap
 from pathlib import Path
 from typing import Any
 
 import yaml
 from huggingface_hub import ModelCard
 
-from evenfall.hub import markdown_table, model_card, recipe_text
-from evenfall.hub.compared import OWN, score_text
+from evenfall.hub import markdown_table, model_card, recipe_text, wrap_text
+from evenfall.hub.compared import OWN, class_table, score_text
 
 from .card import PAPER, activity_table
 from .packing import training_text
@@ -29,7 +28,7 @@ def make_card(results: dict[str, Any]) -> ModelCard:
     words = _words(results)
     values = {
         "name": name,
-        "input": _wrap(words["input"]),
+        "input": wrap_text(words["input"]),
         "layers": ", then ".join(map(str, model["hidden_sizes"])),
         "features": model["features"],
         "steps": model["steps"],
@@ -39,14 +38,14 @@ def make_card(results: dict[str, Any]) -> ModelCard:
         "kilobytes": f"{model['weights_bytes'] / 1e3:,.0f}",
         "dtype": model["weights_dtype"],
         "frames": words["frames"],
-        "protocol": _wrap(
+        "protocol": wrap_text(
             f"On {words['name']}, of the weights in this folder, in {model['weights_dtype']}. "
             f"{words['protocol']}"
         ),
         "scores": _scores(published),
         "activity": activity_table(test["activity"], model["hidden_sizes"]),
         "compared": _compared(results),
-        "per_class": _per_class(test),
+        "per_class": class_table(test, "sequences"),
         "command": results["command"],
         "selection": _selection(results),
         "training": training_text(training),
@@ -76,10 +75,6 @@ def _words(results: dict[str, Any]) -> dict[str, Any]:
     limits = [limit.format(**options) for limit in words["limits"]]
     filled = {name: words[name].format(**options) for name in words if name != "limits"}
     return {**filled, "limits": limits}
-
-
-def _wrap(text: str) -> str:
-    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
 
 
 def _result(evaluation: dict[str, Any], words: dict[str, Any]) -> dict[str, Any]:
@@ -129,7 +124,7 @@ def _compared(results: dict[str, Any]) -> str:
         for name, difference in baselines.items()
     ]
     table = markdown_table(headings, [_row(row) for row in summary])
-    parts = [table, _wrap(meaning.strip()), "\n".join(unlike), _wrap(results["note"])]
+    parts = [table, wrap_text(meaning.strip()), "\n".join(unlike), wrap_text(results["note"])]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -147,20 +142,10 @@ def _row(row: dict[str, Any]) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _per_class(evaluation: dict[str, Any]) -> str:
-    classes = zip(evaluation["class_accuracy"].items(), evaluation["confusion"], strict=True)
-    rows = [
-        (name, f"{sum(row):,}", "-" if value is None else f"{100 * value:.1f} %")
-        for (name, value), row in classes
-    ]
-    total = ("all", f"{evaluation['examples']:,}", f"{100 * evaluation['accuracy']:.2f} %")
-    return markdown_table(("class", "sequences:", "accuracy:"), [*rows, total])
-
-
 def _selection(results: dict[str, Any]) -> str:
     runs = next(row["runs"] for row in results["summary"] if row["model"] == OWN)
     which = "The only run" if runs == 1 else f"The best of {runs} runs on validation"
-    return _wrap(
+    return wrap_text(
         "`evenfall egru classify recipe.yaml --data DATA --output RUN`: backpropagation through "
         "the whole sequence with transformers' Trainer, which keeps the weights of the epoch with "
         f"the best accuracy on validation. {which}, seed {results['seed']}, is published. The test "

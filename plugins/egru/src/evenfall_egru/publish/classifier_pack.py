@@ -34,6 +34,7 @@ from .packing import (
     RASTER,
     copy_raster,
     find_dtype,
+    model_record,
     round_weights,
     training_record,
     write_model,
@@ -111,7 +112,12 @@ def pack_classifier(
         return {
             "machine": machine(next(best.model.parameters()).device.type),
             "dataset_options": all_options(best.recipe.dataset, best.recipe.dataset_options),
-            "model": _sizes(best.model, test, dtype, size),
+            "model": {
+                "steps": test.x.shape[1],
+                "features": test.x.shape[2],
+                "classes": list(test.classes),
+                **model_record(best.model, dtype, size),
+            },
             "training": training_record(best.folder, _plain(settings), "eval_accuracy", max),
             "seed": best.recipe.seed,
             "note": note,
@@ -216,24 +222,6 @@ def _draw_events(model: EgruForSequenceClassification, frames: Frames, path: Pat
         [events[0].cpu() for events in output.events], path, step="step",
         title=f"Events while an EGRU reads one sequence, of class {name}",
     )  # fmt: skip
-
-
-def _sizes(
-    model: EgruForSequenceClassification, frames: Frames, dtype: str, size: int
-) -> dict[str, Any]:
-    config = model.config
-    return {
-        "parameters": model.num_parameters(),
-        "steps": frames.x.shape[1],
-        "features": frames.x.shape[2],
-        "classes": list(frames.classes),
-        "hidden_sizes": list(config.hidden_sizes),
-        "dampening": config.dampening,
-        "support": config.support,
-        "variant": config.variant,
-        "weights_dtype": dtype,
-        "weights_bytes": size,
-    }
 
 
 def _with_costs(row: dict[str, Any], runs: Sequence[ComparedRun]) -> dict[str, Any]:

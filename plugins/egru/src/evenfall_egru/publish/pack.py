@@ -25,6 +25,7 @@ from .packing import (
     RASTER,
     copy_raster,
     find_dtype,
+    model_record,
     read_settings,
     round_weights,
     training_record,
@@ -84,7 +85,11 @@ def pack(
         draw_sample(model, tokenizer, folder / RASTER)
         return {
             "machine": machine(model.device.type),
-            "model": _sizes(model, dtype, size),
+            "model": {
+                "vocab_size": model.config.vocab_size,
+                "embedding_size": model.config.embedding_size,
+                **model_record(model, dtype, size),
+            },
             "training": training_record(Path(checkpoint), settings, "eval_perplexity", min),
             **pruning_of(model, start),
             "evaluations": _evaluate(model, tokenizer, data, progress),
@@ -109,21 +114,6 @@ def draw_sample(
     return draw_raster(
         record_events(model, tokens), path, words=words, title="Events of an EGRU language model"
     )
-
-
-def _sizes(model: EgruForCausalLM, dtype: str, size: int) -> dict[str, Any]:
-    config = model.config
-    return {
-        "parameters": model.num_parameters(),
-        "vocab_size": config.vocab_size,
-        "embedding_size": config.embedding_size,
-        "hidden_sizes": list(config.hidden_sizes),
-        "dampening": config.dampening,
-        "support": config.support,
-        "variant": config.variant,
-        "weights_dtype": dtype,
-        "weights_bytes": size,
-    }
 
 
 def _evaluate(

@@ -86,6 +86,20 @@ def copy_raster(folder: Path, picture: str | Path | None) -> None:
             shutil.copyfile(folder / RASTER, aside)
 
 
+def model_record(model: EgruPreTrainedModel, dtype: str, size: int) -> dict[str, Any]:
+    """What the results say of any EGRU; `size` is the bytes of its weights."""
+    config = model.config
+    return {
+        "parameters": model.num_parameters(),
+        "hidden_sizes": list(config.hidden_sizes),
+        "dampening": config.dampening,
+        "support": config.support,
+        "variant": config.variant,
+        "weights_dtype": dtype,
+        "weights_bytes": size,
+    }
+
+
 def training_record(
     checkpoint: Path,
     settings: dict[str, Any],

@@ -14,6 +14,7 @@ import numpy as np
 from evenfall import registry
 from evenfall.datasets import ArrayDataset, split_fold
 from evenfall.errors import UnknownNameError, shorten
+from evenfall.recipes import check_integer
 
 SPLITS = ("train", "valid", "train+valid", "test")
 COUNTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -139,11 +140,12 @@ def _reader(name: str) -> Callable[[str | Path, str], ArrayDataset]:
 
 def _check(sensor: Sequence[int], pool: int, steps: int, step_ms: float, counts: str) -> None:
     sizes = list(sensor) if isinstance(sensor, list | tuple) else []
-    if len(sizes) != 2 or not all(_whole(size) for size in sizes):
+    if len(sizes) != 2:
         raise ValueError(f"sensor must be two sizes of at least 1, got {shorten(sensor)}")
-    for name, value in (("pool", pool), ("steps", steps)):
-        if not _whole(value):
-            raise ValueError(f"{name} must be an integer of at least 1, got {shorten(value)}")
+    for size in sizes:
+        check_integer("sensor", size, 1)
+    check_integer("pool", pool, 1)
+    check_integer("steps", steps, 1)
     if isinstance(step_ms, bool) or not isinstance(step_ms, int | float) or not step_ms > 0:
         raise ValueError(f"step_ms must be more than 0, got {shorten(step_ms)}")
     if not isinstance(counts, str) or counts not in COUNTS:
@@ -154,10 +156,6 @@ def _check(sensor: Sequence[int], pool: int, steps: int, step_ms: float, counts:
             f"a recording must have at most {_MOST_NUMBERS} counts, got {shorten(numbers)}: take "
             "fewer steps, or a larger pool"
         )
-
-
-def _whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 def _rows(count: int, folds: int, fold: int, split: str) -> list[int]:

@@ -33,7 +33,7 @@ def load_trained(
     folder = Path(folder)
     for name in (RECIPE, "model.safetensors"):
         if not (folder / name).is_file():
-            raise FileNotFoundError(f"{folder} has no {name}: it is no classifier of a run")
+            raise FileNotFoundError(f"{folder} has no {name}: it must be best/ of a classifier")
     recipe = read_recipe(folder / RECIPE, ClassificationRecipe)
     if recipe.cell == "egru":
         return load_classifier(folder, device), recipe

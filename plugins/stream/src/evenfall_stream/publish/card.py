@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import textwrap
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from evenfall.hub import markdown_table, model_card, recipe_text
-from evenfall.hub.compared import score_text
+from evenfall.hub import markdown_table, model_card, recipe_text, wrap_text
+from evenfall.hub.compared import class_table, score_text
 
 _DATA = Path(__file__).parent / "data"
 _TEXT = (_DATA / "card.md").read_text(encoding="utf-8")
 _SCORES = {"accuracy": "accuracy", "mean_iou": "mIoU"}
+_COUNTED = {"accuracy": "examples", "mean_iou": "points"}
 _TITLES = {"accuracy": "Accuracy", "mean_iou": "Mean intersection over union (mIoU) of the classes"}
 _WORDS = yaml.safe_load((_DATA / "card.yaml").read_text(encoding="utf-8"))
 
@@ -31,25 +31,25 @@ def make_card(results: dict[str, Any]) -> Any:
     values = {
         "name": name,
         "kind": kind,
-        "description": _wrap(words["description"]),
+        "description": wrap_text(words["description"]),
         "parameters": f"{results['parameters']:,}",
         "classes": len(classes),
         "class_list": ", ".join(classes),
         "usage": words["usage"],
         "dataset": words["dataset"],
-        "protocol": _wrap(words["protocol"]),
+        "protocol": wrap_text(words["protocol"]),
         "selection": _selection(runs, [row["split"] for row in own], results["seed"], metric),
         "score_title": _TITLES[metric],
         "summary": _summary(results["summary"], metric),
         "differences": _differences(results["differences"]),
-        "note": _wrap(results["note"]),
+        "note": wrap_text(results["note"]),
         "last_split": published[-1]["split"],
-        "per_class": _per_class(published[-1]),
+        "per_class": class_table(published[-1], _COUNTED[metric]),
         "pictures": words["pictures"],
         "command": results["command"],
         "recipe": recipe_text(results["recipe"]),
-        "limits": _wrap(words["limits"]) + _other_clouds(results.get("other_clouds")),
-        "source": _wrap(words["source"]),
+        "limits": wrap_text(words["limits"]) + _other_clouds(results.get("other_clouds")),
+        "source": wrap_text(words["source"]),
     }
     return model_card(
         _TEXT,
@@ -62,16 +62,12 @@ def make_card(results: dict[str, Any]) -> Any:
     )
 
 
-def _wrap(text: str) -> str:
-    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
-
-
 def _selection(runs: int, splits: list[str], seed: int, metric: str) -> str:
     """How the published run was selected, on the first of the splits."""
     test = " The test split was read only when this folder was written." if "test" in splits else ""
     if runs == 1:
         return f"The published weights are from the only run, seed {seed}.{test}"
-    return _wrap(
+    return wrap_text(
         f"The published weights are from the run with the best {_SCORES[metric]} on {splits[0]} "
         f"out of {runs} runs, seed {seed}.{test} The error is the sample standard deviation over "
         "the seeds."
@@ -93,9 +89,8 @@ def _result(
 
 
 def _summary(rows: list[dict[str, Any]], metric: str) -> str:
-    counted = "examples:" if metric == "accuracy" else "points:"
     return markdown_table(
-        ("model", "parameters:", "split", counted, "seeds", f"{_SCORES[metric]}:"),
+        ("model", "parameters:", "split", f"{_COUNTED[metric]}:", "seeds", f"{_SCORES[metric]}:"),
         [
             (row["model"], f"{row['parameters']:,}", row["split"], f"{row['examples']:,}",
              ", ".join(map(str, row["seeds"])), score_text(row, metric))
@@ -118,26 +113,8 @@ def _other_clouds(found: dict[str, Any] | None) -> str:
     if found is None:
         return ""
     rows = [(row["clouds"], f"{100 * row['accuracy']:.1f} %") for row in found["rows"]]
-    heading = _wrap(f"The published weights on other clouds. {found['notes']}")
+    heading = wrap_text(f"The published weights on other clouds. {found['notes']}")
     measured = f"Measured by `{found['command']}` on {found['cpu']}."
     return "\n\n".join(
-        ["", heading, markdown_table(("clouds", "accuracy:"), rows), _wrap(measured)]
+        ["", heading, markdown_table(("clouds", "accuracy:"), rows), wrap_text(measured)]
     )
-
-
-def _per_class(evaluation: dict[str, Any]) -> str:
-    classes = zip(evaluation["class_accuracy"].items(), evaluation["confusion"], strict=True)
-    iou = evaluation.get("class_iou")
-    rows = [
-        (name, f"{sum(row):,}", _percent(value), *([_percent(iou[name])] if iou else []))
-        for (name, value), row in classes
-    ]
-    total = ["all", f"{evaluation['examples']:,}", f"{100 * evaluation['accuracy']:.2f} %"]
-    if iou is None:
-        return markdown_table(("class", "examples:", "accuracy:"), [*rows, total])
-    total.append(f"{100 * evaluation['mean_iou']:.2f} %")
-    return markdown_table(("class", "points:", "accuracy:", "IoU:"), [*rows, total])
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f} %"
