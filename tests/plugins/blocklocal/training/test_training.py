@@ -60,6 +60,25 @@ def test_an_interrupted_run_continues_exactly(digits, tmp_path) -> None:
         assert all(torch.equal(found[key], value) for key, value in wanted.items())
 
 
+def test_mixed_precision_and_channels_last_change_losses_by_rounding_only(digits, tmp_path) -> None:
+    options = {"data": "two-digits", "model": "two-digits-cnn", "boundaries": ("0",)}
+    options["model_options"] = {"widths": (4, 4), "grid": (1, 1), "hidden": 8}
+    options |= {"train_samples": 320, "test_samples": 100, "epochs": 1}
+    recipe = dataclasses.replace(RECIPE, **options)
+    runs = {"plain": recipe}
+    runs["channels last"] = dataclasses.replace(recipe, channels_last=True)
+    runs["bf16"] = dataclasses.replace(recipe, bf16=True)
+    weights, losses = {}, {}
+    for name, one in runs.items():
+        weights[name] = load_file(train(one, digits, tmp_path / name) / "model.safetensors")
+        line = (tmp_path / name / "log.jsonl").read_text().splitlines()[0]
+        losses[name] = torch.tensor(json.loads(line)["losses"])
+    torch.testing.assert_close(losses["channels last"], losses["plain"], rtol=0, atol=1e-3)
+    torch.testing.assert_close(losses["bf16"], losses["plain"], rtol=0, atol=0.05)
+    assert not torch.equal(losses["bf16"], losses["plain"])
+    assert {value.dtype for value in weights["bf16"].values()} <= {torch.float32, torch.int64}
+
+
 def test_rules_are_compared_in_a_table(digits, tmp_path) -> None:
     recipe = dataclasses.replace(RECIPE, epochs=1)
     rules = ["bll", "local-ce", "frozen", "backprop"]

@@ -94,6 +94,8 @@ def make_local(recipe: Recipe, source: Source, callbacks: Callbacks | None = Non
     """The model of a recipe, in blocks, with weights from the seed."""
     torch.manual_seed(recipe.seed)
     model = make_network(recipe.model, source, **recipe.model_options)
+    if recipe.channels_last:
+        model.to(memory_format=torch.channels_last)
     if callbacks is not None:
         callbacks.prepare(model)
     return BlockLocal(
@@ -172,7 +174,8 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         batch = self.source.batch("train", rows)
-        result = self.local(*batch.args, target=batch.target, **batch.kwargs)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.bf16):
+            result = self.local(*batch.args, target=batch.target, **batch.kwargs)
         result.loss.backward()
         if self.recipe.max_grad_norm is not None:
             nn.utils.clip_grad_norm_(self.local.parameters(), self.recipe.max_grad_norm)
