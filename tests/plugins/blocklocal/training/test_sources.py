@@ -145,6 +145,23 @@ def test_events_become_the_arguments_of_a_model() -> None:
 
 
 @pytest.mark.usefixtures("recordings")
+def test_batches_come_on_the_device_of_the_source() -> None:
+    source = ArraySource("tiny-events", ".", ("train", "test"))
+    source.device = torch.device("meta")
+    batch = source.batch("test", torch.tensor([0]))
+    tensors = [batch.target, *(v for v in batch.kwargs.values() if isinstance(v, torch.Tensor))]
+    assert len(tensors) == 4
+    assert {tensor.device.type for tensor in tensors} == {"meta"}
+    assert batch.kwargs["batch_size"] == 1
+
+
+def test_a_run_is_on_the_gpu_if_there_is_one(corpus: Path, monkeypatch) -> None:
+    for available, device in ((True, "cuda"), (False, "cpu")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda found=available: found)
+        assert open_source(TEXT, corpus).device.type == device
+
+
+@pytest.mark.usefixtures("recordings")
 def test_every_sample_is_tested_in_one_fold() -> None:
     tested = []
     for fold in range(4):

@@ -69,7 +69,7 @@ class ArraySource(Source):
         sizes = {part: len(samples) for part, samples in self.samples.items()}
         super().__init__(sizes, len(opened[0].classes))
 
-    def batch(self, part: Part, rows: Tensor) -> Batch:
+    def read(self, part: Part, rows: Tensor) -> Batch:
         chosen = [self.samples[part][row] for row in rows.tolist()]
         counts = torch.tensor([len(one["pos"]) for one in chosen])
         arguments = {

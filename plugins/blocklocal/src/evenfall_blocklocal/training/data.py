@@ -45,7 +45,7 @@ class ImageSource(Source):
         super().__init__(sizes, images.classes, shape=tuple(images.train.shape[1:]))
         self.images = images
 
-    def batch(self, part: Part, rows: Tensor) -> Batch:
+    def read(self, part: Part, rows: Tensor) -> Batch:
         images = self.images
         if part == "train":
             return Batch((images.train[rows],), {}, images.train_labels[rows])

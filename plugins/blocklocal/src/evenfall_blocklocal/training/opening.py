@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from evenfall import registry
 from evenfall.errors import shorten
 
@@ -15,7 +17,7 @@ from .text import TextSource
 
 
 def open_source(recipe: Recipe, data: str | Path) -> Source:
-    """The samples of a recipe.
+    """The samples of a recipe, on the GPU if there is one.
 
     Args:
         recipe: of the run.
@@ -27,6 +29,7 @@ def open_source(recipe: Recipe, data: str | Path) -> Source:
     """
     source = _open(recipe, Path(data))
     source.limit(recipe.train_samples, recipe.test_samples)
+    source.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return source
 
 

@@ -91,9 +91,10 @@ def train(
 
 
 def make_local(recipe: Recipe, source: Source, callbacks: Callbacks | None = None) -> BlockLocal:
-    """The model of a recipe, in blocks, with weights from the seed."""
+    """The model of a recipe, in blocks, with weights from the seed, on the device of the source."""
     torch.manual_seed(recipe.seed)
     model = make_network(recipe.model, source, **recipe.model_options)
+    model.to(source.device)
     if recipe.channels_last:
         model.to(memory_format=torch.channels_last)
     if callbacks is not None:
@@ -174,7 +175,7 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         batch = self.source.batch("train", rows)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.bf16):
+        with torch.autocast(self.source.device.type, torch.bfloat16, enabled=self.recipe.bf16):
             result = self.local(*batch.args, target=batch.target, **batch.kwargs)
         result.loss.backward()
         if self.recipe.max_grad_norm is not None:

@@ -9,7 +9,9 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
 Part = Literal["train", "test"]
 Metric = Literal["accuracy", "perplexity"]
@@ -38,16 +40,26 @@ class Source(ABC):
         outputs: number of classes or words.
         metric: what is measured.
         shape: (C, H, W) of images; None for other samples.
+        device: of the batches.
     """
 
     sizes: dict[str, int]
     outputs: int
     metric: Metric = "accuracy"
     shape: tuple[int, ...] | None = field(default=None)
+    device: torch.device = field(default=torch.device("cpu"))
 
     @abstractmethod
+    def read(self, part: Part, rows: Tensor) -> Batch:
+        """The samples of these numbers, in main memory."""
+
     def batch(self, part: Part, rows: Tensor) -> Batch:
-        """The samples of these numbers."""
+        """The samples of these numbers, on the device."""
+        read = self.read(part, rows)
+        args, kwargs, target = tree_map_only(
+            Tensor, lambda t: t.to(self.device), (read.args, read.kwargs, read.target)
+        )
+        return Batch(args, kwargs, target)
 
     def example(self) -> Any:
         """Arguments of a small call, to split the model; None if its splitter knows one."""

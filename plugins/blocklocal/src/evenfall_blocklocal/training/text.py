@@ -47,7 +47,7 @@ class TextSource(Source):
                 raise ValueError(f"split {shorten(split)} has no window of {window} + 1 tokens")
         super().__init__(sizes, len(known), "perplexity")
 
-    def batch(self, part: Part, rows: Tensor) -> Batch:
+    def read(self, part: Part, rows: Tensor) -> Batch:
         places = rows.unsqueeze(1) * self.window + torch.arange(self.window + 1)
         tokens = self.tokens[part][places]
         return Batch((), {"input_ids": tokens, "labels": tokens, "use_cache": False}, tokens)

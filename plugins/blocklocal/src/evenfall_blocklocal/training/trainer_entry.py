@@ -47,7 +47,7 @@ def evaluate(folder: str | Path, data: str | Path, split: str) -> dict[str, Any]
     recipe = read_recipe(folder / RECIPE, Recipe)
     source = open_source(recipe, data)
     torch.manual_seed(recipe.seed)
-    model = make_network(recipe.model, source, **recipe.model_options)
+    model = make_network(recipe.model, source, **recipe.model_options).to(source.device)
     if recipe.tied == "untie":
         split_blocks(model, 1, tied="untie", inputs=source.example())
     try:
