@@ -4,40 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map_only
 
 from evenfall.counting import without_wrappers
 from evenfall.errors import shorten
 from evenfall.splitters import splitter_for
 
+from .call import TrainingCall
 from .compiling import compile_part
-from .features import Features, FeatureShape, read_output
-from .outputs import LocalOutput, guess_task, main_tensor, targets_of
-from .rules import RULES, Fa, Overlap, Setting, make_options, make_rule
-from .splitting import Split, SplitError, check_leaks, split_blocks
+from .features import FeatureShape, read_output
+from .outputs import LocalOutput, guess_task, targets_of
+from .rules import RULES, Setting, make_options, make_rule
+from .splitting import Split, check_leaks, split_blocks
 from .splitting.inputs import named_arguments
 from .splitting.split import refuse_checkpointing
-from .splitting.trial import detach
 from .targets import Task
 
 BACKWARDS = ("inside", "after")
 _STRIDE = 1_000_003
 _DEFAULTS = (None, "refuse")  # of balance and tied
-
-
-@dataclass
-class _Step:
-    """What one training call knows."""
-
-    target: Tensor
-    named: dict[str, Any]
-    losses: list[Tensor | None]
-    waiting: list[Features]
 
 
 class BlockLocal(nn.Module):
@@ -127,7 +115,7 @@ class BlockLocal(nn.Module):
         self.rule = make_rule(rule, setting).to(first.device, first.dtype)
         splitter = splitter_for(inner)
         self.read = (splitter.features if splitter else None) or read_output
-        self._step: _Step | None = None
+        self._call: TrainingCall | None = None
 
     def forward(self, *args: Any, target: Tensor | None = None, **kwargs: Any) -> Any:
         """The model's output; in training mode with a target, a LocalOutput.
@@ -162,7 +150,7 @@ class BlockLocal(nn.Module):
             args, kwargs: arguments of the model.
             first, last: the blocks whose losses are computed; None for the last block.
         """
-        if self._step is not None:
+        if self._call is not None:
             raise RuntimeError("a training call of BlockLocal is running already")
         if not torch.is_grad_enabled():
             raise RuntimeError("a training call of BlockLocal needs gradients: call eval() to test")
@@ -171,15 +159,19 @@ class BlockLocal(nn.Module):
         refuse_checkpointing(model)
         cuts = range(first, len(self.split.boundaries) if last is None else last + 1)
         named = named_arguments(model, args, kwargs)
-        self._step = _Step(target, named, [None] * first, [])
+        self._call = TrainingCall(
+            self.split, self.rule, self.targets, self.read, self.criterion,
+            self.backward_mode == "inside", self.scale_loss, self.draw, target, named,
+            [None] * first,
+        )  # fmt: skip
         try:
             with ExitStack() as stack:
-                self._install(model, cuts, stack)
+                self._call.install(model, cuts, stack)
                 self.rule.begin(target)
                 self.draw(first)
                 yield
         finally:
-            self._step = None
+            self._call = None
             self.rule.end()
             self.steps += 1
 
@@ -217,67 +209,6 @@ class BlockLocal(nn.Module):
         """Restore the number of training calls."""
         self.steps = int(state)
 
-    def _install(self, model: nn.Module, cuts: range, stack: ExitStack) -> None:
-        if isinstance(self.rule, Fa):
-            for handle in self.rule.hooks():
-                stack.callback(handle.remove)
-        for name in self.split.detached:
-            hook = model.get_submodule(name).register_forward_hook(lambda m, a, out: detach(out))
-            stack.callback(hook.remove)
-        for index in cuts:
-            name = self.split.boundaries[index]
-            hook = model.get_submodule(name).register_forward_hook(self._hook(index))
-            stack.callback(hook.remove)
-
-    def _hook(self, index: int) -> Callable[[nn.Module, Any, Any], Any]:
-        def hook(module: nn.Module, args: Any, output: Any) -> Any:
-            return self._at_boundary(index, args, output)
-
-        return hook
-
-    def _at_boundary(self, index: int, inputs: tuple[Any, ...], output: Any) -> Any:
-        step = self._step
-        name = self.split.boundaries[index]
-        if step is None or len(step.losses) != index:
-            raise SplitError(
-                f"module {shorten(name)} is called twice, or not in the order of the split"
-            )
-        features = self._features(inputs, output, step)
-        if isinstance(self.rule, Overlap):
-            self.rule.open_gate(index - 1)
-        loss = self.rule.loss(index, features, step.target)
-        if loss is not None and self.backward_mode == "inside":
-            self._backward(loss, keep=isinstance(self.rule, Overlap))
-            loss = loss.detach()
-        step.losses.append(loss)
-        if self.rule.waits:
-            step.waiting.append(features)
-        self.draw(index + 1)
-        return self._passed_on(index, name, output, features, step)
-
-    def _passed_on(
-        self, index: int, name: str, output: Any, features: Features, step: _Step
-    ) -> Any:
-        if isinstance(self.rule, Overlap):
-            rule = self.rule
-            return tree_map_only(
-                Tensor, lambda t: rule.gate(index, t) if t.grad_fn is not None else t, output
-            )
-        if not self.rule.detaches:
-            return output
-        keeps_graph = self.backward_mode == "after" or self.rule.waits
-        copies = keeps_graph and name in self.split.cloned
-
-        def isolate(tensor: Tensor) -> Tensor:
-            if tensor.grad_fn is None and not tensor.requires_grad:
-                return tensor
-            alone = tensor.detach().clone() if copies else tensor.detach()
-            if tensor is features.values:
-                alone = self.rule.pass_on(index, alone, step.target)
-            return alone
-
-        return tree_map_only(Tensor, isolate, output)
-
     def draw(self, block: int) -> None:
         """Seed the random numbers of a block, if there is a seed."""
         if self.seed is not None:
@@ -286,7 +217,7 @@ class BlockLocal(nn.Module):
 
     def local_losses(self) -> tuple[Tensor | None, ...]:
         """The losses of the blocks that have ended in the present step."""
-        return () if self._step is None else tuple(self._step.losses)
+        return () if self._call is None else tuple(self._call.losses)
 
     def finish(self, output: Any) -> LocalOutput:
         """The losses of a call whose output is `output`.
@@ -294,38 +225,9 @@ class BlockLocal(nn.Module):
         Raises:
             SplitError: a boundary was not reached.
         """
-        step = self._step
-        assert step is not None
-        missing = len(self.split.boundaries) - len(step.losses)
-        if missing:
-            raise SplitError(
-                f"{missing} of the boundaries {list(self.split.boundaries)} were not reached"
-            )
-        final = self._final_loss(output, step.target)
-        if isinstance(self.rule, Overlap):
-            self.rule.open_gate(len(self.split.boundaries) - 1)
-        if step.waiting:
-            step.losses = self._late_losses(output, final, step)
-        losses = (*step.losses, final)
-        total = final
-        for loss in step.losses:
-            if loss is not None:
-                total = total + loss
-        if self.backward_mode == "inside" and total.requires_grad:
-            total.register_hook(_refuse_cleared(self.blocks_of_parameters()[:-1]))
-        return LocalOutput(total, output, tuple(x if x is None else x.detach() for x in losses))
-
-    def _late_losses(self, output: Any, final: Tensor, step: _Step) -> list[Tensor | None]:
-        logits = main_tensor(output)
-        (error,) = torch.autograd.grad(final, logits, retain_graph=True)
-        losses: list[Tensor | None] = []
-        for index, features in enumerate(step.waiting):
-            loss = self.rule.late_loss(index, features, error)
-            if loss is not None and self.backward_mode == "inside":
-                self._backward(loss)
-                loss = None  # only its gradient means something
-            losses.append(loss)
-        return losses
+        assert self._call is not None
+        earlier = [p for block in self.blocks_of_parameters()[:-1] for p in block]
+        return self._call.finish(output, earlier)
 
     def _checked(self, target: Any) -> Tensor:
         if not isinstance(target, Tensor):
@@ -335,40 +237,6 @@ class BlockLocal(nn.Module):
         if self.criterion is not None and self.rule_name in ("backprop", "frozen"):
             return target  # only the criterion reads it
         return self.targets.check(target, values=target.device.type == "cpu" or not self.steps)
-
-    def _final_loss(self, output: Any, target: Tensor) -> Tensor:
-        if self.criterion is not None:
-            return self.criterion(output, target)
-        loss = getattr(output, "loss", None)
-        if isinstance(loss, Tensor):
-            return loss
-        logits = main_tensor(output)
-        self._check_rows(len(logits), len(target))
-        return self.targets.loss(*self.targets.rows(logits, target))
-
-    def _check_rows(self, rows: int, targets: int) -> None:
-        if rows != targets:
-            raise ValueError(f"target has {targets} rows, but the model has {rows} samples")
-
-    def _features(self, inputs: tuple[Any, ...], output: Any, step: _Step) -> Features:
-        values, graphs = self.read(inputs, output, step.named)
-        mask = step.named.get("attention_mask")
-        features = Features(values, graphs, len(step.target), mask)
-        if graphs is None and not self.targets.per_token:
-            self._check_rows(len(values), len(step.target))
-        if len(step.target) == 1 and any(
-            isinstance(m, nn.BatchNorm1d) for m in self.rule.modules()
-        ):
-            raise ValueError(
-                "a batch of one sample gives BatchNorm of the heads no variance: use a larger "
-                "batch (drop_last=True) or head_depth=1"
-            )
-        return features
-
-    def _backward(self, loss: Tensor, keep: bool = False) -> None:
-        scaled = loss if self.scale_loss is None else self.scale_loss(loss)
-        with torch.autocast(loss.device.type, enabled=False):
-            scaled.backward(retain_graph=keep)
 
 
 def _check(model: nn.Module, rule: str, backward: str) -> None:
@@ -383,18 +251,3 @@ def _check(model: nn.Module, rule: str, backward: str) -> None:
         raise ValueError(f"backward must be one of {BACKWARDS}, got {shorten(backward)}")
     if rule == "overlap" and backward == "after":
         raise ValueError("rule 'overlap' needs backward='inside', got 'after'")
-
-
-def _refuse_cleared(blocks: list[list[nn.Parameter]]) -> Callable[[Tensor], None]:
-    """A hook of the returned loss: the gradients that the blocks have now must still be there."""
-    having = [p for block in blocks for p in block if p.grad is not None]
-
-    def hook(gradient: Tensor) -> None:
-        if any(p.grad is None for p in having):
-            raise RuntimeError(
-                "gradients were cleared between the forward pass, which computes those of all but "
-                "the last block, and loss.backward(): call optimizer.zero_grad() after the step or "
-                "before the forward pass"
-            )
-
-    return hook

@@ -1,0 +1,202 @@
+"""One training call: hooks that compute the local losses while the model runs, and its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
+
+from evenfall.errors import shorten
+
+from .features import Features
+from .outputs import LocalOutput, main_tensor
+from .rules import Fa, Overlap
+from .rules.base import Rule
+from .splitting import Split, SplitError
+from .splitting.trial import detach
+from .targets import Targets
+
+
+@dataclass
+class TrainingCall:
+    """What one training call knows, from the target to the losses.
+
+    Attributes:
+        split, rule, targets: of the BlockLocal.
+        read: (inputs, output, named arguments) -> (features, graphs) of a boundary.
+        criterion: (output, target) -> loss of the last block; None for the usual one.
+        inside: the backward pass of a block runs in its hook.
+        scale_loss: applied to each local loss before its backward pass.
+        draw: seeds the random numbers of a block.
+        target: of the call.
+        named: arguments of the model by name.
+        losses: of the blocks that have ended.
+        waiting: features whose losses need the error of the output.
+    """
+
+    split: Split
+    rule: Rule
+    targets: Targets
+    read: Callable[..., tuple[Tensor, Tensor | None]]
+    criterion: Callable[[Any, Tensor], Tensor] | None
+    inside: bool
+    scale_loss: Callable[[Tensor], Tensor] | None
+    draw: Callable[[int], None]
+    target: Tensor
+    named: dict[str, Any]
+    losses: list[Tensor | None]
+    waiting: list[Features] = field(default_factory=list)
+
+    def install(self, model: nn.Module, cuts: range, stack: ExitStack) -> None:
+        """Put the hooks of these boundaries into the model until the stack ends."""
+        if isinstance(self.rule, Fa):
+            for handle in self.rule.hooks():
+                stack.callback(handle.remove)
+        for name in self.split.detached:
+            hook = model.get_submodule(name).register_forward_hook(lambda m, a, out: detach(out))
+            stack.callback(hook.remove)
+        for index in cuts:
+            name = self.split.boundaries[index]
+            hook = model.get_submodule(name).register_forward_hook(self._hook(index))
+            stack.callback(hook.remove)
+
+    def _hook(self, index: int) -> Callable[[nn.Module, Any, Any], Any]:
+        def hook(module: nn.Module, args: Any, output: Any) -> Any:
+            return self._at_boundary(index, args, output)
+
+        return hook
+
+    def _at_boundary(self, index: int, inputs: tuple[Any, ...], output: Any) -> Any:
+        name = self.split.boundaries[index]
+        if len(self.losses) != index:
+            raise SplitError(
+                f"module {shorten(name)} is called twice, or not in the order of the split"
+            )
+        features = self._features(inputs, output)
+        if isinstance(self.rule, Overlap):
+            self.rule.open_gate(index - 1)
+        loss = self.rule.loss(index, features, self.target)
+        if loss is not None and self.inside:
+            self._backward(loss, keep=isinstance(self.rule, Overlap))
+            loss = loss.detach()
+        self.losses.append(loss)
+        if self.rule.waits:
+            self.waiting.append(features)
+        self.draw(index + 1)
+        return self._passed_on(index, name, output, features)
+
+    def _passed_on(self, index: int, name: str, output: Any, features: Features) -> Any:
+        if isinstance(self.rule, Overlap):
+            rule = self.rule
+            return tree_map_only(
+                Tensor, lambda t: rule.gate(index, t) if t.grad_fn is not None else t, output
+            )
+        if not self.rule.detaches:
+            return output
+        keeps_graph = not self.inside or self.rule.waits
+        copies = keeps_graph and name in self.split.cloned
+
+        def isolate(tensor: Tensor) -> Tensor:
+            if tensor.grad_fn is None and not tensor.requires_grad:
+                return tensor
+            alone = tensor.detach().clone() if copies else tensor.detach()
+            if tensor is features.values:
+                alone = self.rule.pass_on(index, alone, self.target)
+            return alone
+
+        return tree_map_only(Tensor, isolate, output)
+
+    def finish(self, output: Any, earlier: list[nn.Parameter]) -> LocalOutput:
+        """The losses of a call whose output is `output`.
+
+        Args:
+            output: of the model.
+            earlier: parameters whose gradients must be there until the last backward pass.
+
+        Raises:
+            SplitError: a boundary was not reached.
+        """
+        missing = len(self.split.boundaries) - len(self.losses)
+        if missing:
+            raise SplitError(
+                f"{missing} of the boundaries {list(self.split.boundaries)} were not reached"
+            )
+        final = self._final_loss(output, self.target)
+        if isinstance(self.rule, Overlap):
+            self.rule.open_gate(len(self.split.boundaries) - 1)
+        if self.waiting:
+            self.losses = self._late_losses(output, final)
+        losses = (*self.losses, final)
+        total = final
+        for loss in self.losses:
+            if loss is not None:
+                total = total + loss
+        if self.inside and total.requires_grad:
+            total.register_hook(_refuse_cleared(earlier))
+        return LocalOutput(total, output, tuple(x if x is None else x.detach() for x in losses))
+
+    def _late_losses(self, output: Any, final: Tensor) -> list[Tensor | None]:
+        logits = main_tensor(output)
+        (error,) = torch.autograd.grad(final, logits, retain_graph=True)
+        losses: list[Tensor | None] = []
+        for index, features in enumerate(self.waiting):
+            loss = self.rule.late_loss(index, features, error)
+            if loss is not None and self.inside:
+                self._backward(loss)
+                loss = None  # only its gradient means something
+            losses.append(loss)
+        return losses
+
+    def _final_loss(self, output: Any, target: Tensor) -> Tensor:
+        if self.criterion is not None:
+            return self.criterion(output, target)
+        loss = getattr(output, "loss", None)
+        if isinstance(loss, Tensor):
+            return loss
+        logits = main_tensor(output)
+        self._check_rows(len(logits), len(target))
+        return self.targets.loss(*self.targets.rows(logits, target))
+
+    def _check_rows(self, rows: int, targets: int) -> None:
+        if rows != targets:
+            raise ValueError(f"target has {targets} rows, but the model has {rows} samples")
+
+    def _features(self, inputs: tuple[Any, ...], output: Any) -> Features:
+        values, graphs = self.read(inputs, output, self.named)
+        mask = self.named.get("attention_mask")
+        features = Features(values, graphs, len(self.target), mask)
+        if graphs is None and not self.targets.per_token:
+            self._check_rows(len(values), len(self.target))
+        if len(self.target) == 1 and any(
+            isinstance(m, nn.BatchNorm1d) for m in self.rule.modules()
+        ):
+            raise ValueError(
+                "a batch of one sample gives BatchNorm of the heads no variance: use a larger "
+                "batch (drop_last=True) or head_depth=1"
+            )
+        return features
+
+    def _backward(self, loss: Tensor, keep: bool = False) -> None:
+        scaled = loss if self.scale_loss is None else self.scale_loss(loss)
+        with torch.autocast(loss.device.type, enabled=False):
+            scaled.backward(retain_graph=keep)
+
+
+def _refuse_cleared(earlier: list[nn.Parameter]) -> Callable[[Tensor], None]:
+    """A hook of the returned loss: the gradients that the blocks have now must still be there."""
+    having = [p for p in earlier if p.grad is not None]
+
+    def hook(gradient: Tensor) -> None:
+        if any(p.grad is None for p in having):
+            raise RuntimeError(
+                "gradients were cleared between the forward pass, which computes those of all but "
+                "the last block, and loss.backward(): call optimizer.zero_grad() after the step or "
+                "before the forward pass"
+            )
+
+    return hook
