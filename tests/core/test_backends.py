@@ -13,8 +13,8 @@ import pytest
 
 from evenfall import backends, registry, use_backend
 from evenfall.backends import candidates, operations, select
-from evenfall.entries import Owner
 from evenfall.errors import BackendError, BackendWarning, ReferenceImportError
+from evenfall.owners import Owner
 
 KERNELS = """
     @hookimpl

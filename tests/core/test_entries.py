@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from evenfall.entries import CORE, OWN_PLUGINS, Owner, Registry
+from evenfall.entries import Registry
 from evenfall.errors import ReferenceImportError, RegistryError, UnknownNameError
+from evenfall.owners import CORE, OWN_PLUGINS, Owner
 
 EGRU = Owner("egru", "evenfall-egru", "0.1.0")
 OTHER = Owner("other", "dist-other", "2.0")

@@ -10,11 +10,11 @@ np = pytest.importorskip("numpy")
 
 import evenfall
 from evenfall import registry
-from evenfall.entries import Owner
 from evenfall.errors import LoweringError, RegistryError, UnknownNameError
 from evenfall.exporting import lower
 from evenfall.graph import Dense, Graph, Input, Readout
 from evenfall.lowering import GraphBuilder, Lowering
+from evenfall.owners import Owner
 
 OWNER = Owner("tests")
 

@@ -8,8 +8,8 @@ import types
 import pytest
 
 from evenfall import registry
-from evenfall.entries import Owner
 from evenfall.errors import RegistryError
+from evenfall.owners import Owner
 from evenfall.splitters import Splitter, splitter_for
 
 OWNER = Owner("one", "dist-one", "1")

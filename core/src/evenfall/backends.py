@@ -27,7 +27,7 @@ from typing import Any
 
 from evenfall import registry
 from evenfall.contracts import check_contract
-from evenfall.entries import Entry, import_reference
+from evenfall.entries import Entry
 from evenfall.errors import (
     BackendError,
     BackendWarning,
@@ -38,6 +38,7 @@ from evenfall.errors import (
     shorten,
     warn_user,
 )
+from evenfall.references import import_reference
 
 VARIABLE = "EVENFALL_BACKEND"
 REFERENCE = "reference"

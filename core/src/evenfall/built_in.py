@@ -3,7 +3,7 @@ transformers, imported on first use."""
 
 from __future__ import annotations
 
-from evenfall.entries import CORE, Owner
+from evenfall.owners import CORE, Owner
 from evenfall.version import __version__
 
 OWNER = Owner("core", CORE, __version__)

@@ -17,12 +17,13 @@ from evenfall.backends import candidates
 from evenfall.checkpoints import Checkpoint
 from evenfall.contracts import Operation
 from evenfall.counting import Counter
-from evenfall.entries import Entry, import_reference
+from evenfall.entries import Entry
 from evenfall.errors import ReferenceImportError, UnknownNameError, closest, shorten
 from evenfall.findings import Finding
 from evenfall.lowering import Lowering
 from evenfall.manager import PluginStatus
 from evenfall.patches import Patch
+from evenfall.references import import_reference
 from evenfall.runs import Callback
 from evenfall.splitters import Splitter
 from evenfall.switches import ALLOW

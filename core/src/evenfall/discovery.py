@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import Distribution, EntryPoint, distributions
 
-from evenfall.entries import UNKNOWN, Owner, canonical_name
+from evenfall.owners import UNKNOWN, Owner, canonical_name
 from evenfall.printing import printable
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 import json
 import re
 import threading
@@ -13,56 +12,20 @@ from types import MappingProxyType
 from typing import Any, Generic, TypeVar, cast
 
 from evenfall.errors import (
-    ReferenceImportError,
     RegistryError,
     UnknownNameError,
     closest,
     shorten,
 )
+from evenfall.owners import CORE, Owner
+from evenfall.references import import_reference
 
 T = TypeVar("T")
-
-CORE = "evenfall-core"
-"""The distribution of this package."""
-
-OWN_PLUGINS = frozenset(
-    f"evenfall-{name}"
-    for name in ("kernels", "blocklocal", "egru", "mamba", "sparsity", "spinnaker2", "stream")
-)
-"""The distributions of Evenfall's own plugins. No other plugin gets a name that these register."""
-
-UNKNOWN = "unknown"
-"""The name and version of a distribution whose metadata is damaged."""
 
 _ONE_LINE = frozenset({"summary", "host", "metric", "folder", "hub_id", "revision"})
 """Metadata that tables show or other code looks up: one line of text, if it is there."""
 
 _REFERENCE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:[^\W\d]\w*(\.[^\W\d]\w*)*)?")
-
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """Who registered something: a plugin and the distribution that ships it."""
-
-    name: str
-    distribution: str = UNKNOWN
-    version: str = UNKNOWN
-
-    def __str__(self) -> str:
-        return f"plugin {self.name!r} ({self.distribution} {self.version})"
-
-    def rank(self, name: str) -> tuple[int, int, str, str]:
-        """The rank of the owner among those that register `name`; the lowest rank gets it.
-
-        The core comes first, then Evenfall's own plugins. Among equals, a name that starts with the
-        name of a distribution belongs to that distribution: "leaky", "leaky-small" and "LeakyModel"
-        to evenfall-leaky. Any other name belongs to the plugin that comes first in the alphabet.
-        """
-        distribution = canonical_name(self.distribution)
-        order = 0 if distribution == CORE else 1 if distribution in OWN_PLUGINS else 2
-        prefix = _words(self.distribution).removeprefix("evenfall-")
-        is_own = f"{_words(name).removeprefix('evenfall-')}-".startswith(f"{prefix}-")
-        return (order, -len(prefix) if is_own else 0, self.name, self.distribution)
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,49 +290,6 @@ class Registry(Generic[T]):
 
 def _is_line(value: object) -> bool:
     return isinstance(value, str) and bool(value.strip()) and value.isprintable()
-
-
-def canonical_name(distribution: str) -> str:
-    """The name of a distribution as pip compares names."""
-    return re.sub(r"[-_.]+", "-", distribution).lower()
-
-
-def import_reference(
-    reference: str, what: str, importer: Callable[[str], object] = importlib.import_module
-) -> object:
-    """Import "package.module:Name", or "package.module" itself; errors begin with `what`.
-
-    Args:
-        reference: of a module or of a name in it.
-        what: the subject of an error's message.
-        importer: imports the module of a name.
-
-    Raises:
-        ReferenceImportError: the module fails to import or lacks the name; the cause is chained.
-    """
-    module_name, _, qualified_name = reference.partition(":")
-    try:
-        value: object = _module(module_name, importer)
-        for attribute in filter(None, qualified_name.split(".")):
-            value = getattr(value, attribute)
-    except Exception as error:
-        raise ReferenceImportError(
-            f"{what}: cannot import {reference!r}: {type(error).__name__}: {error}"
-        ) from error
-    return value
-
-
-def _module(name: str, importer: Callable[[str], object]) -> object:
-    try:
-        return importer(name)
-    except SystemExit as error:
-        raise ImportError(f"the module exits when it is imported (code {error.code!r})") from error
-
-
-def _words(name: str) -> str:
-    """The words of a name in lower case, with hyphens: "EgruModel" becomes "egru-model"."""
-    hyphenated = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name)
-    return re.sub(r"[\W_]+", "-", hyphenated).strip("-").casefold()
 
 
 def _resembles(name: str, plugin: str) -> bool:

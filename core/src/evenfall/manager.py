@@ -16,10 +16,11 @@ import pluggy
 
 from evenfall import hookspecs, switches
 from evenfall.discovery import Candidate, discover
-from evenfall.entries import Owner, Registry
+from evenfall.entries import Registry
 from evenfall.errors import EvenfallError, PluginError
 from evenfall.interrupts import Interrupts
 from evenfall.light import load_light
+from evenfall.owners import Owner
 from evenfall.printing import printable
 from evenfall.registration import check_api, check_hooks, register_with
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import pluggy
 
-from evenfall.entries import Owner, Registry
+from evenfall.entries import Registry
 from evenfall.errors import PluginError, RegistryError, shorten
 from evenfall.hookspecs import API_VERSION, Register, RegisterKernel
+from evenfall.owners import Owner
 
 _PREFIX = "evenfall_register_"
 

@@ -12,9 +12,9 @@ import sys
 from collections.abc import Mapping
 from types import ModuleType
 
-from evenfall.entries import import_reference
 from evenfall.errors import PatchError
 from evenfall.installed import is_importable
+from evenfall.references import import_reference
 
 
 class StandIns:

@@ -17,8 +17,8 @@ from torch.nn.utils import parametrize, prune
 from evenfall import registry
 from evenfall.counting import Counter, Matrix, counter_for, without_wrappers
 from evenfall.counting.torch_nn import ATTENTION, LINEAR, RELU
-from evenfall.entries import Owner
 from evenfall.errors import RegistryError
+from evenfall.owners import Owner
 
 OWNER = Owner("tests")
 OURS = Counter(lambda module: (Matrix("weight", 0),))

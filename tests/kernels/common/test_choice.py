@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from evenfall import registry, use_backend
-from evenfall.entries import Owner
 from evenfall.errors import BackendError
+from evenfall.owners import Owner
 from evenfall_kernels import (
     causal_conv1d,
     compress_rows,

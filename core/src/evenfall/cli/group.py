@@ -13,11 +13,12 @@ from typer.core import TyperCommand, TyperGroup
 
 from evenfall import registry
 from evenfall.cli.streams import output_to_errors
-from evenfall.entries import Entry, import_reference
+from evenfall.entries import Entry
 from evenfall.errors import EvenfallError, RegistryError, closest
 from evenfall.files import FULL
 from evenfall.light import import_before_package
 from evenfall.printing import printable
+from evenfall.references import import_reference
 
 GROUP_SETTINGS: dict[str, Any] = {
     "no_args_is_help": True,

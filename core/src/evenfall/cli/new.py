@@ -12,8 +12,8 @@ from typing import Annotated
 import typer
 
 from evenfall import registry
-from evenfall.entries import OWN_PLUGINS
 from evenfall.errors import shorten
+from evenfall.owners import OWN_PLUGINS
 from evenfall.version import __version__
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")

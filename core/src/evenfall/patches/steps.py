@@ -8,9 +8,9 @@ from typing import Any
 
 from packaging.specifiers import SpecifierSet
 
-from evenfall.entries import import_reference
 from evenfall.errors import PatchError
 from evenfall.installed import installed_version
+from evenfall.references import import_reference
 
 from .declarations import Change, Target
 

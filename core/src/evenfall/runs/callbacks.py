@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from evenfall import registry
-from evenfall.entries import import_reference
 from evenfall.errors import CallbackError, shorten
 from evenfall.recipes import refuse_flags
+from evenfall.references import import_reference
 
 from .states import CALLBACKS, read_state, write_callbacks
 

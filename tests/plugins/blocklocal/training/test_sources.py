@@ -15,7 +15,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from evenfall import registry
-from evenfall.entries import Owner
+from evenfall.owners import Owner
 from evenfall.runs import Callback
 from evenfall.trainers import Trainer
 from evenfall_blocklocal.training import Recipe, compare_rules

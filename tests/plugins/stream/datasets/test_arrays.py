@@ -14,7 +14,7 @@ pytest.importorskip("torch_geometric")
 
 from evenfall import registry
 from evenfall.datasets import ArrayDataset
-from evenfall.entries import Owner
+from evenfall.owners import Owner
 from evenfall_stream.datasets import ModelNet10Clouds, from_tonic
 from evenfall_stream.datasets.arrays import ArrayExamples, _events
 from evenfall_stream.datasets.from_arrays import FromArrays, open_registered

@@ -14,9 +14,9 @@ from torch.utils.data import Dataset, Sampler
 from torch_geometric.data import Data
 
 from evenfall import registry
-from evenfall.entries import import_reference
 from evenfall.errors import shorten
 from evenfall.recipes import refuse_flags
+from evenfall.references import import_reference
 
 from ..datasets.from_arrays import open_registered
 from ..seeds import derived_seed, seeded

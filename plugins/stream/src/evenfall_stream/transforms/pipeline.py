@@ -10,9 +10,9 @@ from typing import Any
 import torch_geometric.transforms as pyg_transforms
 from torch_geometric.transforms import BaseTransform, Compose
 
-from evenfall.entries import import_reference
 from evenfall.errors import shorten
 from evenfall.recipes import refuse_flags
+from evenfall.references import import_reference
 
 from .. import transforms as own_transforms
 
