@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from importlib.resources import files
@@ -33,15 +32,6 @@ def read_recipe(path: str | Path, kind: type[T], what: str = "recipe") -> T:
             that `kind` refuses.
     """
     return make_recipe(read_yaml(path, what), kind, f"{what} {path}")
-
-
-def check_integer(name: str, value: Any, least: int, below: float = math.inf) -> None:
-    """Raise ValueError unless the value is an integer of at least `least` and below `below`."""
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value < below:
-        limit = "" if below == math.inf else f" and below {below}"
-        raise ValueError(
-            f"{name} must be an integer of at least {least}{limit}, got {shorten(value)}"
-        )
 
 
 def bundled_files(package: str, *folders: str) -> dict[str, Path]:

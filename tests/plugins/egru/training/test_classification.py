@@ -107,7 +107,7 @@ def test_a_batch_larger_than_the_data_is_refused(tmp_path: Path) -> None:
         ({"learning_rate": 0.0}, "learning_rate must be more than 0"),
         ({"betas": (0.9,)}, "betas must be two numbers"),
         ({"dataset_options": 3}, "dataset_options must be a mapping, got 3"),
-        ({"dataset": 3}, "dataset must be a name, got 3"),
+        ({"dataset": 3}, "dataset must be a string, got 3"),
         (
             {"model": {"embedding_size": 3}},
             "model must not set embedding_size, which comes from th",

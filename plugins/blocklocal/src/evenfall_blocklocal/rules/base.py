@@ -8,8 +8,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from evenfall.checks import check_integer
 from evenfall.errors import closest, shorten
-from evenfall.recipes import check_integer, refuse_flags
+from evenfall.recipes import refuse_flags
 
 from ..families import FAMILIES
 from ..features import Features, FeatureShape

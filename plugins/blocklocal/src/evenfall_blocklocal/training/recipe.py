@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from evenfall.checks import check_choice, check_flag, check_integer, check_number, check_type
 from evenfall.errors import shorten
-from evenfall.recipes import bundled_files, check_integer, find_file, read_recipe
+from evenfall.recipes import bundled_files, find_file, read_recipe
 from evenfall.runs import check_callbacks
 
 from ..rules import RULES, make_options
@@ -79,35 +80,26 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name in ("data", "model", "train_split", "test_split"):
-            if not isinstance(getattr(self, name), str):
-                raise ValueError(f"{name} must be a name, got {shorten(getattr(self, name))}")
-        if self.folder is not None and not isinstance(self.folder, str):
-            raise ValueError(f"folder must be a name, got {shorten(self.folder)}")
+            check_type(name, getattr(self, name), str)
+        if self.folder is not None:
+            check_type("folder", self.folder, str)
         if self.folds is not None:
             check_integer("folds", self.folds, 2)
-        if not isinstance(self.rule, str) or self.rule not in RULES:
-            raise ValueError(f"rule must be one of {tuple(RULES)}, got {shorten(self.rule)}")
+        check_choice("rule", self.rule, RULES)
         for name in ("blocks", "epochs", "batch_size", "window"):
             check_integer(name, getattr(self, name), 1)
         for name in ("train_samples", "test_samples"):
             if getattr(self, name) is not None:
                 check_integer(name, getattr(self, name), 1)
-        if not 0 < self.learning_rate < float("inf"):
-            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
-        if not 0 <= self.weight_decay < float("inf"):
-            raise ValueError(f"weight_decay must not be negative, got {self.weight_decay}")
-        if self.max_grad_norm is not None and not self.max_grad_norm > 0:
-            raise ValueError(f"max_grad_norm must be positive, got {self.max_grad_norm}")
+        check_number("learning_rate", self.learning_rate, above=True)
+        check_number("weight_decay", self.weight_decay)
+        check_number("max_grad_norm", self.max_grad_norm, above=True, or_none=True)
         for name in ("bf16", "channels_last"):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(
-                    f"{name} must be true or false, got {shorten(getattr(self, name))}"
-                )
+            check_flag(name, getattr(self, name))
         if self.boundaries is not None:
             object.__setattr__(self, "boundaries", _names("boundaries", self.boundaries))
         for name in ("model_options", "data_options", "options"):
-            if not isinstance(getattr(self, name), dict):
-                raise ValueError(f"{name} must be a mapping, got {shorten(getattr(self, name))}")
+            check_type(name, getattr(self, name), dict)
         check_integer("seed", self.seed, 0)
         check_callbacks(self.callbacks)
         self.rule_options()

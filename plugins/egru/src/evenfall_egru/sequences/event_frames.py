@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from evenfall import registry
+from evenfall.checks import check_integer
 from evenfall.datasets import ArrayDataset, split_fold
 from evenfall.errors import UnknownNameError, shorten
-from evenfall.recipes import check_integer
 
 SPLITS = ("train", "valid", "train+valid", "test")
 COUNTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {

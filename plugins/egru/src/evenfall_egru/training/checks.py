@@ -6,33 +6,14 @@ from collections.abc import Collection
 from dataclasses import fields
 from typing import Any
 
+from evenfall.checks import check_flag, check_integer, check_number
 from evenfall.errors import shorten, shorten_text
-from evenfall.recipes import check_integer
 from evenfall.runs import check_callbacks
 
 from ..baselines import RnnConfig
 from ..models.configuration_egru import EgruConfig
 
-INFINITE = float("inf")
 MOST_EPOCHS = 10**6
-
-
-def check_number(
-    name: str, value: Any, least: float = 0.0, below: float = INFINITE, above: bool = False
-) -> None:
-    """Raise ValueError unless the value is a number of at least `least`, or more than it with
-    `above`, and below `below`."""
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not least <= value < below or (above and value == least):
-        low = f"more than {least:g}" if above else f"at least {least:g}"
-        limit = "finite" if below == INFINITE else f"below {below:g}"
-        raise ValueError(f"{name} must be {low} and {limit}, got {shorten(value)}")
-
-
-def check_flag(name: str, value: Any) -> None:
-    """Raise ValueError unless the value is true or false."""
-    if not isinstance(value, bool):
-        raise ValueError(f"{name} must be true or false, got {shorten(value)}")
 
 
 def check_optimizer(recipe: Any) -> None:
@@ -41,8 +22,7 @@ def check_optimizer(recipe: Any) -> None:
     check_integer("warmup_steps", recipe.warmup_steps, 0)
     check_integer("seed", recipe.seed, 0, 2**32)
     check_number("learning_rate", recipe.learning_rate, above=True)
-    if recipe.threshold_learning_rate is not None:
-        check_number("threshold_learning_rate", recipe.threshold_learning_rate)
+    check_number("threshold_learning_rate", recipe.threshold_learning_rate, or_none=True)
     check_number("weight_decay", recipe.weight_decay)
     check_number("max_grad_norm", recipe.max_grad_norm)
     if not isinstance(recipe.betas, (list, tuple)) or len(recipe.betas) != 2:

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from evenfall.errors import shorten
-from evenfall.recipes import check_integer
+from evenfall.checks import check_choice, check_integer, check_type
 
 from ..models.configuration_egru import EgruConfig
 from .bundled import load_any
@@ -60,14 +59,9 @@ class ClassificationRecipe:
     callbacks: list[Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        if self.cell not in CELLS:
-            raise ValueError(f"cell must be one of {', '.join(CELLS)}, got {shorten(self.cell)}")
-        if not isinstance(self.dataset, str):
-            raise ValueError(f"dataset must be a name, got {shorten(self.dataset)}")
-        if not isinstance(self.dataset_options, dict):
-            raise ValueError(
-                f"dataset_options must be a mapping, got {shorten(self.dataset_options)}"
-            )
+        check_choice("cell", self.cell, CELLS)
+        check_type("dataset", self.dataset, str)
+        check_type("dataset_options", self.dataset_options, dict)
         check_integer("epochs", self.epochs, 1, MOST_EPOCHS)
         check_optimizer(self)
         check_model_keys(self.model, "a classifier", EgruConfig, _FROM_DATA)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from evenfall.checks import check_choice, check_integer, check_number
 from evenfall.errors import shorten
-from evenfall.recipes import check_integer
 
 from ..baselines import RnnConfig
 from ..models.configuration_egru import EgruConfig
@@ -15,7 +15,6 @@ from .bundled import load_any
 from .checks import (
     MOST_EPOCHS,
     check_model_keys,
-    check_number,
     check_optimizer,
     make_config,
 )
@@ -74,12 +73,8 @@ class Recipe:
     callbacks: list[Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        if self.tokenizer not in ("word", "byte"):
-            raise ValueError(f"tokenizer must be 'word' or 'byte', got {shorten(self.tokenizer)}")
-        if self.schedule not in ("cosine", "constant"):
-            raise ValueError(
-                f"schedule must be 'cosine' or 'constant', got {shorten(self.schedule)}"
-            )
+        check_choice("tokenizer", self.tokenizer, ("word", "byte"))
+        check_choice("schedule", self.schedule, ("cosine", "constant"))
         if self.initial_checkpoint is not None and not isinstance(self.initial_checkpoint, str):
             got = shorten(self.initial_checkpoint)
             raise ValueError(f"initial_checkpoint must be a folder or a name, got {got}")

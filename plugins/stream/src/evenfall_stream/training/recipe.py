@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from torch_geometric.transforms import Compose
 
-from evenfall.errors import shorten
-from evenfall.recipes import bundled_files, check_integer, find_file, read_recipe
+from evenfall.checks import check_choice, check_integer, check_number, check_type
+from evenfall.recipes import bundled_files, find_file, read_recipe
 from evenfall.runs import check_callbacks
 
 from ..transforms.pipeline import check_transforms, make_transforms
@@ -85,42 +84,32 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.task not in TASKS:
-            raise ValueError(f"task must be one of {list(TASKS)}, got {shorten(self.task)}")
+        check_choice("task", self.task, TASKS)
         if self.model is None:
             object.__setattr__(self, "model", TASKS[self.task])
-        if self.model not in MODELS:
-            raise ValueError(f"model must be one of {sorted(MODELS)}, got {shorten(self.model)}")
+        check_choice("model", self.model, sorted(MODELS))
         if (self.model == TASKS["segments"]) != (self.task == "segments"):
             raise ValueError(
                 f"task {self.task!r} does not fit model {self.model!r}: task 'segments' is that of "
                 f"{TASKS['segments']}"
             )
         for name in ("dataset_options", "model_options", "optimizer_options"):
-            _check_type(name, getattr(self, name), dict, "a mapping")
+            check_type(name, getattr(self, name), dict)
         for name in ("preparation", "augmentation"):
-            _check_type(name, getattr(self, name), list, "a list")
+            check_type(name, getattr(self, name), list)
         for name in ("dataset", "train_split", "optimizer"):
-            _check_type(name, getattr(self, name), str, "a string")
+            check_type(name, getattr(self, name), str)
         for name in ("epochs", "batch_size", "votes"):
             check_integer(name, getattr(self, name), 1)
         for name in ("seed", "warmup_epochs"):
             check_integer(name, getattr(self, name), 0)
         for name in ("weight_decay", "warmup_learning_rate", "min_learning_rate"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        if not 0 < self.learning_rate < math.inf:
-            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
-        if self.max_grad_norm is not None and not self.max_grad_norm > 0:
-            raise ValueError(f"max_grad_norm must be positive or null, got {self.max_grad_norm}")
-        for name in ("label_smoothing", "ema_decay"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value < 1:
-                raise ValueError(f"{name} must be in [0, 1), got {value}")
-        if self.mixed_precision not in PRECISIONS:
-            raise ValueError(
-                f"mixed_precision must be one of {PRECISIONS}, got {shorten(self.mixed_precision)}"
-            )
+            check_number(name, getattr(self, name))
+        check_number("learning_rate", self.learning_rate, above=True)
+        check_number("max_grad_norm", self.max_grad_norm, above=True, or_none=True)
+        check_number("label_smoothing", self.label_smoothing, below=1)
+        check_number("ema_decay", self.ema_decay, below=1, or_none=True)
+        check_choice("mixed_precision", self.mixed_precision, PRECISIONS)
         if not 0 <= self.cut_mix <= 1 or (self.cut_mix and self.task != "events"):
             raise ValueError(f"cut_mix must be in [0, 1], and 0 for points, got {self.cut_mix}")
         check_callbacks(self.callbacks)
@@ -159,11 +148,6 @@ class Recipe:
                 value = getattr(dataset, name)
                 options[name] = list(value) if isinstance(value, tuple) else value
         return replace(self, dataset_options=found, model_options=options)
-
-
-def _check_type(name: str, value: Any, kind: type, description: str) -> None:
-    if not isinstance(value, kind):
-        raise ValueError(f"{name} must be {description}, got {shorten(value)}")
 
 
 def load_recipe(source: str | Path) -> Recipe:
