@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PrinterCallback, set_seed
+from transformers import set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 
-from evenfall.runs import Progress, RunFolder, make_callbacks
+from evenfall.runs import Progress, make_callbacks
 
 from ..evaluation.accuracy import evaluate_frames
 from ..models.classification_egru import EgruForSequenceClassification
@@ -18,8 +18,8 @@ from ..sequences.frames import Frames, read_frames
 from .arguments import training_arguments
 from .baseline import RecurrentClassifier
 from .classification_recipe import ClassificationRecipe
-from .data_record import compare_data, describe_arrays, write_data
-from .host_callbacks import EachEpoch, LogLines, RecipeCallbacks
+from .data_record import describe_arrays
+from .frame import fit, host_callbacks, open_run
 from .recipe_trainer import RecipeTrainer
 
 logger = logging.getLogger(__name__)
@@ -83,15 +83,8 @@ def train_classifier(
     }
     arguments = training_arguments(recipe, Path(output), save_steps, "accuracy", True)
     arguments.disable_tqdm = progress is not None
-    wait = arguments.distributed_state.wait_for_everyone
-    folder = RunFolder(output, recipe, first_rank=arguments.process_index == 0)
-    if resume and folder.has_run():
-        compare_data(folder.path, record)
-    with folder.open(resume=resume, wait=wait):
-        if folder.first_rank:
-            write_data(folder.path, record)
-        last = folder.last_checkpoint([TRAINER_STATE_NAME, *callbacks.files])
-        folder.cut_log("step", 0 if last is None else int(last.name.rpartition("-")[2]))
+    files = [TRAINER_STATE_NAME, *callbacks.files]
+    with open_run(recipe, output, arguments, record, resume=resume, files=files) as (folder, last):
         if len(frames) < recipe.batch_size:
             raise ValueError(
                 f"batch_size ({recipe.batch_size}) exceeds the {len(frames)} training sequences"
@@ -108,19 +101,9 @@ def train_classifier(
             recipe=recipe,
             steps=steps,
             recipe_callbacks=callbacks,
-            callbacks=[
-                LogLines(folder),
-                EachEpoch(),
-                RecipeCallbacks(callbacks, folder, steps, last, progress),
-            ],
+            callbacks=host_callbacks(folder, callbacks, steps, last, progress),
         )
-        trainer.remove_callback(PrinterCallback)  # without a bar, Trainer prints to stdout
-        trainer.train(resume_from_checkpoint=None if last is None else str(last))
-        trainer.check_best()
-        if folder.first_rank:
-            with folder.new_best() as best:
-                trainer.save_model(str(best))
-        wait()
+        fit(trainer, folder, last, lambda best: trainer.save_model(str(best)))
     return folder.best
 
 

@@ -9,13 +9,12 @@ import torch
 from transformers import (
     AutoModelForCausalLM,
     PreTrainedTokenizerBase,
-    PrinterCallback,
     TrainingArguments,
     set_seed,
 )
 
 from evenfall.corpora import read_split
-from evenfall.runs import Progress, RunFolder, make_callbacks
+from evenfall.runs import Progress, make_callbacks
 
 from ..loading import load_checkpoint
 from ..models.modeling_egru import EgruForCausalLM
@@ -23,8 +22,8 @@ from ..text.encoding import encode
 from ..text.tokenization import byte_tokenizer, vocabulary, word_tokenizer
 from .arguments import training_arguments
 from .bptt import BpttDataset
-from .data_record import compare_data, describe_text, write_data
-from .host_callbacks import EachEpoch, LogLines, RecipeCallbacks
+from .data_record import describe_text
+from .frame import fit, host_callbacks, open_run
 from .recipe import Recipe
 from .trainer import EgruTrainer, checkpoint_files
 
@@ -72,15 +71,8 @@ def train(
     record = {split: describe_text(text) for split, text in texts.items()}
     arguments = _arguments(recipe, Path(output), save_steps)
     arguments.disable_tqdm = progress is not None
-    wait = arguments.distributed_state.wait_for_everyone
-    folder = RunFolder(output, recipe, first_rank=arguments.process_index == 0)
-    if resume and folder.has_run():
-        compare_data(folder.path, record)
-    with folder.open(resume=resume, wait=wait):
-        if folder.first_rank:
-            write_data(folder.path, record)
-        last = folder.last_checkpoint([*checkpoint_files(arguments.world_size), *callbacks.files])
-        folder.cut_log("step", 0 if last is None else int(last.name.rpartition("-")[2]))
+    files = [*checkpoint_files(arguments.world_size), *callbacks.files]
+    with open_run(recipe, output, arguments, record, resume=resume, files=files) as (folder, last):
         name = recipe.initial_checkpoint
         first, tokenizer = (
             (None, _make_tokenizer(recipe, texts["train"])) if name is None else _load_first(name)
@@ -102,21 +94,15 @@ def train(
             recipe=recipe,
             steps=dataset.windows,
             recipe_callbacks=callbacks,
-            callbacks=[
-                LogLines(folder),
-                EachEpoch(),
-                RecipeCallbacks(callbacks, folder, dataset.windows, last, progress),
-            ],
+            callbacks=host_callbacks(folder, callbacks, dataset.windows, last, progress),
         )
-        trainer.remove_callback(PrinterCallback)  # without a bar, Trainer prints to stdout
         model.config.use_cache = True  # Trainer turns it off; a saved model would generate slowly
-        trainer.train(resume_from_checkpoint=None if last is None else str(last))
-        trainer.check_best()
-        if folder.first_rank:
-            with folder.new_best() as best:
-                trainer.model.save_pretrained(best)
-                tokenizer.save_pretrained(best)
-        wait()
+
+        def save(best: Path) -> None:
+            trainer.model.save_pretrained(best)
+            tokenizer.save_pretrained(best)
+
+        fit(trainer, folder, last, save)
     return folder.best
 
 
