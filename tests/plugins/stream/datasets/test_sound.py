@@ -32,11 +32,13 @@ def test_the_loudest_band_fires_at_the_rate() -> None:
     assert abs(np.bincount(late).max() - 40) <= 1  # 0.4 s at 100 Hz
 
 
-def test_pieces_give_the_events_of_the_whole() -> None:
+@pytest.mark.parametrize(("rate", "ends"), [(8000, [1, 5, 900, 901, 2000]),
+                                            (22050, [1, 22, 44, 66, 110, 661, 2204])])  # fmt: skip
+def test_pieces_give_the_events_of_the_whole(rate: int, ends: list[int]) -> None:
     sound = np.random.default_rng(0).normal(size=3001) * np.linspace(0, 0.3, 3001)
-    whole = SoundToEvents(8000).push(sound)
-    stream = SoundToEvents(8000)
-    pieces = [stream.push(piece) for piece in np.split(sound, [1, 5, 900, 901, 2000])]
+    whole = SoundToEvents(rate).push(sound)
+    stream = SoundToEvents(rate)
+    pieces = [stream.push(piece) for piece in np.split(sound, ends)]
     for at in (0, 1):
         assert np.array_equal(np.concatenate([piece[at] for piece in pieces]), whole[at])
     assert len(whole[0]) > 100

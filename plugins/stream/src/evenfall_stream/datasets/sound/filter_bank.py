@@ -68,12 +68,13 @@ class FilterBank:
     def push(self, samples: NDArray[np.float64]) -> NDArray[np.float64]:
         """The next (n,) samples to (channels, frames) levels in dB; full scale is 1.
 
-        Frame k of the sound ends at k + 1 milliseconds.
+        Frame k of the sound ends at k + 1 milliseconds, with the first sample that is not earlier.
         """
         done, self._samples = self._samples, self._samples + len(samples)
         first, last = (self._frames(count) for count in (done, self._samples))
+        # Rounded up: the last sample of a frame completes it, so it is never of an earlier piece.
         ends: NDArray[np.int64] = (
-            (np.arange(first, last) + 1) * self.rate * FRAME // 1_000_000 - 1 - done
+            -(-(np.arange(first, last) + 1) * self.rate * FRAME // 1_000_000) - 1 - done
         )
         levels = np.empty((len(self._bands), last - first))
         if not len(samples):
