@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -189,6 +190,20 @@ def test_compressed_models(make_egru: Callable[..., Any], taken: Taken, table: b
     model.lm_head.weight.register_forward_hook(hook)
     next_logits(model)
     assert taken.pop() == 0
+
+
+def test_generate_makes_no_position_ids(make_egru: Callable[..., Any], monkeypatch) -> None:
+    model, seen = make_egru().eval(), []
+    forward = type(model).forward
+
+    @functools.wraps(forward)
+    def watched(*arguments: Any, **options: Any) -> Any:
+        seen.append(options.get("position_ids"))
+        return forward(*arguments, **options)
+
+    monkeypatch.setattr(type(model), "forward", watched)
+    model.generate(PROMPT, max_new_tokens=3, min_new_tokens=3, do_sample=False)
+    assert seen == [None] * 3
 
 
 def test_a_prompt_padded_on_the_left_is_continued_in_one_call(

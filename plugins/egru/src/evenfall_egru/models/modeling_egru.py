@@ -185,6 +185,9 @@ class EgruForCausalLM(EgruPreTrainedModel, GenerationMixin):
         """generate() asks for the mask of a compiled call: the one that it got, (B, past + T)."""
         return attention_mask
 
+    def _prepare_position_ids_for_generation(self, *args: Any, **kwargs: Any) -> None:
+        """None: EGRU has no positions, and generate() would append one to them at each token."""
+
     def init_continuous_batching(self, *args: Any, **kwargs: Any) -> Any:
         """Refuse it: its cache is made of pages of tokens.
 

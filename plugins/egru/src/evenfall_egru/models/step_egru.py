@@ -43,7 +43,8 @@ if egru_step is not None:
 
 
 class _Prepared(NamedTuple):
-    places: list[Any]  # identity, address and layout of each parameter
+    weights: list[Any]
+    places: list[Any]  # address and layout of each weight
     by_unit: Any  # the decoder with a row per unit
     table: torch.Tensor | None
     stack: Any
@@ -152,9 +153,12 @@ class TokenStep:
             return None
         words = found[0]
         every = [words, *(weight for layer in weights for weight in layer), *head]
-        places = [_place(weight) for weight in every]
         known = self._prepared
-        is_known = known is not None and known.places == places
+        is_known = (
+            known is not None
+            and len(known.weights) == len(every)
+            and all(map(_is_where_it_was, every, known.weights, known.places))
+        )
         if not (is_known or all(map(_is_usable, every))):
             return None
         if decoder is not None:
@@ -167,7 +171,7 @@ class TokenStep:
         if known is not None and is_known and known.by_unit is by_unit and known.table is table:
             return known.stack
         stack = EgruStack(words, [EgruWeights(*w) for w in weights], by_unit, bias, table)
-        self._prepared = _Prepared(places, by_unit, table, stack)
+        self._prepared = _Prepared(every, [*map(_place, every)], by_unit, table, stack)
         return stack
 
 
@@ -261,16 +265,25 @@ def _is_as_defined(module: nn.Module) -> bool:
 
 
 def _place(weight: Any) -> Any:
-    """What changes if a weight is replaced; values may change, they are read in place."""
-    if isinstance(weight, torch.Tensor):
-        if type(weight) not in PLAIN:
-            return type(weight)
-        return (
-            id(weight), weight.data_ptr(), weight.shape, weight.dtype, weight.is_contiguous(),
-        )  # fmt: skip
+    """The address and layout of a plain tensor; of a stored matrix, those of its buffers."""
     if weight is None:
         return None
-    return id(weight), _is_as_defined(weight), *map(_place, weight._buffers.values())
+    if not isinstance(weight, torch.Tensor):
+        return [(id(part), _place(part)) for part in weight._buffers.values()]
+    return weight.data_ptr(), weight.shape, weight.dtype, weight.is_contiguous()
+
+
+def _is_where_it_was(weight: Any, before: Any, place: Any) -> bool:
+    """Whether a weight has not been replaced; values may change, they are read in place."""
+    if weight is not before:
+        return False
+    if type(weight) in PLAIN:  # no tuple is made, as this runs for each weight of each token
+        address, shape, dtype, contiguous = place
+        return (
+            weight.data_ptr() == address and weight.shape == shape and weight.dtype is dtype
+            and weight.is_contiguous() is contiguous
+        )  # fmt: skip
+    return weight is None or (_is_as_defined(weight) and _place(weight) == place)
 
 
 def _is_usable(weight: Any) -> bool:
