@@ -31,9 +31,8 @@ def align_gradients(
     """
     found = []
     for rule in (local.rule_name, "backprop"):
-        twin = _twin(local, rule)
+        twin = _twin(local, rule, seed)
         with unchanged(twin):
-            torch.manual_seed(seed)
             twin(*args, target=target, **kwargs).loss.backward()
         found.append([_flat(block) for block in twin.blocks_of_parameters()])
     return [
@@ -42,29 +41,19 @@ def align_gradients(
     ]
 
 
-def _twin(local: BlockLocal, rule: str) -> BlockLocal:
+def _twin(local: BlockLocal, rule: str, seed: int) -> BlockLocal:
     twin = copy.deepcopy(local) if rule == local.rule_name else _with_backprop(local)
     twin.scale_loss = None
+    twin.seed, twin.steps = seed, 0  # numbers that a rule draws shift none of another block
     twin.zero_grad()
     return twin.train()
 
 
 def _with_backprop(local: BlockLocal) -> BlockLocal:
     return BlockLocal(
-        copy.deepcopy(local.model),
-        rule="backprop",
-        task=local.task,
-        boundaries=local.split.boundaries,
-        inputs=_inputs(local),
-        criterion=local.criterion,
-        seed=local.seed,
-        tied="last" if local.split.detached else "refuse",
-    )
-
-
-def _inputs(local: BlockLocal) -> Any:
-    args, kwargs = local.split.call
-    return kwargs if kwargs else tuple(args)
+        copy.deepcopy(local.model), local.split, "backprop",
+        task=local.task, criterion=local.criterion,
+    )  # fmt: skip
 
 
 def _flat(block: list[Any]) -> Tensor | None:

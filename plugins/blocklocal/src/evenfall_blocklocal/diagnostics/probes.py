@@ -14,6 +14,8 @@ from evenfall.errors import shorten
 
 from ..features import Features, pool_samples
 from ..local import BlockLocal
+from ..outputs import main_tensor
+from ..splitting.trial import unchanged
 
 _RIDGE = 1e-2
 
@@ -42,17 +44,14 @@ def probe_blocks(
         One accuracy for each block.
 
     Raises:
-        ValueError: the targets are no classes.
+        ValueError: the targets are no classes, or there are no batches.
     """
     if local.task != "classes":
         raise ValueError(f"probes need targets of classes, got task {shorten(local.task)}")
-    was_training = local.training
-    local.eval()
-    try:
+    with unchanged(local):
+        local.eval()
         fitted, labels, _ = _features(local, training, grid)
         tested, wanted, outputs = _features(local, held_out, grid)
-    finally:
-        local.train(was_training)
     classes = local.targets.outputs
     accuracies = [
         float((_fit(a, labels, classes)(b) == wanted).double().mean())
@@ -71,7 +70,7 @@ def _features(
     def keep(index: int) -> Any:
         def hook(module: Any, inputs: Any, output: Any) -> None:
             values, graphs = local.read(inputs, output, named)
-            features = Features(values, graphs, count)
+            features = Features(values, graphs, count, named.get("attention_mask"))
             found[index].append(pool_samples(features, local.shapes[index], grid).double())
 
         return hook
@@ -84,11 +83,13 @@ def _features(
         for inputs, target in batches:
             args, kwargs = _arguments(inputs)
             named, count = local.named_arguments(args, kwargs), len(target)
-            outputs.append(model(*args, **kwargs))
+            outputs.append(main_tensor(model(*args, **kwargs)))
             labels.append(target)
     finally:
         for handle in handles:
             handle.remove()
+    if not labels:
+        raise ValueError("probes need at least one batch of training and of held_out, got none")
     return [torch.cat(rows) for rows in found], torch.cat(labels), torch.cat(outputs)
 
 

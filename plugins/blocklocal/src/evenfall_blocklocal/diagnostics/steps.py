@@ -10,8 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from evenfall.checks import check_integer
+
 from ..local import BlockLocal
-from ..splitting.trial import storage_key
+from ..splitting.trial import storage_key, unchanged
 
 
 @dataclass(frozen=True)
@@ -33,18 +35,42 @@ class StepCost:
 def measure_step(
     local: BlockLocal, *args: Any, target: Tensor, rounds: int = 3, **kwargs: Any
 ) -> StepCost:
-    """Measure forward and backward passes on one batch. Gradients are cleared.
+    """Measure forward and backward passes on one batch. Gradients are cleared; weights, statistics,
+    modes and random states stay as they are.
 
     Saved bytes are counted by hooks of autograd in a step of their own, which is not timed.
+
+    Args:
+        local: the blocks.
+        *args, **kwargs: arguments of the model.
+        target: of the batch.
+        rounds: steps that are timed.
+
+    Raises:
+        ValueError: rounds is no positive integer.
     """
+    check_integer("rounds", rounds, 1)
+    steps = local.steps
+    averages = [(p, p.detach().clone()) for p in local.rule.parameters() if not p.requires_grad]
+    with unchanged(local):
+        local.train()
+        cost = _measure(local, args, kwargs, target, rounds)
+    local.steps = steps
+    with torch.no_grad():
+        for average, before in averages:
+            average.copy_(before)
+    return cost
+
+
+def _measure(
+    local: BlockLocal, args: tuple[Any, ...], kwargs: dict[str, Any], target: Tensor, rounds: int
+) -> StepCost:
     device = target.device
 
     def step() -> None:
         local(*args, target=target, **kwargs).loss.backward()
         local.zero_grad()
 
-    was_training = local.training
-    local.train()
     counter = _LiveBytes(local)
     with torch.autograd.graph.saved_tensors_hooks(counter.pack, counter.unpack):
         step()
@@ -61,7 +87,6 @@ def measure_step(
         times.append(time.perf_counter() - begin)
     if device.type == "cuda":
         peak = torch.cuda.max_memory_allocated(device) - before
-    local.train(was_training)
     return StepCost(counter.most, peak, statistics.median(times))
 
 

@@ -120,13 +120,17 @@ def record(model: nn.Module, call: Call, detached: Sequence[str] = ()) -> Trial:
 
 @contextmanager
 def unchanged(model: nn.Module) -> Iterator[None]:
-    """Restore the buffers of the model and the random states at the end."""
+    """Restore the buffers of the model, the modes of its modules and the random states at the
+    end."""
+    training = {module: module.training for module in model.modules()}
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     devices = sorted({p.device.index for p in model.parameters() if p.device.type == "cuda"})
     try:
         with torch.random.fork_rng(devices):
             yield
     finally:
+        for module, mode in training.items():
+            module.training = mode
         with torch.no_grad():
             for name, buffer in model.named_buffers():
                 if name in buffers and buffer.shape == buffers[name].shape:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
+from ..splitting.trial import unchanged
 from .source import Batch, Part, Source
 
 
@@ -24,15 +25,14 @@ def batches(
 def measure(model: nn.Module, source: Source, part: Part, batch_size: int = 256) -> float:
     """The share of samples that a model in eval mode classifies as labelled; or its perplexity,
     each window of text on its own."""
-    was_training = model.training
-    model.eval()
     total = 0.0
-    for batch in batches(source, part, batch_size):
-        output = model(*batch.args, **batch.kwargs)
-        if source.metric == "accuracy":
-            total += float((output.argmax(1) == batch.target).sum())
-        else:
-            total += float(output.loss) * len(batch.target)
-    model.train(was_training)
+    with unchanged(model):
+        model.eval()
+        for batch in batches(source, part, batch_size):
+            output = model(*batch.args, **batch.kwargs)
+            if source.metric == "accuracy":
+                total += float((output.argmax(1) == batch.target).sum())
+            else:
+                total += float(output.loss) * len(batch.target)
     mean = total / source.sizes[part]
     return mean if source.metric == "accuracy" else math.exp(min(mean, 100))
