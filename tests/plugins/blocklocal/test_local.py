@@ -293,18 +293,19 @@ def test_random_numbers_of_a_block_depend_on_seed_step_and_block(batch) -> None:
     assert not torch.equal(draws(None, 0)[0], draws(None, 7)[0])
 
 
+class InPlace(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(2)
+        self.a, self.b = nn.Linear(5, 6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.a(x)
+        y *= 3
+        return self.b(y)
+
+
 def test_an_output_changed_in_place_gives_the_same_gradients() -> None:
-    class InPlace(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            torch.manual_seed(2)
-            self.a, self.b = nn.Linear(5, 6), nn.Linear(6, 3)
-
-        def forward(self, x: Tensor) -> Tensor:
-            y = self.a(x)
-            y *= 3
-            return self.b(y)
-
     found = []
     rows, target = torch.randn(6, 5), torch.randint(3, (6,))
     for mode in ("inside", "after"):
@@ -312,6 +313,16 @@ def test_an_output_changed_in_place_gives_the_same_gradients() -> None:
         local(rows, target=target).loss.backward()
         found.append(gradients(local))
     assert_same(*found)
+
+
+def test_overlapping_blocks_may_change_an_output_in_place(batch) -> None:
+    local, plain = make(InPlace(), 2, "overlap"), InPlace()
+    local(batch[0], target=batch[1]).loss.backward()
+    hidden = plain.a(batch[0])
+    head = local.rule.classifiers[0](local.rule.heads[0].layers(hidden))
+    F.cross_entropy(head, batch[1]).backward()
+    F.cross_entropy(plain.b(3 * plain.a(batch[0])), batch[1]).backward()
+    assert_same(gradients(local.model), gradients(plain))
 
 
 @pytest.mark.parametrize(

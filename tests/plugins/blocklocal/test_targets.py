@@ -106,6 +106,17 @@ def test_tasks_train(make_stack, batch, task: str, rule: str) -> None:
     assert (losses[-1] < losses[0]).all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_values_are_regressed_in_the_type_of_the_model(make_stack, batch, dtype) -> None:
+    stack, rows = make_stack(3).to(dtype), batch[0].to(dtype)
+    local = BlockLocal(stack, 3, task="regression", inputs=rows[:2], latent=4, hidden=8)
+    result = local(rows, target=batch[0][:, :3] / 3)
+    result.loss.backward()
+    assert all(p.grad is not None for p in local.parameters())
+    wanted = F.mse_loss(stack(rows).double(), batch[0][:, :3].double() / 3)
+    torch.testing.assert_close(result.losses[-1].double(), wanted, rtol=1e-6, atol=0)
+
+
 class Tagger(nn.Module):
     """Predicts a tag for each token."""
 
@@ -165,6 +176,22 @@ def test_egru_language_models_learn_in_blocks() -> None:
         optimizer.zero_grad()
         losses.append(torch.stack(list(result.losses)))
     assert (losses[-1] < losses[0]).all()
+
+
+def test_a_tuple_that_begins_with_the_loss_is_read() -> None:
+    class Classifier(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Linear(5, 6), nn.Linear(6, 3)
+
+        def forward(self, x: Tensor, labels: Tensor | None = None) -> tuple[Tensor, ...]:
+            logits = self.last(self.first(x))
+            return (logits,) if labels is None else (F.cross_entropy(logits, labels), logits)
+
+    rows, labels = torch.randn(4, 5), torch.tensor([0, 1, 2, 0])
+    local = BlockLocal(Classifier(), 2, inputs=rows, latent=4, hidden=8)
+    result = local(rows, labels=labels)
+    torch.testing.assert_close(result.losses[-1], result.output[0])
 
 
 @pytest.mark.parametrize(

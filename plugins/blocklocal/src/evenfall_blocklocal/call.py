@@ -92,10 +92,15 @@ class TrainingCall:
 
     def _passed_on(self, index: int, name: str, output: Any, features: Features) -> Any:
         if isinstance(self.rule, Overlap):
-            rule = self.rule
-            return tree_map_only(
-                Tensor, lambda t: rule.gate(index, t) if t.grad_fn is not None else t, output
-            )
+            rule, is_changed = self.rule, name in self.split.cloned
+
+            def close(tensor: Tensor) -> Tensor:
+                if tensor.grad_fn is None:
+                    return tensor
+                gated = rule.gate(index, tensor)
+                return gated.clone() if is_changed else gated
+
+            return tree_map_only(Tensor, close, output)
         if not self.rule.detaches:
             return output
         keeps_graph = not self.inside or self.rule.waits

@@ -53,7 +53,7 @@ class Feedback(nn.Module):
         if self.is_first(index):
             if encoded is None:  # a one-hot product is the transposed weight
                 return link.weight.t() + link.bias
-            return link(encoded)
+            return link(encoded.to(link.weight.dtype))
         assert behind is not None
         return link(behind.detach())
 

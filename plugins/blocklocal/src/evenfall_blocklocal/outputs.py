@@ -55,7 +55,11 @@ def main_tensor(output: Any) -> Tensor:
             return value
     if isinstance(output, Tensor):
         return output
-    found = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+    leaves = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+    found = [leaf for leaf in leaves if leaf.dim()]  # a tuple with labels begins with the loss
     if not found:
-        raise ValueError(f"the output of the model has no tensor: {type(output).__name__}")
+        raise ValueError(
+            f"the output of the model must contain predictions, got a {type(output).__name__} "
+            f"with {len(leaves)} single numbers"
+        )
     return found[0]

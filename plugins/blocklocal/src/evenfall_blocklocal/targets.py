@@ -215,10 +215,11 @@ class RegressionTargets(Targets):
         return target
 
     def encode(self, target: Tensor) -> Tensor | None:
-        return target.reshape(len(target), -1).float()
+        return target.reshape(len(target), -1)
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        return F.mse_loss(output.reshape(len(target), -1), target.reshape(len(target), -1).float())
+        wide = torch.promote_types(output.dtype, torch.float32)
+        return F.mse_loss(output.reshape(len(target), -1), target.reshape(len(target), -1).to(wide))
 
     def score_loss(self, family: Family, a: Tensor, b: Tensor, target: Tensor) -> Tensor:
         values = target.reshape(len(target), -1)
