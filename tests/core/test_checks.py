@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from evenfall.checks import check_choice, check_flag, check_integer, check_number, check_type
+from evenfall.checks import (
+    check_choice,
+    check_flag,
+    check_integer,
+    check_number,
+    check_share,
+    check_type,
+)
 
 NAN = float("nan")
 
@@ -34,6 +41,10 @@ NAN = float("nan")
             check_number, 1.0, {"below": 1.0, "or_none": True},
             "size must be at least 0 and below 1, or null, got 1.0",
         ),
+        (check_share, 1.5, {}, "size must be from 0 to 1, got 1.5"),
+        (check_share, NAN, {}, "size must be from 0 to 1, got nan"),
+        (check_share, True, {}, "size must be from 0 to 1, got True"),
+        (check_share, "1", {}, "size must be from 0 to 1, got '1'"),
         (check_flag, 1, {}, "size must be true or false, got 1"),
         (check_choice, "c", {"choices": ("a", "b")}, "size must be one of a, b, got 'c'"),
         (check_choice, ["a"], {"choices": ("a", "b")}, r"size must be one of a, b, got ['a']"),
@@ -56,6 +67,8 @@ def test_what_is_right_passes() -> None:
         check_number("size", value)
     check_number("size", None, or_none=True)
     check_number("size", 1e-300, above=True)
+    for value in (0, 1, 0.5):
+        check_share("size", value)
     check_flag("size", False)
     check_choice("size", "b", {"a": 1, "b": 2})
     check_type("size", {"a": 1}, dict)

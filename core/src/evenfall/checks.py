@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
+from numbers import Real
 from typing import Any
 
 from evenfall.errors import shorten
@@ -39,6 +40,13 @@ def check_number(
         limit = "finite" if below == math.inf else f"below {below:g}"
         null = ", or null" if or_none else ""
         raise ValueError(f"{name} must be {low} and {limit}{null}, got {shorten(value)}")
+
+
+def check_share(name: str, value: Any) -> None:
+    """Raise ValueError unless the value is a number from 0 to 1."""
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if not is_number or not 0 <= value <= 1:
+        raise ValueError(f"{name} must be from 0 to 1, got {shorten(value)}")
 
 
 def check_flag(name: str, value: Any) -> None:
