@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from evenfall_blocklocal import RULES, BlockLocal, SplitError
-from evenfall_blocklocal.families import make_family
+from evenfall_blocklocal.families import Bernoulli
 
 SMALL = {"latent": 4, "hidden": 8}
 LOCAL = ("bll", "bll-kl", "local-ce", "predsim", "dgl-man")
@@ -129,7 +129,7 @@ def test_the_loss_is_the_cross_entropy_of_the_scores(make_stack, batch) -> None:
     result = local(batch[0], target=batch[1])
     head, link = local.rule.heads[0].layers, local.rule.feedback.links[0]
     local.rule.eval()
-    family = make_family("bernoulli")
+    family = Bernoulli()
     norm = head[1]
     hidden = head[0](local.model[0](batch[0]))
     scaled = (hidden - hidden.mean(0)) / (hidden.var(0, unbiased=False) + norm.eps).sqrt()
@@ -276,6 +276,33 @@ def test_bootstrapping_feeds_the_posterior(make_stack, batch) -> None:
     torch.testing.assert_close(seen[1], local.model[0](batch[0]))
 
 
+def test_bootstrapping_a_class_token_is_refused_at_once() -> None:
+    class Tokens(nn.Module):
+        num_prefix_tokens = 1
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(4, 6), nn.Linear(6, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.b(self.a(x))[:, 0]
+
+    options = {"inputs": torch.randn(2, 5, 4), "bootstrap": 0.1, "head_depth": 0}
+    with pytest.raises(ValueError, match="bootstrap does not support features with a class token"):
+        make(Tokens(), 2, **options)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_target_that_only_the_criterion_reads_is_not_checked(make_stack, batch, rule) -> None:
+    local = make(make_stack(3), rule=rule, criterion=lambda output, target: (output**target).mean())
+    powers = torch.full((12, 1, 1), 2)
+    if rule in ("backprop", "frozen", "dfa", "fa"):
+        local(batch[0], target=powers).loss.backward()
+    else:
+        with pytest.raises(ValueError, match="target of task 'classes' must be"):
+            local(batch[0], target=powers)
+
+
 def test_random_numbers_of_a_block_depend_on_seed_step_and_block(batch) -> None:
     def draws(seed: int | None, state: int) -> list[Tensor]:
         torch.manual_seed(9)
@@ -340,13 +367,17 @@ def test_overlapping_blocks_may_change_an_output_in_place(batch) -> None:
         ({"latents": 4}, "unknown option 'latents'. Closest: 'latent'"),
         ({"latent": 0}, "latent must be an integer of at least 1"),
         ({"latent": 2.5}, "latent must be an integer of at least 1"),
-        ({"grid": (0, 2)}, "grid must be two positive integers"),
+        ({"grid": (2, 0)}, r"grid\[1\] must be an integer of at least 1, got 0"),
         ({"grid": 2}, "grid must be two positive integers"),
-        ({"agreement": float("nan")}, "agreement must be finite"),
-        ({"momentum": 2.0}, r"momentum must be in \[0, 1\]"),
+        ({"agreement": float("nan")}, "agreement must be at least 0 and finite, got nan"),
+        ({"momentum": 2.0}, "momentum must be from 0 to 1, got 2.0"),
         ({"bootstrap": 0.1}, "head_depth must be 0"),
-        ({"agreement": -1.0}, "agreement must be finite and not negative"),
-        ({"head_depth": 3}, "head_depth must be 0, 1 or 2"),
+        ({"agreement": -1.0}, "agreement must be at least 0 and finite, got -1.0"),
+        ({"head_depth": 3}, "head_depth must be an integer of at least 0 and below 3, got 3"),
+        ({"similarity": "high"}, "similarity must be from 0 to 1, got 'high'"),
+        ({"rule": "frozen", "head_depth": 7}, "head_depth must be an integer"),
+        ({"family": "categorical", "latent": 6}, "multiple of the 8 states .* got 6"),
+        ({"task": "tokens", "bootstrap": 0.1, "head_depth": 0}, "bootstrap supports one target"),
     ],
 )
 def test_wrong_options_are_named(make_stack, arguments: dict[str, Any], message: str) -> None:

@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from evenfall_blocklocal import BlockLocal
-from evenfall_blocklocal.families import make_family
+from evenfall_blocklocal.families import Bernoulli, Gaussian
 from evenfall_blocklocal.outputs import guess_task
 from evenfall_blocklocal.targets import ClassTargets, TokenTargets, make_targets
 
-BERNOULLI, GAUSSIAN = make_family("bernoulli"), make_family("gaussian")
+BERNOULLI, GAUSSIAN = Bernoulli(), Gaussian()
 
 
 def test_probabilities_as_of_mixup_are_targets() -> None:
@@ -230,6 +230,19 @@ def test_any_integer_type_gives_classes(make_stack, batch) -> None:
     for dtype in (torch.int32, torch.uint8):
         found = local(batch[0], target=batch[1].to(dtype)).losses
         assert [float(x) for x in found] == expected
+
+
+def test_many_classes_are_scored_by_the_gaussian_family(batch) -> None:
+    for outputs, family in ((1000, Bernoulli), (1001, Gaussian)):
+        model = nn.Sequential(nn.Linear(5, 4), nn.Linear(4, outputs))
+        local = BlockLocal(model, 2, inputs=batch[0], latent=4, hidden=8)
+        assert type(local.rule.family) is family
+
+
+def test_similarity_of_one_value_is_refused(batch) -> None:
+    model = nn.Sequential(nn.Linear(5, 4), nn.Linear(4, 1))
+    with pytest.raises(ValueError, match="'predsim' needs a model with at least 2 outputs"):
+        BlockLocal(model, 2, "predsim", task="regression", inputs=batch[0])
 
 
 def test_classes_of_one_output_are_refused(batch) -> None:

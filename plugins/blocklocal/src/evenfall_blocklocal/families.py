@@ -30,8 +30,6 @@ from abc import ABC, abstractmethod
 import torch.nn.functional as F
 from torch import Tensor
 
-from evenfall.errors import shorten
-
 
 class Family(ABC):
     """One exponential family."""
@@ -76,8 +74,8 @@ class Categorical(Family):
         *rows, width = parameters.shape
         if width % self.states:
             raise ValueError(
-                f"latent must be a multiple of the {self.states} states of a categorical variable, "
-                f"got {width}"
+                f"latent, or the pooled channels at head_depth=0, must be a multiple of the "
+                f"{self.states} states of a categorical variable, got {width}"
             )
         groups = parameters.reshape(*rows, width // self.states, self.states)
         return groups.logsumexp(-1).sum(-1)
@@ -117,16 +115,8 @@ def _widen(x: Tensor) -> Tensor:
     return x.float() if x.dtype.itemsize < 4 else x
 
 
-FAMILIES = ("bernoulli", "categorical", "gaussian")
-
-
-def make_family(name: str) -> Family:
-    """The family of that name.
-
-    Raises:
-        ValueError: no such family.
-    """
-    kinds = {"bernoulli": Bernoulli, "categorical": Categorical, "gaussian": Gaussian}
-    if name not in kinds:
-        raise ValueError(f"family must be one of {FAMILIES}, got {shorten(name)}")
-    return kinds[name]()
+FAMILIES: dict[str, type[Family]] = {
+    "bernoulli": Bernoulli,
+    "categorical": Categorical,
+    "gaussian": Gaussian,
+}

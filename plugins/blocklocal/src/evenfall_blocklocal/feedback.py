@@ -15,8 +15,6 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from evenfall.errors import shorten
-
 FEEDBACKS = ("chained", "direct")
 
 
@@ -31,8 +29,6 @@ class Feedback(nn.Module):
 
     def __init__(self, inputs: int, widths: Sequence[int], kind: str) -> None:
         super().__init__()
-        if kind not in FEEDBACKS:
-            raise ValueError(f"feedback must be one of {FEEDBACKS}, got {shorten(kind)}")
         self.kind = kind
         self.links = nn.ModuleList(
             _first_link(inputs, width)

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from evenfall.errors import shorten
-
 from .features import Features, FeatureShape, pool_samples, pooled_size, token_rows
 
 
@@ -37,8 +35,6 @@ class ParameterHead(nn.Module):
         per_token: bool,
     ) -> None:
         super().__init__()
-        if depth not in (0, 1, 2):
-            raise ValueError(f"head_depth must be 0, 1 or 2, got {shorten(depth)}")
         self.shape, self.per_token = shape, per_token
         self.grid = grid if depth else (1, 1)
         width = shape.channels if per_token else pooled_size(shape, self.grid)

@@ -9,15 +9,15 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from evenfall.checks import check_choice
 from evenfall.counting import without_wrappers
-from evenfall.errors import shorten
 from evenfall.splitters import splitter_for
 
 from .call import TrainingCall
 from .compiling import compile_part
 from .features import FeatureShape, read_output
 from .outputs import LocalOutput, guess_task, targets_of
-from .rules import RULES, Setting, make_options, make_rule
+from .rules import RULES, Setting, make_options
 from .splitting import Split, check_leaks, split_blocks
 from .splitting.inputs import named_arguments
 from .splitting.split import refuse_checkpointing
@@ -112,7 +112,7 @@ class BlockLocal(nn.Module):
         self.shapes: list[FeatureShape] = [b.shape for b in split.blocks if b.shape is not None]
         setting = Setting(self.shapes, self.targets, chosen, inner, split.boundaries, split.call)
         first = next(p for p in model.parameters() if p.is_floating_point())
-        self.rule = make_rule(rule, setting).to(first.device, first.dtype)
+        self.rule = RULES[rule](setting).to(first.device, first.dtype)
         splitter = splitter_for(inner)
         self.read = (splitter.features if splitter else None) or read_output
         self._call: TrainingCall | None = None
@@ -234,7 +234,7 @@ class BlockLocal(nn.Module):
             raise TypeError(f"target must be a tensor, got {type(target).__name__}")
         if not target.dim():
             raise ValueError("target must have a row for each sample, got a single number")
-        if self.criterion is not None and self.rule_name in ("backprop", "frozen"):
+        if self.criterion is not None and not self.rule.reads_target:
             return target  # only the criterion reads it
         return self.targets.check(target, values=target.device.type == "cpu" or not self.steps)
 
@@ -245,9 +245,7 @@ def _check(model: nn.Module, rule: str, backward: str) -> None:
             f"model must not be wrapped by {type(model).__name__}, which does not support backward "
             "passes inside of the forward pass; use evenfall_blocklocal.processes"
         )
-    if rule not in RULES:
-        raise ValueError(f"rule must be one of {tuple(RULES)}, got {shorten(rule)}")
-    if backward not in BACKWARDS:
-        raise ValueError(f"backward must be one of {BACKWARDS}, got {shorten(backward)}")
+    check_choice("rule", rule, RULES)
+    check_choice("backward", backward, BACKWARDS)
     if rule == "overlap" and backward == "after":
         raise ValueError("rule 'overlap' needs backward='inside', got 'after'")

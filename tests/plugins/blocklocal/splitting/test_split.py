@@ -332,7 +332,7 @@ def checkpointing() -> nn.Module:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"k": 0}, "k must be a positive number of blocks, got 0"),
+        ({"k": 0}, "k must be an integer of at least 1, got 0"),
         ({"k": 2, "balance": "time"}, "balance must be one of"),
         ({"k": 2, "tied": "copy"}, "tied must be one of"),
         ({"boundaries": "start"}, "boundaries must be 'middle' or a list"),

@@ -147,7 +147,7 @@ def test_the_learning_rate_rises_and_falls() -> None:
         ({"max_grad_norm": 0.0}, "max_grad_norm must be more than 0 and finite, or null"),
         ({"train_samples": -1}, "train_samples must be an integer of at least 1"),
         ({"train_samples": True}, "train_samples must be an integer of at least 1, got True"),
-        ({"options": {"momentum": True}}, "momentum must be a number, got True"),
+        ({"options": {"momentum": True}}, "momentum must be from 0 to 1, got True"),
         ({"options": {"latents": 3}}, "unknown option 'latents'"),
     ],
 )

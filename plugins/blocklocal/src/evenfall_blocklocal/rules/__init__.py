@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from evenfall.errors import shorten
-
 from .alignment import Dfa, Fa
 from .base import Rule, RuleOptions, Setting, make_options
 from .neighbours import DglMan, Overlap
@@ -36,17 +34,6 @@ RULES: dict[str, type[Rule]] = {
 }
 
 
-def make_rule(name: str, setting: Setting) -> Rule:
-    """The rule of that name.
-
-    Raises:
-        ValueError: no such rule.
-    """
-    if name not in RULES:
-        raise ValueError(f"rule must be one of {tuple(RULES)}, got {shorten(name)}")
-    return RULES[name](setting)
-
-
 __all__ = [
     "RULES",
     "Fa",
@@ -55,5 +42,4 @@ __all__ = [
     "RuleOptions",
     "Setting",
     "make_options",
-    "make_rule",
 ]

@@ -8,9 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from evenfall.checks import check_integer
+from evenfall.checks import check_choice, check_integer, check_number, check_share
 from evenfall.errors import closest, shorten
-from evenfall.recipes import refuse_flags
 
 from ..families import FAMILIES
 from ..features import Features, FeatureShape
@@ -24,7 +23,7 @@ class RuleOptions:
 
     Attributes:
         family: "bernoulli", "categorical" or "gaussian"; None for Bernoulli, or for Gaussian if
-            there are more than 1,000 classes.
+            there are more than 1,000 classes or tokens.
         feedback: "chained" from the target through all later blocks, or "direct" to each one.
         latent: natural parameters of each block.
         hidden: units of the hidden layer of a head.
@@ -48,29 +47,25 @@ class RuleOptions:
     momentum: float = 0.995
 
     def __post_init__(self) -> None:
-        if self.family is not None and self.family not in FAMILIES:
-            raise ValueError(f"family must be one of {FAMILIES}, got {shorten(self.family)}")
-        if self.feedback not in FEEDBACKS:
-            raise ValueError(f"feedback must be one of {FEEDBACKS}, got {shorten(self.feedback)}")
+        if self.family is not None:
+            check_choice("family", self.family, FAMILIES)
+        check_choice("feedback", self.feedback, FEEDBACKS)
         for name in ("latent", "hidden"):
             check_integer(name, getattr(self, name), 1)
+        check_integer("head_depth", self.head_depth, 0, 3)
         grid = self.grid
-        if not isinstance(grid, tuple | list) or len(grid) != 2 or not all(map(_is_count, grid)):
+        if not isinstance(grid, tuple | list) or len(grid) != 2:
             raise ValueError(f"grid must be two positive integers, got {shorten(grid)}")
+        for index, number in enumerate(grid):
+            check_integer(f"grid[{index}]", number, 1)
         for name in ("bootstrap", "similarity", "momentum"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
-        if not 0 <= self.agreement < float("inf"):
-            raise ValueError(f"agreement must be finite and not negative, got {self.agreement}")
+            check_share(name, getattr(self, name))
+        check_number("agreement", self.agreement)
         if self.bootstrap and self.head_depth:
             raise ValueError(
                 "bootstrap feeds natural parameters to the next block, so they must be the block's "
                 f"own channels: head_depth must be 0, got {self.head_depth}"
             )
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def make_options(values: dict[str, Any]) -> RuleOptions:
@@ -83,7 +78,6 @@ def make_options(values: dict[str, Any]) -> RuleOptions:
     for name in values:
         if name not in known:
             raise ValueError(f"unknown option {shorten(name)}.{closest(name, known)}")
-    refuse_flags(RuleOptions, values)
     return RuleOptions(**values)
 
 
@@ -115,11 +109,13 @@ class Rule(nn.Module):
         detaches: whether no gradient passes from a block to the one before it.
         waits: whether local losses need the error of the output, so that all activations are kept.
         reads_next: whether a block's loss depends on the forward weights of other blocks.
+        reads_target: whether local losses read the target; else only the last loss does.
     """
 
     detaches = True
     waits = False
     reads_next = False
+    reads_target = False
 
     def __init__(self, setting: Setting) -> None:
         super().__init__()

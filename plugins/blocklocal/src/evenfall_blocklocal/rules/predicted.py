@@ -16,6 +16,8 @@ class LocalPrediction(Rule):
     The loss is that of the last block: cross-entropy, or what the task has in its place.
     """
 
+    reads_target = True
+
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
         options, targets = setting.options, setting.targets
@@ -48,10 +50,18 @@ class PredSim(LocalPrediction):
         L_k = (1 - \beta) L_{pred} + \beta \, \| S(h_k) - S(y) \|_F^2 / N^2
 
     where S is the matrix of cosine similarities of the N centred rows, of the head's output and of
-    the encoded targets.
+    the encoded targets. Targets of one value have no similarity, as a centred one is zero.
+
+    Raises:
+        ValueError: the model has one output.
 
     Source: Nøkland and Eidnes, "Training neural networks with local error signals", ICML 2019.
     """
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting)
+        if self.targets.outputs < 2:
+            raise ValueError("rule 'predsim' needs a model with at least 2 outputs, got 1")
 
     def loss(self, index: int, features: Features, target: Tensor) -> Tensor:
         rows, chosen = self.targets.rows(self.heads[index](features), target)

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
-from ..families import make_family
+from ..families import FAMILIES
 from ..features import Features, FeatureShape
 from ..feedback import Feedback
 from ..heads import ParameterHead
-from ..targets import MANY
+from ..targets import MANY, ClassTargets
 from .base import Rule, Setting
 
 
 class _Messages(Rule):
     """Heads and feedback of every local block."""
 
+    reads_target = True
+
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
         options, targets = setting.options, setting.targets
-        many = targets.outputs > MANY and targets.per_token
-        self.family = make_family(options.family or ("gaussian" if many else "bernoulli"))
+        many = targets.outputs > MANY and isinstance(targets, ClassTargets)
+        self.family = FAMILIES[options.family or ("gaussian" if many else "bernoulli")]()
         self.heads = nn.ModuleList(
             ParameterHead(
                 shape, options.latent, options.hidden, options.head_depth, options.grid,
@@ -29,6 +32,8 @@ class _Messages(Rule):
         )  # fmt: skip
         self.shapes: list[FeatureShape] = list(setting.shapes)
         widths = [head.latent for head in self.heads]
+        for width in widths:
+            self.family.log_partition(torch.zeros(width))  # refuses one that does not fit
         self.feedback = Feedback(targets.inputs, widths, options.feedback) if widths else None
         self._messages: dict[int, Tensor] = {}
         self._encoded: Tensor | None = None
@@ -61,7 +66,22 @@ class Bll(_Messages):
     with the scores s of the family, the natural parameters :math:`a_k` that the head of block k
     reads from its output, and the feedback :math:`b_{k,y}` of class y. :math:`\lambda` is
     `agreement`.
+
+    Raises:
+        ValueError: `bootstrap` with targets of tokens, or with features that are rows of graphs or
+            begin with a class token.
     """
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting)
+        if not self.options.bootstrap:
+            return
+        if self.targets.per_token:
+            raise ValueError("bootstrap supports one target a sample, not one a token")
+        for shape in self.shapes:
+            if shape.layout == "graph" or shape.prefix:
+                kind = "rows of graphs" if shape.layout == "graph" else "a class token"
+                raise ValueError(f"bootstrap does not support features with {kind}")
 
     def loss(self, index: int, features: Features, target: Tensor) -> Tensor:
         a, chosen = self.targets.rows(self.heads[index](features), target)
@@ -76,16 +96,12 @@ class Bll(_Messages):
         m = self.options.bootstrap
         if not m:
             return values
-        if self.targets.per_token:
-            raise ValueError("bootstrap supports one target a sample, not one a token")
         own = self.targets.of_target(self.message(index), target).detach()
         layout = self.shapes[index].layout
         if layout in ("nchw", "ncl", "ncx"):
             own = own.reshape(*own.shape, *[1] * (values.dim() - 2))
         elif layout in ("nlc", "nhwc"):
             own = own.reshape(len(own), *[1] * (values.dim() - 2), -1)
-        elif layout == "graph":
-            raise ValueError("bootstrap does not support rows of graphs")
         return values + m * own.to(values.dtype)
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from torch import nn
 
+from evenfall.checks import check_choice, check_integer
 from evenfall.counting import without_wrappers
 from evenfall.errors import closest, shorten
 from evenfall.splitters import splitter_for
@@ -86,7 +87,7 @@ def split_blocks(
     return Split(
         blocks=_blocks(model, call, trial, chosen),
         legal=names,
-        unused=_unused(model, trial, detached),
+        unused=_unused(model, trial),
         tied=tuple(lines),
         detached=tuple(detached),
         cloned=frozenset(point.name for point in chosen if point.is_changed),
@@ -109,12 +110,11 @@ def refuse_checkpointing(model: nn.Module) -> None:
 
 
 def _check_options(k: Any, balance: str | None, boundaries: Any, tied: str) -> None:
-    if k is not None and (not isinstance(k, int) or isinstance(k, bool) or k < 1):
-        raise ValueError(f"k must be a positive number of blocks, got {shorten(k)}")
-    if balance is not None and balance not in BALANCES:
-        raise ValueError(f"balance must be one of {BALANCES}, got {shorten(balance)}")
-    if tied not in TIED:
-        raise ValueError(f"tied must be one of {TIED}, got {shorten(tied)}")
+    if k is not None:
+        check_integer("k", k, 1)
+    if balance is not None:
+        check_choice("balance", balance, BALANCES)
+    check_choice("tied", tied, TIED)
     named = isinstance(boundaries, list | tuple) and all(isinstance(b, str) for b in boundaries)
     if not (boundaries is None or boundaries == "middle" or named):
         raise ValueError(
@@ -240,7 +240,7 @@ def _blocks(model: nn.Module, call: Call, trial: Trial, cuts: list[Point]) -> tu
     return (*blocks, Block(None, parameters, _numel(trial, rest), *cost))
 
 
-def _unused(model: nn.Module, trial: Trial, detached: list[str]) -> tuple[str, ...]:
+def _unused(model: nn.Module, trial: Trial) -> tuple[str, ...]:
     used = {id(parameter) for parameter in trial.graph.parameters}
     return tuple(n for n, p in model.named_parameters() if p.requires_grad and id(p) not in used)
 
