@@ -15,6 +15,7 @@ from evenfall_stream.datasets.readers import (
     check_recording,
     read_aedat2,
 )
+from evenfall_stream.datasets.readers.recording_files import open_recording
 
 MAGIC = b"#!AER-DAT2.0\r\n"
 END = b"#End Of ASCII Header\r\n"
@@ -166,3 +167,17 @@ def test_two_cameras_and_cut_headers_are_refused() -> None:
     for cut in (b"#!AER-DAT2.0", MAGIC + b"# AEChip: DAVIS240C", MAGIC + b"#1234567"):
         with pytest.raises(ValueError, match="ends in its header"):
             read_aedat2(cut)
+
+
+def test_the_camera_gives_the_size_of_the_sensor(tmp_path: Path) -> None:
+    event = words((3 << 8 | (127 - 5) << 1, 9))
+    davis_event = words((davis(5, 3, 1, 240), 9))
+    for contents, size in (
+        (MAGIC + DVS128 + END + event, (128, 128)),
+        (MAGIC + END + event, (128, 128)),
+        (MAGIC + chip("DAVIS240C") + END + davis_event, (240, 180)),
+    ):
+        (tmp_path / "a.aedat").write_bytes(contents)
+        recording, found = open_recording(tmp_path / "a.aedat")
+        assert found == size
+        assert (recording.x.tolist(), recording.y.tolist()) == ([5], [3])

@@ -106,7 +106,9 @@ def test_aedat2_refuses_what_it_cannot_read() -> None:
     assert len(read_aedat2(whole[:-3], tolerate_truncation=True).t) == 1
     with pytest.raises(ValueError, match="source must start with #!AER-DAT"):
         read_aedat2(b"RIFF....")
-    with pytest.raises(ValueError, match=r"source must have AEDAT version 2.0, got 3.1"):
+    with pytest.raises(
+        ValueError, match=r"source must have AEDAT version 2.0, got 3.1; read_recording"
+    ):
         read_aedat2(b"#!AER-DAT3.1\r\n")
     with pytest.raises(ValueError, match="ends in its header"):
         read_aedat2(b"#!AER-DAT2.0")

@@ -55,6 +55,13 @@ def read_aedat2(
         ValueError: the file is not AEDAT, has another version, ends within an event, is from an
             unknown camera, or has addresses that its camera does not have.
     """
+    return open_aedat2(source, chip, tolerate_truncation)[0]
+
+
+def open_aedat2(
+    source: str | Path | bytes, chip: str | None = None, tolerate_truncation: bool = False
+) -> tuple[Recording, tuple[int, int]]:
+    """As `read_aedat2`, with the (width, height) of the camera."""
     raw = source if isinstance(source, bytes) else Path(source).read_bytes()
     name = "source" if isinstance(source, bytes) else str(source)
     lines, end = _header(raw, name)
@@ -79,7 +86,7 @@ def read_aedat2(
             f"{name} is not a recording of a {camera.name} ({width} x {height} pixels): the event "
             f"at {t[at]} us has the address {address[at]:#010x}"
         )
-    return Recording(t, x, y, p)
+    return Recording(t, x, y, p), camera.size
 
 
 def _header(raw: bytes, name: str) -> tuple[list[bytes], int]:
@@ -103,7 +110,7 @@ def _header(raw: bytes, name: str) -> tuple[list[bytes], int]:
     if version not in (b"2.0", b"2"):
         raise ValueError(
             f"{name} must have AEDAT version 2.0, got {version.decode('ascii', 'replace')}; "
-            "tonic reads AEDAT 3 and 4, see from_tonic"
+            "read_recording reads 3.1 and 4"
         )
     return lines, end
 

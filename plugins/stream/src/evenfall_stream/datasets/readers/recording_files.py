@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from . import aedat3, aedat4
-from .aedat2 import AEDAT2_CLOCK, read_aedat2
+from .aedat2 import AEDAT2_CLOCK, open_aedat2
 from .bs2 import NMNIST_CLOCK, read_nmnist
 from .by_suffix import read_file
 from .columns import make_recording
@@ -113,7 +113,8 @@ def _aedat(path: Path) -> Contents:
     if magic == aedat4.MAGIC:
         recording, size = aedat4.read_aedat4(path)
         return Contents(recording, None, size)
-    return Contents(read_aedat2(path), AEDAT2_CLOCK)
+    recording, size = open_aedat2(path)
+    return Contents(recording, AEDAT2_CLOCK, size)
 
 
 def _raw(path: Path) -> Contents:
