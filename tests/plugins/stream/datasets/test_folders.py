@@ -171,6 +171,8 @@ def test_windows_cover_a_recording_and_are_limited() -> None:
         (0, 0, 1), (1, 1, 3), (2, 3, 4), (3, 4, 4), (4, 4, 5),
     ]  # fmt: skip
     assert [w.last for w in cut_windows(t, 10_000, 1000)] == [5]
+    apart = list(cut_windows(t, 1000, 10_000))  # none begins after the last event
+    assert [(w.start, w.first, w.last) for w in apart] == [(0, 0, 1)]
     assert list(cut_windows(t[:0], 1000, 1000)) == []
     assert check_window(2.5, None) == (2500, 2500)
     with pytest.raises(ValueError, match="at most 1,000,000 windows, got "):

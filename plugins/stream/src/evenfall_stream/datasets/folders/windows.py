@@ -54,7 +54,8 @@ def check_window(window: float | None, hop: float | None) -> tuple[int, int] | N
 
 
 def cut_windows(t: np.ndarray, window: int, hop: int) -> Iterator[Window]:
-    """The windows [k hop, k hop + window) since the first event, up to the one with the last event.
+    """The windows [k hop, k hop + window) since the first event, up to the first one that reaches
+    the last event, or the last one that begins before it.
 
     Args:
         t: (N,) int64 times in microseconds, not decreasing. A recording shorter than the window is
@@ -68,7 +69,7 @@ def cut_windows(t: np.ndarray, window: int, hop: int) -> Iterator[Window]:
     if not len(t):
         return
     duration = int(t[-1] - t[0])
-    count = 1 if duration < window else (duration - window) // hop + 2
+    count = 1 if duration < window else min((duration - window) // hop + 2, duration // hop + 1)
     if count > MOST_WINDOWS:
         raise ValueError(
             f"a recording must have at most {MOST_WINDOWS:,} windows, got {count:,} in "
