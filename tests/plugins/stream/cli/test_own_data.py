@@ -21,6 +21,8 @@ pytest.importorskip("timm")
 
 from evenfall_stream import EventStreamClassifier, StreamClassifier
 from evenfall_stream.cli import app
+from evenfall_stream.inference import FilePrediction, Part
+from evenfall_stream.inference.table import write_table
 from evenfall_stream.training import checkpoint_recipe
 
 
@@ -209,6 +211,18 @@ def test_a_long_recording_has_a_class_over_time(tmp_path: Path, camera: Path) ->
     assert len(halves[0]["windows"]) == 15
 
 
+def test_times_of_a_long_recording_are_written_in_full(tmp_path: Path) -> None:
+    parts = [Part(start, start + 0.1, 1, [1.0]) for start in (0.2, 1_234_567.891, 86_399_999.999)]
+    found = FilePrediction(Path("a.npz"), "events", 3, [1.0], parts, "")
+    with write_table([found], ["one"], tmp_path / "t.csv").open() as lines:
+        times = [(row["start_ms"], row["end_ms"]) for row in csv.DictReader(lines)]
+    assert times == [
+        ("0.2", "0.3"),
+        ("1234567.891", "1234567.991"),
+        ("86399999.999", "86400000.099"),
+    ]
+
+
 def test_predict_goes_on_after_a_bad_file(tmp_path: Path, camera: Path) -> None:
     write_dot(tmp_path / "a.npz", "left", 0)
     (tmp_path / "b.npz").write_text("rubbish")
@@ -254,6 +268,17 @@ def test_options_that_do_not_fit_are_named(tmp_path: Path, camera: Path) -> None
         result = _evenfall("predict", camera, tmp_path, *options)
         assert result.exit_code == 1
         assert words in result.stderr
+    small = {"width": 8, "depth": 1, "groups": 4, "neighbors": 2}
+    StreamClassifier(2, **small).save_pretrained(tmp_path / "clouds")
+    for model, option, value, kind in (
+        (camera, "--points", 5, "a classifier of recordings"),
+        (tmp_path / "clouds", "--window", 5, "a classifier of clouds"),
+        (tmp_path / "clouds", "--hop", 5, "a classifier of clouds"),
+        (tmp_path / "clouds", "--pictures", tmp_path / "drawn", "a classifier of clouds"),
+    ):
+        result = _evenfall("predict", model, tmp_path, option, value)
+        assert result.exit_code == 1
+        assert f"{option} is not an option for {kind}" in result.stderr
     (tmp_path / "empty").mkdir()
     result = _evenfall("predict", camera, tmp_path / "empty")
     assert "has no files of clouds, recordings or sounds" in result.stderr

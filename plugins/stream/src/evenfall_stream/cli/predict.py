@@ -42,8 +42,8 @@ def predict(
     pictures: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for a picture of each file: its class over time; of a segmenter, its "
-            "points coloured by class."
+            help="Folder for a picture of each recording: its class over time; of a segmenter, of "
+            "each cloud: its points coloured by class."
         ),
     ] = None,
     output: Annotated[
@@ -57,6 +57,7 @@ def predict(
 
     from ..inference import FilePredictor, FileSegmenter, checkpoint_settings
     from ..inference.table import as_object, write_table
+    from ..models.classifier import StreamClassifier
     from ..models.loading import load_trained
     from ..models.segmentation import StreamSegmenter
 
@@ -77,6 +78,13 @@ def predict(
             )  # fmt: skip
             raise typer.Exit(0 if whole else 1)
         refuse_options("a classifier", {"--output": output})
+        if isinstance(model, StreamClassifier):
+            refuse_options(
+                "a classifier of clouds",
+                {"--window": window, "--hop": hop, "--pictures": pictures},
+            )
+        else:
+            refuse_options("a classifier of recordings", {"--points": points})
         changes: dict[str, Any] = {"points": points, "window": window, "hop": hop}
         if window is not None:
             changes["hop"] = hop if hop is not None else window

@@ -28,7 +28,7 @@ def write_table(
         writer.writerow(["input", "start_ms", "end_ms", unit, "class", *classes])
         for one in predictions:
             for part in one.parts:
-                times = ["" if time is None else f"{time:g}" for time in (part.start, part.end)]
+                times = ["" if time is None else f"{time:.15g}" for time in (part.start, part.end)]
                 row = part.probabilities
                 values = [""] * (1 + len(classes)) if row is None else [
                     classes[best(row)], *(f"{value:.6f}" for value in row)
