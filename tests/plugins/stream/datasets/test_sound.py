@@ -91,6 +91,10 @@ def test_spoken_digits_leave_a_speaker_out(tmp_path: Path) -> None:
     assert left_out[0].y.tolist() == [3]
     with pytest.raises(ValueError, match="speaker must be one of"):
         SpokenDigits(tmp_path, "test", speaker="eve")
+    (tmp_path / "copy").mkdir()
+    (tmp_path / "copy" / "3_ann_0.wav").write_bytes(b"another one")
+    with pytest.raises(ValueError, match=r"contains 3_ann_0\.wav twice"):
+        SpokenDigits(tmp_path, "test")
 
 
 def test_a_damaged_recording_is_named(tmp_path: Path) -> None:

@@ -38,7 +38,8 @@ class SpokenDigits(Dataset):
 
     Raises:
         FileNotFoundError: no such path, or it has no recordings.
-        ValueError: unknown split, speaker or option of SoundToEvents; a file name of another form.
+        ValueError: unknown split, speaker or option of SoundToEvents; a file name of another form,
+            or one that occurs twice.
 
     Source: github.com/Jakobovski/free-spoken-digit-dataset.
     """
@@ -57,7 +58,11 @@ class SpokenDigits(Dataset):
             SoundToEvents(48_000, **self.sound)
         except TypeError as error:
             raise ValueError(f"sound: {error}") from None
-        files = {name.stem: raw for name, raw in read_files(Path(path), (".wav",))}
+        files: dict[str, bytes] = {}
+        for name, raw in read_files(Path(path), (".wav",)):
+            if name.stem in files:
+                raise ValueError(f"{path} contains {name.name} twice")
+            files[name.stem] = raw
         if not files:
             raise FileNotFoundError(f"{path} contains no .wav files")
         speakers = sorted({_parts(stem)[1] for stem in files})
