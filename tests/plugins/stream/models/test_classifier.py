@@ -202,3 +202,9 @@ def test_more_graphs_than_batch_size() -> None:
 def test_options(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         make(**options)
+
+
+@pytest.mark.parametrize("architecture", ["stream", "pointnet"])
+def test_an_unknown_argument_is_an_error(architecture: str) -> None:
+    with pytest.raises(TypeError, match="depht"):
+        make(architecture=architecture, depht=2)

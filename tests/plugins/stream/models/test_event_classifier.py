@@ -230,6 +230,8 @@ def test_bad_polarity_batch_and_kind() -> None:
         ({"head": "last"}, "head must be 'mean' or 'time', got 'last'"),
         ({"class_names": ["a"]}, "class_names must have num_classes = 3 names"),
         ({"frequencies": 0}, "sensor_size, polarities and frequencies must be positive"),
+        ({"presorted": False}, "presorted must be True, because events are in the order of time"),
+        ({"dimensions": 3}, "dimensions must be 1"),
     ],
 )
 def test_options(options: dict[str, Any], words: str) -> None:

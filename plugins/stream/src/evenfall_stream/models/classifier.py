@@ -19,6 +19,7 @@ from ..checks import (
 )
 from ..graphs import Graphs, read_graphs
 from ..nn.pooling import POOLS, pool
+from .arguments import block_options
 from .backbone import SET_BY_LAYOUT, PointBackbone
 from .hub import StreamHubMixin
 from .pointnet import PointNet
@@ -38,7 +39,8 @@ class StreamClassifier(nn.Module, StreamHubMixin, model_type="stream-classifier"
         class_names: names of the classes, saved with the model.
         architecture: "stream"; "pointmamba", the same with Mamba's learned step and, in the
             sequence layout, one state along all axes; or "pointnet", an MLP per point and their
-            maximum, without interaction between points.
+            maximum, without interaction between points: it has width, head and dropout, and the
+            options of tokens, layout, pooling and blocks change nothing.
         in_channels: features per point besides the position.
         dimensions: columns of pos.
         width: channels.
@@ -54,6 +56,7 @@ class StreamClassifier(nn.Module, StreamHubMixin, model_type="stream-classifier"
         **block: keyword arguments of StreamBlock and StreamConv.
 
     Raises:
+        TypeError: no such argument.
         ValueError: an unknown option, or a size out of range.
 
     Shapes:
@@ -96,6 +99,8 @@ class StreamClassifier(nn.Module, StreamHubMixin, model_type="stream-classifier"
         self.in_channels, self.dimensions = in_channels, dimensions
         self.pooling = "max" if architecture == "pointnet" else pooling
         if architecture == "pointnet":
+            if unknown := sorted(set(block) - set(block_options(StreamClassifier))):
+                raise TypeError(f"StreamClassifier has no arguments {unknown}")
             self.backbone: nn.Module = PointNet(width, in_channels, dimensions)
         else:
             if architecture == "pointmamba":

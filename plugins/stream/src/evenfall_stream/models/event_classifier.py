@@ -134,6 +134,12 @@ class EventStreamClassifier(nn.Module, StreamHubMixin, model_type="event-stream-
         self.embedding = EventEmbedding(widths[0], sensor_size, polarities, frequencies)
         rates = iter(torch.linspace(0, drop_path, sum(depths)).tolist())
         along_time = {"dimensions": 1, "presorted": True}
+        for name, value in along_time.items():
+            if block.get(name, value) != value:
+                raise ValueError(
+                    f"{name} must be {value}, because events are in the order of time, "
+                    f"got {shorten(block[name])}"
+                )
         settings = {**block, **along_time, "length_scale": tuple(length_scale)}
         self.stages = nn.ModuleList(
             EventStage(in_width, width, stride, [next(rates) for _ in range(depth)], **settings)
