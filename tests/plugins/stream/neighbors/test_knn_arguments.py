@@ -68,5 +68,5 @@ def test_the_graph_transform_takes_the_options_of_torch_geometric() -> None:
     assert both.num_edges >= plain.shape[1]
     angles = NearestNeighborGraph(4, cosine=True, loop=True)(data.clone()).edge_index
     assert torch.equal(angles.flip(0), knn(X, X, 4, cosine=True))
-    with pytest.raises(ValueError, match="flow must be 'source_to_target' or"):
+    with pytest.raises(ValueError, match="flow must be one of source_to_target, target"):
         NearestNeighborGraph(4, flow="up")

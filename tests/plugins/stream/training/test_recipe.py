@@ -150,6 +150,11 @@ def test_what_cannot_be_made_is_named() -> None:
     assert set(MODELS) == {"StreamClassifier", "EventStreamClassifier", "StreamSegmenter"}
 
 
+def test_a_bad_argument_of_a_transform_names_the_transform() -> None:
+    with pytest.raises(ValueError, match="augmentation, EventSlice: count must be"):
+        make_transforms([{"DropEvents": {"p": 0.1}}, {"EventSlice": {"count": 0}}])
+
+
 def test_transforms_are_applied_in_order() -> None:
     from torch_geometric.data import Data
 

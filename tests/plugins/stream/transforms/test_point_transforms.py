@@ -239,9 +239,9 @@ def _of(values: list[float]) -> Data:
         (lambda: RandomAnisotropicScale(2, 1), ValueError, "got low 2, high 1"),
         (lambda: RandomAnisotropicScale(0, 1), ValueError, "got low 0, high 1"),
         (lambda: RandomShift(-1), ValueError, "most must not be negative, got -1"),
-        (lambda: FarthestPoints(0), ValueError, "count must be at least 1, got 0"),
+        (lambda: FarthestPoints(0), ValueError, "count must be an integer of at least 1, got 0"),
         (lambda: FarthestPoints(1)(_of([float("inf")])), ValueError, "needs finite positions"),
-        (lambda: NearestNeighborGraph(0), ValueError, "k must be at least 1, got 0"),
+        (lambda: NearestNeighborGraph(0), ValueError, "k must be an integer of at least 1, got 0"),
     ],
 )
 def test_refusals(attempt: Callable[[], object], error: type[Exception], message: str) -> None:

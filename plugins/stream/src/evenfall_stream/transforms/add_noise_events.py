@@ -9,7 +9,7 @@ from torch_geometric.data import Data
 from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
 
-from .events import check_sensor_size, events_of, order_by_time
+from .events import check_count, check_sensor_size, events_of, order_by_time
 
 
 @functional_transform("add_noise_events")
@@ -34,11 +34,8 @@ class AddNoiseEvents(BaseTransform):
     """
 
     def __init__(self, count: int, sensor_size: Sequence[int], polarities: int = 2) -> None:
-        if not count >= 0:
-            raise ValueError(f"count must not be negative, got {count}")
-        if polarities < 1:
-            raise ValueError(f"polarities must be at least 1, got {polarities}")
-        self.count, self.polarities = int(count), polarities
+        self.count = check_count(count, 0)
+        self.polarities = check_count(polarities, 1, "polarities")
         self.sensor_size = check_sensor_size(sensor_size)
 
     def forward(self, data: Data) -> Data:

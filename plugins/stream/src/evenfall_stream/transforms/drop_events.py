@@ -29,9 +29,10 @@ class DropEvents(BaseTransform):
     """
 
     def __init__(self, p: float | tuple[float, float] = 0.1) -> None:
-        low, high = (p, p) if isinstance(p, (int, float)) else p
-        if check_probability(low) > check_probability(high):
+        ends = (p, p) if isinstance(p, (int, float)) else tuple(p)
+        if len(ends) != 2 or check_probability(ends[0]) > check_probability(ends[1]):
             raise ValueError(f"p must be a probability or a range (low, high), got {p}")
+        low, high = ends
         self.low, self.high = low, high
 
     def forward(self, data: Data) -> Data:

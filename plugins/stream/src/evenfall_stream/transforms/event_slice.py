@@ -7,7 +7,7 @@ from torch_geometric.data import Data
 from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
 
-from .events import events_of, select_events, start_at_zero
+from .events import check_count, events_of, select_events, start_at_zero
 
 
 @functional_transform("event_slice")
@@ -30,9 +30,7 @@ class EventSlice(BaseTransform):
     """
 
     def __init__(self, count: int, random: bool = True) -> None:
-        if count < 1:
-            raise ValueError(f"count must be at least 1, got {count}")
-        self.count, self.random = int(count), random
+        self.count, self.random = check_count(count, 1), random
 
     def forward(self, data: Data) -> Data:
         """The data with the events of the slice."""

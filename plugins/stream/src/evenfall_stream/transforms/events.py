@@ -6,12 +6,14 @@ coordinates. N events.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from evenfall.checks import check_choice, check_integer
 from evenfall.errors import shorten
 
 from .reading import positions, refuse_batch
@@ -81,13 +83,30 @@ def check_sensor_size(sensor_size: Sequence[int], dimensions: int | None = None)
     """Return sensor_size as a tuple.
 
     Raises:
-        ValueError: a number is not positive, or there are not `dimensions` of them.
+        ValueError: a number is not a positive integer, or there are not `dimensions` of them.
     """
-    size = tuple(int(extent) for extent in sensor_size)
+    given = tuple(sensor_size) if isinstance(sensor_size, Iterable) else ()
+    size = tuple(int(extent) if _is_whole(extent) else 0 for extent in given)
     if not size or min(size) < 1 or dimensions not in (None, len(size)):
-        numbers = "positive numbers" if dimensions is None else f"{dimensions} positive numbers"
-        raise ValueError(f"sensor_size must have {numbers} of pixels, got {sensor_size}")
+        numbers = "positive integers" if dimensions is None else f"{dimensions} positive integers"
+        raise ValueError(f"sensor_size must have {numbers} of pixels, got {shorten(sensor_size)}")
     return size
+
+
+def _is_whole(extent: object) -> bool:
+    is_number = isinstance(extent, int | float | np.integer) and not isinstance(extent, bool)
+    return is_number and float(extent).is_integer()
+
+
+def check_count(count: int, least: int, name: str = "count") -> int:
+    """Return count as an int.
+
+    Raises:
+        ValueError: it is not an integer of at least `least`.
+    """
+    number = int(count) if isinstance(count, np.integer) else count
+    check_integer(name, number, least)
+    return number
 
 
 def check_outside(outside: str) -> str:
@@ -96,8 +115,7 @@ def check_outside(outside: str) -> str:
     Raises:
         ValueError: it is neither "drop" nor "roll".
     """
-    if outside not in ("drop", "roll"):
-        raise ValueError(f"outside must be 'drop' or 'roll', got {shorten(outside)}")
+    check_choice("outside", outside, ("drop", "roll"))
     return outside
 
 

@@ -7,6 +7,7 @@ from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
 
 from ..neighbors import fps
+from .events import check_count
 from .reading import positions, refuse_batch
 
 
@@ -30,9 +31,7 @@ class FarthestPoints(BaseTransform):
     """
 
     def __init__(self, count: int, random_start: bool = True) -> None:
-        if count < 1:
-            raise ValueError(f"count must be at least 1, got {count}")
-        self.count = count
+        self.count = check_count(count, 1)
         self.random_start = random_start
 
     def forward(self, data: Data) -> Data:

@@ -9,9 +9,10 @@ from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
 from torch_geometric.utils import to_undirected
 
-from evenfall.errors import shorten
+from evenfall.checks import check_choice
 
 from ..neighbors import knn
+from .events import check_count
 from .reading import positions
 
 FLOWS = ("source_to_target", "target_to_source")
@@ -52,11 +53,8 @@ class NearestNeighborGraph(BaseTransform):
         cosine: bool = False,
         num_workers: int = 1,
     ) -> None:
-        if k < 1:
-            raise ValueError(f"k must be at least 1, got {k}")
-        if flow not in FLOWS:
-            raise ValueError(f"flow must be {FLOWS[0]!r} or {FLOWS[1]!r}, got {shorten(flow)}")
-        self.k = k
+        check_choice("flow", flow, FLOWS)
+        self.k = check_count(k, 1, "k")
         self.loop = loop
         self.force_undirected = force_undirected
         self.flow = flow

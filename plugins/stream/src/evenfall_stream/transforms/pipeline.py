@@ -34,7 +34,8 @@ def make_transforms(
 
     Raises:
         ReferenceImportError: your own transform cannot be imported.
-        ValueError: a step has another form, or a transform or argument is unknown.
+        ValueError: a step has another form, a transform or argument is unknown, or an argument is
+            out of range.
     """
     return Compose([_make(*_read(step, name), name, sensor_size) for step in steps])
 
@@ -82,7 +83,7 @@ def _make(
     try:
         refuse_flags(make, options)
         return make(**options)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{name}, {kind}: {error}") from None
 
 

@@ -9,7 +9,14 @@ from torch_geometric.data import Data
 from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
 
-from .events import check_outside, check_probability, check_sensor_size, events_of, snap_to_pixels
+from .events import (
+    check_count,
+    check_outside,
+    check_probability,
+    check_sensor_size,
+    events_of,
+    snap_to_pixels,
+)
 
 
 @functional_transform("random_event_shift")
@@ -42,13 +49,12 @@ class RandomEventShift(BaseTransform):
         self.sensor_size = check_sensor_size(sensor_size)
         if (pixels is None) == (share is None):
             raise ValueError(f"pass either pixels or share, got {pixels} and {share}")
-        if pixels is not None and not pixels >= 0:
-            raise ValueError(f"pixels must not be negative, got {pixels}")
-        self.pixels, self.share = pixels, share
+        self.pixels = None if pixels is None else check_count(pixels, 0, "pixels")
+        self.share = share
         self.most = (
             tuple(int(check_probability(share, "share") * side) for side in self.sensor_size)
             if share is not None
-            else (int(pixels or 0),) * len(self.sensor_size)
+            else (self.pixels or 0,) * len(self.sensor_size)
         )
         self.outside = check_outside(outside)
 
