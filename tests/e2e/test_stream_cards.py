@@ -34,6 +34,12 @@ def test_its_card_is_made_from_its_results(name: str) -> None:
     assert card.strip() == str(make_card(_results(name))).strip()
 
 
+def test_folds_of_different_sizes_are_a_range_in_the_card() -> None:
+    card = str(make_card(_results("stream-modelnet10-small")))
+    assert card.count("| valid | 398 to 400 | 0, 1, 2, 3, 4 |") == 3
+    assert card.count("| test | 908 | 0, 1, 2, 3, 4 |") == 3
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_weights_stay_small(name: str) -> None:
     assert (CARDS / name / "model.safetensors").stat().st_size <= 3_000_000

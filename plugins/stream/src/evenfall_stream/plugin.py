@@ -64,7 +64,7 @@ def evenfall_register_datasets(register: Callable[..., Any]) -> None:
         ("shd", "events", "spoken digits as spikes"),
         ("spoken-digits", "events", "spoken digits as events of a bank of filters"),
         ("ssc", "events", "spoken words as spikes"),
-        ("synthetic-rooms", "segments", "made rooms of boxes, a class of each point"),
+        ("synthetic-rooms", "segments", "generated rooms of boxes, a class of each point"),
     ):
         reference = f"evenfall_stream.datasets.arrays:{name.replace('-', '_')}"
         register(name, reference, contents=contents, summary=summary)

@@ -118,7 +118,7 @@ def _compared(results: dict[str, Any]) -> str:
     if any(row["deviation"] is not None for row in summary):
         meaning += " An error is the sample standard deviation over the runs."
     if baselines:
-        meaning += " The baselines have the weights they were trained to, in float32."
+        meaning += " The baselines are evaluated with their trained weights, in float32."
     unlike = [
         f"- {name}: the same recipe, except `{json.dumps(difference)}`"
         for name, difference in baselines.items()

@@ -60,7 +60,7 @@ def pack_classifier(
     """Round the weights of the runs to `dtype`, evaluate them, and write the folder.
 
     Each run is evaluated once on validation and once on test. The one with the best accuracy on
-    validation is published. Baselines keep the weights they were trained to.
+    validation is published. Baselines keep their trained weights.
 
     Args:
         runs: runs of `evenfall egru classify` with cell "egru", or their best/ folders; the recipes

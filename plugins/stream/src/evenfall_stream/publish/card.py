@@ -40,7 +40,7 @@ def make_card(results: dict[str, Any]) -> Any:
         "protocol": wrap_text(words["protocol"]),
         "selection": _selection(runs, [row["split"] for row in own], results["seed"], metric),
         "score_title": _TITLES[metric],
-        "summary": _summary(results["summary"], metric),
+        "summary": _summary(results, metric),
         "differences": _differences(results["differences"]),
         "note": wrap_text(results["note"]),
         "last_split": published[-1]["split"],
@@ -88,15 +88,26 @@ def _result(
     }
 
 
-def _summary(rows: list[dict[str, Any]], metric: str) -> str:
+def _summary(results: dict[str, Any], metric: str) -> str:
     return markdown_table(
         ("model", "parameters:", "split", f"{_COUNTED[metric]}:", "seeds", f"{_SCORES[metric]}:"),
         [
-            (row["model"], f"{row['parameters']:,}", row["split"], f"{row['examples']:,}",
+            (row["model"], f"{row['parameters']:,}", row["split"], _examples(results, row),
              ", ".join(map(str, row["seeds"])), score_text(row, metric))
-            for row in rows
+            for row in results["summary"]
         ],
     )  # fmt: skip
+
+
+def _examples(results: dict[str, Any], row: dict[str, Any]) -> str:
+    """The number of examples in a row of the summary, or its range if folds differ in size."""
+    numbers = [
+        one["examples"]
+        for one in results["evaluations"]
+        if (one["model"], one["split"]) == (row["model"], row["split"])
+    ]
+    low, high = min(numbers), max(numbers)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def _differences(by_baseline: dict[str, dict[str, Any]]) -> str:
