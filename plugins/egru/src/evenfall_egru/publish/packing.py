@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from evenfall.errors import shorten
 from evenfall.files import file_aside, write_text
+from evenfall.hub import wrap_text
 from evenfall.recipes import read_yaml
 
 from ..models.pretrained_egru import EgruPreTrainedModel
@@ -127,7 +128,7 @@ def training_record(
 
 
 def training_text(training: dict[str, Any]) -> str:
-    """The sentence of the card."""
+    """The sentences of the card."""
     steps = [
         f"{label} {training[key]:,}"
         for key, label in (
@@ -137,4 +138,4 @@ def training_text(training: dict[str, Any]) -> str:
         if key in training
     ]
     text = "; ".join(steps) + "." if steps else "The number of steps was not recorded."
-    return f"{text} {training['note']}" if "note" in training else text
+    return wrap_text(f"{text} {training['note']}" if "note" in training else text)

@@ -89,8 +89,8 @@ def pruning_text(results: dict[str, Any]) -> str:
     return (
         f"{text}\nBeside the dense model it was pruned from, with full carry:\n\n"
         f"{markdown_table(headings, compared)}\n\n"
-        "`evenfall sparsity compress` stores it without its zeros and runs it faster. The page "
-        '"Do the two\nsparsities multiply?" has other shares and ways of pruning.\n'
+        "`evenfall sparsity compress` stores it without its zeros and runs it faster.\n"
+        "`docs/sparsity-study.md` of Evenfall has other shares and ways of pruning.\n"
     )
 
 
