@@ -20,9 +20,8 @@ from .scan_egru import as_tensor, egru_scan, event_linear, skips_silent
 
 # Other tensors, such as those of torchao, have operations of their own and few of PyTorch's.
 PLAIN = (torch.Tensor, nn.Parameter)
-# The matrices of a layer by the name that peft.LoraConfig(target_parameters=...) wants.
 LORA_TARGET_PARAMETERS = ["kernel", "recurrent_kernel"]
-"""The matrices of a layer, for `target_parameters` of peft."""
+"""The matrices of a layer by name, for `target_parameters` of peft.LoraConfig."""
 
 
 def locked_dropout(x: torch.Tensor, rate: float, cu_seqlens: torch.Tensor | None) -> torch.Tensor:
