@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import runpy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ torch = pytest.importorskip("torch")
 from safetensors.torch import load_file
 
 from evenfall_blocklocal import BlockLocal
-from evenfall_blocklocal.processes import explain_plan, make_plan, pipeline_costs
+from evenfall_blocklocal.processes import BlockPipeline, explain_plan, make_plan, pipeline_costs
 
 WORKER = Path(__file__).with_name("worker.py")
 HERE = runpy.run_path(str(WORKER))
@@ -145,3 +146,44 @@ def test_costs_of_balanced_stages_approach_the_number_of_ranks() -> None:
         pipeline_costs([1.0] * 4, [5], 3)
     with pytest.raises(ValueError, match="boundary_bytes must have 3 entries"):
         pipeline_costs([1.0] * 4, [2], 3, boundary_bytes=[1])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "options", "message"),
+    [
+        ([], {}, "block_seconds must have a number for each block, got none"),
+        ([1.0, 0.0], {}, "block_seconds must be more than 0 and finite, got 0.0"),
+        ([1.0], {"steps": 0}, "steps must be an integer of at least 1, got 0"),
+        ([1.0], {"bandwidth": 0}, "bandwidth must be more than 0, got 0"),
+    ],
+)
+def test_costs_of_impossible_runs_are_refused(seconds, options, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        pipeline_costs(seconds, [1], **({"steps": 3} | options))
+
+
+def test_impossible_ranks_and_times_are_refused(make_stack) -> None:
+    local = BlockLocal(make_stack(3), 3, "local-ce", inputs=torch.randn(2, 5))
+    with pytest.raises(ValueError, match="replicas must be an integer of at least 1, got 0"):
+        explain_plan(local, 2, 0)
+    for options, message in (({"timeout": 0}, "timeout must be"), ({"ahead": -1}, "ahead must be")):
+        with pytest.raises(ValueError, match=message):
+            BlockPipeline(local, **options)
+
+
+def test_activations_arrive_in_their_order_whatever_their_layout(monkeypatch) -> None:
+    sent = torch.arange(24.0).reshape(1, 2, 3, 4)
+
+    def receive(tensor, source, group) -> None:
+        assert tensor.is_contiguous()  # what is sent is
+        tensor.copy_(sent)
+
+    monkeypatch.setattr(torch.distributed, "recv", receive)
+    pipeline = BlockPipeline.__new__(BlockPipeline)
+    pipeline.stage, pipeline.replica, pipeline.rank, pipeline._group = 1, 0, 1, None
+    pipeline.plan = SimpleNamespace(replicas=1)
+    like = torch.zeros(1, 2, 3, 4).to(memory_format=torch.channels_last)
+    found = pipeline._receive([like, 3])
+    assert torch.equal(found[0], sent)
+    assert found[0].stride() == like.stride()
+    assert found[1] == 3

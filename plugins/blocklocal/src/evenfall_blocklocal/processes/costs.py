@@ -15,6 +15,9 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from evenfall.checks import check_integer, check_number
+from evenfall.errors import shorten
+
 from ..splitting.balance import choose_cuts
 
 
@@ -57,8 +60,15 @@ def pipeline_costs(
         bandwidth: bytes a second between ranks; sending is added to the sender's time.
 
     Raises:
-        ValueError: more ranks than blocks, or sizes that do not match.
+        ValueError: more ranks than blocks, sizes that do not match, or a number out of range.
     """
+    check_integer("steps", steps, 1)
+    if not bandwidth > 0:
+        raise ValueError(f"bandwidth must be more than 0, got {shorten(bandwidth)}")
+    if not block_seconds:
+        raise ValueError("block_seconds must have a number for each block, got none")
+    for seconds in block_seconds:
+        check_number("block_seconds", seconds, above=True)
     count = len(block_seconds)
     sizes = list(boundary_bytes) or [0.0] * (count - 1)
     if len(sizes) != count - 1:

@@ -20,6 +20,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map_only, tree_unflatten
 
+from evenfall.checks import check_integer, check_number
 from evenfall.counting import without_wrappers
 
 from ..local import BlockLocal
@@ -68,12 +69,15 @@ class BlockPipeline:
         ahead: steps by which a stage may be ahead of the next one.
 
     Raises:
-        ValueError: the blocks cannot be split over these ranks; `explain_plan` says why beforehand.
+        ValueError: the blocks cannot be split over these ranks, which `explain_plan` says
+            beforehand; timeout or ahead is out of range.
     """
 
     def __init__(
         self, local: BlockLocal, *, replicas: int = 1, timeout: float = 60.0, ahead: int = 4
     ) -> None:
+        check_number("timeout", timeout, above=True)
+        check_integer("ahead", ahead, 0)
         self.local, self.timeout, self.ahead = local, timeout, ahead
         self.plan = make_plan(local, dist.get_world_size(), replicas)
         self.rank = dist.get_rank()
@@ -201,9 +205,10 @@ class BlockPipeline:
         found = []
         for leaf in leaves:
             if isinstance(leaf, Tensor):
-                leaf = torch.empty_like(leaf)
+                arrived = torch.empty_like(leaf, memory_format=torch.contiguous_format)
                 with self._watched(f"rank {source}"):
-                    dist.recv(leaf, source, group=self._group)
+                    dist.recv(arrived, source, group=self._group)
+                leaf = torch.empty_like(leaf).copy_(arrived)  # channels_last, if it was so
             found.append(leaf)
         return tree_unflatten(found, tree)
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from evenfall.checks import check_integer
 from evenfall.counting import without_wrappers
 from evenfall.errors import shorten
 
@@ -60,9 +61,14 @@ def explain_plan(local: BlockLocal, ranks: int, replicas: int = 1) -> list[str]:
 
     It looks at the rule, the feedback, the number of blocks, tied weights, and at the outputs that
     would be sent.
+
+    Raises:
+        ValueError: ranks or replicas is no positive integer.
     """
     reasons = []
-    if replicas < 1 or ranks < 1 or ranks % replicas:
+    check_integer("ranks", ranks, 1)
+    check_integer("replicas", replicas, 1)
+    if ranks % replicas:
         return [f"{ranks} ranks are no multiple of {replicas} replicas"]
     stages = ranks // replicas
     if stages > len(local.split.blocks):
