@@ -132,6 +132,13 @@ def test_rules_are_compared_by_perplexity(corpus: Path, tmp_path: Path) -> None:
     assert trainer.evaluate(best, corpus, "test") == {"perplexity": pytest.approx(result)}
 
 
+def test_a_name_that_the_configuration_of_a_model_does_not_have_is_refused(corpus: Path) -> None:
+    pytest.importorskip("transformers")
+    source = TextSource(corpus, ("train", "test"), 4)
+    with pytest.raises(ValueError, match=r"GPT2LMHeadModel has no 'n_emdb'. Closest: 'n_embd'"):
+        make_network("GPT2LMHeadModel", source, n_emdb=8)
+
+
 @pytest.mark.usefixtures("recordings")
 def test_events_become_the_arguments_of_a_model() -> None:
     source = ArraySource("tiny-events", ".", ("train", "test"))
@@ -183,6 +190,8 @@ def test_data_that_does_not_fit_is_refused(tmp_path: Path) -> None:
         make_network("GPT2LMHeadModel", source)
     with pytest.raises(ValueError, match="must contain points or events, got frames"):
         ArraySource("tiny-frames", ".", ("train", "test"))
+    with pytest.raises(ValueError, match=r"data_options of 'tiny-events': .*number"):
+        ArraySource("tiny-events", ".", ("train", "test"), number=0)
     with pytest.raises(ValueError, match="'train' of data 'tiny-events' has no samples"):
         ArraySource("tiny-events", ".", ("train", "test"), count=0)
 

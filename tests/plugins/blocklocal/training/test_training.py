@@ -15,6 +15,8 @@ from safetensors.torch import load_file
 
 from evenfall_blocklocal.training import Recipe, compare_rules, load_recipe, train
 from evenfall_blocklocal.training.data import ImageSource, open_images
+from evenfall_blocklocal.training.networks import make_network
+from evenfall_blocklocal.training.opening import open_source
 from evenfall_blocklocal.training.run import one_cycle
 
 RECIPE = Recipe(
@@ -62,6 +64,7 @@ def test_an_interrupted_run_continues_exactly(digits, tmp_path) -> None:
 
 def test_mixed_precision_and_channels_last_change_losses_by_rounding_only(digits, tmp_path) -> None:
     options = {"data": "two-digits", "model": "two-digits-cnn", "boundaries": ("0",)}
+    options["blocks"] = 2
     options["model_options"] = {"widths": (4, 4), "grid": (1, 1), "hidden": 8}
     options |= {"train_samples": 320, "test_samples": 100, "epochs": 1}
     recipe = dataclasses.replace(RECIPE, **options)
@@ -90,6 +93,22 @@ def test_rules_are_compared_in_a_table(digits, tmp_path) -> None:
     assert rows[0]["head_parameters"] > rows[2]["head_parameters"] == 0
     assert (tmp_path / "table.md").read_text() == comparison.table()
     assert len(json.loads((tmp_path / "results.json").read_text())) == 8
+
+
+@pytest.mark.parametrize(
+    ("rules", "seeds", "message"),
+    [
+        (["frozen", "hebb"], (0,), "rule must be one of .*got 'hebb'"),
+        (["bll", "frozen", "bll"], (0,), "rules must differ and be at least one, got"),
+        ([], (0,), r"rules must differ and be at least one, got \[\]"),
+        (["bll"], (1, 1), r"seeds must differ and be at least one, got \[1, 1\]"),
+        (["bll"], (-1,), "seed must be an integer of at least 0, got -1"),
+    ],
+)
+def test_a_wrong_comparison_trains_nothing(digits, tmp_path, rules, seeds, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        compare_rules(RECIPE, rules, digits, tmp_path / "out", seeds=seeds)
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_class_of_two_digits_is_their_sum(data_dir) -> None:
@@ -149,6 +168,10 @@ def test_the_learning_rate_rises_and_falls() -> None:
         ({"train_samples": True}, "train_samples must be an integer of at least 1, got True"),
         ({"options": {"momentum": True}}, "momentum must be from 0 to 1, got True"),
         ({"options": {"latents": 3}}, "unknown option 'latents'"),
+        ({"options": {"head_depth": 3}}, "head_depth must be an integer of at least 0"),
+        ({"tied": "yes"}, "tied must be one of refuse, untie, last, got 'yes'"),
+        ({"balance": "flops"}, "balance must be one of params, macs, activations, got 'flops'"),
+        ({"blocks": 3, "boundaries": ["1"]}, "blocks must be 2, one more than the boundaries"),
     ],
 )
 def test_wrong_recipes_are_refused(values, message: str) -> None:
@@ -165,6 +188,28 @@ def test_bundled_recipes_are_found_by_name() -> None:
         load_recipe(name)
     with pytest.raises(FileNotFoundError, match="bundled recipes: cifar10-smoke-resnet"):
         load_recipe("none")
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"folder": "other"}, "folder has no effect on data 'mnist', got 'other'"),
+        ({"folds": 5}, "folds has no effect on data 'mnist', got 5"),
+        ({"train_split": "valid"}, "train_split has no effect on data 'mnist', got 'valid'"),
+        ({"window": 9}, "window has no effect on data 'mnist', got 9"),
+        ({"data": "text", "data_options": {"a": 1}}, "data_options has no effect on data 'text'"),
+    ],
+)
+def test_settings_that_other_data_would_read_are_refused(digits, settings, words) -> None:
+    with pytest.raises(ValueError, match=words):
+        open_source(dataclasses.replace(RECIPE, **settings), digits)
+
+
+@pytest.mark.parametrize("name", ["mlp", "test_resnet"])
+def test_options_that_a_model_does_not_have_are_refused(digits, name: str) -> None:
+    source = open_source(RECIPE, digits)
+    with pytest.raises(ValueError, match=r"model_options of '.*widht"):
+        make_network(name, source, widht=3)
 
 
 @pytest.mark.parametrize(

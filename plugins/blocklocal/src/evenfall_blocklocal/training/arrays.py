@@ -20,6 +20,7 @@ from torch import Tensor
 from evenfall import registry
 from evenfall.datasets import split_fold
 from evenfall.errors import shorten
+from evenfall.recipes import refuse_flags
 
 from .source import Batch, Part, Source
 
@@ -39,7 +40,7 @@ class ArraySource(Source):
         options: of the data set.
 
     Raises:
-        ValueError: the data set has other contents, or a split has no samples.
+        ValueError: the data set has other contents or no such options, or a split has no samples.
     """
 
     def __init__(
@@ -57,7 +58,11 @@ class ArraySource(Source):
                 f"data {shorten(name)} must contain {' or '.join(CONTENTS)}, got {contents}"
             )
         read = registry.datasets.get(name)
-        opened = [read(path, split, **options) for split in splits]
+        try:
+            refuse_flags(read, options)
+            opened = [read(path, split, **options) for split in splits]
+        except TypeError as error:
+            raise ValueError(f"data_options of {shorten(name)}: {error}") from error
         convert = _points if contents == "points" else _events
         parts = [[convert(one[i]) for i in range(len(one))] for one in opened]
         if folds is not None:

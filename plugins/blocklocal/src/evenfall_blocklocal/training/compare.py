@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from evenfall.errors import shorten
 from evenfall.files import write_text
 from evenfall.hub import markdown_table
 from evenfall.reading import read_json
@@ -105,13 +106,18 @@ def compare_rules(
 
     Raises:
         FileExistsError: a run exists and resume is off.
-        ValueError: an unknown rule.
+        ValueError: an unknown rule, a rule or a seed twice, or none; nothing is trained.
     """
     output = Path(output)
+    for name, values in (("rules", [*rules]), ("seeds", [*seeds])):
+        if not values or len({*values}) < len(values):
+            raise ValueError(f"{name} must differ and be at least one, got {shorten(values)}")
+    recipes = {(rule, seed): replace(recipe, rule=rule, seed=seed)
+               for seed in seeds for rule in rules}  # fmt: skip
     results: dict[tuple[str, int], dict[str, Any]] = {}
     for seed in seeds:
         for rule in rules:
-            one = replace(recipe, rule=rule, seed=seed)
+            one = recipes[rule, seed]
             best = train(
                 one, data, output / f"{rule}-{seed}", resume=resume, progress=_named(progress, one)
             )

@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from evenfall import registry
-from evenfall.errors import shorten
+from evenfall.errors import closest, shorten
 
 from .source import Source
 
@@ -20,9 +20,16 @@ def make_network(name: str, source: Source, **options: Any) -> nn.Module:
     that a plugin registers, or a language model of transformers.
 
     Raises:
-        ValueError: no such model, or it does not fit the samples.
+        ValueError: no such model, it does not fit the samples, or it has no such options.
         ImportError: it is a timm model and timm is not installed.
     """
+    try:
+        return _make(name, source, options)
+    except TypeError as error:
+        raise ValueError(f"model_options of {shorten(name)}: {error}") from error
+
+
+def _make(name: str, source: Source, options: dict[str, Any]) -> nn.Module:
     if name in registry.models:
         host = registry.models.provenance(name).metadata.get("host")
         kind: Any = registry.models.get(name)
@@ -73,6 +80,13 @@ def _image_shape(name: str, source: Source) -> tuple[int, ...]:
 def _language_model(kind: Any, source: Source, options: dict[str, Any]) -> nn.Module:
     if source.metric != "perplexity":
         raise ValueError(f"model {kind.__name__} takes text: data must be 'text'")
+    known = kind.config_class()  # it takes any name
+    for name in options:
+        if not hasattr(known, name):
+            raise ValueError(
+                f"model_options of {kind.__name__} has no {shorten(name)}."
+                f"{closest(name, known.to_dict())}"
+            )
     model: nn.Module = kind(kind.config_class(vocab_size=source.outputs, **options))
     return model
 

@@ -25,7 +25,7 @@ def open_source(recipe: Recipe, data: str | Path) -> Source:
 
     Raises:
         FileNotFoundError: a file is missing.
-        ValueError: no such data set, or damaged data.
+        ValueError: no such data set, damaged data, or a setting that only other data reads.
     """
     source = _open(recipe, Path(data))
     source.limit(recipe.train_samples, recipe.test_samples)
@@ -35,13 +35,26 @@ def open_source(recipe: Recipe, data: str | Path) -> Source:
 
 def _open(recipe: Recipe, data: Path) -> Source:
     if recipe.data in DATA:
+        _refuse(recipe, "data_options", "folder", "folds", "train_split", "test_split", "window")
         return ImageSource(open_images(recipe.data, data))
     if recipe.folder is not None and (data / recipe.folder).exists():
         data = data / recipe.folder
     splits = recipe.train_split, recipe.test_split
     if recipe.data == TEXT:
+        _refuse(recipe, "data_options", "folds")
         return TextSource(data, splits, recipe.window)
     if recipe.data not in registry.datasets:
         known = sorted({*DATA, TEXT, *registry.datasets})
         raise ValueError(f"data must be one of {known}, got {shorten(recipe.data)}")
+    _refuse(recipe, "window")
     return ArraySource(recipe.data, data, splits, recipe.folds, recipe.seed, **recipe.data_options)
+
+
+def _refuse(recipe: Recipe, *names: str) -> None:
+    """Refuse settings that this data does not read."""
+    for name in names:
+        value = getattr(recipe, name)
+        if value != getattr(Recipe(), name):
+            raise ValueError(
+                f"{name} has no effect on data {shorten(recipe.data)}, got {shorten(value)}"
+            )

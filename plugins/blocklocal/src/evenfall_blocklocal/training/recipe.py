@@ -13,6 +13,7 @@ from evenfall.recipes import bundled_files, find_file, read_recipe
 from evenfall.runs import check_callbacks
 
 from ..rules import RULES, make_options
+from ..splitting.split import BALANCES, TIED
 
 TEXT = "text"
 
@@ -34,7 +35,7 @@ class Recipe:
             plugin registers (`evenfall models`), or of a language model of transformers.
         model_options: keyword arguments of the model, or of its configuration.
         rule: of learning.
-        blocks: their number.
+        blocks: their number; `boundaries` decides it, if given.
         boundaries: the modules after which blocks end; None to choose.
         balance: as in split_blocks.
         tied: as in split_blocks.
@@ -98,11 +99,22 @@ class Recipe:
             check_flag(name, getattr(self, name))
         if self.boundaries is not None:
             object.__setattr__(self, "boundaries", _names("boundaries", self.boundaries))
+            self._check_blocks(len(self.boundaries) + 1)
+        if self.balance is not None:
+            check_choice("balance", self.balance, BALANCES)
+        check_choice("tied", self.tied, TIED)
         for name in ("model_options", "data_options", "options"):
             check_type(name, getattr(self, name), dict)
         check_integer("seed", self.seed, 0)
         check_callbacks(self.callbacks)
         self.rule_options()
+
+    def _check_blocks(self, number: int) -> None:
+        if self.blocks not in (number, type(self).blocks):
+            raise ValueError(
+                f"blocks must be {number}, one more than the boundaries, or be left out, got "
+                f"{self.blocks}"
+            )
 
     def rule_options(self) -> Mapping[str, Any]:
         """The options with tuples for lists, as YAML has no tuples."""
