@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 
 import pytest
 
@@ -12,7 +13,7 @@ image = pytest.importorskip("PIL.Image")
 
 from evenfall_blocklocal import BlockLocal
 from evenfall_blocklocal.hosts.timm_task import BlockLocalTask
-from evenfall_blocklocal.hosts.timm_train import main
+from evenfall_blocklocal.hosts.timm_train import _size, main
 
 
 @pytest.fixture
@@ -58,6 +59,26 @@ def test_the_moving_average_includes_the_heads(task) -> None:
     assert task.get_task_state(ema=True)["steps"] == 0
 
 
+def test_the_state_of_a_module_is_its_own_and_the_compiled_average_is_evaluated(task) -> None:
+    task.setup_ema(decay=0.5)
+    task.trainable_module.steps = 5
+    assert task.get_task_state(task.trainable_module, ema=True)["steps"] == 5
+    task.load_task_state({"rule": task.trainable_module.rule.state_dict(), "steps": 9}, ema=True)
+    assert (task.trainable_module.steps, task.get_task_state(ema=True)["steps"]) == (5, 9)
+    compiled = task.compile_ema(backend="eager")
+    assert task.get_eval_model(ema=True) is compiled
+
+
+@pytest.mark.parametrize(
+    ("model", "takes"),
+    [("test_vit", True), ("deit_tiny_patch16_224", True), ("levit_128s", True),
+     ("mobilevit_xxs", False), ("resnet18", False)],
+)  # fmt: skip
+def test_models_of_a_fixed_size_get_the_size_of_the_images(model: str, takes: bool) -> None:
+    found = _size(Namespace(model=model, img_size=64))
+    assert found == ({"img_size": 64} if takes else {})
+
+
 def test_data_parallel_wrapping_is_refused(task) -> None:
     with pytest.raises(NotImplementedError, match="processes for several processes"):
         task.prepare_distributed()
@@ -76,6 +97,11 @@ def test_the_launcher_trains_resumes_and_saves_for_timm(tmp_path) -> None:
         str(tmp_path / "images"), "--model", "test_resnet", "--img-size", "32", "--batch-size", "4",
         "--workers", "0", "--blocks", "3", "--clip-grad", "1", "--device", "cpu",
     ]  # fmt: skip
+    out = ["--output", str(tmp_path / "none")]
+    with pytest.raises(ValueError, match="batch-size must be at most the 12 images of training"):
+        main([*arguments, *out, "--batch-size", "13"])
+    with pytest.raises(ValueError, match="unknown model 'test_resnat'"):
+        main([*arguments, *out, "--model", "test_resnat"])
     whole = main([*arguments, "--epochs", "2", "--output", str(tmp_path / "whole")])
     parts = [*arguments, "--output", str(tmp_path / "parts")]
     main([*parts, "--epochs", "2"])

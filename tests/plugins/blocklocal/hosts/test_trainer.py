@@ -84,3 +84,7 @@ def test_other_models_are_refused(tmp_path) -> None:
         BlockLocalTrainer(make_local().model)
     with pytest.raises(ValueError, match="does not support label_smoothing_factor"):
         make_trainer(tmp_path, make_local(), label_smoothing_factor=0.1)
+    arguments = transformers.TrainingArguments(str(tmp_path), report_to=[], use_cpu=True)
+    several = (make_local(), arguments, None, None, None, None, None)  # by position
+    with pytest.raises(ValueError, match="does not support compute_loss_func"):
+        BlockLocalTrainer(*several, lambda *_: None)

@@ -132,6 +132,13 @@ def test_the_inputs_of_a_timm_model_have_its_channels() -> None:
     assert split.call[0][0].shape == (2, 1, 160, 160)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_the_inputs_of_a_timm_model_have_its_type(dtype: torch.dtype) -> None:
+    timm = pytest.importorskip("timm")
+    split = split_blocks(timm.create_model("test_resnet", num_classes=3).to(dtype), 2)
+    assert split.output.dtype == dtype
+
+
 def test_models_without_data_are_split(make_stack) -> None:
     """On the meta device nothing is computed, and the cuts are the same."""
     timm = pytest.importorskip("timm")

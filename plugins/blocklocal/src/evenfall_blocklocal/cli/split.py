@@ -85,4 +85,4 @@ def _load(name: str) -> Any:
         return transformers.AutoModelForCausalLM.from_config(settings)
     from ..training.networks import timm_model
 
-    return timm_model(name, "a timm model or a folder with config.json")()
+    return timm_model(name, "a timm model, or the folder of a transformers model")()

@@ -53,14 +53,14 @@ class BlockLocalTask(TrainingTask):
         self.trainable_module.compile_parts(backend=backend, mode=mode, **options)
 
     def get_eval_model(self, module: nn.Module | None = None, ema: bool = False) -> Any:
-        """The plain model, for validation and checkpoints."""
-        found = self.get_trainable_module(ema) if module is None else module
+        """The plain model, for validation and checkpoints; after `compile_ema` the compiled one."""
+        found = super().get_eval_model(module, ema)
         found = getattr(found, "module", found)  # timm's moving average wraps it
         return found.model if isinstance(found, BlockLocal) else found
 
     def get_task_state(self, module: nn.Module | None = None, ema: bool = False) -> dict[str, Any]:
         """Heads, feedback and the number of steps."""
-        local = self._local(ema)
+        local = self._local(module, ema)
         return {"rule": local.rule.state_dict(), "steps": local.steps}
 
     def load_task_state(
@@ -72,10 +72,10 @@ class BlockLocalTask(TrainingTask):
     ) -> None:
         """Load what `get_task_state` returned."""
         if state is not None:
-            local = self._local(ema)
+            local = self._local(module, ema)
             local.rule.load_state_dict(state["rule"], strict=strict)
             local.steps = int(state["steps"])
 
-    def _local(self, ema: bool) -> BlockLocal:
-        found = self.get_trainable_module(ema)
+    def _local(self, module: nn.Module | None, ema: bool) -> BlockLocal:
+        found: Any = self.get_trainable_module(ema) if module is None else module
         return getattr(found, "module", found)

@@ -30,6 +30,7 @@ from evenfall.runs import read_state, write_state
 from ..local import BlockLocal
 from ..rules import RULES
 from ..saving import read_heads, save_local
+from ..training.networks import timm_model
 from .timm_task import BlockLocalTask
 
 logger = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> Path:
 
     Raises:
         FileExistsError: the folder has a run and --resume is not given.
+        ValueError: timm has no such model, or there are fewer images than --batch-size.
     """
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -51,10 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> Path:
         raise FileExistsError(
             f"output {output} already contains a run; use --resume to continue it"
         )
+    make = timm_model(options.model, "a timm model")
     torch.manual_seed(options.seed)
     device = torch.device(options.device)
     training, validation, classes = _loaders(options, device)
-    model = timm.create_model(options.model, num_classes=classes, **_size(options)).to(device)
+    model = make(num_classes=classes, **_size(options)).to(device)
     local = BlockLocal(model, options.blocks, options.rule, seed=options.seed)
     task = BlockLocalTask(local, device=device)
     optimizer = create_optimizer_v2(
@@ -104,16 +107,21 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _size(options: argparse.Namespace) -> dict[str, Any]:
-    """timm's vision transformers take the image size, its convolutional networks do not."""
-    if options.img_size is None or "vit" not in options.model:
+    """Only models whose input has a fixed size take it, such as vision transformers."""
+    config = _config(options.model)
+    if options.img_size is None or not config.get("fixed_input_size"):
         return {}
     return {"img_size": options.img_size}
 
 
+def _config(model: str) -> dict[str, Any]:
+    config = timm.get_pretrained_cfg(model)
+    return {} if config is None else dict(config.to_dict())
+
+
 def _loaders(options: argparse.Namespace, device: torch.device) -> tuple[Any, Any, int]:
     config = resolve_data_config(
-        {"img_size": options.img_size},
-        pretrained_cfg=timm.get_pretrained_cfg(options.model).to_dict(),
+        {"img_size": options.img_size}, pretrained_cfg=_config(options.model)
     )
     loaders = []
     sets = [create_dataset("", options.data, split=split) for split in ("train", "validation")]
@@ -131,6 +139,11 @@ def _loaders(options: argparse.Namespace, device: torch.device) -> tuple[Any, An
                 persistent_workers=options.workers > 0,
                 device=device,
             )
+        )
+    if not len(loaders[0]):
+        raise ValueError(
+            f"batch-size must be at most the {len(sets[0])} images of training, as smaller batches "
+            f"are left out, got {options.batch_size}"
         )
     return loaders[0], loaders[1], len(sets[0].reader.class_to_idx)
 

@@ -34,11 +34,11 @@ class BlockLocalTrainer(Trainer):
         if not isinstance(model, BlockLocal):
             raise TypeError(f"model must be a BlockLocal, got {type(model).__name__}")
         arguments = kwargs.get("args", args[0] if args else None)
-        if getattr(arguments, "label_smoothing_factor", 0) or kwargs.get("compute_loss_func"):
-            raise ValueError(
-                "BlockLocalTrainer does not support label_smoothing_factor or compute_loss_func"
-            )
+        if getattr(arguments, "label_smoothing_factor", 0):
+            raise ValueError("BlockLocalTrainer does not support label_smoothing_factor")
         super().__init__(model, *args, **kwargs)
+        if self.compute_loss_func is not None:
+            raise ValueError("BlockLocalTrainer does not support compute_loss_func")
         if self.accelerator.num_processes > 1:
             raise ValueError("BlockLocalTrainer supports one process; several would need DDP")
         self.label_names = self.args.label_names or ["labels"]

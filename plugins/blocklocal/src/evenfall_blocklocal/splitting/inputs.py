@@ -69,11 +69,15 @@ def _make(model: nn.Module) -> Call:
             return (), _for_transformers(model)
     size = _timm_size(model)
     if size is not None:
-        return (torch.randn(_SAMPLES, *size),), {}
+        return (torch.randn(_SAMPLES, *size).to(_dtype(model)),), {}
     raise ValueError(
         f"inputs are needed to split a {type(model).__name__}: pass inputs=, a tensor, a tuple of "
         "positional arguments or a dict of keyword arguments of a small batch"
     )
+
+
+def _dtype(model: nn.Module) -> torch.dtype:
+    return next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
 
 
 def _timm_size(model: nn.Module) -> tuple[int, ...] | None:
@@ -101,7 +105,7 @@ def _for_transformers(model: Any) -> dict[str, Any]:
         edge = getattr(config, "image_size", 224)
         height, width = edge if isinstance(edge, tuple | list) else (edge, edge)
         shape = (_SAMPLES, getattr(config, "num_channels", 3), height, width)
-        call: dict[str, Any] = {"pixel_values": torch.randn(shape)}
+        call: dict[str, Any] = {"pixel_values": torch.randn(shape).to(_dtype(model))}
     elif getattr(config, "is_encoder_decoder", False) or "input_ids" not in accepted:
         raise ValueError(
             f"inputs are needed to split a {type(model).__name__}: pass inputs=, a dict of the "
