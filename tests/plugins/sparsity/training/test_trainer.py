@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +27,17 @@ def make_trainer(tmp_path: Path) -> Any:
         {"input_ids": torch.arange(i, i + 6), "labels": torch.arange(i, i + 6)} for i in range(8)
     ]
 
-    def make(steps: int, *callbacks: Any) -> Any:
+    def make(steps: int, *callbacks: Any, **options: Any) -> Any:
         torch.manual_seed(0)
         return transformers.Trainer(
             transformers.LlamaForCausalLM(config),
             transformers.TrainingArguments(
                 str(tmp_path), max_steps=steps, save_steps=4, use_cpu=True, report_to="none",
                 disable_tqdm=True, per_device_train_batch_size=2, learning_rate=0.01,
-                lr_scheduler_type="constant",
+                lr_scheduler_type="constant", **options,
             ),
             train_dataset=data,
+            eval_dataset=data[:2],
             callbacks=[*callbacks],
         )  # fmt: skip
 
@@ -64,6 +66,29 @@ def test_checkpoint_without_states_is_an_error(make_trainer: Any, tmp_path: Path
     trainer = make_trainer(8, TrainerSparsity(GradualPruning(0.75)))
     with pytest.raises(ValueError, match=r"has no callbacks.json: it was saved without"):
         trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-4"))
+
+
+def test_states_of_another_number_of_callbacks_are_an_error(
+    make_trainer: Any, tmp_path: Path
+) -> None:
+    make_trainer(4, TrainerSparsity(Shifting())).train()
+    trainer = make_trainer(8, TrainerSparsity(Shifting(), Shifting()))
+    with pytest.raises(ValueError, match="has states of 1 callbacks, but the run has 2"):
+        trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-4"))
+
+
+def test_the_best_model_has_its_sparsity(make_trainer: Any) -> None:
+    trainer = make_trainer(
+        12, TrainerSparsity(GradualPruning(0.98, begin=0.99, end=1.0)), eval_strategy="steps",
+        eval_steps=4, load_best_model_at_end=True, metric_for_best_model="rank",
+    )  # fmt: skip
+    ranks = itertools.count()
+    trainer.compute_metrics = lambda _: {"rank": -next(ranks)}  # each evaluation is worse
+    trainer.train()
+    assert trainer.state.best_metric == -2
+    weights = [w for name, w in trainer.model.named_parameters() if "proj" in name]
+    kept = sum(int((w != 0).sum()) for w in weights)
+    assert kept == round(0.02 * sum(w.numel() for w in weights))
 
 
 def test_only_callbacks_are_taken() -> None:

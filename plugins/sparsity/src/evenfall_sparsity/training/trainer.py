@@ -18,7 +18,9 @@ from ..calls import values_kept
 class TrainerSparsity(TrainerCallback):
     """Runs one or more callbacks, such as `GradualPruning`, inside transformers' Trainer.
 
-    Their states are saved in every checkpoint and loaded when a run resumes.
+    Their states are saved in every checkpoint and loaded when a run resumes. With
+    load_best_model_at_end, an evaluation counts from the one at which all callbacks agree on: a
+    model that is pruned gradually is not the best one before it has its sparsity.
 
     Args:
         callbacks: the callbacks, called in this order.
@@ -54,8 +56,25 @@ class TrainerSparsity(TrainerCallback):
                     f"checkpoint {folder} has no {CALLBACKS}.json: it was saved without these "
                     "callbacks, so the run cannot be resumed with them"
                 )
-            for callback, one in zip(self.callbacks, read_state(folder, CALLBACKS), strict=True):
+            states = read_state(folder, CALLBACKS)
+            if len(states) != len(self.callbacks):
+                raise ValueError(
+                    f"checkpoint {folder} has states of {len(states)} callbacks, but the run has "
+                    f"{len(self.callbacks)}"
+                )
+            for callback, one in zip(self.callbacks, states, strict=True):
                 callback.load_state_dict(one)
+
+    def on_step_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        """Forget the best model so far if it does not count: its weights are not removed yet."""
+        if not all(callback.counts_as_best() for callback in self.callbacks):
+            state.best_metric = state.best_global_step = state.best_model_checkpoint = None
 
     def on_step_end(
         self,
