@@ -53,7 +53,7 @@ def test_every_run_comes_once_and_after_its_parent(write: Write) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("trainer: toy", "trainer: 3", "trainer must be a name, got 3"),
+        ("trainer: toy", "trainer: 3", "trainer must be a string, got 3"),
         ("trainer: toy", "", "missing .* 'trainer'"),
         ("recipe: base.yaml", "recipe: base.yaml\nlevel: 3", r"unknown keys \['level'\]"),
         ("[0.5, 0.9]", "[0.9, 0.5]", "levels must rise"),
@@ -79,6 +79,7 @@ def test_every_run_comes_once_and_after_its_parent(write: Write) -> None:
         ("seeds: [1, 2]", "seeds: [1, 1]", "wide, single, 1 appears twice"),
         ("  wide: {", "  a/b: {}\n  wide: {", "'a/b' cannot be the name of a folder"),
         ("levels:", "splits: [test, valid]\nlevels:", "the first not 'test'"),
+        ("none: []", "none: []\n  start: []", "'start' is the name of the dense model's folder"),
         ("levels:", "baseline: slim\nlevels:", "baseline 'slim' is not among"),
     ],
 )

@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from evenfall_sparsity.study import run_study
+from evenfall_sparsity.study import run_study, time_study
 
 Write = Callable[..., Path]
 
@@ -129,3 +129,29 @@ def test_a_wrong_change_stops_the_study_before_it_trains(
     with pytest.raises(ValueError, match=r"wide/seed-1/start.*unknown keys \['widht'\]"):
         run_study(write(("width: 20", "widht: 20")), "d", tmp_path / "out")
     assert toy.trained == []
+
+
+def test_results_of_a_checkpoint_on_other_data_are_told(
+    toy: Any, write: Write, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "trained"
+    folder.mkdir()
+    (folder / "model.safetensors").write_text(json.dumps({"base": 3.0, "error": 3.0}))
+    file = write(("{changes: {width: 20}}", f"{{checkpoints: {{1: {folder}}}}}"))
+    for data, told in (("d", False), ("d", False), ("e", True)):
+        caplog.clear()
+        run_study(file, data, tmp_path / "out")
+        assert ("wide/seed-1/start has results on d, not on e" in caplog.text) is told
+
+
+def test_runs_that_the_file_lacks_cannot_be_timed(
+    toy: Any, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_study(write(), "d", tmp_path / "out")
+    monkeypatch.setattr(toy, "load_example", lambda *_: None, raising=False)
+    monkeypatch.setattr("evenfall_sparsity.study.speed.find_trainer", lambda name: (toy, {}))
+    fewer = write(("seeds: [1, 2]", "seeds: [1]"))
+    with pytest.raises(ValueError, match=r"has runs that study .* lacks: \['wide/seed-2/start'"):
+        time_study(fewer, "d", tmp_path / "out")
+    with pytest.raises(ValueError, match="rounds must be an integer of at least 1, got 0"):
+        time_study(fewer, "d", tmp_path / "out", rounds=0)

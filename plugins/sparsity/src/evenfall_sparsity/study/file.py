@@ -31,10 +31,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from evenfall.checks import check_type
 from evenfall.errors import shorten
 from evenfall.recipes import bundled_files, find_file, make_recipe, read_recipe
 
 PLACEHOLDER = "{level}"
+START = "start"
+"""The folder of a dense model."""
 _NAME = re.compile(r"[\w+-][\w.+-]*")
 
 
@@ -90,13 +93,14 @@ class StudyFile:
 
     def __post_init__(self) -> None:
         for name in ("trainer", "recipe"):
-            if not isinstance(getattr(self, name), str):
-                raise ValueError(f"{name} must be a name, got {shorten(getattr(self, name))}")
+            check_type(name, getattr(self, name), str)
         for name in ("models", "methods", "level_changes"):
             _check_mapping(name, getattr(self, name), str)
         for name in (*self.models, *self.methods):
             if not _NAME.fullmatch(name):
                 raise ValueError(f"{shorten(name)} cannot be the name of a folder")
+        if START in self.methods:
+            raise ValueError(f"methods: {START!r} is the name of the dense model's folder")
         for name in ("levels", "lines", "splits"):
             if not isinstance(getattr(self, name), list) or not getattr(self, name):
                 raise ValueError(

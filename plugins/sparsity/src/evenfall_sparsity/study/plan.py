@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .file import StudyFile, fill_level
-
-START = "start"
+from .file import START, StudyFile, fill_level
 
 
 @dataclass(frozen=True)

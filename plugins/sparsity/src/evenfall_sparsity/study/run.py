@@ -200,6 +200,8 @@ def _metrics(
     stored = read_json(file, "results") if file.is_file() else {}
     same = stored.get("checkpoint") == run.checkpoint
     results: dict[str, dict[str, Any]] = stored.get("results", {}) if same else {}
+    if results and stored.get("data", str(data)) != str(data):
+        logger.warning("%s has results on %s, not on %s", folder, stored["data"], data)
     for split in study.splits:
         if split not in results:
             results[split] = dict(trainer.evaluate(_best(run, output), data, split))

@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from evenfall.checks import check_integer
 from evenfall.errors import shorten
 from evenfall.files import write_json
 from evenfall.hub import machine, today
@@ -59,8 +60,11 @@ def time_study(
 
     Raises:
         FileNotFoundError: there is no study.json.
-        ValueError: the trainer offers no example to begin the text with.
+        ValueError: the trainer offers no example to begin the text with, study.json has a run that
+            the file lacks, or tokens or rounds is no positive integer.
     """
+    check_integer("tokens", tokens, 1)
+    check_integer("rounds", rounds, 1)
     path = Path(output) / TABLE
     if not path.is_file():
         raise FileNotFoundError(
@@ -72,6 +76,9 @@ def time_study(
         raise ValueError(f"trainer {shorten(table['trainer'])} offers no example to generate from")
     bests = best_folders(read_study(file), output)
     rows = [row for row in table["runs"] if "failure" not in row]
+    unknown = [row["run"] for row in rows if row["run"] not in bests]
+    if unknown:
+        raise ValueError(f"{path} has runs that study {file} lacks: {shorten(unknown)}")
     models: dict[tuple[str, str], tuple[Any, torch.Tensor]] = {}
     speeds: dict[str, dict[str, dict[str, float]]] = {}
     for row in rows:
