@@ -88,7 +88,7 @@ def test_model_of_transformers_is_loaded_by_its_architecture(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--amount", 1.5], "amount must be between 0 and 1"),
+        (["--amount", 1.5], "amount must be from 0 to 1, got 1.5"),
         (["--amount", 0.5, "--block", "16"], "block must be two positive integers"),
         (["--amount", 0.5, "--include", "nothing*"], "matches no parameter"),
         (["--amount", 0.5, "--block", "1x64"], "does not fit"),
@@ -110,9 +110,13 @@ def test_missing_and_empty_folders(tmp_path: Path) -> None:
     assert done.exit_code == 1
 
 
-def test_existing_output_is_kept(checkpoint: Path, tmp_path: Path) -> None:
-    done = run("prune", checkpoint, "--amount", 0.5, "--output", tmp_path)
-    assert (done.exit_code, "already exists" in done.output) == (1, True)
+def test_existing_output_is_kept_and_nothing_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evenfall_sparsity.loading.load_model", None)
+    for command in (("prune", "x", "--amount", 0.5), ("compress", "x")):
+        done = run(*command, "--output", tmp_path)
+        assert (done.exit_code, "already exists" in done.output) == (1, True)
 
 
 def test_missing_matplotlib_is_said_before_the_work(
@@ -142,7 +146,7 @@ def test_a_text_that_the_tokenizer_cannot_encode_is_an_error(
     text.write_text("the zebra")
     for command in (
         ("measure", folder, "--text", text),
-        ("compress", folder, "--text", "the zebra", "--output", tmp_path / "out"),
+        ("compress", folder, "--text", text, "--output", tmp_path / "out"),
     ):
         done = run(*command)
         assert done.exit_code == 1

@@ -42,7 +42,9 @@ def test_prune_compress_and_load(folder: Path, tmp_path: Path) -> None:
     pruned, small = tmp_path / "pruned", tmp_path / "small"
     options = ("--amount", 0.9, "--block", "1x16", "--output", pruned)
     assert run("prune", folder, *options).exit_code == 0
-    result = run("compress", pruned, "--output", small, "--text", "the company said it")
+    text = tmp_path / "text.txt"
+    text.write_text("the company said it")
+    result = run("compress", pruned, "--output", small, "--text", text)
     assert result.exit_code == 0, result.output
     assert "blocks 1x16, float32" in result.output
     record = json.loads((small / "compression.json").read_text())
@@ -77,3 +79,5 @@ def test_wrong_calls(folder: Path, tmp_path: Path) -> None:
     assert "--text" not in run("demo", folder, "--prompt", "").output
     assert run("demo", folder, "--prompt", "").exit_code == 1
     assert run("compress", folder, "--output", folder).exit_code == 1
+    absent = run("compress", folder, "--output", tmp_path / "x", "--text", "the company")
+    assert (absent.exit_code, "text the company not found" in absent.output) == (1, True)

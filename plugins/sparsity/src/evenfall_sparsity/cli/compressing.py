@@ -16,8 +16,9 @@ def compress(
     ],
     output: Annotated[Path, typer.Option(help="Folder to write, for from_pretrained.")],
     text: Annotated[
-        str | None, typer.Option(help="Text that shows which units are active.")
+        Path | None, typer.Option(help="Text file that shows which units are active.")
     ] = None,
+    tokens: Annotated[int, typer.Option(min=1, help="Tokens of the text to read.")] = 512,
     lossy: Annotated[
         bool, typer.Option("--lossy", help="Allow bfloat16 and int8 where they change weights.")
     ] = False,
@@ -26,23 +27,17 @@ def compress(
     ] = None,
 ) -> None:
     """Store each matrix of a model in the form that is fastest on this machine."""
-    from evenfall.files import write_json, written_aside
+    from evenfall.files import write_json
 
     from ..compression import compress as compress_model
-    from ..loading import load_model
-    from .prompts import read_prompt
+    from .prompts import read_text
+    from .saving import load_savable, saved
 
     with clear_errors():
-        model, others = load_model(checkpoint)
-        if not hasattr(model, "save_pretrained"):
-            raise ValueError(f"checkpoint {checkpoint}: its model has no save_pretrained")
-        batch = None if text is None else {"input_ids": read_prompt(text, others)[1]}
+        model, others = load_savable(checkpoint, output)
+        batch = None if text is None else {"input_ids": read_text(text, others, tokens)}
         result = compress_model(model, batch, exact=not lossy, exclude=exclude)
-        with written_aside(output) as folder:
-            model.save_pretrained(folder)
-            for one in others:
-                if hasattr(one, "save_pretrained"):
-                    one.save_pretrained(folder)
+        with saved(model, others, output) as folder:
             write_json(folder / "compression.json", result.as_dict())
         console.print(str(result), soft_wrap=True)
         console.print(f"wrote {output}", soft_wrap=True)

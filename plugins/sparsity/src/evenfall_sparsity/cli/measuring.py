@@ -9,9 +9,8 @@ import typer
 
 from evenfall.cli.output import write_json as show_json
 from evenfall.cli.tools import clear_errors, console, errors, show_facts, show_rows
-from evenfall.corpora import decode
 
-from .prompts import read_prompt
+from .prompts import read_text
 
 if TYPE_CHECKING:
     from ..measurement import Measurement
@@ -66,8 +65,7 @@ def _ids(model: Any, others: tuple[Any, ...], text: Path | None, tokens: int) ->
         errors.print("no --text: random tokens, whose activity is not that of text")
         generator = torch.Generator().manual_seed(0)
         return torch.randint(size, (1, tokens), generator=generator)
-    _, ids = read_prompt(decode(text.read_bytes(), f"text {text}"), others)
-    return ids[:, :tokens]
+    return read_text(text, others, tokens)
 
 
 def _show(result: Measurement, name: str) -> None:

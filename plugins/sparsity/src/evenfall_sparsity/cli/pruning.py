@@ -48,24 +48,18 @@ def prune(
     seed: Annotated[int, typer.Option(help="Of the method random.")] = 0,
 ) -> None:
     """Set a share of a model's weights to zero and save it."""
-    from evenfall.files import write_json, written_aside
+    from evenfall.files import write_json
 
-    from ..loading import load_model
     from ..pruning import prune as prune_model
+    from .saving import load_savable, saved
 
     with clear_errors():
-        model, others = load_model(checkpoint)
-        if not hasattr(model, "save_pretrained"):
-            raise ValueError(f"checkpoint {checkpoint}: its model has no save_pretrained")
+        model, others = load_savable(checkpoint, output)
         result = prune_model(
             model, amount, scope=scope.value, include=include, exclude=exclude, block=block,
             reorder=reorder, method=method.value, seed=seed,
         )  # fmt: skip
-        with written_aside(output) as folder:
-            model.save_pretrained(folder)
-            for one in others:
-                if hasattr(one, "save_pretrained"):
-                    one.save_pretrained(folder)
+        with saved(model, others, output) as folder:
             record = {
                 "checkpoint": checkpoint,
                 "amount": amount,
