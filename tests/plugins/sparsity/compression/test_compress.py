@@ -195,6 +195,10 @@ def test_restore_names_what_does_not_fit(by_blocks: Make, costs: Costs) -> None:
         restore(nn.Sequential(nn.ReLU()), stored)
     with pytest.raises(ValueError, match=r"0\.weight must have shape \(64, 100\)"):
         restore(nn.Sequential(nn.Linear(64, 99)), stored)
+    with pytest.raises(ValueError, match=r"the model's has \(64, 100\)"):
+        restore(nn.Sequential(nn.Linear(100, 64)), stored)
+    with pytest.raises(ValueError, match="exclude must be patterns of parameter names, got 5"):
+        compress(nn.Sequential(linear(by_blocks(64, 100))), exclude=5, costs=costs)
     with pytest.raises(ValueError, match="cannot be compressed: Bilinear computes from dense"):
         restore(nn.Sequential(nn.Bilinear(1, 2, 3)), stored)
 

@@ -175,7 +175,9 @@ def test_figures_are_json_and_picture(model: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("batch", "items", "words"),
     [
-        (torch.ones(1, 6), 0, "items must be positive, got 0"),
+        (torch.ones(1, 6), 0, "items must be an integer of at least 1, got 0"),
+        (torch.ones(1, 6), 2.5, "items must be an integer of at least 1, got 2.5"),
+        (torch.ones(0, 6), None, "batch must have at least one sample, got 0"),
         ({"depth": 3}, None, "items must be given: the batch has no tensor"),
     ],
 )

@@ -16,7 +16,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from evenfall_sparsity import keep_zeros, prune, release_masks
-from evenfall_sparsity.pruning.masks import Mask, masks_of
+from evenfall_sparsity.pruning.masks import Mask, masks_of, set_mask
 
 
 def make_model() -> nn.Sequential:
@@ -190,6 +190,12 @@ def test_mask_that_does_not_fit_is_an_error() -> None:
     for removed in (torch.ones(3, 2, dtype=torch.bool), torch.ones(2, 3)):
         with pytest.raises(ValueError, match=r"mask must be boolean with shape \(2, 3\), got"):
             Mask(weight, removed)
+    layer = nn.Linear(3, 2)
+    places = [(layer, "weight")]
+    set_mask(layer.weight, places, torch.zeros(2, 3, dtype=torch.bool))
+    with pytest.raises(ValueError, match="mask must be boolean with shape"):
+        set_mask(layer.weight, places, torch.ones(1, 3, dtype=torch.bool))
+    assert layer.weight.count_nonzero() == 6
 
 
 def test_gradients_are_masked_after_a_weight_is_unfrozen() -> None:

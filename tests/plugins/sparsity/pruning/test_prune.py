@@ -216,7 +216,7 @@ class OwnLinear(nn.Linear):
 
 @pytest.mark.parametrize("amount", [-0.1, 1.1, float("nan"), "half", True])
 def test_amount_out_of_range(amount: Any) -> None:
-    with pytest.raises(ValueError, match="amount must be between 0 and 1, got"):
+    with pytest.raises(ValueError, match="amount must be from 0 to 1, got"):
         prune(make_mlp(2, 2), amount)
 
 
@@ -233,6 +233,10 @@ def test_amount_out_of_range(amount: Any) -> None:
         ({"method": "wanda"}, "needs batches, an iterable of the model's inputs, got None"),
         ({"method": "wanda", "batches": []}, "needs batches, got none"),
         ({"method": "snip", "batches": [torch.ones(1, 3)]}, "needs loss, a function"),
+        ({"batches": []}, "batches has no effect on method 'magnitude', only on wanda and snip"),
+        ({"method": "wanda", "loss": len}, "loss has no effect on method 'wanda', only on snip"),
+        ({"method": "random", "seed": "a"}, "seed must be an integer of at least 0"),
+        ({"reorder": "no"}, "reorder must be true or false, got 'no'"),
     ],
 )
 def test_wrong_arguments(options: Any, words: str) -> None:

@@ -160,16 +160,17 @@ def test_resumed_run_equals_one_that_never_stopped(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"amount": 2}, "amount must be between 0 and 1, got 2"),
+        ({"amount": 2}, "amount must be from 0 to 1, got 2"),
         ({"initial": 0.9}, "initial must not exceed amount"),
         ({"begin": -1}, "begin must be a share of all steps"),
         ({"end": "half"}, "end must be a share of all steps"),
         ({"begin": 0.7}, "begin must not be later than end"),
-        ({"every": 0}, "every must be a positive number of steps"),
+        ({"every": 0}, "every must be an integer of at least 1, got 0"),
         ({"scope": "model"}, "scope must be one of"),
         ({"method": "snip"}, "method must be one of"),
-        ({"group_penalty": -1}, "group_penalty must be finite and not negative"),
-        ({"group_penalty": True}, "group_penalty must be finite and not negative, got True"),
+        ({"group_penalty": -1}, "group_penalty must be at least 0 and finite, got -1"),
+        ({"group_penalty": True}, "group_penalty must be at least 0 and finite, got True"),
+        ({"reorder": "no"}, "reorder must be true or false, got 'no'"),
         ({"block": "4"}, "block must be two positive integers"),
     ],
 )

@@ -127,14 +127,14 @@ def test_resumed_run_equals_one_that_never_stopped(model: Any, train: Any, kind:
 @pytest.mark.parametrize(
     ("kind", "options", "words"),
     [
-        (RigL, {"fraction": 2}, "fraction must be between 0 and 1"),
+        (RigL, {"fraction": 2}, "fraction must be from 0 to 1, got 2"),
         (RigL, {"initial": "snip"}, "initial must be one of"),
-        (RigL, {"every": 1.5}, "every must be a positive number"),
-        (DeepRewiring, {"l1": -1}, "l1 must be finite and not negative"),
-        (DeepRewiring, {"l1": True}, "l1 must be finite and not negative, got True"),
-        (DeepRewiring, {"temperature": float("inf")}, "temperature must be finite and not neg"),
-        (DeepRewiring, {"seed": True}, "seed must be an integer .* got True"),
-        (RigL, {"seed": -1}, "seed must be an integer .* got -1"),
+        (RigL, {"every": 1.5}, "every must be an integer of at least 1, got 1.5"),
+        (DeepRewiring, {"l1": -1}, "l1 must be at least 0 and finite, got -1"),
+        (DeepRewiring, {"l1": True}, "l1 must be at least 0 and finite, got True"),
+        (DeepRewiring, {"temperature": float("inf")}, "temperature must be at least 0 and finite"),
+        (DeepRewiring, {"seed": True}, r"seed must be an integer .* got True"),
+        (RigL, {"seed": -1}, r"seed must be an integer .* got -1"),
     ],
 )
 def test_wrong_arguments(kind: Any, options: Any, words: str) -> None:

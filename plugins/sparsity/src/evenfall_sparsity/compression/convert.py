@@ -4,23 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from evenfall.counting import (
-    PlacedMatrix,
-    count_operations,
-    counter_for,
-    list_matrices,
-    without_wrappers,
-)
+from evenfall.counting import PlacedMatrix, count_operations, counter_for, list_matrices
 from evenfall.errors import shorten
-from evenfall_kernels import StoredMatrix
 
 from ..calls import arguments_of
+from ..checks import bare_model, check_original, check_weight, matches, read_patterns
 from .costs import Costs
 from .hosts import mark_compressed
 from .kinds import DTYPES, Kind, density, entries_per_row, possible_kinds
@@ -67,10 +60,8 @@ def compress(
             NaN or infinite weights, or exclude matches nothing.
         TypeError: the model is not a module.
     """
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module, got a {type(model).__name__}")
-    model = without_wrappers(model)
-    _check_original(model)
+    model = bare_model(model)
+    check_original(model)
     every = list_matrices(model)
     placed = [one for one in every if one.matrix.role != "lookup"]
     tables = {one.weight.data_ptr() for one in every if one.matrix.role == "lookup"}
@@ -78,7 +69,11 @@ def compress(
         raise ValueError("nothing to compress: the model has no matrix that a counter knows")
     left = _excluded(exclude, [one.name for one in placed])
     for one in placed:
-        _check_weight(one.name, one.weight)
+        if one.weight.device.type != "cpu":
+            raise ValueError(
+                f"{one.name} is on {one.weight.device}; compress needs a model on the CPU"
+            )
+        check_weight(one.name, one.weight)
     model.eval()
     active = {} if batch is None else _activities(model, batch)
     costs = Costs() if costs is None else costs
@@ -93,7 +88,7 @@ def compress(
             reason = "TransformerEncoderLayer passes its weight to a fused operation"
         if counts.count(one.weight.data_ptr()) > 1:
             reason = "several modules multiply it"
-        row, kind = _choose(model, one, active.get(one.name), exact, reason, costs)
+        row, kind = _choose(one, active.get(one.name), exact, reason, costs)
         if kind is not None:
             if one.weight.data_ptr() in tables:
                 row = replace(row, reason=f"{row.reason}; the table that it was tied to stays")
@@ -107,7 +102,6 @@ def compress(
 
 
 def _choose(
-    model: nn.Module,
     one: PlacedMatrix,
     active: Tensor | None,
     exact: bool,
@@ -178,27 +172,8 @@ def _activities(model: nn.Module, batch: Any) -> dict[str, Tensor]:
 
 
 def _excluded(patterns: str | Sequence[str] | None, names: list[str]) -> set[str]:
-    patterns = [patterns] if isinstance(patterns, str) else list(patterns or ())
+    patterns = read_patterns("exclude", patterns) or []
     for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in names):
+        if not matches(names, [pattern]):
             raise ValueError(f"exclude {shorten(pattern)} matches none of the matrices {names[:8]}")
-    return {name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)}
-
-
-def _check_original(model: nn.Module) -> None:
-    config = getattr(model, "config", None)
-    if getattr(config, "quantization_config", None) is not None or any(
-        isinstance(module, StoredMatrix) for module in model.modules()
-    ):
-        raise ValueError("model is compressed or quantised already")
-
-
-def _check_weight(name: str, weight: Tensor) -> None:
-    if weight.is_meta or weight.device.type != "cpu":
-        raise ValueError(f"{name} is on {weight.device}; compress needs a model on the CPU")
-    if not weight.is_floating_point() or weight.layout != torch.strided:
-        raise ValueError(
-            f"{name} must be a dense floating point tensor, got {weight.layout} of {weight.dtype}"
-        )
-    if not bool(torch.isfinite(weight.detach()).all()):
-        raise ValueError(f"{name} contains NaN or infinite weights")
+    return {name for name in names if matches([name], patterns)}

@@ -88,7 +88,8 @@ def restore(model: nn.Module, stored: dict[str, dict[str, Any]]) -> nn.Module:
         reason = why_not(module, parameter)
         if reason is not None:
             raise ValueError(f"{name} cannot be compressed: {reason}")
-        if sorted(weight.shape) != sorted(matrix.shape):
+        axis = 1 if type(module) is nn.Linear else _input_axis(module, parameter)
+        if tuple(weight.movedim(axis, 0).shape) != matrix.shape:
             raise ValueError(
                 f"{name} must have shape {matrix.shape}, (inputs, outputs), as when it was "
                 f"compressed; the model's has {tuple(weight.shape)}"
@@ -109,8 +110,13 @@ def make_dense(model: nn.Module, name: str, dtype: torch.dtype) -> None:
         linear.bias = module.bias
         setattr(model.get_submodule(parent), own, linear.train(module.training))
         return
-    counter = counter_for(module)
-    assert counter is not None  # put() asked for it
-    (axis,) = (m.input_axis for m in counter.matrices(module) if m.parameter == parameter)
+    axis = _input_axis(module, parameter)
     delattr(module, parameter)
     setattr(module, parameter, nn.Parameter(dense if axis == 0 else dense.t().contiguous()))
+
+
+def _input_axis(module: nn.Module, parameter: str) -> int:
+    counter = counter_for(module)
+    assert counter is not None  # `why_not` asked for it
+    (axis,) = (m.input_axis for m in counter.matrices(module) if m.parameter == parameter)
+    return axis

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from evenfall.checks import check_integer
+
 from .convert import compress
 from .report import Compression
 
@@ -46,7 +48,12 @@ def compare_text(
         tokens: tokens of each answer.
         rounds: how often each model answers, after one round that compiles and warms up.
         exact: as in `compress`.
+
+    Raises:
+        ValueError: tokens or rounds is no positive integer, or as `compress`.
     """
+    check_integer("tokens", tokens, 1)
+    check_integer("rounds", rounds, 1)
     small = copy.deepcopy(model)
     result = compress(small, {"input_ids": ids}, exact=exact)
     threads = torch.get_num_threads()

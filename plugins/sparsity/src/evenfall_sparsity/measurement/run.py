@@ -8,16 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from evenfall.checks import check_integer
 from evenfall.counting import (
     OperationCount,
     PlacedMatrix,
     Product,
     count_operations,
     list_matrices,
-    without_wrappers,
 )
 
 from ..calls import arguments_of, evaluating
+from ..checks import bare_model
 from .result import MeasuredMatrix, MeasuredUnits, Measurement, Part
 
 
@@ -44,20 +45,20 @@ def measure(model: nn.Module, batch: Any, *, items: int | None = None) -> Measur
         The figures. They are complete if `unknown` and `not_called` are empty.
 
     Raises:
-        ValueError: items is not positive, or cannot be found in the batch; a weight is on the meta
-            device.
+        ValueError: items is no positive integer, or cannot be found in the batch; the batch is
+            empty; a weight is on the meta device.
         TypeError: the model is not a module.
 
     Source: Yik et al. 2025, "The NeuroBench framework for benchmarking neuromorphic computing
     algorithms and systems", arXiv 2304.04640.
     """
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module, got a {type(model).__name__}")
-    model = without_wrappers(model)
+    model = bare_model(model)
+    if items is not None:
+        check_integer("items", items, 1)
     args, kwargs = arguments_of(batch)
     item, number = _items(args, kwargs) if items is None else ("item", items)
     if number < 1:
-        raise ValueError(f"items must be positive, got {number}")
+        raise ValueError(f"batch must have at least one {item}, got {number}")
     missing = [name for name, weight in model.named_parameters() if weight.is_meta]
     if missing:
         raise ValueError(f"model has no values to count: {missing[:3]} are on the meta device")

@@ -39,18 +39,28 @@ class Mask:
     """
 
     def __init__(self, weight: Tensor, removed: Tensor) -> None:
-        if removed.shape != weight.shape or removed.dtype != torch.bool:
-            raise ValueError(
-                f"mask must be boolean with shape {tuple(weight.shape)}, got {removed.dtype} "
-                f"with shape {tuple(removed.shape)}"
-            )
-        self.weight, self.removed = weight, removed
+        self.weight = weight
+        self.replace(removed)
         self.on_gradient: Callable[[Tensor], None] | None = None
         self.before_step: Callable[[], None] | None = None
         _MASKS[weight] = weakref.ref(self)
         _watch_optimizers()
         self._handle: Any = None
         self._watch_gradient()
+
+    def replace(self, removed: Tensor) -> None:
+        """Take other removed weights.
+
+        Raises:
+            ValueError: they do not fit the parameter.
+        """
+        shape = tuple(self.weight.shape)
+        if removed.shape != shape or removed.dtype != torch.bool:
+            raise ValueError(
+                f"mask must be boolean with shape {shape}, got {removed.dtype} with shape "
+                f"{tuple(removed.shape)}"
+            )
+        self.removed = removed
 
     def _watch_gradient(self) -> None:
         """Mask the gradients from now on, once there can be any: a frozen parameter has none."""
@@ -111,7 +121,7 @@ def set_mask(weight: Tensor, places: Iterable[tuple[nn.Module, str]], removed: T
     if mask is None:
         mask = Mask(weight, removed)
     else:
-        mask.removed = removed
+        mask.replace(removed)
     for module, name in places:
         module.__dict__.setdefault(RECORD, {})[name] = mask
     mask.apply(weight)

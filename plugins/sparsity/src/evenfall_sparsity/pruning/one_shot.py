@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from evenfall.checks import check_choice, check_flag, check_integer, check_share
 from evenfall.errors import shorten
 
 from .blocks import Block, check_block
 from .masks import mask_of, set_mask
 from .reorder import reorder_units
-from .scores import METHODS, Loss, score
+from .scores import METHODS, NEED_BATCHES, Loss, score
 from .selection import count_of, select_smallest
 from .targets import Target, find_targets
 
@@ -99,28 +98,39 @@ def prune(
         block: (r, c), or "1x16" as text: r inputs by c outputs, in whatever order the weight stores
             them. A block does not cross from one gate of a recurrent layer into the next: the last
             one of a gate may be smaller.
-        reorder: first permute the hidden units, so that large weights share blocks. The model
-            computes the same. Do this before an optimiser is made.
+        reorder: first permute the hidden units, so that large weights share blocks; of single
+            weights it changes nothing. The model computes the same. Do this before an optimiser is
+            made.
         method: "magnitude"; "random"; "wanda", which needs batches; "snip", which needs batches and
             a loss.
-        batches: inputs of the model: tensors, tuples of arguments, or mappings of keywords.
-        loss: function (model, batch) -> scalar; None takes the loss in the model's output.
+        batches: for wanda and snip, inputs of the model: tensors, tuples of arguments, or mappings
+            of keywords.
+        loss: for snip, a function (model, batch) -> scalar; None takes the loss in the model's
+            output.
         seed: of the method "random".
 
     Returns:
         The matrices, with their numbers of weights and zeros.
 
     Raises:
-        ValueError: an argument is out of range, nothing matches, a block does not fit, a weight is
-            not finite, the model is compressed or quantised, or a method lacks what it needs.
+        ValueError: an argument is out of range or has no effect, nothing matches, a block does not
+            fit, a weight is not finite, the model is compressed or quantised, or a method lacks
+            what it needs.
         TypeError: the model is not a module.
 
     Sources: Han et al. 2015, arXiv 1506.02626 (magnitude); Sun et al. 2024, arXiv 2306.11695
     (wanda); Lee et al. 2019, arXiv 1810.02340 (snip).
     """
-    check_amount(amount)
+    check_share("amount", amount)
     check_choice("scope", scope, SCOPES)
     check_choice("method", method, METHODS)
+    check_flag("reorder", reorder)
+    check_integer("seed", seed, 0, 2**64)
+    for name, value, methods in (("batches", batches, NEED_BATCHES), ("loss", loss, ("snip",))):
+        if value is not None and method not in methods:
+            raise ValueError(
+                f"{name} has no effect on method {shorten(method)}, only on {' and '.join(methods)}"
+            )
     shape = check_block(block)
     targets = find_targets(model, include, exclude, shape)
     if reorder:
@@ -128,19 +138,6 @@ def prune(
     scores = score(model, targets, method, batches, loss, seed)
     remove_smallest(targets, scores, amount, scope)
     return report(targets, shape)
-
-
-def check_amount(amount: float, name: str = "amount") -> None:
-    """Raise a ValueError if the amount is not a number from 0 to 1."""
-    is_number = isinstance(amount, Real) and not isinstance(amount, bool)
-    if not is_number or not math.isfinite(amount) or not 0 <= amount <= 1:
-        raise ValueError(f"{name} must be between 0 and 1, got {shorten(amount)}")
-
-
-def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    """Raise a ValueError if the value is none of the choices."""
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {tuple(choices)}, got {shorten(value)}")
 
 
 def remove_smallest(

@@ -15,6 +15,7 @@ from ..calls import arguments_of, call, each_batch, evaluating, values_kept
 from .targets import Target
 
 METHODS = ("magnitude", "random", "wanda", "snip")
+NEED_BATCHES = ("wanda", "snip")
 
 Loss = Callable[[nn.Module, Any], Tensor]
 """(model, batch) -> a scalar."""
@@ -39,18 +40,17 @@ def score(
         seed: for random.
 
     Raises:
-        ValueError: an unknown method, or wanda or snip lacks what it needs.
+        ValueError: wanda or snip lacks what it needs.
     """
     if method == "magnitude":
         return [one.grid.norms(one.weight.detach()) for one in targets]
     if method == "random":
         return _random(targets, seed)
-    if method == "wanda":
-        values = _wanda(model, targets, batches)
-    elif method == "snip":
-        values = _snip(model, targets, batches, loss)
-    else:
-        raise ValueError(f"method must be one of {METHODS}, got {shorten(method)}")
+    values = (
+        _wanda(model, targets, batches)
+        if method == "wanda"
+        else _snip(model, targets, batches, loss)
+    )
     scores = [one.grid.norms(value) for one, value in zip(targets, values, strict=True)]
     for one, value in zip(targets, scores, strict=True):
         if not bool(torch.isfinite(value).all()):

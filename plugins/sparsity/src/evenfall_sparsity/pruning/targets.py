@@ -7,19 +7,12 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from evenfall.counting import (
-    Matrix,
-    PlacedMatrix,
-    counter_for,
-    list_matrices,
-    without_wrappers,
-)
+from evenfall.counting import Matrix, PlacedMatrix, counter_for, list_matrices
 from evenfall.errors import closest, shorten, warn_user
-from evenfall_kernels import StoredMatrix
 
+from ..checks import bare_model, check_original, check_weight, matches, read_patterns
 from .blocks import Block, Grid
 
 
@@ -62,18 +55,16 @@ def find_targets(
         ValueError: nothing matches, a block does not fit, or a matrix cannot be pruned in place.
         TypeError: the model is not a module.
     """
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module, got a {type(model).__name__}")
-    model = without_wrappers(model)
-    _check_not_quantised(model)
+    model = bare_model(model)
+    check_original(model)
     groups = _tied_groups(list_matrices(model))
-    included, excluded = _patterns("include", include), _patterns("exclude", exclude) or []
+    included, excluded = read_patterns("include", include), read_patterns("exclude", exclude) or []
     chosen = []
     for group in groups:
         names = [one.name for one in group]
         is_table = any(one.matrix.role == "lookup" for one in group)
-        wanted = not is_table if included is None else _matches(names, included)
-        if wanted and not _matches(names, excluded):
+        wanted = not is_table if included is None else matches(names, included)
+        if wanted and not matches(names, excluded):
             chosen.append(group)
     known = [one.name for group in groups for one in group]
     _check_excluded(model, excluded)
@@ -106,11 +97,7 @@ def _target(group: list[PlacedMatrix], block: Block) -> Target:
                 f"{one.name} is computed from other parameters; remove the parametrisation first"
             )
         places.append((one.holder, attribute))
-    if weight.is_meta or weight.layout != torch.strided or not weight.is_floating_point():
-        kind = "on the meta device" if weight.is_meta else f"{weight.layout} of {weight.dtype}"
-        raise ValueError(f"{first.name} must be a dense floating point tensor, but it is {kind}")
-    if not bool(torch.isfinite(weight.detach()).all()):
-        raise ValueError(f"{first.name} contains NaN or infinite weights")
+    check_weight(first.name, weight)
     name = next(one.name for one in group if one.matrix is matrix)
     return Target(name, weight, matrix, Grid.of(weight, matrix, block, name), tuple(places))
 
@@ -125,29 +112,6 @@ def _tied_groups(matrices: Iterable[PlacedMatrix]) -> list[list[PlacedMatrix]]:
     return list(groups.values())
 
 
-def _check_not_quantised(model: nn.Module) -> None:
-    config = getattr(model, "config", None)
-    if getattr(config, "quantization_config", None) is not None or any(
-        isinstance(module, StoredMatrix) for module in model.modules()
-    ):
-        raise ValueError(
-            "model is compressed or quantised already; prune the original model instead"
-        )
-
-
-def _patterns(argument: str, value: str | Sequence[str] | None) -> list[str] | None:
-    if value is None:
-        return None
-    patterns = [value] if isinstance(value, str) else value
-    if not isinstance(patterns, list | tuple) or not all(isinstance(p, str) for p in patterns):
-        raise ValueError(f"{argument} must be patterns of parameter names, got {shorten(value)}")
-    return list(patterns)
-
-
-def _matches(names: Iterable[str], patterns: Iterable[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for name in names for pattern in patterns)
-
-
 def _parameter_names(model: nn.Module) -> list[str]:
     return [name for name, _ in model.named_parameters(remove_duplicate=False)]
 
@@ -155,7 +119,7 @@ def _parameter_names(model: nn.Module) -> list[str]:
 def _check_included(model: nn.Module, patterns: list[str], known: list[str]) -> None:
     """Every pattern of include names a matrix that a counter states."""
     for pattern in patterns:
-        if _matches(known, [pattern]):
+        if matches(known, [pattern]):
             continue
         others = [name for name in _parameter_names(model) if fnmatchcase(name, pattern)]
         if others:
@@ -171,7 +135,7 @@ def _check_included(model: nn.Module, patterns: list[str], known: list[str]) -> 
 def _check_excluded(model: nn.Module, patterns: list[str]) -> None:
     names = _parameter_names(model)
     for pattern in patterns:
-        if not _matches(names, [pattern]):
+        if not matches(names, [pattern]):
             raise ValueError(
                 f"exclude {shorten(pattern)} matches no parameter.{closest(pattern, names)}"
             )
@@ -184,7 +148,7 @@ def _warn_of_unknown(
     left = [
         name
         for name, weight in model.named_parameters()
-        if weight.dim() > 1 and id(weight) not in known and not _matches([name], excluded)
+        if weight.dim() > 1 and id(weight) not in known and not matches([name], excluded)
     ]
     left = [name for name in left if not _has_counter(model, name)]
     if left:

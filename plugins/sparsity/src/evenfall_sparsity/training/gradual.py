@@ -8,13 +8,15 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from evenfall.checks import check_choice, check_flag, check_integer, check_number, check_share
+
 from ..pruning.blocks import Block
-from ..pruning.one_shot import SCOPES, check_amount, check_choice, remove_smallest
+from ..pruning.one_shot import SCOPES, remove_smallest
 from ..pruning.reorder import reorder_units
 from ..pruning.targets import Target
 from .base import SparseTraining
 from .penalty import learning_rate, shrink_blocks
-from .schedule import check_every, check_not_negative, check_points, cubic, ramp
+from .schedule import check_points, cubic, ramp
 
 METHODS = ("magnitude", "movement")
 _SHRINK_EVERY = 10  # steps; the penalty of ten is applied at once, which costs a tenth
@@ -72,16 +74,17 @@ class GradualPruning(SparseTraining):
         group_penalty: float = 0.0,
     ) -> None:
         super().__init__(include, exclude, block)
-        check_amount(amount)
+        check_share("amount", amount)
         if initial is not None:
-            check_amount(initial, "initial")
+            check_share("initial", initial)
             if initial > amount:
                 raise ValueError(f"initial must not exceed amount, got {initial} and {amount}")
         check_points(begin, end)
-        check_every(every)
+        check_integer("every", every, 1)
         check_choice("scope", scope, SCOPES)
         check_choice("method", method, METHODS)
-        check_not_negative("group_penalty", group_penalty)
+        check_number("group_penalty", group_penalty)
+        check_flag("reorder", reorder)
         self.amount, self.begin, self.end, self.every = amount, begin, end, every
         self.initial, self.scope, self.method = initial, scope, method
         self.group_penalty, self.reorder = group_penalty, reorder

@@ -9,13 +9,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ..pruning.one_shot import SCOPES, check_amount, check_choice, remove_smallest
+from evenfall.checks import check_choice, check_integer, check_number, check_share
+
+from ..pruning.one_shot import SCOPES, remove_smallest
 from ..pruning.scores import score
 from ..pruning.targets import Target
 from .base import SparseTraining
 from .penalty import learning_rate
 from .rigl import INITIAL
-from .schedule import check_not_negative, check_seed
 
 
 class DeepRewiring(SparseTraining):
@@ -56,12 +57,12 @@ class DeepRewiring(SparseTraining):
         seed: int = 0,
     ) -> None:
         super().__init__(include, exclude, (1, 1))
-        check_amount(amount)
+        check_share("amount", amount)
         check_choice("initial", initial, INITIAL)
         check_choice("scope", scope, SCOPES)
         for name, value in (("l1", l1), ("temperature", temperature)):
-            check_not_negative(name, value)
-        check_seed(seed)
+            check_number(name, value)
+        check_integer("seed", seed, 0, 2**64)
         self.amount, self.l1, self.temperature = amount, l1, temperature
         self.initial, self.scope, self.seed = initial, scope, seed
         self._signs: dict[str, Tensor] = {}

@@ -9,13 +9,15 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from evenfall.checks import check_choice, check_integer, check_share
+
 from ..pruning.blocks import Block
-from ..pruning.one_shot import SCOPES, check_amount, check_choice, remove_smallest
+from ..pruning.one_shot import SCOPES, remove_smallest
 from ..pruning.scores import score
 from ..pruning.selection import count_of, select_smallest
 from ..pruning.targets import Target
 from .base import SparseTraining, sum_over_ranks
-from .schedule import check_every, check_points, check_seed, steps_of
+from .schedule import check_points, steps_of
 
 INITIAL = ("random", "magnitude")
 
@@ -64,13 +66,13 @@ class RigL(SparseTraining):
         seed: int = 0,
     ) -> None:
         super().__init__(include, exclude, block)
-        check_amount(amount)
-        check_amount(fraction, "fraction")
+        check_share("amount", amount)
+        check_share("fraction", fraction)
         check_points(0, end)
-        check_every(every)
+        check_integer("every", every, 1)
         check_choice("initial", initial, INITIAL)
         check_choice("scope", scope, SCOPES)
-        check_seed(seed)
+        check_integer("seed", seed, 0, 2**64)
         self.amount, self.fraction, self.every, self.end = amount, fraction, every, end
         self.initial, self.scope, self.seed = initial, scope, seed
         self._gradients: dict[str, Tensor] = {}

@@ -56,22 +56,3 @@ def check_points(begin: float, end: float) -> None:
         raise ValueError(
             f"begin must not be later than end, got {shorten(begin)} and {shorten(end)}"
         )
-
-
-def check_every(every: int) -> None:
-    """Raise a ValueError unless `every` is a positive number of steps."""
-    if not isinstance(every, int) or isinstance(every, bool) or every < 1:
-        raise ValueError(f"every must be a positive number of steps, got {shorten(every)}")
-
-
-def check_not_negative(name: str, value: float) -> None:
-    """Raise a ValueError unless the value is a finite number of at least 0."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not 0 <= value < math.inf:
-        raise ValueError(f"{name} must be finite and not negative, got {shorten(value)}")
-
-
-def check_seed(seed: int) -> None:
-    """Raise a ValueError unless the seed is an integer of 64 bits."""
-    if type(seed) is not int or not 0 <= seed < 2**64:
-        raise ValueError(f"seed must be an integer from 0 to 2**64 - 1, got {shorten(seed)}")
