@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 
 from torch import nn
 
-from evenfall_sparsity import DeepRewiring, RigL, release_masks
+from evenfall_sparsity import DeepRewiring, RigL, prune, release_masks
 from evenfall_sparsity.pruning.masks import masks_of
 
 
@@ -37,6 +37,18 @@ def test_rigl_keeps_the_number_of_blocks(
     if block == (1, 4):
         groups = last["0.weight"].unflatten(0, (-1, 4)).sum(1)
         assert set(groups.unique().tolist()) == {0, 4}
+
+
+def test_rigl_keeps_single_zeros_inside_of_blocks(model: Any, optimizer: Any, train: Any) -> None:
+    prune(model, 0.5, method="random")
+    rigl = RigL(0.5, every=1, end=1.0, block=(1, 4))
+    rigl.prepare(model)
+    first = removed_of(model)["0.weight"].unflatten(0, (-1, 4))
+    train(model, optimizer, rigl, 1, 1, 10)
+    last = removed_of(model)["0.weight"].unflatten(0, (-1, 4))
+    stayed = (~first.all(1) & ~last.all(1))[:, None].expand_as(first)
+    assert first[stayed].any()
+    assert torch.equal(last[stayed], first[stayed])
 
 
 def test_rigl_drops_the_smallest_and_grows_the_largest_gradients(model: Any) -> None:

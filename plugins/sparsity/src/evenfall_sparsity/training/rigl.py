@@ -119,7 +119,8 @@ class RigL(SparseTraining):
         dropped = select_smallest([norms], count)[0]
         growth = -grid.norms(gradient).masked_fill(active, -torch.inf)
         grown = select_smallest([growth], count)[0]
-        self.set_removed(target, grid.spread((~active | dropped) & ~grown))
+        inside = removed & grid.spread(active)  # single zeros from before stay
+        self.set_removed(target, inside | grid.spread((~active | dropped) & ~grown))
 
     def state_dict(self) -> dict[str, Any]:
         """As the base class, with the next step: before a change, gradients are kept."""
