@@ -247,6 +247,13 @@ def test_feedback_alignment_exchanges_transposed_weights_and_refuses_unknown_one
 def test_direct_feedback_alignment_projects_the_error(make_stack, batch) -> None:
     local = make(make_stack(2), 3, "dfa")
     local(batch[0], target=batch[1])
+    late = make(make_stack(2), 3, "dfa", backward="after")
+    late.rule.load_state_dict(local.rule.state_dict())
+    result = late(batch[0], target=batch[1])
+    result.loss.backward()
+    assert result.losses[:-1] == (None, None)
+    torch.testing.assert_close(result.loss, F.cross_entropy(result.output, batch[1]))
+    torch.testing.assert_close(late.model[0][0].weight.grad, local.model[0][0].weight.grad)
     logits = local.model(batch[0]).detach().requires_grad_()
     (error,) = torch.autograd.grad(F.cross_entropy(logits, batch[1]), logits)
     hidden = local.model[0](batch[0]).detach()

@@ -153,6 +153,8 @@ def test_graphs_are_pooled_and_empty_ones_are_zero() -> None:
     pos, batch = torch.randn(96, 3), torch.arange(3).repeat_interleave(32)
     local(pos, batch, target=torch.tensor([0, 1, 3])).loss.backward()
     assert all(p.grad is not None for p in local.parameters())
+    with pytest.raises(ValueError, match="target has 2 rows, but the model has 3 samples"):
+        local(pos, batch, target=torch.tensor([0, 1]))
     events = stream.EventStreamClassifier(3, (8, 8), widths=(8, 12), depths=(1, 1), strides=(4, 2))
     local = BlockLocal(events, 2, latent=4, hidden=8)
     args, _ = local.split.call

@@ -143,7 +143,9 @@ class TrainingCall:
                 total = total + loss
         if self.inside and total.requires_grad:
             total.register_hook(_refuse_cleared(earlier))
-        return LocalOutput(total, output, tuple(x if x is None else x.detach() for x in losses))
+        # of a loss that needs the error, only the gradient means something
+        shown = (*[None] * len(self.waiting), final) if self.waiting else losses
+        return LocalOutput(total, output, tuple(x if x is None else x.detach() for x in shown))
 
     def _late_losses(self, output: Any, final: Tensor) -> list[Tensor | None]:
         logits = main_tensor(output)
@@ -153,8 +155,8 @@ class TrainingCall:
             loss = self.rule.late_loss(index, features, error)
             if loss is not None and self.inside:
                 self._backward(loss)
-                loss = None  # only its gradient means something
-            losses.append(loss)
+                loss = None
+            losses.append(loss if loss is None else loss - loss.detach())
         return losses
 
     def _final_loss(self, output: Any, target: Tensor) -> Tensor:
@@ -171,12 +173,19 @@ class TrainingCall:
         if rows != targets:
             raise ValueError(f"target has {targets} rows, but the model has {rows} samples")
 
+    def _check_samples(self, values: Tensor, graphs: Tensor | None) -> None:
+        rows = len(self.target)
+        if graphs is None:
+            self._check_rows(len(values), rows)
+        elif graphs.device.type == "cpu" and len(graphs):  # a GPU would be waited for
+            self._check_rows(max(int(graphs.max()) + 1, rows), rows)  # later graphs may be empty
+
     def _features(self, inputs: tuple[Any, ...], output: Any) -> Features:
         values, graphs = self.read(inputs, output, self.named)
         mask = self.named.get("attention_mask")
         features = Features(values, graphs, len(self.target), mask)
-        if graphs is None and not self.targets.per_token:
-            self._check_rows(len(values), len(self.target))
+        if not self.targets.per_token:
+            self._check_samples(values, graphs)
         if len(self.target) == 1 and any(
             isinstance(m, nn.BatchNorm1d) for m in self.rule.modules()
         ):

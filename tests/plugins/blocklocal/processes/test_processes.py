@@ -15,7 +15,14 @@ torch = pytest.importorskip("torch")
 from safetensors.torch import load_file
 
 from evenfall_blocklocal import BlockLocal
-from evenfall_blocklocal.processes import BlockPipeline, explain_plan, make_plan, pipeline_costs
+from evenfall_blocklocal.processes import (
+    BlockPipeline,
+    explain_plan,
+    load_checkpoint,
+    make_plan,
+    pipeline_costs,
+    save_checkpoint,
+)
 
 WORKER = Path(__file__).with_name("worker.py")
 HERE = runpy.run_path(str(WORKER))
@@ -169,6 +176,36 @@ def test_impossible_ranks_and_times_are_refused(make_stack) -> None:
     for options, message in (({"timeout": 0}, "timeout must be"), ({"ahead": -1}, "ahead must be")):
         with pytest.raises(ValueError, match=message):
             BlockPipeline(local, **options)
+
+
+def test_a_pipeline_does_not_train_a_model_in_evaluation_mode(make_stack) -> None:
+    pipeline = BlockPipeline.__new__(BlockPipeline)
+    pipeline.local = BlockLocal(make_stack(3), 3, "local-ce", inputs=torch.randn(2, 5)).eval()
+    with pytest.raises(RuntimeError, match="a pipeline only trains"):
+        pipeline(torch.randn(4, 5), target=torch.zeros(4, dtype=torch.long))
+
+
+def test_a_checkpoint_may_have_tied_weights(monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 1)
+
+    def make() -> BlockLocal:
+        layers = [torch.nn.Linear(5, 5) for _ in range(4)]
+        layers[1].weight = layers[0].weight
+        return BlockLocal(
+            torch.nn.Sequential(*layers), 2, "local-ce", boundaries=None, inputs=torch.randn(2, 5)
+        )
+
+    def wait() -> None:
+        pass
+
+    first, second = (
+        SimpleNamespace(local=make(), rank=0, gather=wait, wait_for_all=wait) for _ in range(2)
+    )
+    optimizer = torch.optim.SGD(first.local.parameters(), 0.1)
+    save_checkpoint(first, optimizer, tmp_path, 3)
+    assert load_checkpoint(second, optimizer, tmp_path) == 3
+    assert torch.equal(second.local.model[1].weight, first.local.model[0].weight)
+    assert second.local.model[1].weight is second.local.model[0].weight
 
 
 def test_activations_arrive_in_their_order_whatever_their_layout(monkeypatch) -> None:

@@ -15,6 +15,7 @@ from evenfall.errors import shorten
 from ..features import Features, pool_samples
 from ..local import BlockLocal
 from ..outputs import main_tensor
+from ..splitting.inputs import as_call
 from ..splitting.trial import unchanged
 
 _RIDGE = 1e-2
@@ -81,7 +82,7 @@ def _features(
     ]
     try:
         for inputs, target in batches:
-            args, kwargs = _arguments(inputs)
+            args, kwargs = as_call(inputs)
             named, count = local.named_arguments(args, kwargs), len(target)
             outputs.append(main_tensor(model(*args, **kwargs)))
             labels.append(target)
@@ -91,12 +92,6 @@ def _features(
     if not labels:
         raise ValueError("probes need at least one batch of training and of held_out, got none")
     return [torch.cat(rows) for rows in found], torch.cat(labels), torch.cat(outputs)
-
-
-def _arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    if isinstance(inputs, dict):
-        return (), inputs
-    return (inputs if isinstance(inputs, tuple) else (inputs,)), {}
 
 
 def _fit(rows: Tensor, labels: Tensor, classes: int) -> Any:

@@ -47,9 +47,10 @@ def save_checkpoint(
     target.mkdir(parents=True, exist_ok=True)
     write_state(target, f"optimizer-{pipeline.rank}", optimizer.state_dict())
     if pipeline.rank == 0:
-        state = pipeline.local.state_dict()
+        # a copy each, as safetensors refuses tied weights
+        state = {n: t.clone().contiguous() for n, t in pipeline.local.state_dict().items()}
         with file_aside(target / "weights.safetensors") as aside:
-            save_file({name: value.contiguous() for name, value in state.items()}, aside)
+            save_file(state, aside)
     pipeline.wait_for_all()
     if pipeline.rank == 0:
         write_text(target / _STATE, json.dumps({"step": step, "ranks": dist.get_world_size()}))

@@ -106,8 +106,13 @@ class BlockPipeline:
 
         Raises:
             DeadRankError: a neighbour has ended or does not answer.
+            RuntimeError: the model is not in training mode.
         """
         local, output = self.local, None
+        if not local.training:
+            raise RuntimeError(
+                "a pipeline only trains: to test, call gather(), then the model itself"
+            )
         model = without_wrappers(local.model)
         cut = None if self.is_last else self.last
         before = self._before(model, args, kwargs) if self.first else None

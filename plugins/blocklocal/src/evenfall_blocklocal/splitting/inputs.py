@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -28,21 +29,26 @@ def example_call(model: nn.Module, inputs: Any = None) -> Call:
         ValueError: inputs is None and the model is of no known kind.
         TypeError: inputs is of another type.
     """
-    if inputs is None:
-        args, kwargs = _make(model)
-    elif isinstance(inputs, Tensor):
-        args, kwargs = (inputs,), {}
-    elif isinstance(inputs, tuple | list):
-        args, kwargs = tuple(inputs), {}
-    elif isinstance(inputs, dict):
-        args, kwargs = (), dict(inputs)
-    else:
-        raise TypeError(
-            f"inputs must be a tensor, a tuple, a dict or None, got {type(inputs).__name__}"
-        )
+    call = _make(model) if inputs is None else as_call(inputs)
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    moved = torch.utils._pytree.tree_map_only(Tensor, lambda t: t.to(device), (args, kwargs))
+    moved = torch.utils._pytree.tree_map_only(Tensor, lambda t: t.to(device), call)
     return moved[0], moved[1]
+
+
+def as_call(inputs: Any) -> Call:
+    """The arguments of a call: a tensor is the only one, a tuple or list has positional ones, a
+    mapping those by name.
+
+    Raises:
+        TypeError: inputs is of another type.
+    """
+    if isinstance(inputs, Tensor):
+        return (inputs,), {}
+    if isinstance(inputs, tuple | list):
+        return tuple(inputs), {}
+    if isinstance(inputs, Mapping):
+        return (), dict(inputs)
+    raise TypeError(f"inputs must be a tensor, a tuple or a mapping, got {type(inputs).__name__}")
 
 
 def named_arguments(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
