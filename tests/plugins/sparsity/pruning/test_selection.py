@@ -32,3 +32,8 @@ def test_counts_are_rounded_to_the_nearest() -> None:
 def test_scores_of_a_transposed_weight_are_selected() -> None:
     scores = torch.ones(3, 4).t()
     assert select_smallest([scores], 5)[0].flatten().tolist() == [True] * 5 + [False] * 7
+
+
+def test_nan_is_an_error() -> None:
+    with pytest.raises(ValueError, match="scores must not be NaN"):
+        select_smallest([torch.tensor([1.0, float("nan"), 0.0])], 1)

@@ -73,6 +73,17 @@ def test_rigl_drops_the_smallest_and_grows_the_largest_gradients(model: Any) -> 
     assert sorted((removed & ~now).flatten().nonzero().flatten().tolist()) == sorted(grown.tolist())
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_rigl_waits_where_a_gradient_is_not_finite(model: Any, optimizer: Any, value: Any) -> None:
+    rigl = RigL(0.5, every=1, end=1.0)
+    rigl.prepare(model)
+    before = removed_of(model)
+    (model(torch.randn(4, 12)).sum() * value).backward()
+    model.zero_grad()  # a scaler would skip the step
+    rigl.step(1, 10, optimizer)
+    assert all(torch.equal(before[name], mask) for name, mask in removed_of(model).items())
+
+
 def test_rigl_stops_at_its_end(model: Any, optimizer: Any, train: Any) -> None:
     rigl = RigL(0.5, every=1, end=3, initial="magnitude", scope="global")
     rigl.prepare(model)

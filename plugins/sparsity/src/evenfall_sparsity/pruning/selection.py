@@ -20,11 +20,14 @@ def select_smallest(scores: Sequence[Tensor], count: int) -> list[Tensor]:
     The threshold is found by partition, in time linear in the number of scores.
 
     Args:
-        scores: finite tensors of any shape, in float32 or float64.
+        scores: tensors of any shape, in float32 or float64.
         count: how many, from 0 to the number of scores.
 
     Returns:
         For each tensor a boolean mask of its shape.
+
+    Raises:
+        ValueError: a score is NaN.
     """
     scores = [one.contiguous() for one in scores]
     total = sum(one.numel() for one in scores)
@@ -44,7 +47,9 @@ def select_smallest(scores: Sequence[Tensor], count: int) -> list[Tensor]:
 def _kth_smallest(scores: Sequence[Tensor], count: int) -> float:
     """The value of the score number `count`, from 1."""
     flat = torch.cat([one.reshape(-1) for one in scores])
-    least = flat.min()
+    least = flat.min()  # NaN, if there is one
+    if bool(least.isnan()):
+        raise ValueError("scores must not be NaN: a weight or a gradient is")
     above = flat > least  # partition is slow where many scores are equal, as removed ones are
     equal = len(flat) - int(above.sum())
     if count <= equal:

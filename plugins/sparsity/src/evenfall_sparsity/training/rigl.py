@@ -31,7 +31,8 @@ class RigL(SparseTraining):
 
     with the smallest norms are dropped, and k of the removed ones with the largest gradients are
     grown; those that were just dropped are not. Grown weights start at zero. T is `end`, f the
-    `fraction`. The gradients are those of one step.
+    `fraction`. The gradients are those of one step. A matrix whose gradient is not finite there, as
+    when a gradient scaler skips the step, stays as it is.
 
     Args:
         amount: the share of removed blocks.
@@ -108,7 +109,9 @@ class RigL(SparseTraining):
         fraction = self.fraction / 2 * (1 + math.cos(math.pi * step / end))
         for target in self.targets:
             if target.name in gradients:
-                self._exchange(target, sum_over_ranks(gradients[target.name]), fraction)
+                gradient = sum_over_ranks(gradients[target.name])
+                if bool(gradient.isfinite().all()):
+                    self._exchange(target, gradient, fraction)
         return bool(gradients)
 
     def _exchange(self, target: Target, gradient: Tensor, fraction: float) -> None:
