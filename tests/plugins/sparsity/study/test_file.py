@@ -75,6 +75,12 @@ def test_every_run_comes_once_and_after_its_parent(write: Write) -> None:
             r"model wide has unknown keys \['change'\]",
         ),
         ("changes: {width: 20}", "changes: [width]", "changes must map names to values"),
+        ("  wide: {changes: {width: 20}}", "  wide: 0", "model wide must be a mapping, got 0"),
+        (
+            "  - {model: late, method: single, seeds: [1]}",
+            "  - late",
+            "line must be a mapping, got",
+        ),
         ("seeds: [1, 2]", "seeds: 1", "seeds must be a list of integers, got 1"),
         ("seeds: [1, 2]", "seeds: [1, 1]", "wide, single, 1 appears twice"),
         ("  wide: {", "  a/b: {}\n  wide: {", "'a/b' cannot be the name of a folder"),

@@ -108,14 +108,11 @@ class StudyFile:
                 )
         self._check_levels()
         models = {
-            name: make_recipe(value or {}, DenseModel, f"model {name}")
-            if isinstance(value or {}, dict)
-            else value
+            name: _make(f"model {name}", {} if value is None else value, DenseModel)
             for name, value in self.models.items()
         }
         object.__setattr__(self, "models", models)
-        lines = [make_recipe(_mapping("lines", line), Line, "line") for line in self.lines]
-        object.__setattr__(self, "lines", lines)
+        object.__setattr__(self, "lines", [_make("line", line, Line) for line in self.lines])
         self._check_names()
 
     def _check_levels(self) -> None:
@@ -186,10 +183,9 @@ def _are(values: list[Any], kind: Any) -> bool:
     return all(isinstance(value, kind) and not isinstance(value, bool) for value in values)
 
 
-def _mapping(name: str, value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError(f"{name} must contain mappings, got {shorten(value)}")
-    return value
+def _make(name: str, value: Any, kind: type[Any]) -> Any:
+    check_type(name, value, dict)
+    return make_recipe(value, kind, name)
 
 
 def _check_mapping(name: str, value: Any, kind: type) -> None:
