@@ -41,6 +41,7 @@ _KNOWN = {
     "recordings": ("sensor_size", "sound", "most_pixels", "window", "hop"),
     "spoken-digits": ("sound",),
     "clouds": ("points",),
+    "modelnet40": ("points",),
 }
 """Data set to the options that also hold for single files."""
 
