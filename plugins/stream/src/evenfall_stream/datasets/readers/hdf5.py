@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ...extras import require
-from .columns import NAMES, make_recording, match_columns
+from .columns import make_recording, match_columns
 from .limits import MOST_EVENTS, check_count
 from .recording import Recording
 
@@ -52,10 +52,7 @@ def _events(file: Any, name: str) -> Recording:
             return make_recording({field: values[field] for field in found.dtype.names})
     group = file["events"] if isinstance(file.get("events"), h5py.Group) else file
     arrays = {key: group[key] for key in group if isinstance(group.get(key), h5py.Dataset)}
-    known = {each for names in NAMES.values() for each in names}
     roles = match_columns(arrays)
-    if not known & {key.lower() for key in arrays}:
-        raise ValueError(f"it has no events, only {list(file)[:8]}")
     columns = {key: _read(arrays[key], name) for key in roles.values()}
     offset = file.get("t_offset")
     if offset is not None:
