@@ -80,7 +80,11 @@ def test_what_cannot_be_divided_is_named(tmp_path: Path) -> None:
         list_files(tmp_path, (".npz",))
     with pytest.raises(FileNotFoundError, match="must be a folder"):
         list_files(tmp_path / "no", (".npz",))
-    touch(tmp_path, "a/1.npz", "a/2.npz")
+    mixed = touch(tmp_path / "mixed", "train/a/1.npz", "test/a/1.npz", "more/1.npz")
+    with pytest.raises(ValueError, match=r"alone, got \['test', 'train'\] and \['more'\]"):
+        list_files(mixed, (".npz",))
+    touch(tmp_path / "one", "a/1.npz", "a/2.npz")
+    tmp_path /= "one"
     with pytest.raises(ValueError, match=r"at least 2 classes, got \['a'\]"):
         list_files(tmp_path, (".npz",))
     touch(tmp_path, "b/1.png")
@@ -160,8 +164,17 @@ def test_a_long_recording_becomes_windows_of_one_split(tmp_path: Path) -> None:
     assert [len(train[i].pos) for i in range(8)] == [25, 25, 25, 25, 25, 25, 25, 13]
     assert all(float(train[i].pos[0, 0]) == 0 for i in range(8))
     assert len(RecordingFolder(tmp_path, window=250, hop=125, least_events=20)) == 2 * 7
-    with pytest.raises(ValueError, match="hop needs a window"):
-        RecordingFolder(tmp_path, hop=3)
+    for options, words in (
+        ({"hop": 3}, "hop needs a window"),
+        ({"least_events": 5}, "least_events needs a window, got 5 and no window"),
+        ({"window": 250, "least_events": 2.5}, "least_events must be an integer of at least 0"),
+        ({"sensor_size": 8}, "sensor_size must have positive integers of pixels, got 8"),
+        ({"sensor_size": [8, 4.5]}, "sensor_size must have positive integers"),
+        ({"most_pixels": 2.5}, "most_pixels must be an integer of at least 1, got 2.5"),
+        ({"sound": {"channels": 8}}, "sound is for WAV files, but .* has recordings of events"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            RecordingFolder(tmp_path, **options)
 
 
 def test_windows_cover_a_recording_and_are_limited() -> None:

@@ -51,7 +51,8 @@ def list_files(folder: Path, suffixes: Collection[str]) -> tuple[list[str], list
 
     Raises:
         FileNotFoundError: no such folder, or no folders of classes in it.
-        ValueError: a class has no files, or has a folder in some splits only.
+        ValueError: a class has no files, there are less than 2 classes, or folders of splits lie
+            beside others.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"data must be a folder with a folder for each class, got {folder}")
@@ -59,6 +60,13 @@ def list_files(folder: Path, suffixes: Collection[str]) -> tuple[list[str], list
     if not top:
         raise FileNotFoundError(f"{folder} must have a folder for each class, but has no folders")
     by_split = {one: _FOLDERS.get(one.name.lower()) for one in top}
+    named = [one.name for one in top if by_split[one] is not None]
+    if len(named) > 1 and len(named) < len(top):
+        others = [one.name for one in top if by_split[one] is None]
+        raise ValueError(
+            f"{folder} must have folders of splits alone, or of classes alone, got {named} and "
+            f"{shorten(others)}"
+        )
     if None not in by_split.values():
         classes = sorted({one.name for split in top for one in _folders(split)})
         places = [(split / name, name, by_split[split]) for split in top for name in classes]

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from torch_geometric.data import Data, Dataset
 
+from evenfall.checks import check_integer
+
 from ..readers.inputs import CLOUDS, Shape, read_shape
 from .class_files import list_files, select_split
 
@@ -39,8 +41,7 @@ class CloudFolder(Dataset):
         transform: Callable[[Data], Data] | None = None,
     ) -> None:  # fmt: skip
         super().__init__(None, transform)
-        if points < 1:
-            raise ValueError(f"points must be positive, got {points}")
+        check_integer("points", points, 1)
         self.points = points
         self.classes, files = list_files(Path(path), CLOUDS)
         self._files = select_split(files, split, valid_share, test_share)

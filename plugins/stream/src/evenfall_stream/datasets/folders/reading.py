@@ -8,6 +8,8 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
+from evenfall.checks import check_integer
+
 from ..readers import Recording
 from ..readers.recording_files import open_recording, read_recording
 
@@ -29,8 +31,8 @@ class Reading:
     most_pixels: int | None = None
 
     def __post_init__(self) -> None:
-        if self.most_pixels is not None and self.most_pixels < 1:
-            raise ValueError(f"most_pixels must be positive or null, got {self.most_pixels}")
+        if self.most_pixels is not None:
+            check_integer("most_pixels", self.most_pixels, 1)
 
     def read(self, path: str | Path) -> tuple[Recording, tuple[int, ...]]:
         """The events and the size of the sensor, before it is divided.

@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 from torch_geometric.data import Data, Dataset
 
+from evenfall.checks import check_integer
+
+from ...transforms.events import check_sensor_size
 from ..readers import Recording
 from ..readers.recording_files import SOUND, SUFFIXES
 from .class_files import ClassFile, list_files, select_split
@@ -41,7 +44,7 @@ class RecordingFolder(Dataset):
         window: cut every recording into windows of so many milliseconds, each an example. All
             windows of a recording are in its split.
         hop: milliseconds from the start of a window to the next; None for `window`.
-        least_events: windows with fewer events are left out.
+        least_events: windows with fewer events are left out; whole recordings all stay.
         valid_share: of the recordings, if there are no folders of splits.
         test_share: the same for test.
         transform: applied to each item on access.
@@ -68,13 +71,18 @@ class RecordingFolder(Dataset):
     ) -> None:  # fmt: skip
         super().__init__(None, transform)
         lengths = check_window(window, hop)
+        check_integer("least_events", least_events, 0)
+        if lengths is None and least_events != 1:
+            raise ValueError(f"least_events needs a window, got {least_events} and no window")
         self.classes, files = list_files(Path(path), SUFFIXES)
         self._files = select_split(files, split, valid_share, test_share)
         sounds = {file.path.suffix.lower() in SOUND for file in files}
         if len(sounds) > 1:
             raise ValueError(f"{path} must have recordings of events or WAV files, got both")
         self.polarities = 1 if sounds == {True} else 2
-        size = None if sensor_size is None else tuple(int(side) for side in sensor_size)
+        if sound and self.polarities == 2:
+            raise ValueError(f"sound is for WAV files, but {path} has recordings of events")
+        size = None if sensor_size is None else check_sensor_size(sensor_size)
         self._reading = Reading(size, dict(sound or {}), most_pixels)
         self._kept: OrderedDict[int, Recording] = OrderedDict()
         self._kept_events = 0
