@@ -221,9 +221,9 @@ def test_modelnet_of_torch_geometric_as_clouds(meshes: Path, split: str) -> None
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "20"}, "name must be '10' or '40', got '20'"),
-        ({"split": "valid"}, "split must be train or test, got 'valid'"),
-        ({"points": 0}, "points must be at least 1, got 0"),
+        ({"name": "20"}, "name must be one of 10, 40, got '20'"),
+        ({"split": "valid"}, "split must be one of train, test, got 'valid'"),
+        ({"points": 0}, "points must be an integer of at least 1, got 0"),
     ],
 )
 def test_modelnet_refuses(tmp_path: Path, arguments: dict[str, Any], message: str) -> None:

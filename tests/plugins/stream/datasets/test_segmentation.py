@@ -117,5 +117,5 @@ def test_synthetic_rooms_are_the_same_each_time() -> None:
     floor = room.pos[room.y == 0]
     assert float(floor[:, 2].abs().max()) < 0.12
     assert not torch.equal(SyntheticRooms(".", "test", points=512)[1].pos, room.pos)
-    with pytest.raises(ValueError, match="points and count must be positive"):
+    with pytest.raises(ValueError, match="points must be an integer of at least 1"):
         SyntheticRooms(".", points=0)

@@ -190,7 +190,7 @@ def test_more_graphs_than_batch_size() -> None:
     [
         ({"architecture": "resnet"}, "architecture must be one of"),
         ({"pooling": "sum"}, "pooling must be one of"),
-        ({"layout": "spiral"}, "layout must be 'parallel' or 'sequence'"),
+        ({"layout": "spiral"}, "layout must be one of parallel, sequence, got 'spiral'"),
         ({"layout": "sequence", "bidirectional": True}, r"does not support \['bidirectional'\]"),
         ({"class_names": ["a"]}, "class_names must have num_classes = 3 names, got 1"),
         ({"groups": 0}, "groups and neighbors at least 1, got 12, 0 and 4"),

@@ -227,7 +227,7 @@ def test_bad_polarity_batch_and_kind() -> None:
     [
         ({"depths": (1,)}, "one entry per stage, got 2, 1 and 2"),
         ({"strides": (0, 1)}, "depths and strides must be positive"),
-        ({"head": "last"}, "head must be 'mean' or 'time', got 'last'"),
+        ({"head": "last"}, "head must be one of mean, time, got 'last'"),
         ({"class_names": ["a"]}, "class_names must have num_classes = 3 names"),
         ({"frequencies": 0}, "sensor_size, polarities and frequencies must be positive"),
         ({"presorted": False}, "presorted must be True, because events are in the order of time"),

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch_geometric.data import Data
 
+from evenfall.checks import check_choice
 from evenfall.errors import shorten, shorten_text
 
 from ..transforms.normalize_sphere import unit_sphere
@@ -65,8 +66,7 @@ class ModelNet10Clouds(PointClouds):
         pre_transform: Callable[[Data], Data] | None = None,
         fold: int = 0,
     ) -> None:
-        if split not in SPLITS:
-            raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {shorten(split)}")
+        check_choice("split", split, SPLITS)
         if fold not in range(FOLDS):
             raise ValueError(f"fold must be between 0 and {FOLDS - 1}, got {shorten(fold)}")
         clouds = _read(_file_of(Path(path)), "test" if split == "test" else "train")

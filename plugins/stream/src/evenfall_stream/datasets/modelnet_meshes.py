@@ -9,7 +9,7 @@ from torch_geometric.data import Data
 from torch_geometric.datasets import ModelNet
 from torch_geometric.transforms import Compose, SamplePoints
 
-from evenfall.errors import shorten
+from evenfall.checks import check_choice, check_integer
 
 from ..transforms.normalize_sphere import NormalizeSphere
 
@@ -39,12 +39,9 @@ def modelnet(
 
     Source: Wu et al., 3D ShapeNets, 2015, https://modelnet.cs.princeton.edu.
     """
-    if name not in ("10", "40"):
-        raise ValueError(f"name must be '10' or '40', got {shorten(name)}")
-    if split not in ("train", "test"):
-        raise ValueError(f"split must be train or test, got {shorten(split)}")
-    if points < 1:
-        raise ValueError(f"points must be at least 1, got {points}")
+    check_choice("name", name, ("10", "40"))
+    check_choice("split", split, ("train", "test"))
+    check_integer("points", points, 1)
     steps = [SamplePoints(points), NormalizeSphere()]
     steps += [transform] if transform is not None else []
     dataset = ModelNet(str(root), name, split == "train", transform=Compose(steps))

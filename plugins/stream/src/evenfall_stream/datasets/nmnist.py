@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data, Dataset
 
+from evenfall.checks import check_choice
 from evenfall.errors import shorten
 
 from .archives import read_files
@@ -67,8 +68,7 @@ class NMNIST(Dataset):
         split: str = "train",
         transform: Callable[[Data], Data] | None = None,
     ) -> None:
-        if split not in SPLITS:
-            raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {shorten(split)}")
+        check_choice("split", split, SPLITS)
         super().__init__(None, transform)
         self.split = split
         samples = _read(Path(path), "test" if split == "test" else "train")

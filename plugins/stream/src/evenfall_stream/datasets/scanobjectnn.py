@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch_geometric.data import Data
 
-from evenfall.errors import shorten
+from evenfall.checks import check_choice
 
 from ..extras import require
 from ..transforms.normalize_sphere import unit_sphere
@@ -68,10 +68,8 @@ class ScanObjectNN(PointClouds):
         transform: Callable[[Data], Data] | None = None,
         pre_transform: Callable[[Data], Data] | None = None,
     ) -> None:
-        if split not in _SPLITS:
-            raise ValueError(f"split must be one of {', '.join(_SPLITS)}, got {shorten(split)}")
-        if variant not in _FILES:
-            raise ValueError(f"variant must be one of {', '.join(_FILES)}, got {shorten(variant)}")
+        check_choice("split", split, _SPLITS)
+        check_choice("variant", variant, _FILES)
         self.split = split
         self.variant = variant
         file = _file_of(Path(path), _FILES[variant].format(_SPLITS[split]))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from torch_geometric.data import Data, Dataset
 
+from evenfall.checks import check_choice
 from evenfall.errors import shorten
 
 from .archives import read_files
@@ -50,8 +51,7 @@ class SpokenDigits(Dataset):
         self, path: str | Path, split: str = "train", speaker: str | None = None,
         sound: dict[str, Any] | None = None, transform: Callable[[Data], Data] | None = None,
     ) -> None:  # fmt: skip
-        if split not in SPLITS:
-            raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {shorten(split)}")
+        check_choice("split", split, SPLITS)
         super().__init__(None, transform)
         self.sound = dict(sound or {})
         try:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.utils import scatter
 
-from evenfall.errors import shorten
+from evenfall.checks import check_choice
 
 from ..graphs import Graphs
 from ..nn.block import StreamBlock
@@ -59,8 +59,7 @@ class PointBackbone(nn.Module):
         **block: Any,
     ) -> None:
         super().__init__()
-        if layout not in SET_BY_LAYOUT:
-            raise ValueError(f"layout must be 'parallel' or 'sequence', got {shorten(layout)}")
+        check_choice("layout", layout, SET_BY_LAYOUT)
         if depth < 0:
             raise ValueError(f"depth must not be negative, got {depth}")
         self.layout = layout

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from evenfall.errors import shorten
+from evenfall.checks import check_choice
 
 from ..checks import (
     check_features,
@@ -87,12 +87,8 @@ class StreamClassifier(nn.Module, StreamHubMixin, model_type="stream-classifier"
         **block: Any,
     ) -> None:
         super().__init__()
-        if architecture not in ARCHITECTURES:
-            raise ValueError(
-                f"architecture must be one of {ARCHITECTURES}, got {shorten(architecture)}"
-            )
-        if pooling not in POOLS:
-            raise ValueError(f"pooling must be one of {POOLS}, got {shorten(pooling)}")
+        check_choice("architecture", architecture, ARCHITECTURES)
+        check_choice("pooling", pooling, POOLS)
         check_in_channels(in_channels)
         self.num_classes = num_classes
         self.class_names = list_names(class_names, num_classes)

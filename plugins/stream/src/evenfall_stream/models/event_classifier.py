@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from evenfall.checks import check_choice
 from evenfall.errors import shorten
 
 from ..checks import check_features, check_pos, check_sizes, list_names
@@ -125,8 +126,7 @@ class EventStreamClassifier(nn.Module, StreamHubMixin, model_type="event-stream-
             )
         if min(depths) < 1 or min(strides) < 1:
             raise ValueError(f"depths and strides must be positive, got {depths} and {strides}")
-        if head not in ("mean", "time"):
-            raise ValueError(f"head must be 'mean' or 'time', got {shorten(head)}")
+        check_choice("head", head, ("mean", "time"))
         check_sizes(num_classes=num_classes)
         self.num_classes = num_classes
         self.class_names = list_names(class_names, num_classes)

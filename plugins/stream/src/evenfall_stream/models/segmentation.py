@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from evenfall.errors import shorten
+from evenfall.checks import check_choice
 
 from ..checks import check_in_channels, check_rows, list_names
 from ..graphs import Graphs
@@ -83,10 +83,7 @@ class StreamSegmenter(nn.Module, StreamHubMixin, model_type="stream-segmenter"):
         **block: Any,
     ) -> None:
         super().__init__()
-        if architecture not in ARCHITECTURES:
-            raise ValueError(
-                f"architecture must be one of {ARCHITECTURES}, got {shorten(architecture)}"
-            )
+        check_choice("architecture", architecture, ARCHITECTURES)
         check_in_channels(in_channels)
         self.num_classes = num_classes
         self.class_names = list_names(class_names, num_classes)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from evenfall.errors import shorten
+from evenfall.checks import check_choice
 
 from ..checks import check_features, check_pos, check_sizes
 from ..graphs import Graphs, read_graphs
@@ -103,9 +103,9 @@ class StreamConv(nn.Module):
         bias: bool = False,
     ) -> None:
         super().__init__()
-        _check_choice("combine", combine, COMBINATIONS)
-        _check_choice("step", step, STEPS)
-        _check_choice("discretization", discretization, DISCRETIZATIONS)
+        check_choice("combine", combine, COMBINATIONS)
+        check_choice("step", step, STEPS)
+        check_choice("discretization", discretization, DISCRETIZATIONS)
         check_sizes(
             out_channels=out_channels,
             dimensions=dimensions,
@@ -302,8 +302,3 @@ class StreamConv(nn.Module):
             f"axes={self.axes}, step={self.step!r}, combine={self.combine!r}, "
             f"bidirectional={self.bidirectional})"
         )
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {choices}, got {shorten(value)}")

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from evenfall.errors import shorten
+from evenfall.checks import check_choice
 from evenfall.recipes import refuse_flags
 
 from ..models.classifier import StreamClassifier
@@ -33,8 +33,7 @@ def make_model(kind: str, options: dict[str, Any], classes: Sequence[str]) -> nn
     Raises:
         ValueError: no such model, or it has no such options.
     """
-    if kind not in MODELS:
-        raise ValueError(f"model must be one of {sorted(MODELS)}, got {shorten(kind)}")
+    check_choice("model", kind, sorted(MODELS))
     try:
         refuse_flags(MODELS[kind], options)
         return MODELS[kind](num_classes=len(classes), class_names=list(classes), **options)

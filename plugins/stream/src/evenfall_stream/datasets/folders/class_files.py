@@ -18,6 +18,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from evenfall.checks import check_choice
 from evenfall.errors import shorten
 
 logger = logging.getLogger(__name__)
@@ -101,8 +102,7 @@ def select_split(
         ValueError: the split is unknown or a share is out of range; too few groups for all splits.
         FileNotFoundError: the folders have no such split.
     """
-    if split not in SPLITS:
-        raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {shorten(split)}")
+    check_choice("split", split, SPLITS)
     for name, share in (("valid_share", valid_share), ("test_share", test_share)):
         if not 0 <= share < 1:
             raise ValueError(f"{name} must be in [0, 1), got {share}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from evenfall.errors import shorten
+from evenfall.checks import check_choice
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -90,8 +90,7 @@ def check_recording(
         raise ValueError(
             f"sensor_size must have {len(coordinates)} entries for this recording, got {extents}"
         )
-    if outside not in ("raise", "drop"):
-        raise ValueError(f"outside must be 'raise' or 'drop', got {shorten(outside)}")
+    check_choice("outside", outside, ("raise", "drop"))
     recording = recording._replace(t=_unwrap_times(recording.t, wrap))
     _refuse(
         (recording.p < 0) | (recording.p > 1),

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch_geometric.data import Data, Dataset
 
-from evenfall.errors import shorten
+from evenfall.checks import check_choice, check_integer, check_number
 
 from .table import read_columns
 
@@ -62,13 +62,12 @@ class S3DIS(Dataset):
                 "test_area and valid_area must be different areas from 1 to 6, "
                 f"got {test_area} and {valid_area}"
             )
-        if not block > 0 or points < 1:
-            raise ValueError(f"block and points must be positive, got {block} and {points}")
+        check_number("block", block, above=True)
+        check_integer("points", points, 1)
         others = [area for area in AREAS if area not in (test_area, valid_area)]
         areas = {"train": others, "valid": [valid_area], "test": [test_area],
                  "train+valid": [*others, valid_area]}  # fmt: skip
-        if split not in areas:
-            raise ValueError(f"split must be one of {', '.join(areas)}, got {shorten(split)}")
+        check_choice("split", split, areas)
         super().__init__(None, transform)
         self.block, self.points, self.redraw = block, points, split.startswith("train")
         found = [room for area in areas[split] for room in _rooms(Path(path), area)]

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch_geometric.data import Data, Dataset
 
-from evenfall.errors import shorten
+from evenfall.checks import check_choice
 
 from ...transforms.normalize_sphere import unit_sphere
 from .table import read_columns
@@ -59,8 +59,7 @@ class ShapeNetPart(Dataset):
         self, path: str | Path, split: str = "train", categories: Sequence[str] | None = None,
         normals: bool = False, transform: Callable[[Data], Data] | None = None,
     ) -> None:  # fmt: skip
-        if split not in SPLITS:
-            raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {shorten(split)}")
+        check_choice("split", split, SPLITS)
         if categories is not None and (unknown := sorted(set(categories) - set(PARTS))):
             raise ValueError(f"categories must be of {list(PARTS)}, got {unknown}")
         super().__init__(None, transform)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data, Dataset
 
-from evenfall.errors import shorten
+from evenfall.checks import check_choice, check_integer
 
 COUNTS = {"train": 400, "valid": 80, "test": 200}
 _NOISE = 0.01  # metres
@@ -42,11 +42,10 @@ class SyntheticRooms(Dataset):
         self, path: str | Path, split: str = "train", points: int = 1024,
         count: int | None = None, transform: Callable[[Data], Data] | None = None,
     ) -> None:  # fmt: skip
-        if split not in COUNTS:
-            raise ValueError(f"split must be one of {', '.join(COUNTS)}, got {shorten(split)}")
+        check_choice("split", split, COUNTS)
         count = COUNTS[split] if count is None else count
-        if points < 1 or count < 1:
-            raise ValueError(f"points and count must be positive, got {points} and {count}")
+        check_integer("points", points, 1)
+        check_integer("count", count, 1)
         super().__init__(None, transform)
         self.points, self.count = points, count
         self.seed = 1_000_000 * (1 + list(COUNTS).index(split))
