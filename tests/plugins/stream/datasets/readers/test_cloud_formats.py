@@ -66,6 +66,7 @@ def test_pcd_files_that_are_none(tmp_path: Path) -> None:
         (b"rubbish", "must have lines POINTS and DATA"),
         (pcd("binary", b"", points=10**15), "at most .* points, got 1,000,000,000,000,000"),
         (pcd("binary", b"\0" * 16, points=1000), "must have 1,000 points, but is too short"),
+        (pcd("ascii", b"1 2 3 4\n5 6 7 8\n", points=5), "must have 5 points, got 2"),
         (pcd("binary_compressed", huge), "cannot have 4,294,967,295 bytes for 5 points"),
         (pcd("ascii", b"1 2 3 4\n").replace(b" x y", b" a y"), "fields must have x, y and z|short"),
     ):
@@ -187,7 +188,7 @@ def test_text_clouds(tmp_path: Path) -> None:
         ("x,y,z,x\n1,2,3,4\n", "must be named x, y and z"),
         ("x,y,z\n1,2\n", "there are 3 names, but 2 columns"),
         ("1 2\n3 4\n", "a line must have x, y and z, got 2 values"),
-        ("1,2,3\n4,5\n", "a.csv cannot be read"),
+        ("1,2,3\n4,5\n", "a.csv cannot be read: the number of columns .* at row 2$"),
         ("1,2,x\n", "a.csv cannot be read"),
     ):
         (tmp_path / "a.csv").write_text(text)

@@ -43,6 +43,7 @@ SQUARE = "0 0 0\n1 0 0\n1 1 0\n0 1 0\n"
     "text",
     [
         f"OFF\n4 2 0\n{SQUARE}3 0 1 2\n3 0 2 3\n",
+        f"# a square\n\n  # of two\nOFF\n4 2 0\n{SQUARE}3 0 1 2\n3 0 2 3\n",
         f"OFF4 2 0\n{SQUARE}3 0 1 2\n3 0 2 3",
         f"OFF 4 2 0\r\n{SQUARE}3 0 1 2\n3 0 2 3".replace("\n", "\r\n"),
         f"OFF # a square\n\n# of two\n4 2\n{SQUARE}\n3 0 1 2 255 0 0\n3 0 2 3 # last\n",
@@ -244,3 +245,13 @@ def test_a_corrupt_archive_is_named(tmp_path: Path) -> None:
     for read in (read_cloud, lambda path: read_events(path, (4, 4))):
         with pytest.raises(ValueError, match=r"a.npz"):
             read(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("names", [("point",), ("vertex", "tristrips")])
+def test_ply_files_without_vertices_or_with_strips(tmp_path: Path, names: tuple[str, ...]) -> None:
+    plyfile = pytest.importorskip("plyfile")
+    rows = np.zeros(3, [("x", "f4"), ("y", "f4"), ("z", "f4")])
+    elements = [plyfile.PlyElement.describe(rows, name) for name in names]
+    plyfile.PlyData(elements).write(str(tmp_path / "a.ply"))
+    with pytest.raises(ValueError, match=r"must have the element vertex, .* got \['"):
+        read_cloud(tmp_path / "a.ply")

@@ -126,6 +126,9 @@ def _ply(path: Path) -> Data:
         elements = PlyData.read(str(path))
     except PlyParseError as error:
         raise ValueError(str(error)) from error
+    names = [element.name for element in elements]
+    if "vertex" not in names or "tristrips" in names:
+        raise ValueError(f"it must have the element vertex, and face for triangles, got {names}")
     vertex = elements["vertex"]
     data = _cloud(np.stack([vertex[axis] for axis in "xyz"], 1))
     if "face" in elements and elements["face"].count:

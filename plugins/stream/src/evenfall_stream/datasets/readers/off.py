@@ -13,7 +13,7 @@ from torch_geometric.data import Data
 
 from evenfall.errors import shorten
 
-_HEADER = re.compile(r"(?:ST)?C?N?OFF\s*")
+_HEADER = re.compile(r"(?:\s++|#.*+)*+(?:ST)?C?N?OFF\s*")
 """In these variants texture, colour and normal of a vertex follow its three coordinates."""
 
 

@@ -30,7 +30,10 @@ def read_table(path: Path) -> tuple[list[str] | None, np.ndarray]:
         names = first if len(first) == width and not any(map(_is_number, first)) else None
     if not rows:
         return names, np.empty((0, len(names or ())))
-    values = np.loadtxt(rows, delimiter=_delimiter(rows[0]), ndmin=2, dtype=np.float64)
+    try:
+        values = np.loadtxt(rows, delimiter=_delimiter(rows[0]), ndmin=2, dtype=np.float64)
+    except ValueError as error:  # without NumPy's hint at its arguments
+        raise ValueError(str(error).partition("; use `usecols`")[0]) from None
     if names is not None and len(names) != values.shape[1]:
         raise ValueError(f"there are {len(names)} names, but {values.shape[1]} columns")
     return names, values

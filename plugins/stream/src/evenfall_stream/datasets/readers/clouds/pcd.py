@@ -20,21 +20,24 @@ def read_pcd(path: Path) -> np.ndarray:
 
     Raises:
         ImportError: pypcd4 is not installed.
-        ValueError: there are no fields x, y and z, or the file cannot be read.
+        ValueError: there are no fields x, y and z, the file cannot be read, or it has another
+            number of points than its header says.
     """
     require("io", str(path), "pypcd4")
     from pypcd4 import PointCloud
 
-    _check_header(read_bytes(path))
+    count = _check_header(read_bytes(path))
     cloud = PointCloud.from_path(path)
     if not {"x", "y", "z"} <= set(cloud.fields):
         raise ValueError(f"its fields must have x, y and z, got {cloud.fields}")
     points = cloud.numpy(("x", "y", "z")).astype(np.float64)
+    if len(points) != count:
+        raise ValueError(f"it must have {count:,} points, got {len(points):,}")
     return np.asarray(points[~np.isnan(points).any(1)])
 
 
-def _check_header(raw: bytes) -> None:
-    """Refuse what declares more points, or more compressed bytes, than there can be."""
+def _check_header(raw: bytes) -> int:
+    """The number of points. Refuses more points, or more compressed bytes, than there can be."""
     head = re.search(rb"^DATA[ \t]+(\w+)[ \t]*\r?\n", raw[:_MOST_HEADER], re.MULTILINE)
     count = re.search(rb"^POINTS[ \t]+(\d{1,18})\s", raw[:_MOST_HEADER], re.MULTILINE)
     if head is None or count is None:
@@ -50,3 +53,4 @@ def _check_header(raw: bytes) -> None:
             raise ValueError(f"it cannot have {size:,} bytes for {points:,} points")
     elif len(raw) - head.end() < points:
         raise ValueError(f"it must have {points:,} points, but is too short")
+    return points
