@@ -352,6 +352,10 @@ def test_other_classes_than_the_model_s(tmp_path: Path, shapes: type[Any]) -> No
         evaluate_recipe(other, recipe(), tmp_path, "test")
     with pytest.raises(ValueError, match="the model has 3 classes, but the dataset has 2"):
         evaluate_recipe(StreamClassifier(3, **small), recipe(), tmp_path, "test")
+    wrong = shapes(tmp_path, count=2)
+    wrong.items[1].y += 1
+    with pytest.raises(ValueError, match="y must be classes from 0 to 1, got 0 to 2"):
+        evaluate(StreamClassifier(2, **small), wrong)
 
 
 def test_no_examples(shapes: type[Any]) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
+from evenfall.cli.output import write_json
 from evenfall.cli.tools import console, show_rows
 
 from .common import predict_each
@@ -40,7 +38,7 @@ def segment_files(
             {"input": str(path), "error": error}
             for path, error in rows
         ]  # fmt: skip
-        typer.echo(json.dumps(listed, indent=2))
+        write_json(listed)
     elif found:
         _show(list(found.values()), classes, min(top, len(classes)))
     for number, one in enumerate(found.values()):

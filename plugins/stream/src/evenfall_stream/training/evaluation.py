@@ -87,8 +87,8 @@ def evaluate(
         `parts_of_categories`.
 
     Raises:
-        ValueError: there are no examples, or the number of classes differs from the model's; a
-            segmenter with several ranks, whose numbers of points differ.
+        ValueError: there are no examples, the number of classes differs from the model's, or a
+            class is none of them; a segmenter with several ranks, whose numbers of points differ.
     """
     segments, parts = isinstance(model, StreamSegmenter), None
     if segments:
@@ -197,6 +197,11 @@ def _object_ious(out: Tensor, data: Data, parts: Sequence[Sequence[int]]) -> lis
 def _scores(probabilities: Tensor, labels: Tensor, names: list[str]) -> dict[str, Any]:
     predicted = probabilities.argmax(1)
     count = len(names)
+    if not 0 <= int(labels.min()) <= int(labels.max()) < count:
+        raise ValueError(
+            f"y must be classes from 0 to {count - 1}, got {int(labels.min())} to "
+            f"{int(labels.max())}"
+        )
     confusion = torch.bincount(labels * count + predicted, minlength=count * count)
     confusion = confusion.reshape(count, count)
     per_class = confusion.diag() / confusion.sum(1)  # NaN for a class without examples
