@@ -94,8 +94,9 @@ def check_sensor_size(sensor_size: Sequence[int], dimensions: int | None = None)
 
 
 def _is_whole(extent: object) -> bool:
-    is_number = isinstance(extent, int | float | np.integer) and not isinstance(extent, bool)
-    return is_number and float(extent).is_integer()
+    if isinstance(extent, bool) or not isinstance(extent, int | float | np.integer):
+        return False
+    return float(extent).is_integer()
 
 
 def check_count(count: int, least: int, name: str = "count") -> int:
