@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evenfall.graph import Conv2d, Dense, Flatten, Input, Readout
+from evenfall.errors import LoweringError
+from evenfall.graph import Conv2d, Dense, Flatten, Graph, Input, Readout
 from evenfall_spinnaker2 import Emulator, compile
 
 from .. import networks
@@ -46,3 +47,15 @@ def test_a_channel_without_weights_keeps_its_bias(tmp_path: Path) -> None:
     got = Emulator(folder).run(x).outputs["out"]
     np.testing.assert_allclose(got[:, 4:], 0.375, rtol=1e-6)
     np.testing.assert_allclose(got[:, :4], 200.25, rtol=2e-3)
+
+
+def test_the_integers_between_layers_are_no_output(tmp_path: Path) -> None:
+    layers = {
+        "input": Input((2,)), "fc1": Dense(np.eye(2)), "fc2": Dense(np.eye(2)),
+        "middle": Readout(), "out": Readout(),
+    }  # fmt: skip
+    edges = (("input", "fc1"), ("fc1", "fc2"), ("fc1", "middle"), ("fc2", "out"))
+    graph = Graph(layers, edges)
+    with pytest.raises(LoweringError, match="layer 'middle': reads 'fc1', which with int8"):
+        compile(graph, tmp_path / "out", precision="int8", calibration=np.ones((3, 2)))
+    assert not (tmp_path / "out").exists()

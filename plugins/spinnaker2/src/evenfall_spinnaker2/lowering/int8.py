@@ -30,7 +30,8 @@ def int8_arithmetic(network: Network, calibration: Any, limit: int) -> Network:
         limit: largest int8 weight.
 
     Raises:
-        LoweringError: other kinds of layers, or a layer with several inputs.
+        LoweringError: other kinds of layers, a layer with several inputs, or an output of a layer
+            that another one reads.
         ValueError: the calibration does not fit the input.
     """
     others = [one.name for one in network.on_chip() if one.kind != "dense"]
@@ -38,9 +39,15 @@ def int8_arithmetic(network: Network, calibration: Any, limit: int) -> Network:
         raise LoweringError(
             f"calibration: int8 activations need dense and convolution layers, got {others[:4]}"
         )
+    read = {one.source for one in network.projections}
+    for out in network.outputs:
+        if out.population in read:
+            raise LoweringError(
+                f"layer {shorten(out.name)}: reads {shorten(out.population)}, which with int8 "
+                "activations sends integers to other layers; read a layer that no other reads"
+            )
     values = activations(network, calibration)
     scales = {name: max(float(np.abs(v).max()), 1e-30) / 127 for name, v in values.items()}
-    read = {one.source for one in network.projections}
     populations = dict(network.populations)
     projections = []
     for name, population in network.populations.items():
