@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from evenfall.graph import Dense, Input, Readout
 from evenfall_spinnaker2 import compile
 from evenfall_spinnaker2.lowering.from_graph import make_network
 from evenfall_spinnaker2.tracing import losses, simulate, trace
@@ -57,6 +58,17 @@ def test_spiking_and_value_networks_are_traced(tmp_path: Path) -> None:
     image = compile(values, tmp_path / "c", precision="int8", calibration=PIXELS)
     rounded = trace(image, values, PIXELS)
     assert all(0 < one.gap.max() < 1 for one in rounded.layers)
+
+
+def test_whole_numbers_are_compared_as_they_are(tmp_path: Path) -> None:
+    weights = RANDOM.integers(-3, 4, (4, 6)).astype(float)
+    image, model = (
+        networks.chain(("input", Input((6,))), ("fc", Dense(w)), ("out", Readout()))
+        for w in (weights, 2 * weights)
+    )
+    x = RANDOM.integers(1, 5, (10, 6)).astype(float)
+    (layer,) = trace(compile(image, tmp_path / "out"), model, x).layers
+    np.testing.assert_allclose(layer.gap, np.abs(x @ weights.T).max(1))
 
 
 def test_the_reference_agrees_with_activations() -> None:

@@ -132,8 +132,16 @@ def trace(
         raise ValueError("inputs: got no steps, want at least one")
     values = emulator.host.encode(inputs, quantise=False)
     reference = simulate(network, values)
+    blobs = emulator.image.blobs
+    rounded = {
+        one.name
+        for one in emulator.populations
+        if one.pes is not None and "quantise" in blobs[one.pes[0]].flags
+    }
     layers = tuple(
-        _layer(name, run.rasters[name], reference, kept) for name in names if name in run.rasters
+        _layer(name, run.rasters[name], reference, kept, name in rounded)
+        for name in names
+        if name in run.rasters
     )
     wanted = exact_outputs(network, reference)
     outputs, same = {}, 0
@@ -160,12 +168,12 @@ def exact_outputs(network: Network, reference: Reference) -> dict[str, Any]:
     return outputs
 
 
-def _layer(name: str, got: Any, reference: Reference, kept: int) -> LayerTrace:
+def _layer(name: str, got: Any, reference: Reference, kept: int, is_rounded: bool) -> LayerTrace:
     wanted = reference.sent[name]
     fired, should = got != 0, wanted != 0
     margins = reference.margins.get(name)
     if margins is None:  # a dense layer has values, not events
-        if (got == np.rint(got)).all() and got.any():  # integers of int8 arithmetic
+        if is_rounded and got.any():  # integers of int8 arithmetic
             got = got * (float((got * wanted).sum()) / float(np.square(got).sum()))
         gap = np.abs(got - wanted).max(1) if len(got) else np.zeros(0)
         return LayerTrace(name, got.shape[1], gap, (), 0, None, int(should.sum()), 0)
