@@ -80,6 +80,16 @@ def test_fixed_number_of_slices() -> None:
         partition(layout_of(1.0), 4000, pes=2)
 
 
+def test_a_fixed_number_of_slices_must_not_cut_across_channels() -> None:
+    network = choose_precision(make_network(values()))
+    layout = PopulationLayout(network, network.populations["conv"], Options())
+    channel = layout.bytes(0, 64)
+    assert len(partition(layout, channel, pes=3)) == 3
+    assert len(partition(layout, channel - 1, pes=6)) == 6  # halves of channels
+    with pytest.raises(ValueError, match="layer 'conv': 5 slices would cut across the channels"):
+        partition(layout, channel - 1, pes=5)
+
+
 def test_segments_keep_every_sum_within_24_bits() -> None:
     network = make_network(values())
     one = next(p for p in network.projections if p.name == "fc1")

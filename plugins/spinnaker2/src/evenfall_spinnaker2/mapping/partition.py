@@ -30,12 +30,17 @@ def partition(layout: PopulationLayout, capacity: int, pes: int | None = None) -
 
     Raises:
         ValueError: a single unit (or row of a convolution's output) does not fit, or `pes` slices
-            do not.
+            do not, or they would cut across the channels of a convolution.
     """
     grain = _grain(layout, capacity)
     count = layout.population.units // grain
     if pes is not None:
         cuts = _slices(layout, even(count, min(pes, count)), grain)
+        if not all(_is_allowed(one, _channel(layout)) for one in cuts):
+            raise ValueError(
+                f"layer {shorten(layout.population.name)}: {len(cuts)} slices would cut across the "
+                "channels of a convolution; use profile 'default'"
+            )
         worst = max(layout.bytes(one.first, one.count) for one in cuts)
         if worst > capacity:
             raise ValueError(
