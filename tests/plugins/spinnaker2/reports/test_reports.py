@@ -51,6 +51,7 @@ def test_products_are_those_of_the_events(image: Image, activity: Activity) -> N
 def test_gather_reads_every_row(tmp_path: Path, activity: Activity) -> None:
     image = load_image(compile(language_model(), tmp_path / "out", mode="gather"))
     assert [one.products for one in pe_facts(image, activity)] == [72 * 32, 24 * 32]
+    assert queue_needs(image, activity) == [("layer0", 0, 0, 0), ("layer1", 0, 0, 2)]
 
 
 def test_estimate_follows_the_stated_model(image: Image, activity: Activity) -> None:

@@ -63,14 +63,15 @@ def limits(image: Image, pes: list[PeFacts], activity: Activity | None = None) -
 
 def queue_needs(image: Image, activity: Activity) -> list[tuple[str, int, int, int]]:
     """(population, depth that it has, depth that the run needed, events lost). The depth needed is
-    the maximum plus 1. Depth 0 means that events are used on arrival."""
+    the maximum plus 1. Depth 0 means that events are used on arrival, so that none is needed."""
     rows = []
     for number, population in enumerate(image.manifest["populations"]):
         mine = [n for n, row in enumerate(image.manifest["pes"]) if row["population"] == number]
         if mine and activity.peak_queue is not None:
-            need = int(np.asarray(activity.peak_queue)[mine].max()) + 1
+            depth = image.blobs[mine[0]].queue_depth
+            need = int(np.asarray(activity.peak_queue)[mine].max()) + 1 if depth else 0
             lost = 0 if activity.lost is None else int(np.asarray(activity.lost)[mine].sum())
-            rows.append((population["name"], image.blobs[mine[0]].queue_depth, need, lost))
+            rows.append((population["name"], depth, need, lost))
     return rows
 
 
