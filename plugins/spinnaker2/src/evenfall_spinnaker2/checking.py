@@ -115,7 +115,7 @@ def check_network(network: Network, settings: Settings, name: str) -> Check:
     available = _available(settings, plan)
     busiest = 0.0
     if mapped is not None:
-        busiest = max(link_traffic(mapped.routes, network, {}).values(), default=0.0)
+        busiest = max(link_traffic(mapped.routes, {}).values(), default=0.0)
     return Check(
         model=name,
         verification=VERIFICATION,

@@ -272,7 +272,9 @@ def _unpack(data: bytes) -> Blob:
         parameters[name] = read(at, count * units, dtype)
         at += 4 * count * units
     mode_word = _word(MODES, mode)
-    places_of = range(at_projections, at_projections + projections * PROJECTION.size, 96)
+    places_of = range(
+        at_projections, at_projections + projections * PROJECTION.size, PROJECTION.size
+    )
     blob = Blob(
         unit_kind,
         mode_word,
