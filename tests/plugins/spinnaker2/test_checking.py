@@ -101,6 +101,19 @@ def test_largest_egru_grows_with_pruning(use_memory: Callable[[int], None]) -> N
     assert rows[0]["units"] < rows[2]["units"] <= rows[3]["units"]
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"layers": 0}, "layers must be an integer of at least 1, got 0"),
+        ({"formats": ("auto",)}, "formats must be one of fp32, bf16, int8, got 'auto'"),
+        ({"densities": (0.0,)}, "densities must be more than 0 and finite, got 0.0"),
+    ],
+)
+def test_the_largest_of_nothing_is_refused(options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        largest_egru(**options)
+
+
 @pytest.mark.parametrize("make", [spiking, values])
 def test_other_networks_are_checked(make: Callable) -> None:
     result = check(make())
@@ -111,21 +124,25 @@ def test_other_networks_are_checked(make: Callable) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"mode": "push"}, "mode: got 'push'"),
-        ({"precision": "fp64"}, "precision: got 'fp64'"),
-        ({"profile": "mine"}, "profile: got 'mine', want one of default, published"),
+        ({"mode": "push"}, "mode must be one of events, gather, got 'push'"),
+        ({"precision": "fp64"}, "precision must be one of auto, fp32, bf16, int8, got 'fp64'"),
+        ({"profile": "mine"}, "profile must be one of default, published, got 'mine'"),
         ({"board": "12"}, "board: got '12'"),
-        ({"pes": 153}, "pes: got 153, want 1 to 152"),
-        ({"decoder": "dram"}, "decoder: got 'dram'"),
-        ({"queue_depth": -1}, "queue_depth: got -1"),
-        ({"dt": 0.0}, "dt: got 0.0"),
-        ({"integrator": "rk4"}, "integrator: got 'rk4'"),
-        ({"pes": "3"}, "pes: got '3', want an integer"),
-        ({"pes": True}, "pes: got True, want an integer"),
-        ({"queue_depth": 1.5}, "queue_depth: got 1.5, want an integer"),
-        ({"dt": "a"}, "dt: got 'a', want a number"),
+        ({"pes": 153}, "pes must be an integer of at least 1 and below 153, got 153"),
+        ({"decoder": "dram"}, "decoder must be one of host, chip, got 'dram'"),
+        ({"queue_depth": -1}, "queue_depth must be an integer of at least 1 .*, got -1"),
+        ({"dt": 0.0}, "dt must be more than 0 and finite, got 0.0"),
+        ({"integrator": "rk4"}, "integrator must be one of forward, exponential, got 'rk4'"),
+        ({"pes": "3"}, "pes must be an integer .*, got '3'"),
+        ({"pes": True}, "pes must be an integer .*, got True"),
+        ({"queue_depth": 1.5}, "queue_depth must be an integer .*, got 1.5"),
+        ({"dt": "a"}, "dt must be more than 0 and finite, got 'a'"),
         ({"board": 48}, "board: got 48, want '1', '48'"),
-        ({"weight_scale": 2.0}, "want a positive number with precision 'int8'"),
+        ({"weight_scale": 2.0}, "weight_scale needs precision 'int8' and spiking layers, got 2.0"),
+        ({"weight_scale": 2.0, "precision": "int8"}, "with precision 'int8' and no spiking layers"),
+        ({"weight_scale": -2.0}, "weight_scale must be more than 0 and finite, or null, got -2.0"),
+        ({"record_values": "no"}, "record_values must be true or false, got 'no'"),
+        ({"record_values": True}, "record_values needs recorded_steps above 0, got 0"),
     ],
 )
 def test_wrong_option_is_named(options: dict, message: str) -> None:

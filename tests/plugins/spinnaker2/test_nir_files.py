@@ -122,7 +122,7 @@ def test_reset_of_a_file_that_does_not_state_it_is_chosen(tmp_path: Path) -> Non
         image = load_image(compile(path, tmp_path / str(reset), reset=reset))
         subtracts.append("reset_subtract" in image.blobs[0].flags)
     assert subtracts == [False, False, True]
-    with pytest.raises(ValueError, match=r"reset: got 'both', want one of"):
+    with pytest.raises(ValueError, match="reset must be one of value, subtract, got 'both'"):
         check(path, reset="both")
     with pytest.raises(ValueError, match=r"reset: got 'value', but only a .nir file leaves"):
         check(read_nir(path), reset="value")

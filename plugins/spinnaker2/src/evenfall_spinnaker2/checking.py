@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from evenfall.checks import check_choice, check_integer, check_number
 from evenfall.errors import shorten
 
 from .compiling import VERIFICATION, Mapped, Settings, map_network
 from .lowering.network import Convolution, Network, Projection
 from .lowering.sketch import Sketch, sketch_egru, sketched
+from .mapping.layout import WEIGHT_BYTES
 from .mapping.layouts import Plan
 from .mapping.traffic import link_traffic
 from .sources import read_source
@@ -141,9 +143,23 @@ def largest_egru(
 ) -> list[dict[str, Any]]:  # fmt: skip
     """What fits: the most units a layer of an EGRU with equal layers and inputs.
 
+    Args:
+        layers: of the EGRU, at least 1.
+        formats: of the weights.
+        densities: shares of weights that are not zero, above 0.
+        settings: mode, board and so on.
+
     Returns:
         A row for each format and density: {"weights", "density", "units", "parameters"}.
+
+    Raises:
+        ValueError: an argument is wrong.
     """
+    check_integer("layers", layers, 1)
+    for weight_format in formats:
+        check_choice("formats", weight_format, WEIGHT_BYTES)
+    for density in densities:
+        check_number("densities", density, above=True)
     settings = settings or Settings()
     rows = []
     for weight_format in formats:

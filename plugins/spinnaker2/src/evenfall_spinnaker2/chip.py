@@ -8,7 +8,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from evenfall.errors import shorten
+from evenfall.checks import check_choice
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,7 @@ def load_chip(profile: str = "default") -> Chip:
         ValueError: no such profile.
     """
     profiles = constants()["profiles"]
-    if profile not in profiles:
-        raise ValueError(f"profile: got {shorten(profile)}, want one of {', '.join(profiles)}")
+    check_choice("profile", profile, profiles)
     chip = Chip(
         places=_places(),
         usable_pes=value("floor", "usable_pes"),

@@ -5,19 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from evenfall.errors import shorten
+from evenfall.checks import check_choice, check_flag, check_integer
 from evenfall.files import want_replaceable
 from evenfall.graph import Graph
 from evenfall.graph.layers import Reset
 
 from .chip import Chip, load_chip
 from .image import Blob, pack, pack_table, write_image
+from .image.codes import MODES
 from .image.folder import HOST_ARRAYS, KNOWN, TOKENIZER
 from .lowering.from_graph import make_network
 from .lowering.network import Network, Population
@@ -29,12 +29,8 @@ from .mapping.place import Placed, board_chips, place
 from .mapping.route import Routes, check_routes, route
 from .sources import Source, read_source
 
-_INTEGER: tuple[Any, str] = (Integral, "an integer")
-_NUMBER: tuple[Any, str] = (Real, "a number")
-_NUMBERS = {
-    "pes": _INTEGER, "queue_depth": _INTEGER, "recorded_steps": _INTEGER, "dt": _NUMBER,
-    "weight_scale": _NUMBER,
-}  # fmt: skip
+_MOST = 1 << 20
+"""Events of a queue and steps of a recording are below this."""
 VERIFICATION = "emulator-verified, not run on hardware"
 
 
@@ -55,7 +51,7 @@ class Settings:
         weight_scale: of int8 weights of spiking layers.
         reset: what the layers of a .nir file do when they spike, see `read_nir`.
         recorded_steps: steps whose events each processing element keeps.
-        record_values: also keep what each unit sent.
+        record_values: also keep what each unit sent in those steps.
     """
 
     mode: str = "events"
@@ -73,20 +69,17 @@ class Settings:
     record_values: bool = False
 
     def __post_init__(self) -> None:
-        if self.mode not in ("events", "gather"):
-            raise ValueError(f"mode: got {shorten(self.mode)}, want 'events' or 'gather'")
-        for name, (kind, words) in _NUMBERS.items():
-            value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, kind)):
-                raise ValueError(f"{name}: got {shorten(value)}, want {words}")
-        most = len(load_chip(self.profile).places)
-        if self.pes is not None and not 0 < self.pes <= most:
-            raise ValueError(f"pes: got {self.pes}, want 1 to {most}")
+        check_choice("mode", self.mode, MODES)
+        chip = load_chip(self.profile)
+        if self.pes is not None:
+            check_integer("pes", self.pes, 1, 1 + len(chip.places))
         board_chips(self.board)
-        for name, least in (("queue_depth", 1), ("recorded_steps", 0)):
-            value = getattr(self, name)
-            if value is not None and not least <= value < 1 << 20:
-                raise ValueError(f"{name}: got {value}, want {least} to {(1 << 20) - 1}")
+        if self.queue_depth is not None:
+            check_integer("queue_depth", self.queue_depth, 1, _MOST)
+        check_integer("recorded_steps", self.recorded_steps, 0, _MOST)
+        check_flag("record_values", self.record_values)
+        if self.record_values and not self.recorded_steps:
+            raise ValueError("record_values needs recorded_steps above 0, got 0")
 
     def network(self, graph: Graph, calibration: Any = None) -> Network:
         """The network of a graph, with these options."""

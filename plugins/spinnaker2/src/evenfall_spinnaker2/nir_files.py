@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 import numpy as np
 
+from evenfall.checks import check_choice
 from evenfall.errors import LoweringError, shorten
 from evenfall.graph import (
     Conv2d,
@@ -49,8 +50,7 @@ def read_nir(path: str | Path, *, reset: Reset = "value") -> Graph:
         import nir
     except ImportError as error:
         raise ImportError("reading .nir files needs nir: pip install nir") from error
-    if reset not in RESETS:
-        raise ValueError(f"reset: got {shorten(reset)}, want one of {RESETS}")
+    check_choice("reset", reset, RESETS)
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"NIR file {path} not found")

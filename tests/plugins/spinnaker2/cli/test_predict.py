@@ -87,7 +87,7 @@ def test_an_unknown_order_is_refused(folder: Path) -> None:
 def test_trace_rounds_to_int8_or_bf16_only(folder: Path) -> None:
     options = ("--inputs", folder / "inputs.npy", "--precision", "fp32")
     text = run("trace", folder / "out", folder / "graph", *options, code=1)
-    assert "precision must be int8 or bf16, got 'fp32'" in text
+    assert "precision must be one of int8, bf16, got 'fp32'" in text
 
 
 def test_no_steps_and_unread_options_are_refused(folder: Path, tmp_path: Path) -> None:
@@ -99,6 +99,15 @@ def test_no_steps_and_unread_options_are_refused(folder: Path, tmp_path: Path) -
     assert "got no steps" in run("trace", out, folder / "graph", "--inputs", empty, code=1)
     text = run("predict", out, "--prompt", "a", "--output", tmp_path / "a.npz", code=1)
     assert "--output needs --inputs" in text
+    filled = ("--inputs", folder / "inputs.npy")
+    for command, options, message in (
+        ("predict", (*filled, "--max-new-tokens", 3), "--max-new-tokens needs --prompt"),
+        ("predict", (*filled, "--past-end"), "--past-end needs --prompt"),
+        ("predict", (*filled, "--orders", 3), "--orders needs --order random"),
+        ("report", ("--steps", 3), "--steps needs --text or --inputs"),
+        ("report", ("--layer", "fc1"), "--layer needs --html"),
+    ):
+        assert message in run(command, out, *options, code=1)
     text = run("report", out, "--text", empty, "--inputs", empty, code=1)
     assert "give --text or --inputs, not both" in text
 

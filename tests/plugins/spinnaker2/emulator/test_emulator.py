@@ -163,7 +163,7 @@ def test_wrong_options_are_named(text_image: Path) -> None:
         Emulator(text_image, order="descending")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"record: \['layer7'\]"):
         Emulator(text_image).run(TOKENS, record=["layer7"])
-    with pytest.raises(ValueError, match="orders must be at least 1"):
+    with pytest.raises(ValueError, match="orders must be an integer of at least 1"):
         compare_orders(text_image, TOKENS, orders=0)
     with pytest.raises(FileNotFoundError):
         Emulator(text_image / "absent")

@@ -116,7 +116,7 @@ def test_what_is_no_language_model_is_refused(tmp_path: Path, image: Path) -> No
     text = TextEmulator(Emulator(image))
     with pytest.raises(ValueError, match="at least one token"):
         text.continue_text("", 3)
-    with pytest.raises(ValueError, match="max_new_tokens must be at least 1"):
+    with pytest.raises(ValueError, match="max_new_tokens must be an integer of at least 1"):
         text.continue_text(PROMPT, 0)
 
 

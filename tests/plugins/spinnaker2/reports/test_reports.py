@@ -123,7 +123,7 @@ def test_report_of_spiking_layers_shows_the_scaling(tmp_path: Path) -> None:
 
 
 def test_unknown_layer_is_named(image: Image) -> None:
-    with pytest.raises(ValueError, match="layer: got 'x', want one of tokens, layer0, layer1"):
+    with pytest.raises(ValueError, match="layer must be one of tokens, layer0, layer1, got 'x'"):
         html_report(image, layer="x")
 
 
@@ -139,7 +139,7 @@ def test_columns_are_aligned() -> None:
 
 
 def test_what_would_be_ignored_is_refused(image: Image) -> None:
-    with pytest.raises(ValueError, match="layer: got 'nope', want one of tokens"):
+    with pytest.raises(ValueError, match="layer must be one of tokens"):
         report(image, layer="nope")
     with pytest.raises(ValueError, match=r"cpu_seconds: got 0.001, want seconds above 0, with"):
         report(image, cpu_seconds=1e-3)

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+from evenfall.checks import check_choice
 from evenfall.cli.output import write_json
 from evenfall.cli.tools import clear_errors, show_facts
-from evenfall.errors import shorten
 from evenfall.reading import read_array
 
 
@@ -26,14 +26,18 @@ def predict(
     output: Annotated[
         Path | None, typer.Option(help="Write the outputs as .npz.", show_default=False)
     ] = None,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens to add to the prompt.")] = 20,
+    max_new_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Tokens to add to the prompt. [default: 20]")
+    ] = None,
     past_end: Annotated[
         bool, typer.Option("--past-end", help="Continue past the model's end tokens.")
     ] = False,
     order: Annotated[
         str, typer.Option(help="ascending keys; random: compare random orders of arrival.")
     ] = "ascending",
-    orders: Annotated[int, typer.Option(min=1, help="Number of random orders.")] = 100,
+    orders: Annotated[
+        int | None, typer.Option(min=1, help="Number of random orders. [default: 100]")
+    ] = None,
     allow_overflow: Annotated[
         bool, typer.Option("--allow-overflow", help="Count events that full queues lose.")
     ] = False,
@@ -43,17 +47,22 @@ def predict(
     with clear_errors():
         import numpy as np
 
-        from evenfall_spinnaker2.emulator.emulator import Emulator
+        from evenfall_spinnaker2.emulator.emulator import ORDERS, Emulator
 
-        if order not in ("ascending", "random"):
-            raise ValueError(f"order must be ascending or random, got {shorten(order)}")
+        check_choice("order", order, ORDERS)
         if (prompt is None) == (inputs is None):
             raise ValueError("give either --prompt or --inputs")
-        if output is not None and inputs is None:
-            raise ValueError("--output needs --inputs")
+        for option, is_given, other, is_there in (
+            ("--output", output is not None, "--inputs", inputs is not None),
+            ("--max-new-tokens", max_new_tokens is not None, "--prompt", prompt is not None),
+            ("--past-end", past_end, "--prompt", prompt is not None),
+            ("--orders", orders is not None, "--order random", order == "random"),
+        ):
+            if is_given and not is_there:
+                raise ValueError(f"{option} needs {other}")
         emulator = Emulator(image, allow_overflow=allow_overflow)
         if prompt is not None:
-            result, steps = _text(emulator, prompt, max_new_tokens, past_end, as_json)
+            result, steps = _text(emulator, prompt, max_new_tokens or 20, past_end, as_json)
         else:
             assert inputs is not None
             steps = read_inputs(inputs)
@@ -61,7 +70,7 @@ def predict(
                 raise ValueError(f"inputs {inputs}: got no steps, want at least one")
             result = _values(emulator, steps, output, as_json)
         if order == "random":
-            result["random orders"] = _orders(emulator, steps, orders, as_json)
+            result["random orders"] = _orders(emulator, steps, orders or 100, as_json)
         lost = int(emulator.lost.sum())
         if lost:
             result["lost"] = lost

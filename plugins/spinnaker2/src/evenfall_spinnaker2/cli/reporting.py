@@ -26,7 +26,9 @@ def report(
         Path | None,
         typer.Option(help="Run on the steps of this .npy file.", show_default=False),
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Steps to run at most.")] = 400,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps to run at most. [default: 400]")
+    ] = None,
     layer: Annotated[
         str | None,
         typer.Option(help="Whose routing tree the page shows.", show_default=False),
@@ -40,15 +42,20 @@ def report(
 
         if text is not None and inputs is not None:
             raise ValueError("give --text or --inputs, not both")
+        if steps is not None and text is None and inputs is None:
+            raise ValueError("--steps needs --text or --inputs")
+        if layer is not None and output is None:
+            raise ValueError("--layer needs --html")
+        most = 400 if steps is None else steps
         loaded = load_image(image)
         given: Any = None
         if text is not None:
             if loaded.tokenizer is None:
                 raise ValueError(f"text: image {image} has no tokenizer; use --inputs")
             words = decode(text.read_bytes(), f"text {text}")
-            given = encode(read_tokenizer(loaded), words, f"text {text}")[:steps]
+            given = encode(read_tokenizer(loaded), words, f"text {text}")[:most]
         elif inputs is not None:
-            given = read_inputs(inputs)[:steps]
+            given = read_inputs(inputs)[:most]
         typer.echo(run(loaded, output, inputs=given, layer=layer), nl=False)
         if output is not None:
             typer.echo(f"wrote {output}")

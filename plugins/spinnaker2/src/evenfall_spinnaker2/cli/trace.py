@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+from evenfall.checks import check_choice
 from evenfall.cli.output import write_json
 from evenfall.cli.tools import clear_errors, show_rows
-from evenfall.errors import shorten
 
 from .options import Reset
 from .predict import read_inputs
@@ -44,8 +44,8 @@ def trace(
 
         if (prompt is None) == (inputs is None):
             raise ValueError("give either --prompt or --inputs")
-        if precision not in (None, "int8", "bf16"):
-            raise ValueError(f"precision must be int8 or bf16, got {shorten(precision)}")
+        if precision is not None:
+            check_choice("precision", precision, ("int8", "bf16"))
         loaded = load_image(image)
         steps: Any
         if prompt is not None:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
+from evenfall.checks import check_choice
 from evenfall.errors import shorten
 
 from ..image import Image, load_image
@@ -24,6 +25,7 @@ from .tables import make_tables
 from .units import compute
 
 Order = Literal["ascending", "random"]
+ORDERS: tuple[str, ...] = get_args(Order)
 
 
 class Emulator:
@@ -58,8 +60,7 @@ class Emulator:
         seed: int = 0,
         allow_overflow: bool = False,
     ) -> None:
-        if order not in ("ascending", "random"):
-            raise ValueError(f"order must be 'ascending' or 'random', got {shorten(order)}")
+        check_choice("order", order, ORDERS)
         self.image = image if isinstance(image, Image) else load_image(image)
         self.order, self.allow_overflow = order, allow_overflow
         layout = read_layout(self.image)

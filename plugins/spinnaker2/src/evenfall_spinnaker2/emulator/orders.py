@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from evenfall.checks import check_integer
+
 from ..image import Image
 from .emulator import Emulator
 
@@ -51,8 +53,7 @@ def compare_orders(
     Raises:
         ValueError: `orders` is below 1, or what `Emulator` and `run` raise.
     """
-    if orders < 1:
-        raise ValueError(f"orders must be at least 1, got {orders}")
+    check_integer("orders", orders, 1)
     ordered = Emulator(image, allow_overflow=allow_overflow)
     base = ordered.run(inputs, record=True)
     emulator = Emulator(ordered.image, order="random", allow_overflow=allow_overflow)

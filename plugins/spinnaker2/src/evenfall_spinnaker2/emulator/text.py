@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from evenfall.checks import check_integer
 from evenfall.errors import shorten
 from evenfall.tokenizing import encoding
 
@@ -108,8 +109,7 @@ class TextEmulator:
         Raises:
             ValueError: an empty prompt, or `max_new_tokens` below 1.
         """
-        if max_new_tokens < 1:
-            raise ValueError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
+        check_integer("max_new_tokens", max_new_tokens, 1)
         ids = self.encode(prompt)
         self.emulator.reset()
         started = time.perf_counter()

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from evenfall.checks import check_choice, check_number
 from evenfall.errors import LoweringError, shorten
 from evenfall.graph import (
     Conv2d,
@@ -46,12 +47,9 @@ def make_network(
         LoweringError: something has no counterpart on the chip; the message says what.
         ValueError: an argument is wrong.
     """
-    if integrator not in INTEGRATORS:
-        raise ValueError(f"integrator: got {shorten(integrator)}, want one of {INTEGRATORS}")
-    if decoder not in ("host", "chip"):
-        raise ValueError(f"decoder: got {shorten(decoder)}, want 'host' or 'chip'")
-    if not 0 < dt < np.inf:
-        raise ValueError(f"dt: got {shorten(dt)}, want seconds above 0")
+    check_choice("integrator", integrator, INTEGRATORS)
+    check_choice("decoder", decoder, ("host", "chip"))
+    check_number("dt", dt, above=True)
     return _Maker(graph, dt, integrator, decoder == "host").network()
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from evenfall.checks import check_choice, check_number
 from evenfall.errors import shorten
 
 from .int8 import int8_arithmetic
@@ -45,12 +46,13 @@ def choose_precision(
     Raises:
         ValueError: an argument is wrong, or a weight is too large.
     """
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision: got {shorten(precision)}, want one of {PRECISIONS}")
-    if weight_scale is not None and (precision != "int8" or not weight_scale > 0):
+    check_choice("precision", precision, PRECISIONS)
+    check_number("weight_scale", weight_scale, above=True, or_none=True)
+    is_spiking = any(one.kind in SPIKING for one in network.populations.values())
+    if weight_scale is not None and (precision != "int8" or not is_spiking):
         raise ValueError(
-            f"weight_scale: got {shorten(weight_scale)} with precision {precision!r}, want a "
-            "positive number with precision 'int8'"
+            f"weight_scale needs precision 'int8' and spiking layers, got {weight_scale} with "
+            f"precision {precision!r} and {'' if is_spiking else 'no '}spiking layers"
         )
     _want_range(network, _BF16 if precision == "bf16" else _FP32)
     if calibration is not None:

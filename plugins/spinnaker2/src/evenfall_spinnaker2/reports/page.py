@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from evenfall.errors import shorten
+from evenfall.checks import check_choice
 from evenfall.files import write_text
 from evenfall_spinnaker2.chip import load_chip
 from evenfall_spinnaker2.image import Image
@@ -66,8 +66,7 @@ def layer_number(image: Image, layer: str | None) -> int:
     names = [row["name"] for row in rows]
     if layer is None:
         return next(number for number, row in enumerate(rows) if row["place"] == "chip")
-    if layer not in names:
-        raise ValueError(f"layer: got {shorten(layer)}, want one of {', '.join(names)}")
+    check_choice("layer", layer, names)
     return names.index(layer)
 
 
