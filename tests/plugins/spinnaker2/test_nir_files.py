@@ -90,7 +90,7 @@ def test_lif_has_the_published_trace_of_py_spinnaker2(data_dir: Path, tmp_path: 
         ),
         (
             lambda: network(nir.Linear(np.ones((2, 3))), lif(v_threshold=np.full(2, np.nan))),
-            "Lif.v_threshold: 2 of 2 values are NaN",
+            "node '.*': Lif.v_threshold: 2 of 2 values are NaN",
         ),
         (
             lambda: network(
@@ -162,9 +162,10 @@ def test_input_readout_and_average_are_kept(tmp_path: Path) -> None:
     graph = chain(
         ("in", Input((1, 4, 4))), ("pool", SumPool((2, 2), (2, 2), scale=0.25)),
         ("if", If(np.ones((1, 2, 2)), np.ones((1, 2, 2)), np.zeros((1, 2, 2)))),
-        ("out", Readout("last")),
+        ("out", Readout("last", ("left", "right, far", "up", "down"))),
     )  # fmt: skip
     again = read_nir(write_nir(graph, tmp_path / "net.nir"))
     assert again.layers["in"].content == "values"
     assert again.layers["out"].steps == "last"
+    assert again.layers["out"].labels == ("left", "right, far", "up", "down")
     assert again.layers["pool"].scale == 0.25

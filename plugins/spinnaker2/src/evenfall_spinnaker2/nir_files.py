@@ -5,6 +5,7 @@ Source: Pedersen et al., "Neuromorphic intermediate representation", Nature Comm
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
@@ -71,7 +72,12 @@ def from_nir(found: Any, *, reset: Reset = "value", name: str = "nir") -> Graph:
             raise LoweringError(
                 f"node {shorten(key)}: NIR's {kind} has no counterpart; supported: {known}"
             )
-        layers[str(key)] = _NODES[kind](str(key), node, _text(node, "reset", reset))
+        try:
+            layers[str(key)] = _NODES[kind](str(key), node, _text(node, "reset", reset))
+        except LoweringError:
+            raise
+        except ValueError as error:
+            raise LoweringError(f"node {shorten(key)}: {error}") from None
     order = [str(key) for key in found.nodes]
     edges = sorted(
         {(str(one), str(other)) for one, other in found.edges},
@@ -86,8 +92,8 @@ def from_nir(found: Any, *, reset: Reset = "value", name: str = "nir") -> Graph:
 def write_nir(graph: Graph, path: str | Path) -> Path:
     """Write a graph of spiking and dense layers as a .nir file.
 
-    NIR states neither the reset nor what an input holds nor which steps count: the metadata of the
-    nodes keeps them.
+    NIR states neither the reset nor what an input holds nor which steps count nor the labels: the
+    metadata of the nodes keeps them.
 
     Raises:
         LoweringError: a layer has no counterpart in NIR.
@@ -116,7 +122,8 @@ def _to_node(nir: Any, name: str, layer: Layer, shape: tuple[int, ...]) -> Any:
     if isinstance(layer, Input) and layer.content != "tokens":
         return nir.Input({"input": np.array(layer.shape)}, metadata={"content": layer.content})
     if isinstance(layer, Readout):
-        return nir.Output({"output": np.array(shape)}, metadata={"steps": layer.steps})
+        labels = {"labels": json.dumps(layer.labels)} if layer.labels else {}
+        return nir.Output({"output": np.array(shape)}, metadata={"steps": layer.steps, **labels})
     if isinstance(layer, Dense) and layer.activation == "none":
         if layer.bias is None:
             return nir.Linear(np.array(layer.weight))
@@ -151,7 +158,10 @@ def _input(name: str, node: Any, reset: str) -> Layer:
 
 
 def _output(name: str, node: Any, reset: str) -> Layer:
-    return Readout(_text(node, "steps", "sum"))
+    labels = json.loads(_text(node, "labels", "[]"))
+    if not isinstance(labels, list):
+        raise LoweringError(f"node {shorten(name)}: labels must be a list, got {shorten(labels)}")
+    return Readout(_text(node, "steps", "sum"), tuple(labels))
 
 
 def _linear(name: str, node: Any, reset: str) -> Layer:

@@ -19,7 +19,7 @@ def report(
     layer: str | None = None,
     cpu_seconds: float | None = None,
     cpu: str = "",
-    recorded: int = 200,
+    most_units: int = 2000,
 ) -> str:
     """Explain an image; with inputs the emulator runs it first.
 
@@ -30,7 +30,7 @@ def report(
         layer: whose routing tree the page shows; by default the first on the chip.
         cpu_seconds: measured seconds a step of the original model on a CPU, for comparison.
         cpu: what that CPU is.
-        recorded: units of populations with at most this many times 10 units are drawn.
+        most_units: of a population whose events are drawn.
 
     Returns:
         The report as plain text.
@@ -45,7 +45,7 @@ def report(
         raise ValueError(f"cpu_seconds: got {cpu_seconds}, want seconds above 0, with inputs")
     activity = None
     if inputs is not None:
-        activity = measure(loaded, inputs, cpu_seconds, cpu, 10 * recorded)
+        activity = measure(loaded, inputs, cpu_seconds, cpu, most_units)
     if output is not None:
         write_report(loaded, output, activity, layer)
     return text_report(loaded, activity)

@@ -72,7 +72,9 @@ def test_error_is_one_line(arguments: tuple[str, ...], message: str) -> None:
 
 
 def test_wrong_option_is_one_line(graph: Path, tmp_path: Path) -> None:
-    assert "mode must be one of events, gather, got 'x'" in run("check", graph, "--mode", "x", code=1)
+    assert "mode must be one of events, gather, got 'x'" in run(
+        "check", graph, "--mode", "x", code=1
+    )
     (tmp_path / "bad.npy").write_bytes(b"no array")
     options = ("--precision", "int8", "--calibration", tmp_path / "bad.npy")
     assert "not a .npy file of numbers" in run("check", graph, *options, code=1)

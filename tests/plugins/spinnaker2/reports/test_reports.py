@@ -120,6 +120,9 @@ def test_report_of_spiking_layers_shows_the_scaling(tmp_path: Path) -> None:
     text = report(folder, tmp_path / "report.html")
     assert "fitted to published figures" in text
     assert "w_scale" in (tmp_path / "report.html").read_text()
+    spikes = np.ones((3, 2, 8, 8))
+    report(folder, tmp_path / "report.html", inputs=spikes, most_units=6)
+    assert (tmp_path / "report.html").read_text().count("data:image/png") == 2  # not of 64 units
 
 
 def test_unknown_layer_is_named(image: Image) -> None:
