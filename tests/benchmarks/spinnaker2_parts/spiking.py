@@ -20,8 +20,8 @@ from evenfall import registry
 from evenfall.graph import Dense, Graph, Input, Lif, Readout
 from evenfall_egru.sequences import read_mnist
 from evenfall_spinnaker2 import Emulator, compile
-from evenfall_spinnaker2.compiling import Settings
 from evenfall_spinnaker2.nir_files import read_nir
+from evenfall_spinnaker2.settings import Settings
 from evenfall_spinnaker2.tracing.reference import simulate
 
 from .agreement import agreement

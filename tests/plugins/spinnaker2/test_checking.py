@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from evenfall_spinnaker2 import check, load_image
-from evenfall_spinnaker2.checking import Settings, check_network, largest_egru
+from evenfall_spinnaker2.checking import check_network, largest_egru
 from evenfall_spinnaker2.compiling import compile
 from evenfall_spinnaker2.lowering.sketch import random_egru, sketch_egru
+from evenfall_spinnaker2.settings import Settings
 
 from .networks import language_model, spiking, values
 

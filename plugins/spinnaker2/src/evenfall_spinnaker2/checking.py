@@ -11,12 +11,14 @@ import numpy as np
 from evenfall.checks import check_choice, check_integer, check_number
 from evenfall.errors import shorten
 
-from .compiling import VERIFICATION, Mapped, Settings, map_network
 from .lowering.network import Convolution, Network, Projection
 from .lowering.sketch import Sketch, sketch_egru, sketched
+from .manifest import VERIFICATION
+from .mapped import Mapped, map_network
 from .mapping.layout import WEIGHT_BYTES
 from .mapping.layouts import Plan
 from .mapping.traffic import link_traffic
+from .settings import Settings
 from .sources import read_source
 
 _FORMATS = ("bf16", "int8")

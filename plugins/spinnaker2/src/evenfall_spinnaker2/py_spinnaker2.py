@@ -15,9 +15,9 @@ import numpy as np
 from evenfall.errors import LoweringError, shorten
 from evenfall.files import written_aside
 
-from .compiling import Settings
 from .lowering.network import Network, Population, Projection
 from .lowering.values import apply
+from .settings import Settings
 from .sources import read_source
 
 _MODELS = {"if": "lif_no_delay", "lif": "lif_no_delay", "cuba_lif": "lif_curr_exp_no_delay"}

@@ -12,9 +12,9 @@ import pytest
 pytest.importorskip("nir")
 
 from evenfall_spinnaker2 import compile
-from evenfall_spinnaker2.compiling import Settings
 from evenfall_spinnaker2.emulator.emulator import Emulator
 from evenfall_spinnaker2.nir_files import read_nir
+from evenfall_spinnaker2.settings import Settings
 from evenfall_spinnaker2.tracing.reference import simulate
 
 SCALE = 102.02

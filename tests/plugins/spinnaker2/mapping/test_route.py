@@ -8,13 +8,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from evenfall_spinnaker2.compiling import Settings, map_network
 from evenfall_spinnaker2.image import RoutingTable, pack_table, unpack_table
 from evenfall_spinnaker2.image.routing import ENTRY
 from evenfall_spinnaker2.lowering.sketch import sketch_egru
+from evenfall_spinnaker2.mapped import map_network
 from evenfall_spinnaker2.mapping.place import board_chips
 from evenfall_spinnaker2.mapping.route import DIRECTIONS, _blocks, check_routes, route
 from evenfall_spinnaker2.mapping.traffic import link_traffic
+from evenfall_spinnaker2.settings import Settings
 
 SKETCH = sketch_egru(300, (700, 500), 1.0, "fp32")
 

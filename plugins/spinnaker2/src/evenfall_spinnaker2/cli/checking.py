@@ -72,7 +72,7 @@ def fits(
     """List the largest EGRU that fits, for each precision and density of its weights."""
     with clear_errors():
         from evenfall_spinnaker2.checking import largest_egru
-        from evenfall_spinnaker2.compiling import Settings
+        from evenfall_spinnaker2.settings import Settings
 
         rows = largest_egru(layers, settings=Settings(mode=mode, board=board, pes=pes))
     if as_json:

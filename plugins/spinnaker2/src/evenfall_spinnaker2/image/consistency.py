@@ -8,6 +8,7 @@ from typing import Any
 from evenfall.errors import shorten
 
 from .blob import Blob
+from .checks import want
 from .routing import RoutingTable
 
 
@@ -21,48 +22,48 @@ def check_manifest(manifest: Mapping[str, Any]) -> None:
     count, chips = len(populations), {tuple(chip) for chip in manifest["chips"]}
     end = 0
     for number, one in enumerate(populations):
-        _want(_product(one["shape"]) == one["units"], f"populations/{number}: shape and units")
-        _want(one["level"] < max(count, 1), f"populations/{number}/level: {one['level']}")
-        _want(len(one["keys"]) == 1, f"populations/{number}/keys: want one range")
+        want(_product(one["shape"]) == one["units"], f"populations/{number}: shape and units")
+        want(one["level"] < max(count, 1), f"populations/{number}/level: {one['level']}")
+        want(len(one["keys"]) == 1, f"populations/{number}/keys: want one range")
         first, size, unit = one["keys"][0]
-        _want(size == one["units"] and unit == 0, f"populations/{number}/keys: not all units")
-        _want(end <= first and first + size <= 1 << 32, f"populations/{number}/keys: they overlap")
-        _want((one["place"] == "host") == (one["kind"] == "input"), f"populations/{number}/place")
+        want(size == one["units"] and unit == 0, f"populations/{number}/keys: not all units")
+        want(end <= first and first + size <= 1 << 32, f"populations/{number}/keys: they overlap")
+        want((one["place"] == "host") == (one["kind"] == "input"), f"populations/{number}/place")
         end = first + size
     _check_indices(manifest, count)
     places, covered = set(), [0] * count
     for number, row in enumerate(manifest["pes"]):
         what = f"pes/{number}"
-        _want(row["population"] < count, f"{what}/population: {row['population']} of {count}")
+        want(row["population"] < count, f"{what}/population: {row['population']} of {count}")
         population = populations[row["population"]]
-        _want(population["place"] == "chip", f"{what}/population: it lies on the host")
-        _want(row["first_unit"] == covered[row["population"]], f"{what}/first_unit: a gap")
+        want(population["place"] == "chip", f"{what}/population: it lies on the host")
+        want(row["first_unit"] == covered[row["population"]], f"{what}/first_unit: a gap")
         covered[row["population"]] += row["units"]
         key = population["keys"][0][0] + row["first_unit"]
-        _want(row["first_key"] == key, f"{what}/first_key: want {key}")
+        want(row["first_key"] == key, f"{what}/first_key: want {key}")
         place = (*row["chip"], row["pe"])
-        _want(tuple(row["chip"]) in chips, f"{what}/chip: {row['chip']} is not in use")
-        _want(row["pe"] < manifest["chip"]["pes"], f"{what}/pe: {row['pe']}")
-        _want(place not in places, f"{what}: two blobs on one processing element")
+        want(tuple(row["chip"]) in chips, f"{what}/chip: {row['chip']} is not in use")
+        want(row["pe"] < manifest["chip"]["pes"], f"{what}/pe: {row['pe']}")
+        want(place not in places, f"{what}: two blobs on one processing element")
         places.add(place)
     for number, one in enumerate(populations):
         wanted = 0 if one["place"] == "host" else one["units"]
-        _want(covered[number] == wanted, f"populations/{number}: {covered[number]} units placed")
+        want(covered[number] == wanted, f"populations/{number}: {covered[number]} units placed")
     for number, row in enumerate(manifest["routing"]):
-        _want(tuple(row["chip"]) in chips, f"routing/{number}/chip: {row['chip']} is not in use")
+        want(tuple(row["chip"]) in chips, f"routing/{number}/chip: {row['chip']} is not in use")
 
 
 def _check_indices(manifest: Mapping[str, Any], count: int) -> None:
     for name in ("inputs", "outputs"):
         for number, row in enumerate(manifest["host"][name]):
             where = f"host/{name}/{number}/population"
-            _want(row["population"] < count, f"{where}: {row['population']} of {count}")
+            want(row["population"] < count, f"{where}: {row['population']} of {count}")
             place = manifest["populations"][row["population"]]["place"]
             wanted = "host" if name == "inputs" else "chip"
-            _want(place == wanted, f"{where}: it lies on the {place}")
+            want(place == wanted, f"{where}: it lies on the {place}")
     for number, row in enumerate(manifest["projections"]):
         for end in ("source", "target"):
-            _want(row[end] < count, f"projections/{number}/{end}: {row[end]} of {count}")
+            want(row[end] < count, f"projections/{number}/{end}: {row[end]} of {count}")
 
 
 def check_parts(
@@ -80,23 +81,23 @@ def check_parts(
     memory = manifest["chip"]["data_address"] + manifest["chip"]["data_bytes"]
     for row, blob in zip(manifest["pes"], blobs, strict=True):
         name, population = row["blob"], manifest["populations"][row["population"]]
-        _want(blob.kind == population["kind"], f"{name}: its units are {blob.kind}")
-        _want(
+        want(blob.kind == population["kind"], f"{name}: its units are {blob.kind}")
+        want(
             blob.units == row["units"],
             f"{name}: {blob.units} units, the manifest has {row['units']}",
         )
-        _want(
+        want(
             blob.first_key == row["first_key"], f"{name}: its first key differs from the manifest's"
         )
-        _want(blob.level == population["level"], f"{name}: its level differs from the manifest's")
+        want(blob.level == population["level"], f"{name}: its level differs from the manifest's")
         parts = {part["part"]: part["bytes"] for part in row["memory"]}
         for part, size in blob.memory().items():
-            _want(parts.get(part) == size, f"{name}: the memory map of {part}")
+            want(parts.get(part) == size, f"{name}: the memory map of {part}")
         end = blob.load_address + parts.get("blob", 0) + sum(blob.memory().values())
-        _want(end <= memory, f"{name}: needs memory up to {end}, which ends at {memory}")
+        want(end <= memory, f"{name}: needs memory up to {end}, which ends at {memory}")
         for one in blob.ranges:
             source = starts.get(one.first_key)
-            _want(
+            want(
                 source is not None and source["units"] == one.count == (
                     blob.projections[one.projection].source_units
                 ),
@@ -104,7 +105,7 @@ def check_parts(
             )  # fmt: skip
     for row in manifest["routing"]:
         entries = len(tables[row["chip"][0], row["chip"][1]].entries)
-        _want(entries == row["entries"], f"{row['file']}: {entries} entries")
+        want(entries == row["entries"], f"{row['file']}: {entries} entries")
     _check_host(manifest, arrays)
 
 
@@ -112,11 +113,11 @@ def _check_host(manifest: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
     populations = manifest["populations"]
     for row in manifest["host"]["inputs"]:
         is_tokens = row["content"] == "tokens"
-        _want(is_tokens == ("embedding" in row), "host/inputs: tokens have an embedding")
+        want(is_tokens == ("embedding" in row), "host/inputs: tokens have an embedding")
         if is_tokens:
             units = populations[row["population"]]["units"]
             shape = _array(arrays, row["embedding"]).shape
-            _want(
+            want(
                 len(shape) == 2 and shape[1] == units,
                 f"host array {shorten(row['embedding'])}: {shape}",
             )
@@ -124,18 +125,18 @@ def _check_host(manifest: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
         width = populations[row["population"]]["units"]
         for layer in row["layers"]:
             shape = _array(arrays, layer["weight"]).shape
-            _want(
+            want(
                 len(shape) == 2 and shape[1] == width,
                 f"host array {shorten(layer['weight'])}: shape {shape} after {width} units",
             )
             width = shape[0]
             if "bias" in layer:
                 bias = _array(arrays, layer["bias"]).shape
-                _want(bias == (width,), f"host array {shorten(layer['bias'])}: shape {bias}")
+                want(bias == (width,), f"host array {shorten(layer['bias'])}: shape {bias}")
 
 
 def _array(arrays: Mapping[str, Any], name: str) -> Any:
-    _want(name in arrays, f"host array {shorten(name[:80])} is missing")
+    want(name in arrays, f"host array {shorten(name[:80])} is missing")
     return arrays[name]
 
 
@@ -144,8 +145,3 @@ def _product(sizes: list[int]) -> int:
     for size in sizes:
         count *= size
     return count
-
-
-def _want(holds: bool, problem: str) -> None:
-    if not holds:
-        raise ValueError(problem)

@@ -17,9 +17,10 @@ import numpy as np
 from evenfall.errors import shorten
 from evenfall.files import written_aside
 
-from .blob import Blob, unpack
+from .blob import Blob
 from .consistency import check_manifest, check_parts
 from .routing import RoutingTable, unpack_table
+from .unpacking import unpack
 
 FORMAT, VERSION = "evenfall-spinnaker2-image", [1, 0]
 MANIFEST, HOST_ARRAYS, TOKENIZER = "manifest.json", "host.safetensors", "tokenizer.json"
