@@ -1,7 +1,8 @@
 """Block-local training: memory and time of a step beside backpropagation, cuts, and accuracy.
 
     python tests/benchmarks/blocklocal.py [PART ...] [--rounds N] [--quick] [--no-save]
-    python tests/benchmarks/blocklocal.py accuracy --runs FOLDER
+    python tests/benchmarks/blocklocal.py accuracy --runs FOLDER ...
+    python tests/benchmarks/blocklocal.py grids --grids FOLDER ...
 
 Memory is the peak over what is resident before the step: the activations, the gradients and the
 heads'. There is no optimizer. Cuts balance the bytes saved for the backward pass. Time alternates
@@ -14,7 +15,8 @@ of models the first one with at most 60 million parameters.
 Processes trains a convolutional network on one rank of torch.distributed, then on two, one thread
 each, with gloo. Ten-lines is the loop of the guide.
 
-Accuracy trains nothing: it reads the folder that `evenfall blocklocal compare` wrote. Without a
+Accuracy and grids train nothing: they read the folders that `evenfall blocklocal compare` and
+`evenfall grid run` wrote. Without a
 PART memory and time are measured. Parts that are not named keep their rows in the record.
 """
 
@@ -45,7 +47,7 @@ from evenfall_blocklocal.training import Comparison
 TITLE = "Block-local training"
 ABOUT = """A step of `BlockLocal`, whose blocks learn during the forward pass, beside one of
 backpropagation. Read [the guide](blocklocal.md#results) for what the tables do and do not show."""
-PARTS = ("memory", "time", "processes", "cuts", "ten-lines", "accuracy")
+PARTS = ("memory", "time", "processes", "cuts", "ten-lines", "accuracy", "grids")
 NAMES = {
     "resnet18": "ResNet-18, 224 px", "resnet50": "ResNet-50, 224 px",
     "vit_small_patch16_224": "ViT-S/16, 224 px",
@@ -343,6 +345,24 @@ def accuracy(folders: list[Path]) -> Rows:
     return [*(row for row in saved if row["recipe"] not in named), *rows]
 
 
+def grids(folders: list[Path]) -> Rows:
+    """A row for each cell of a grid: what it changes, and its mean accuracy on the test split;
+    grids that are not named keep their rows."""
+    rows = []
+    for folder in folders:
+        found = json.loads((folder / "grid.json").read_text("utf-8"))
+        for cell in found["cells"]:
+            figure = cell["figures"]["test"]["accuracy"]
+            rows.append({
+                "part": "grids", "grid": folder.name, "recipe": found["recipe"],
+                "cell": cell["cell"], "changes": cell["changes"], "test_accuracy": figure["mean"],
+                "seeds": len(figure["values"]),
+            })  # fmt: skip
+    named = {folder.name for folder in folders}
+    saved = [row for row in saved_rows("blocklocal") if row["part"] == "grids"]
+    return [*(row for row in saved if row["grid"] not in named), *rows]
+
+
 def tables(record: Record) -> str:
     """Peaks, times, how many models can be cut, and accuracies."""
     parts = by_part(record)
@@ -364,7 +384,13 @@ def tables(record: Record) -> str:
         "Loaded by timm": percent("reloaded_accuracy"),
         "Parameters of heads": key("head_parameters"),
     }  # fmt: skip
-    shown = {"memory": peaks, "time": times, "processes": ranks, "ten-lines": lines}
+    cells = {
+        "Grid": key("grid"), "Recipe": key("recipe"), "Cell": key("cell"),
+        "Test accuracy": percent("test_accuracy"), "Seeds": key("seeds"),
+    }  # fmt: skip
+    shown = {
+        "memory": peaks, "time": times, "processes": ranks, "ten-lines": lines, "grids": cells,
+    }  # fmt: skip
     blocks = [table(columns, parts[name]) for name, columns in shown.items() if name in parts]
     blocks += _accuracies(parts.get("accuracy", []))
     if "cuts" in parts:
@@ -401,6 +427,7 @@ def measure(options: argparse.Namespace) -> Rows:
         "cuts": lambda: cuts(options.quick),
         "ten-lines": lambda: ten_lines(options.data, options.quick),
         "accuracy": lambda: accuracy(options.runs),
+        "grids": lambda: grids(options.grids),
     }
     found = {name: parts[name]() for name in options.parts}
     saved = saved_rows("blocklocal")
@@ -422,16 +449,25 @@ def main() -> None:
     asked.add_argument(
         "--runs", type=Path, nargs="+", help="folders that `evenfall blocklocal compare` wrote"
     )
+    asked.add_argument(
+        "--grids", type=Path, nargs="+", help="folders that `evenfall grid run` wrote"
+    )
     options = asked.parse_args()
     options.parts = options.parts or ["memory", "time"]
     if not set(options.parts) <= set(PARTS):
         asked.error(f"parts must be of {PARTS}, got {options.parts}")
-    if "accuracy" in options.parts and options.runs is None:
-        asked.error("accuracy needs --runs")
+    for part, folders in (("accuracy", "runs"), ("grids", "grids")):
+        if part in options.parts and getattr(options, folders) is None:
+            asked.error(f"{part} needs --{folders}")
     rows = measure(options)
     parts = " ".join(dict.fromkeys(row["part"] for row in rows))
-    recipes = dict.fromkeys(row["recipe"] for row in rows if "recipe" in row)
-    runs = f" --runs {' '.join(f'runs/{name}' for name in recipes)}" if recipes else ""
+    runs = "".join(
+        f" --{option} {' '.join(f'runs/{name}' for name in dict.fromkeys(names))}" if names else ""
+        for option, names in (
+            ("runs", [row["recipe"] for row in rows if row["part"] == "accuracy"]),
+            ("grids", [row["grid"] for row in rows if row["part"] == "grids"]),
+        )
+    )
     data = " --data data/" if "ten-lines" in parts else ""
     command = f"python tests/benchmarks/blocklocal.py {parts}{data}{runs}"
     finish("blocklocal", rows, options, " ".join(NOTES.split()), command)
