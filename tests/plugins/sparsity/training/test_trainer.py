@@ -91,6 +91,34 @@ def test_the_best_model_has_its_sparsity(make_trainer: Any) -> None:
     assert kept == round(0.02 * sum(w.numel() for w in weights))
 
 
+class Listening(Callback):
+    """Keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.heard: list[Any] = []
+
+    def on_step_end(self, context: Any) -> None:
+        self.heard.append(("step", context.step, context.epoch))
+
+    def on_epoch_end(self, context: Any) -> None:
+        self.heard.append(("epoch", context.step, context.epoch))
+
+    def on_evaluate(self, context: Any) -> None:
+        self.heard.append(("evaluate", context.step, context.epoch, "loss" in context.metrics))
+
+
+def test_callbacks_hear_of_steps_epochs_and_evaluations(make_trainer: Any) -> None:
+    listening = Listening()
+    make_trainer(
+        5, TrainerSparsity(listening), eval_strategy="epoch", save_strategy="no"
+    ).train()  # four steps are an epoch
+    assert listening.heard == [
+        *(("step", step, 1) for step in (1, 2, 3, 4)),
+        ("epoch", 4, 1), ("evaluate", 4, 1, True),
+        ("step", 5, 2), ("epoch", 5, 2), ("evaluate", 5, 2, True),
+    ]  # fmt: skip
+
+
 def test_only_callbacks_are_taken() -> None:
     with pytest.raises(TypeError, match=r"must be evenfall.runs.Callback, got 3"):
         TrainerSparsity(3)

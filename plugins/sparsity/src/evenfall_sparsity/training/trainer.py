@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -83,19 +84,34 @@ class TrainerSparsity(TrainerCallback):
         control: TrainerControl,
         **kwargs: Any,
     ) -> None:
-        """Call the callbacks."""
-        optimizer = kwargs["optimizer"]
-        context = TrainingContext(
-            model=without_wrappers(kwargs["model"]),
-            averaged_model=None,
-            optimizer=getattr(optimizer, "optimizer", optimizer),  # unwrap Accelerate's
-            step=state.global_step,
-            total_steps=state.max_steps,
-            epoch=int(state.epoch or 0) + 1,
-            folder=Path(args.output_dir),
-        )
+        """Call on_step_end of the callbacks."""
+        context = _context(args, state, kwargs)
         for callback in self.callbacks:
             callback.on_step_end(context)
+
+    def on_epoch_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        """Call on_epoch_end of the callbacks."""
+        context = _context(args, state, kwargs)
+        for callback in self.callbacks:
+            callback.on_epoch_end(context)
+
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        """Call on_evaluate of the callbacks, with metrics such as "loss" for eval_loss."""
+        context = _context(args, state, kwargs)
+        for callback in self.callbacks:
+            callback.on_evaluate(context)
 
     def on_save(
         self,
@@ -108,6 +124,24 @@ class TrainerSparsity(TrainerCallback):
         if state.is_world_process_zero:
             states = [(type(one).__name__, one.state_dict()) for one in self.callbacks]
             write_callbacks(_checkpoint(args, state), states)
+
+
+def _context(
+    args: TrainingArguments, state: TrainerState, about: dict[str, Any]
+) -> TrainingContext:
+    optimizer = about["optimizer"]
+    return TrainingContext(
+        model=without_wrappers(about["model"]),
+        averaged_model=None,
+        optimizer=getattr(optimizer, "optimizer", optimizer),  # unwrap Accelerate's
+        step=state.global_step,
+        total_steps=state.max_steps,
+        epoch=max(math.ceil(state.epoch or 0), 1),
+        folder=Path(args.output_dir),
+        metrics={
+            name.removeprefix("eval_"): value for name, value in about.get("metrics", {}).items()
+        },
+    )
 
 
 def _checkpoint(args: TrainingArguments, state: TrainerState) -> Path:
