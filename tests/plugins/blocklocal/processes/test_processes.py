@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch")
 
 from safetensors.torch import load_file
 
-from evenfall_blocklocal import BlockLocal
+from evenfall_blocklocal import BlockLocal, check_leaks
 from evenfall_blocklocal.processes import (
     BlockPipeline,
     explain_plan,
@@ -132,6 +132,13 @@ def test_a_dry_run_says_why_a_model_cannot_be_split(make_stack) -> None:
     assert explain_plan(local, 3, 2) == ["3 ranks are no multiple of 2 replicas"]
     with pytest.raises(ValueError, match="cannot split over 3 ranks: chained feedback"):
         make_plan(local, 3)
+
+
+def test_a_model_may_move_to_another_device_after_it_was_split(make_stack) -> None:
+    local = BlockLocal(make_stack(3), 3, "local-ce", inputs=torch.randn(2, 5)).to("meta")
+    check_leaks(local.model, local.split)
+    assert explain_plan(local, 3) == []
+    BlockLocal(local.model, local.split, "dgl-man")
 
 
 def test_objects_in_an_output_cannot_be_sent() -> None:

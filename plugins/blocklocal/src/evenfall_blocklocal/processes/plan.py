@@ -17,6 +17,7 @@ from evenfall.errors import shorten
 
 from ..local import BlockLocal
 from ..splitting.balance import choose_cuts
+from ..splitting.inputs import move_call
 from ..splitting.trial import record, unchanged
 
 _PLAIN = (Tensor, int, float, bool, str, type(None))
@@ -114,7 +115,8 @@ def find_buffers(local: BlockLocal) -> list[list[str]]:
         for name in local.split.boundaries:
             end = model.get_submodule(name).register_forward_hook(lambda *_: passed.append(""))
             stack.callback(end.remove)
-        model(*local.split.call[0], **local.split.call[1])
+        args, kwargs = move_call(model, local.split.call)
+        model(*args, **kwargs)
     return found
 
 
@@ -124,7 +126,8 @@ def _unsendable(local: BlockLocal) -> list[str]:
     An object that PyTorch can take apart is such a part, too: the sizes of its tensors may depend
     on their contents, and a rank knows the sizes of what it receives from the first call.
     """
-    trial = record(without_wrappers(local.model), local.split.call)
+    model = without_wrappers(local.model)
+    trial = record(model, move_call(model, local.split.call))
     outputs: dict[str, Any] = {point.name: point.output for point in trial.points}
     found = []
     for name in local.split.boundaries:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from evenfall.errors import shorten
 
 from ..features import Features, FeatureShape
+from ..splitting.inputs import move_call
 from ..splitting.trial import unchanged
 from .base import Setting
 from .predicted import LocalPrediction
@@ -134,7 +135,8 @@ def first_layers(setting: Setting) -> list[tuple[str, int]]:
                 module.children()
             ):
                 stack.callback(module.register_forward_hook(watch(name)).remove)
-        model(*setting.call[0], **setting.call[1])
+        args, kwargs = move_call(model, setting.call)
+        model(*args, **kwargs)
     for index, name in enumerate(setting.boundaries):
         if index not in found:
             raise ValueError(f"rule 'dgl-man': no layer after {shorten(name)} takes its features")

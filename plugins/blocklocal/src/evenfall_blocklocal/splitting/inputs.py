@@ -29,7 +29,11 @@ def example_call(model: nn.Module, inputs: Any = None) -> Call:
         ValueError: inputs is None and the model is of no known kind.
         TypeError: inputs is of another type.
     """
-    call = _make(model) if inputs is None else as_call(inputs)
+    return move_call(model, _make(model) if inputs is None else as_call(inputs))
+
+
+def move_call(model: nn.Module, call: Call) -> Call:
+    """The arguments of a call on the device of the model's parameters: it may have moved since."""
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     moved = torch.utils._pytree.tree_map_only(Tensor, lambda t: t.to(device), call)
     return moved[0], moved[1]

@@ -13,6 +13,7 @@ from evenfall.counting import without_wrappers
 from evenfall.errors import shorten
 
 from .autograd import ParameterGraph
+from .inputs import move_call
 from .result import Split, SplitError
 from .trial import detach, differentiable, loss_tensors, unchanged
 
@@ -59,7 +60,8 @@ def check_leaks(model: nn.Module, split: Split) -> LeakReport:
         for name in boundaries:
             stack.callback(model.get_submodule(name).register_forward_hook(cut).remove)
         stack.enter_context(torch.enable_grad())
-        output = model(*split.call[0], **split.call[1])
+        args, kwargs = move_call(model, split.call)
+        output = model(*args, **kwargs)
         roots.append([tensor.grad_fn for tensor in loss_tensors(output)])
         names = {id(p): name for name, p in model.named_parameters()}
         graphs = [ParameterGraph(found) for found in roots]
