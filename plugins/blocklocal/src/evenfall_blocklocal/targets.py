@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from evenfall.checks import check_choice
 from evenfall.errors import shorten
 
 from .families import Family, Gaussian
@@ -236,6 +237,7 @@ def make_targets(task: str, outputs: int, causal: bool = False) -> Targets:
     Raises:
         ValueError: no such task, or classes of a model with one output.
     """
+    check_choice("task", task, TASKS)
     if task == "classes" and outputs < 2:
         raise ValueError(
             "task 'classes' needs a model with at least 2 outputs, got 1; use task='labels' for "
@@ -244,8 +246,6 @@ def make_targets(task: str, outputs: int, causal: bool = False) -> Targets:
     if task == "tokens":
         return TokenTargets(outputs, causal)
     kinds = {"classes": ClassTargets, "labels": LabelTargets, "regression": RegressionTargets}
-    if task not in kinds:
-        raise ValueError(f"task must be one of {TASKS}, got {shorten(task)}")
     return kinds[task](outputs)
 
 

@@ -181,7 +181,7 @@ def test_every_sample_is_tested_in_one_fold() -> None:
 
 @pytest.mark.usefixtures("recordings")
 def test_data_that_does_not_fit_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"data must be one of .*'tiny-events'.*got 'digits'"):
+    with pytest.raises(ValueError, match=r"data must be one of .*, tiny-events.*got 'digits'"):
         open_source(Recipe(data="digits"), tmp_path)
     source = ArraySource("tiny-events", ".", ("train", "test"))
     with pytest.raises(ValueError, match="'mlp' takes images, but the data has none"):

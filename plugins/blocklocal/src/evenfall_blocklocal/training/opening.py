@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from evenfall import registry
+from evenfall.checks import check_choice
 from evenfall.errors import shorten
 
 from .arrays import ArraySource
@@ -43,9 +44,7 @@ def _open(recipe: Recipe, data: Path) -> Source:
     if recipe.data == TEXT:
         _refuse(recipe, "data_options", "folds")
         return TextSource(data, splits, recipe.window)
-    if recipe.data not in registry.datasets:
-        known = sorted({*DATA, TEXT, *registry.datasets})
-        raise ValueError(f"data must be one of {known}, got {shorten(recipe.data)}")
+    check_choice("data", recipe.data, sorted({*DATA, TEXT, *registry.datasets}))
     _refuse(recipe, "window")
     return ArraySource(recipe.data, data, splits, recipe.folds, recipe.seed, **recipe.data_options)
 

@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_model
 
-from evenfall.errors import shorten
+from evenfall.checks import check_choice
 from evenfall.recipes import read_recipe
 
 from ..saving import SETTINGS
@@ -39,8 +39,7 @@ def evaluate(folder: str | Path, data: str | Path, split: str) -> dict[str, Any]
         ValueError: another split, or damaged files.
     """
     folder = Path(folder)
-    if split not in _PARTS:
-        raise ValueError(f"split must be one of {_PARTS}, got {shorten(split)}")
+    check_choice("split", split, _PARTS)
     for name in (RECIPE, SETTINGS, "model.safetensors"):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder} has no {name}: it is not the best/ folder of a run")
