@@ -203,6 +203,18 @@ def test_restore_names_what_does_not_fit(by_blocks: Make, costs: Costs) -> None:
         restore(nn.Sequential(nn.Bilinear(1, 2, 3)), stored)
 
 
+def test_layers_with_hooks_stay_as_they_are(by_blocks: Make, costs: Costs) -> None:
+    model = nn.Sequential(*(linear(by_blocks(64, 64)) for _ in range(3)))
+    seen: list[int] = []
+    model[1].register_forward_hook(lambda *_: seen.append(1))
+    model[2].register_forward_pre_hook(lambda *_: seen.append(2))
+    result = compress(model, costs=costs)
+    assert [one.form == "as it is" for one in result.matrices] == [False, True, True]
+    assert result.matrices[1].reason == "its hooks would be lost"
+    model(torch.ones(1, 64))
+    assert seen == [1, 2]
+
+
 def test_layers_that_a_fused_operation_reads_stay_as_they_are(costs: Costs) -> None:
     layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True).eval()
     model = nn.Sequential(layer, nn.Linear(16, 64))

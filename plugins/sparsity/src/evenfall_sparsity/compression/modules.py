@@ -40,8 +40,9 @@ def why_not(module: nn.Module, parameter: str) -> str | None:
     """Why a matrix of this module cannot be replaced; None if it can."""
     if parameter not in module._parameters:
         return "computed from other parameters"
-    if type(module) is nn.Linear:
-        return None
+    if type(module) is nn.Linear:  # it is replaced as a whole
+        has_hooks = module._forward_hooks or module._forward_pre_hooks
+        return "its hooks would be lost" if has_hooks else None
     counter = counter_for(module)
     if counter is None or not counter.compressible:
         return f"{type(module).__name__} computes from dense weights"
