@@ -87,6 +87,12 @@ def test_probes_read_dictionaries_and_skip_padding() -> None:
         probe_blocks(local, [], [])
 
 
+def test_a_probe_of_one_sample_knows_its_class(make_stack) -> None:
+    rows, target = torch.randn(4, 5), torch.tensor([2, 0, 1, 2])
+    found = probe_blocks(make(make_stack(3)), [(rows[:1], target[:1])], [(rows, target)])
+    assert found[:2] == [0.5, 0.5]
+
+
 def test_measuring_a_step_leaves_everything_as_it_was(make_stack, batch) -> None:
     local = BlockLocal(
         make_stack(3, norm=True), rule="dgl-man", boundaries=["0", "1"], inputs=batch[0], latent=4

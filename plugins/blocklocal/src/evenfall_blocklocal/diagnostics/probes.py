@@ -95,7 +95,8 @@ def _features(
 
 
 def _fit(rows: Tensor, labels: Tensor, classes: int) -> Any:
-    mean, deviation = rows.mean(0), rows.std(0) + 1e-6
+    mean = rows.mean(0)
+    deviation = rows.std(0, correction=int(len(rows) > 1)) + 1e-6  # of one row it would be NaN
     x = (rows - mean) / deviation
     y = F.one_hot(labels, classes).double()
     centre = y.mean(0)
