@@ -16,6 +16,7 @@ from torch.nn.utils import parametrize
 from evenfall_kernels import StoredMatrix
 from evenfall_sparsity import compress, prune, restore
 from evenfall_sparsity.compression import CompressedLinear, Costs
+from evenfall_sparsity.compression.kinds import holds_exactly
 
 Make = Callable[..., Tensor]
 
@@ -241,3 +242,11 @@ def test_a_compressed_model_does_not_hold_the_dense_weights(costs: Costs) -> Non
     assert "model.layers.0.recurrent_kernel" in result.stored
     gc.collect()
     assert kernel() is None
+
+
+def test_int8_holds_a_float64_matrix_only_exactly() -> None:
+    weight = torch.randint(-127, 128, (8, 8), generator=torch.Generator().manual_seed(0)).double()
+    weight[:, 0] = 127
+    assert holds_exactly(weight, torch.int8)
+    weight[3, 3] += 1e-12
+    assert not holds_exactly(weight, torch.int8)

@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from evenfall_sparsity import GradualPruning, prune
+from evenfall_sparsity import DeepRewiring, GradualPruning, RigL, prune
 from evenfall_sparsity.training.schedule import cubic
 
 N = 12 * 16 + 16 * 8
@@ -189,6 +189,25 @@ def test_state_of_other_matrices_is_an_error(model: Any) -> None:
     state["masks"]["0.weight"] = state["masks"]["0.weight"][:3]
     with pytest.raises(ValueError, match=r"mask of 0.weight has 3 bytes, want"):
         pruning.load_state_dict(state)
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [
+        GradualPruning(0.8, end=6, every=2, method="movement"),
+        RigL(0.5, every=2, end=1.0),
+        DeepRewiring(0.5, l1=0.1, temperature=1e-2),
+    ],
+    ids=lambda callback: type(callback).__name__,
+)
+def test_a_callback_begins_anew_with_another_model(model: Any, train: Any, callback: Any) -> None:
+    models = [model, copy.deepcopy(model)]
+    for one in models:
+        callback.prepare(one)
+        train(one, torch.optim.AdamW(one.parameters(), lr=0.01), callback, 1, 7, 8)
+    for one, other in zip(*(m.parameters() for m in models), strict=True):
+        assert torch.equal(one, other)
+    assert callback.is_complete
 
 
 def test_step_before_prepare_is_an_error() -> None:

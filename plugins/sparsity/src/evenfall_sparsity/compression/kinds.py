@@ -77,7 +77,8 @@ def holds_exactly(weight: Tensor, dtype: torch.dtype) -> bool:
     """Whether every weight has exactly its value in this dtype."""
     if dtype == torch.int8:
         values, scale = quantize_rows(weight)
-        return torch.equal(values.float() * scale.unsqueeze(1), weight.float())
+        wide = torch.promote_types(weight.dtype, torch.float32)
+        return torch.equal((values.float() * scale.unsqueeze(1)).to(wide), weight.to(wide))
     return torch.equal(weight.to(dtype).to(weight.dtype), weight)
 
 

@@ -43,12 +43,13 @@ class SparseTraining(Callback):
         self.is_complete = False
 
     def prepare(self, model: nn.Module) -> None:
-        """Find the matrices; weights that are zero now stay zero.
+        """Find the matrices, and begin anew; weights that are zero now stay zero.
 
         Raises:
             ValueError, TypeError: as `prune`.
         """
         self.targets = find_targets(model, self.include, self.exclude, self.block)
+        self.is_complete = False
         for target in self.targets:
             set_mask(target.weight, target.places, target.weight.detach() == 0)
 

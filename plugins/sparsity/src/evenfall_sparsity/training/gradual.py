@@ -88,6 +88,7 @@ class GradualPruning(SparseTraining):
         self.amount, self.begin, self.end, self.every = amount, begin, end, every
         self.initial, self.scope, self.method = initial, scope, method
         self.group_penalty, self.reorder = group_penalty, reorder
+        self._start = 0.0
         self._movement: dict[str, Tensor] = {}
 
     def prepare(self, model: nn.Module) -> None:
@@ -95,8 +96,9 @@ class GradualPruning(SparseTraining):
         super().prepare(model)
         if self.reorder and not self._share_removed():
             reorder_units(model, self.targets, self.block)
-        if self.initial is None:
-            self.initial = min(self._share_removed(), self.amount)
+        share = min(self._share_removed(), self.amount)
+        self._start = share if self.initial is None else self.initial
+        self._movement = {}
         if self.method == "movement":
             for target in self.targets:
                 self._follow(target)
@@ -129,8 +131,7 @@ class GradualPruning(SparseTraining):
                 shrink_blocks(target, rate)
         if step < begin or self.is_complete or (step < end and (step - begin) % self.every):
             return False
-        assert self.initial is not None
-        amount = cubic(step, begin, end, self.initial, self.amount)
+        amount = cubic(step, begin, end, self._start, self.amount)
         with torch.no_grad():
             remove_smallest(self.targets, self._scores(), amount, self.scope)
         self.is_complete = step >= end
@@ -145,10 +146,10 @@ class GradualPruning(SparseTraining):
 
     def state_dict(self) -> dict[str, Any]:
         """As the base class, with the initial share and the movement."""
-        return {**super().state_dict(), "initial": self.initial, "movement": self._movement}
+        return {**super().state_dict(), "initial": self._start, "movement": self._movement}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """As the base class."""
         super().load_state_dict(state)
-        self.initial = state["initial"]
+        self._start = state["initial"]
         self._movement = state["movement"]

@@ -66,13 +66,14 @@ class DeepRewiring(SparseTraining):
         self.amount, self.l1, self.temperature = amount, l1, temperature
         self.initial, self.scope, self.seed = initial, scope, seed
         self._signs: dict[str, Tensor] = {}
-        self._generator = torch.Generator().manual_seed(seed)
+        self._generator = torch.Generator()
 
     def prepare(self, model: nn.Module) -> None:
         """As the base class; then remove weights down to the wanted number."""
         super().prepare(model)
         scores = score(model, self.targets, self.initial, seed=self.seed)
         remove_smallest(self.targets, scores, self.amount, self.scope)
+        self._generator.manual_seed(self.seed)
         self._signs = {
             one.name: one.weight.detach().sign().to(torch.int8).contiguous() for one in self.targets
         }

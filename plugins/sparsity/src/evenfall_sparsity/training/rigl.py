@@ -85,6 +85,7 @@ class RigL(SparseTraining):
         scores = score(model, self.targets, self.initial, seed=self.seed)
         remove_smallest(self.targets, scores, self.amount, self.scope)
         self.is_complete = True
+        self._gradients, self._next_step = {}, 1
         for target in self.targets:
             self._listen(target)
 
