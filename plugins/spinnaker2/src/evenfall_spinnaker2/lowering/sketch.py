@@ -11,6 +11,7 @@ import numpy as np
 from evenfall.graph import Dense, Egru, Embedding, Graph, Input, Readout
 
 from .network import Convolution, Matrix, Network, Output, Population, Projection
+from .precision import SPIKING
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,18 @@ def sketched(network: Network, density: float | None, weight_format: str | None)
         weight_format: None keeps each projection's own.
     """
     projections = tuple(_sketched(one, density, weight_format) for one in network.projections)
-    return replace(network, projections=projections)
+    populations = network.populations
+    if weight_format is not None:
+        populations = {name: _scaled(one, weight_format) for name, one in populations.items()}
+    return replace(network, populations=populations, projections=projections)
+
+
+def _scaled(one: Population, weight_format: str) -> Population:
+    """The population with scales of its sums where its weights are int8, as `choose_precision`."""
+    if one.kind == "input" or one.kind in SPIKING or one.arithmetic == "int8":
+        return one
+    flags = one.flags | {"scale"} if weight_format == "int8" else one.flags - {"scale"}
+    return replace(one, flags=flags)
 
 
 def _sketched(one: Projection, density: float | None, weight_format: str | None) -> Projection:
@@ -62,7 +74,7 @@ def sketch_egru(inputs: int, sizes: tuple[int, ...], density: float, weight_form
     before, width = "input", inputs
     for level, units in enumerate(sizes):
         name = f"layer {level + 1}"
-        populations[name] = Population(name, "egru", (units,), level)
+        populations[name] = _scaled(Population(name, "egru", (units,), level), weight_format)
         for source, count, first in ((before, width, 0), (name, units, 1)):
             projections.append(
                 Projection(
