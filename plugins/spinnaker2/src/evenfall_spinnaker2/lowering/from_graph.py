@@ -270,8 +270,10 @@ class _Maker:
         if others:
             raise LoweringError(f"layer {shorten(name)}: a Readout must read one layer")
         if source not in self.populations or self.populations[source].kind == "input":
+            hint = "; decoder='chip' puts the layers behind it on the chip" if layers else ""
             raise LoweringError(
                 f"layer {shorten(name)}: reads {shorten(source)}, which has no units on the chip"
+                f"{hint}"
             )
         return Output(name, source, readout.steps, readout.labels, tuple(layers))
 
