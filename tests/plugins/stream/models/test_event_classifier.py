@@ -212,6 +212,8 @@ def test_bad_polarity_batch_and_kind() -> None:
     x, pos, _ = events((4,))
     with pytest.raises(ValueError, match=r"x must be between 0 and 1 .* got 2 at event 0"):
         make()(torch.full_like(x, 2), pos)
+    with pytest.raises(ValueError, match=r"x must be between 0 and 1 .* got nan at event 0"):
+        make()(torch.full_like(x, float("nan")), pos)
     with pytest.raises(ValueError, match="batch must not be negative"):
         make()(x, pos, torch.tensor([-1, 0, 0, 0]))
     with pytest.raises(ValueError, match="batch must be sorted"):

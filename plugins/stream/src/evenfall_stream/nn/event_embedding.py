@@ -46,8 +46,8 @@ def on_sensor(
 
     def check(axis: int) -> Check:
         column, extent = columns[axis], extents[axis]
-        values = column.round().long()  # NaN becomes negative
-        inside = (values >= 0) & (values < extent)
+        values = column.round()
+        inside = (values >= 0) & (values < extent)  # False for NaN too, which GPUs may cast to 0
         name = "x" if axis == len(sensor_size) else f"pos column {axis + 1}"
 
         def error() -> Exception:
