@@ -208,5 +208,5 @@ def test_only_sums_of_spikes_need_no_queue(tmp_path: Path, content: Any, depth: 
     image = load_image(compile(graph, tmp_path / "out"))
     assert image.blobs[0].queue_depth == depth
     if content == "events":
-        with pytest.raises(ValueError, match="input 'input': events must be whole numbers"):
+        with pytest.raises(ValueError, match="input 'input': events must be whole numbers, got "):
             Emulator(image).run(np.full((2, 3), 0.5))

@@ -53,7 +53,10 @@ def test_dense_network_knows_its_input() -> None:
         ([nn.Conv2d(2, 2, 3, groups=2)], "Conv2d with groups=2; only groups=1"),
         ([nn.Conv2d(2, 2, 3, padding="same")], "padding='same'; give numbers"),
         ([nn.Conv2d(2, 2, 3), nn.Flatten(2)], r"Flatten\(2, -1\); only"),
-        ([nn.Conv2d(2, 2, 3), nn.AvgPool2d(2, padding=1)], "AvgPool2d with padding"),
+        (
+            [nn.Conv2d(2, 2, 3), nn.AvgPool2d(2, padding=1)],
+            r"AvgPool2d with padding=\(1, 1\); only",
+        ),
         ([nn.Linear(4, 3), nn.LSTM(3, 3)], "LSTM has no lowering"),
         ([], "an empty Sequential"),
     ],

@@ -53,7 +53,10 @@ def test_round_trip(tmp_path: Path) -> None:
         ("label_smoothing: 1", "label_smoothing must be at least 0 and below 1, got 1"),
         ("ema_decay: 1.5", "ema_decay must be at least 0 and below 1, or null, got 1.5"),
         ("mixed_precision: fp8", "mixed_precision must be one of .* got 'fp8'"),
-        ("augmentation: [RandomShfit]", "unknown transform 'RandomShfit'; closest .*RandomShift"),
+        (
+            "augmentation: [RandomShfit]",
+            r"unknown transform 'RandomShfit'\. Closest: .*'RandomShift'",
+        ),
         ("augmentation: [{RandomShift: {far: 1}}]", "augmentation, RandomShift: .*'far'"),
         ("augmentation: [{RandomShift: {most: -1}}]", "most must not be negative"),
         ("preparation: [3]", "preparation must list transforms as NAME or NAME: .* got 3"),

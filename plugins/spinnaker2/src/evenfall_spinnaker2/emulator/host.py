@@ -71,7 +71,8 @@ class Host:
         """
         if not isinstance(inputs, dict):
             if len(self.inputs) != 1:
-                raise ValueError(f"inputs: want a dict with {sorted(self.inputs)}")
+                got = type(inputs).__name__
+                raise ValueError(f"inputs: want a dict with {sorted(self.inputs)}, got {got}")
             inputs = {next(iter(self.inputs)): inputs}
         if set(inputs) != set(self.inputs):
             raise ValueError(f"inputs: got {shorten(sorted(inputs))}, want {sorted(self.inputs)}")
@@ -107,9 +108,16 @@ class Host:
                 )
             rows = array.reshape(len(array), one.units).astype(np.float32)
             if self.inputs[one.name] == "events" and (rows != np.rint(rows)).any():
-                raise ValueError(f"input {shorten(one.name)}: events must be whole numbers")
-        if not np.isfinite(rows).all():
-            raise ValueError(f"input {shorten(one.name)}: values must be finite")
+                wrong = rows[rows != np.rint(rows)][0]
+                raise ValueError(
+                    f"input {shorten(one.name)}: events must be whole numbers, got {wrong:g}"
+                )
+        if not (finite := np.isfinite(rows)).all():
+            step = int(np.argmin(finite.all(1)))
+            raise ValueError(
+                f"input {shorten(one.name)}: values must be finite as float32, got NaN or infinity "
+                f"at step {step}"
+            )
         if quantise and one.name in self._scale:
             rows = np.clip(np.rint(rows / self._scale[one.name]), -127, 127)
         return np.ascontiguousarray(rows, np.float32)

@@ -113,10 +113,15 @@ def _lower_flatten(module: Any, builder: GraphBuilder) -> None:
 def _lower_average(module: Any, builder: GraphBuilder) -> None:
     kernel = _pair(module.kernel_size)
     stride, padding = _pair(module.stride), _pair(module.padding)
-    if module.ceil_mode or module.divisor_override or any(padding):
-        raise LoweringError(
-            f"module {shorten(builder.path)}: AvgPool2d with padding, ceil_mode or divisor_override"
-        )
+    for name, value, wanted in (
+        ("padding", padding, (0, 0)), ("ceil_mode", module.ceil_mode, False),
+        ("divisor_override", module.divisor_override, None),
+    ):  # fmt: skip
+        if value != wanted:
+            raise LoweringError(
+                f"module {shorten(builder.path)}: AvgPool2d with {name}={shorten(value)}; only "
+                f"{name}={wanted} is supported"
+            )
     builder.add("", SumPool(kernel, stride, scale=1 / (kernel[0] * kernel[1])))
 
 

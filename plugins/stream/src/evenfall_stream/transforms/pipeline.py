@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import torch_geometric.transforms as pyg_transforms
 from torch_geometric.transforms import BaseTransform, Compose
 
-from evenfall.errors import shorten
+from evenfall.errors import closest, shorten
 from evenfall.recipes import refuse_flags
 from evenfall.references import import_reference
 
@@ -103,6 +102,7 @@ def _find(kind: str, name: str) -> type[BaseTransform]:
         for each in module.__all__
     }
     if kind not in transforms:
-        matches = difflib.get_close_matches(kind, transforms, n=3, cutoff=0.4)
-        raise ValueError(f"{name} has the unknown transform {kind!r}; closest are {matches}")
+        raise ValueError(
+            f"{name} has the unknown transform {shorten(kind)}.{closest(kind, transforms)}"
+        )
     return transforms[kind]

@@ -326,7 +326,7 @@ def test_no_columns_are_guessed() -> None:
         make_recording({"t": ones, "x": ones})
     with pytest.raises(ValueError, match=r"'x' must be numbers of shape \(events,\)"):
         make_recording({"t": ones, "x": np.ones((2, 2)), "p": ones})
-    with pytest.raises(ValueError, match="'t' must be finite"):
+    with pytest.raises(ValueError, match="'t' must be finite, got inf at event 1"):
         make_recording({"t": np.array([0.0, np.inf]), "x": ones, "p": ones})
     assert make_recording({"time": ones, "channel": ones, "p": ones}).y is None
 

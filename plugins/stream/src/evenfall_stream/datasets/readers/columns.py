@@ -90,8 +90,9 @@ def _role(name: str) -> str | None:
 
 
 def _times(values: np.ndarray, name: str) -> np.ndarray:
-    if not np.isfinite(values).all():
-        raise ValueError(f"{name!r} must be finite")
+    if not (finite := np.isfinite(values)).all():
+        at = int(finite.argmin())
+        raise ValueError(f"{name!r} must be finite, got {values[at]} at event {at}")
     unit = name.strip().lower().rpartition("_")[2] if "_" in name else ""
     if unit in UNITS:
         factor = UNITS[unit]
@@ -115,8 +116,11 @@ def _times(values: np.ndarray, name: str) -> np.ndarray:
 def _whole(values: np.ndarray, name: str) -> np.ndarray:
     """Coordinates: whole numbers, also as floating point."""
     if values.dtype.kind == "f":
-        if not (np.isfinite(values).all() and (np.abs(values) < _FARTHEST).all()):
-            raise ValueError(f"{name!r} must be finite numbers of pixels")
+        if not (inside := np.abs(values) < _FARTHEST).all():  # False for NaN too
+            at = int(inside.argmin())
+            raise ValueError(
+                f"{name!r} must be finite numbers of pixels, got {values[at]} at event {at}"
+            )
         if bool((values % 1 != 0).any()):
             at = int((values % 1 != 0).argmax())
             raise ValueError(f"{name!r} must be whole pixels, got {values[at]} at event {at}")
