@@ -103,7 +103,8 @@ class FilePredictor:
     def _points(self, path: Path) -> FilePrediction:
         shape = read_shape(path)
         with seeded(0):
-            data = self.prepare(shape.cloud(self.settings.points))
+            scaled = self.settings.unit_sphere is not False
+            data = self.prepare(shape.cloud(self.settings.points, scaled=scaled))
         (row,) = self._classify([data])
         count = len(shape.pos)
         note = _note(count, "points")

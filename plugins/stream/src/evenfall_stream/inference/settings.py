@@ -23,7 +23,8 @@ class Settings:
         window: of a long recording, milliseconds; None for whole recordings.
         hop: from window to window, milliseconds; None for `window`.
         points: to sample from a mesh.
-        unit_sphere: whether a segmenter gets positions centred and scaled to the unit sphere.
+        unit_sphere: whether clouds are centred and scaled to the unit sphere; None: those of a
+            classifier are, those of a segmenter are not.
         preparation: the recipe's transforms.
     """
 
@@ -33,7 +34,7 @@ class Settings:
     window: float | None = None
     hop: float | None = None
     points: int = 1024
-    unit_sphere: bool = False
+    unit_sphere: bool | None = None
     preparation: Sequence[Any] = ()
 
 
@@ -65,5 +66,7 @@ def checkpoint_settings(checkpoint: str | Path) -> Settings:
     values = {name: options[name] for name in known if options.get(name) is not None}
     if "sensor_size" in values:
         values["sensor_size"] = tuple(values["sensor_size"])
-    scaled = recipe.get("dataset") == "shapenet-part"
+    scaled = True if recipe.get("dataset") == "shapenet-part" else None
+    if recipe.get("dataset") == "scanobjectnn" and options.get("normalize") is False:
+        scaled = False
     return Settings(unit_sphere=scaled, preparation=preparation, **values)

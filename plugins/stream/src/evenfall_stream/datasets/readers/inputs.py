@@ -45,8 +45,9 @@ class Shape(NamedTuple):
         """Points and triangles."""
         return len(self.pos) + (0 if self.face is None else self.face.shape[1])
 
-    def cloud(self, points: int, label: int | None = None) -> Data:
-        """Data(pos=(N, 3) float32), centred and scaled to the unit sphere.
+    def cloud(self, points: int, label: int | None = None, *, scaled: bool = True) -> Data:
+        """Data(pos=(N, 3) float32), centred and scaled to the unit sphere; if not `scaled`, with
+        the positions of the file, float64.
 
         `points` of a mesh are drawn from torch's generator. With a label, the data has y.
         """
@@ -54,7 +55,7 @@ class Shape(NamedTuple):
         if self.face is not None:
             data.face = self.face
             data = SamplePoints(points)(data)
-        data = Data(pos=unit_sphere(data.pos).float())
+        data = Data(pos=unit_sphere(data.pos).float() if scaled else data.pos)
         if label is not None:
             data.y = torch.tensor([label])
         return data
