@@ -61,7 +61,8 @@ def test_advice_holds(use_memory: Callable[[int], None]) -> None:
 
 def test_unit_that_does_not_fit_alone_is_named(use_memory: Callable[[int], None]) -> None:
     use_memory(700)
-    result = check(random_egru(30, (60, 40), 1.0))
+    result = check(random_egru(30, (60, 40), 1.0), pes=9)
+    assert result.available == 9
     assert "layer 'layer 1': unit 0 alone needs" in result.problem
     assert result.layers == ()
 

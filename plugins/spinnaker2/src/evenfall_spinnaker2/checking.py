@@ -116,7 +116,7 @@ def check_network(network: Network, settings: Settings, name: str) -> Check:
             mapped = map_network(network, settings, plan)
         except ValueError as error:
             problem = str(error)
-    available = _available(settings, plan)
+    available = _available(settings)
     busiest = 0.0
     if mapped is not None:
         busiest = max(link_traffic(mapped.routes, {}).values(), default=0.0)
@@ -189,7 +189,7 @@ def _holds(layers: int, units: int, density: float, weight_format: str, settings
     """Whether an EGRU with equal layers fits."""
     sketch = sketch_egru(units, (units,) * layers, density, weight_format)
     plan, _ = _plan(sketch, settings)
-    return plan is not None and plan.pes <= _available(settings, plan)
+    return plan is not None and plan.pes <= _available(settings)
 
 
 def _plan(network: Network, settings: Settings) -> tuple[Plan | None, str]:
@@ -199,11 +199,11 @@ def _plan(network: Network, settings: Settings) -> tuple[Plan | None, str]:
         return None, str(error)
 
 
-def _available(settings: Settings, plan: Plan | None) -> int:
+def _available(settings: Settings) -> int:
     from .chip import load_chip
     from .mapping.place import board_chips
 
-    usable = load_chip(settings.profile).usable_pes if plan is None else plan.usable_pes
+    usable = settings.pes or load_chip(settings.profile).usable_pes
     return usable * len(board_chips(settings.board))
 
 

@@ -29,7 +29,8 @@ class Settings:
     Attributes:
         mode: "events" (a row of weights for each event) or "gather" (each unit reads all inputs).
         precision: "auto" (the smallest that holds every weight exactly), "fp32", "bf16" or "int8".
-        profile: "default", or "published": the layout of the published language model.
+        profile: "default", or "published": the layout of the published language model, whose mode
+            is "gather".
         board: "1" chip, "48" chips, or a rectangle of chips such as "4x3", which is extrapolation.
         pes: processing elements of a chip that may be used.
         decoder: where dense layers after the last events lie: "host" or "chip".
@@ -73,8 +74,9 @@ class Settings:
         """The network of a graph, with these options."""
         network = make_network(graph, dt=self.dt, integrator=self.integrator, decoder=self.decoder)
         return choose_precision(
-            network, self.precision, calibration=calibration, weight_scale=self.weight_scale
-        )
+            network, self.precision, calibration=calibration, weight_scale=self.weight_scale,
+            limit=load_chip(self.profile).weight_limit,
+        )  # fmt: skip
 
     def plan(self, network: Network) -> Plan:
         """The slices of a network, with these options."""

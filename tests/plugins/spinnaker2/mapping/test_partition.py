@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from evenfall_spinnaker2 import settings
+from evenfall_spinnaker2.chip import load_chip
 from evenfall_spinnaker2.image import pack
 from evenfall_spinnaker2.lowering.from_graph import make_network
 from evenfall_spinnaker2.lowering.precision import choose_precision
 from evenfall_spinnaker2.lowering.sketch import random_egru, sketch_egru, sketched
+from evenfall_spinnaker2.mapping import layouts
 from evenfall_spinnaker2.mapping.blobs import make_blob
 from evenfall_spinnaker2.mapping.layout import Options, PopulationLayout, segments
 from evenfall_spinnaker2.mapping.partition import even, partition
 from evenfall_spinnaker2.mapping.route import assign_keys
+from evenfall_spinnaker2.settings import Settings
 
 from ..networks import spiking, values
 
@@ -100,8 +106,6 @@ def test_segments_keep_every_sum_within_24_bits() -> None:
     one = next(p for p in network.projections if p.name == "fc1")
     rng = np.random.default_rng(0)
     weights = rng.integers(100, 127, (3000, 1, 4)).astype(np.int8)
-    from dataclasses import replace
-
     large = replace(
         one,
         source_shape=(3000, 1, 1),
@@ -123,3 +127,16 @@ def test_segments_keep_every_sum_within_24_bits() -> None:
         )
         == ()
     )
+
+
+def test_int8_weights_and_sums_have_the_limits_of_the_chip(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    small = replace(load_chip(), weight_limit=7, accumulator_bits=16)
+    for module in (settings, layouts):
+        monkeypatch.setattr(module, "load_chip", lambda profile: small)
+    options = Settings(precision="int8")
+    network = options.network(values(), np.ones((2, 64)))
+    assert {int(np.abs(one.operation.weights).max()) for one in network.projections} == {7}
+    found = options.plan(network).layouts["fc1"]
+    assert found.segments == [segments(found.incoming[0], False, 16)] != [()]

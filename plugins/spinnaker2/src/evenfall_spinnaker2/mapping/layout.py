@@ -25,6 +25,7 @@ class Options:
         mode: "events" or "gather".
         queue_depth: events of a queue; None: enough for every source, at most `default_events`.
         default_events: see queue_depth.
+        accumulator_bits: of int8 arithmetic.
         index_bytes, pointer_bytes: widths of sparse matrices; None: the smallest; a width makes
             every matrix sparse.
         recorded_steps: steps that the recording buffers hold.
@@ -34,6 +35,7 @@ class Options:
     mode: str = "events"
     queue_depth: int | None = None
     default_events: int = 1024
+    accumulator_bits: int = 24
     index_bytes: int | None = None
     pointer_bytes: int | None = None
     recorded_steps: int = 0
@@ -58,7 +60,9 @@ class PopulationLayout:
         )
         self._nonzeros = [_nonzeros_before(one) for one in self.incoming]
         self.segments = [
-            segments(one, "relu" not in network.populations[one.source].flags)
+            segments(
+                one, "relu" not in network.populations[one.source].flags, options.accumulator_bits
+            )
             if population.arithmetic == "int8" and not isinstance(one.operation.weights, Sketch)
             else ()
             for one in self.incoming

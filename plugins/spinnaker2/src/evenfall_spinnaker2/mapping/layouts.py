@@ -47,7 +47,10 @@ def make_plan(
     chip = load_chip(profile)
     row = constants()["profiles"][profile]
     widths = {name: row[name]["value"] for name in ("index_bytes", "pointer_bytes") if name in row}
-    options = replace(options, default_events=chip.default_events, **widths)
+    options = replace(
+        options, default_events=chip.default_events, accumulator_bits=chip.accumulator_bits,
+        **widths,
+    )  # fmt: skip
     usable = chip.usable_pes if usable_pes is None else usable_pes
     pes = row["pes_per_layer"]["value"] if "pes_per_layer" in row else None
     layouts, slices = {}, {}
