@@ -37,7 +37,7 @@ def make_manifest(
     chip = mapped.plan.chip
     for number, one in enumerate(mapped.placed):
         layout = mapped.plan.layouts[one.slice.population]
-        blob = make_blob(mapped.network, layout, one.slice, mapped.routes.keys, chip.data_address)
+        blob = make_blob(layout, one.slice, mapped.routes.keys, chip.data_address)
         data = pack(blob)
         name = f"pes/{number:04d}.bin"
         contents[name] = data

@@ -31,7 +31,7 @@ def map_network(network: Network, settings: Settings, plan: Plan | None = None) 
     """
     plan = plan or settings.plan(network)
     chips = board_chips(settings.board)
-    placed = place(plan.flat(), plan.chip, chips, plan.usable_pes)
+    placed = place(plan.flat(), chips, plan.usable_pes)
     routes = route(network, placed, chips, plan.chip.router_entries)
     packets = check_routes(routes, network, placed, chips)
     return Mapped(network, plan, chips, placed, routes, packets)

@@ -48,7 +48,7 @@ def test_stated_bytes_are_those_of_the_blob(density: float, mode: str) -> None:
     layout = PopulationLayout(network, network.populations["layer 1"], Options(mode))
     keys = assign_keys(network)
     for part in partition(layout, 9000):
-        blob = make_blob(network, layout, part, keys, 0)
+        blob = make_blob(layout, part, keys, 0)
         size = len(pack(blob))
         assert size <= layout.blob_bytes(part.first, part.count) <= size + 12 * 2
         assert blob.memory() == layout.memory(part.count)
@@ -61,7 +61,7 @@ def test_stated_bytes_of_other_layers(make) -> None:
     for population in network.on_chip():
         layout = PopulationLayout(network, population, Options())
         for part in partition(layout, 4000):
-            size = len(pack(make_blob(network, layout, part, keys, 0)))
+            size = len(pack(make_blob(layout, part, keys, 0)))
             assert size <= layout.blob_bytes(part.first, part.count) <= size + 24
 
 

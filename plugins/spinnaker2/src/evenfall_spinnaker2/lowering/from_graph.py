@@ -151,7 +151,7 @@ class _Maker:
             elif isinstance(given, Dense | Conv2d) and source not in self.populations:
                 for before in self.graph.sources(source):
                     self._add_path(name, before, source, given)
-                self._add_bias(name, given, population.shape)
+                self._add_bias(name, given)
             else:
                 self._add_path(name, source, name, None)
         if isinstance(layer, Egru):
@@ -161,7 +161,7 @@ class _Maker:
                 Projection(name, name, name, Matrix(weights, 1), (units, 1, 1), (1, 1), True)
             )
 
-    def _add_bias(self, name: str, layer: Dense | Conv2d, shape: tuple[int, ...]) -> None:
+    def _add_bias(self, name: str, layer: Dense | Conv2d) -> None:
         if layer.bias is None:
             return
         population = self.populations[name]
@@ -185,7 +185,7 @@ class _Maker:
                     f"layer {shorten(source)}: it reads several layers; only one is supported"
                 )
             if isinstance(given, SumPool):
-                pool, scale = self._pool(source, given, before, windows), scale * given.scale
+                pool, scale = self._pool(source, given, windows), scale * given.scale
                 windows = self.graph.shape(source)
             source = before
         if source not in self.populations:
@@ -212,9 +212,7 @@ class _Maker:
             Projection(name, source, target, operation, shape, pool, source == target)
         )
 
-    def _pool(
-        self, name: str, layer: SumPool, before: str, windows: tuple[int, ...] | None
-    ) -> tuple[int, int]:
+    def _pool(self, name: str, layer: SumPool, windows: tuple[int, ...] | None) -> tuple[int, int]:
         if layer.kernel != layer.stride or any(layer.padding):
             raise LoweringError(
                 f"layer {shorten(name)}: SumPool with kernel {layer.kernel}, stride "

@@ -17,7 +17,6 @@ from .partition import Slice
 
 
 def make_blob(
-    network: lowered.Network,
     layout: PopulationLayout,
     part: Slice,
     keys: Mapping[str, int],
@@ -26,8 +25,7 @@ def make_blob(
     """The blob of a slice.
 
     Args:
-        network: with weights rounded to their formats.
-        layout: of the population.
+        layout: of the population, in a network with weights rounded to their formats.
         part: the slice.
         keys: the first key of each population.
         address: where the blob will lie.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from evenfall.errors import shorten
-from evenfall_spinnaker2.chip import Chip
 
 from .partition import Slice
 
@@ -43,9 +42,7 @@ def board_chips(board: str) -> tuple[tuple[int, int], ...]:
     return tuple(found)
 
 
-def place(
-    slices: list[Slice], chip: Chip, chips: tuple[tuple[int, int], ...], usable_pes: int
-) -> list[Placed]:
+def place(slices: list[Slice], chips: tuple[tuple[int, int], ...], usable_pes: int) -> list[Placed]:
     """Put the slices in their order on the processing elements along the paths over chip and board.
 
     Raises:

@@ -27,13 +27,12 @@ def legend(low: str, high: str) -> str:
 
 
 def floor_plan(
-    image: Image, pes: list[PeFacts], chip: tuple[int, int], shares: Mapping[int, float],
+    pes: list[PeFacts], chip: tuple[int, int], shares: Mapping[int, float],
     texts: Mapping[int, str], places: tuple[tuple[int, int, int], ...],
 ) -> str:  # fmt: skip
     """The processing elements of a chip at their coordinates.
 
     Args:
-        image: for names.
         pes: of all chips.
         chip: which one.
         shares: blob -> 0 to 1, its colour.

@@ -153,7 +153,7 @@ def _floor(image: Image, pes: list[PeFacts], activity: Activity | None) -> str:
     parts = []
     for at, (kind, shares, low, high) in enumerate(kinds):
         plans = "".join(
-            f"<figure>{floor_plan(image, pes, chip, shares, texts, places)}"
+            f"<figure>{floor_plan(pes, chip, shares, texts, places)}"
             f"<figcaption>chip {chip[0]}, {chip[1]}</figcaption></figure>"
             for chip in chips[:_CHIPS_SHOWN]
         )
