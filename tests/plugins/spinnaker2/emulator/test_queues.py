@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from evenfall_spinnaker2.emulator.queues import push, seed_orders, shuffle_queue, sort_queue
+from evenfall_spinnaker2.emulator.queues import seed_orders, send, shuffle_queue, sort_queue
 from evenfall_spinnaker2.emulator.tables import Destinations, by_source, make_tables
 
 from ..random_blobs import egru
 
 
 def queue(keys: list[int]):
-    """Tables of one PE with these keys in its queue."""
-    tables = make_tables([egru(0, "events", "dense", "fp32")], Destinations([]))
-    for key in keys:
-        push(tables, 0, key, np.float32(10 * key))
+    """Tables of one PE, after events with these keys and ten times the key plus 1."""
+    tables = make_tables([egru(0, "events", "dense", "fp32")], Destinations([[0]]))
+    units: np.ndarray = np.array(keys, np.int64)
+    assert send(tables, units, 0 * units, (10 * units + 1).astype(np.float32)) == len(keys)
     return tables
 
 
@@ -28,7 +28,7 @@ def test_sorting_keeps_each_payload_with_its_key(seed: int) -> None:
     tables = queue(keys)
     sort_queue(tables, 0)
     assert tables.keys[: len(keys)].tolist() == sorted(keys)
-    assert tables.payloads[: len(keys)].tolist() == [10 * key for key in sorted(keys)]
+    assert tables.payloads[: len(keys)].tolist() == [10 * key + 1 for key in sorted(keys)]
 
 
 def test_shuffling_depends_on_the_seed_alone() -> None:

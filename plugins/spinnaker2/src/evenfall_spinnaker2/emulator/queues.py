@@ -12,22 +12,8 @@ from .compiled import compiled
 
 
 @compiled
-def push(tables: Tables, pe: int, key: int, payload: float) -> None:
-    """Append one event to the queue of a PE; a full queue loses it."""
-    count = tables.waiting[pe]
-    if count >= tables.pes[pe, col.QUEUE_DEPTH]:
-        tables.lost[pe] += 1
-        return
-    place = tables.pes[pe, col.QUEUE] + count
-    tables.keys[place] = key
-    tables.payloads[place] = payload
-    tables.waiting[pe] = count + 1
-    tables.peak[pe] = max(tables.peak[pe], count + 1)
-
-
-@compiled
 def send(tables: Tables, keys: Any, sets: Any, values: Any) -> int:
-    """Send an event for each nonzero value; returns their number.
+    """Send an event for each nonzero value; returns their number. A full queue loses events.
 
     The arrays have a key, the number of a set of PEs, and a value for each unit.
     """

@@ -10,7 +10,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("torch_geometric")
 
-from evenfall_stream.datasets.readers.inputs import read_cloud, read_events
+from evenfall_stream.datasets.readers import read_recording
+from evenfall_stream.datasets.readers.inputs import read_cloud
 from evenfall_stream.datasets.readers.off import read_off
 
 TETRAHEDRON = np.array([[0, 0, 0], [4, 0, 0], [0, 4, 0], [0, 0, 4]], float)
@@ -147,24 +148,24 @@ def test_which_array_is_ambiguous(tmp_path: Path) -> None:
 def test_events(tmp_path: Path) -> None:
     t = np.array([5000, 6000, 9000])
     np.savez(tmp_path / "a.npz", t=t, x=[1, 2, 3], y=[0, 1, 0], p=[1, 0, 1])
-    data = read_events(tmp_path / "a.npz", (4, 2))
+    data = read_recording(tmp_path / "a.npz", (4, 2)).to_data()
     assert data.pos.tolist() == [[0, 1, 0], [1, 2, 1], [4, 3, 0]]
     assert data.x.tolist() == [[1], [0], [1]]
     np.savez(tmp_path / "b.npz", t=t, x=[1, 2, 699], p=[1, 1, 1])
-    assert read_events(tmp_path / "b.npz", (700,)).pos.shape == (3, 2)
+    assert read_recording(tmp_path / "b.npz", (700,)).to_data().pos.shape == (3, 2)
     with pytest.raises(ValueError, match=r"b.npz: events must be on the sensor"):
-        read_events(tmp_path / "b.npz", (600,))
+        read_recording(tmp_path / "b.npz", (600,))
     (tmp_path / "c.bs2").write_bytes(bytes([3, 4, 0x80, 0, 100]))
-    assert read_events(tmp_path / "c.bs2", (34, 34)).pos.tolist() == [[0, 3, 4]]
+    assert read_recording(tmp_path / "c.bs2", (34, 34)).to_data().pos.tolist() == [[0, 3, 4]]
     np.savez(tmp_path / "d.npz", t=t)
     with pytest.raises(ValueError, match=r"d.npz cannot be read"):
-        read_events(tmp_path / "d.npz", (34, 34))
+        read_recording(tmp_path / "d.npz", (34, 34))
 
 
 def test_a_marked_overflow_may_pass_the_clock_s_period(tmp_path: Path) -> None:
     marker, event = bytes([0, 240, 0, 0, 0]), bytes([1, 2, 128, 0, 5])
     (tmp_path / "long.bin").write_bytes(event + marker * 1100 + event)
-    time = read_events(tmp_path / "long.bin", (34, 34)).pos[:, 0]
+    time = read_recording(tmp_path / "long.bin", (34, 34)).to_data().pos[:, 0]
     assert time.tolist() == pytest.approx([0, 1100 * 8.192])
 
 
@@ -242,7 +243,7 @@ def test_a_corrupt_archive_is_named(tmp_path: Path) -> None:
     raw = bytearray((tmp_path / "a.npz").read_bytes())
     raw[200:260] = bytes(60)
     (tmp_path / "a.npz").write_bytes(raw)
-    for read in (read_cloud, lambda path: read_events(path, (4, 4))):
+    for read in (read_cloud, lambda path: read_recording(path, (4, 4))):
         with pytest.raises(ValueError, match=r"a.npz"):
             read(tmp_path / "a.npz")
 

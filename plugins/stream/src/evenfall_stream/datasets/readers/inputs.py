@@ -1,4 +1,4 @@
-"""Files for `predict`: clouds, meshes and event recordings."""
+"""Files of clouds and meshes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ from .clouds.pcd import read_pcd
 from .clouds.text import read_cloud_text
 from .numpy_files import read_npy, read_npz
 from .off import read_off, triangles
-from .recording_files import read_recording
 
 
 class Shape(NamedTuple):
@@ -96,14 +95,6 @@ def read_shape(path: str | Path) -> Shape:
         return Shape(data.pos)
     _check_surface(path, data)
     return Shape(data.pos, data.face)
-
-
-def read_events(path: str | Path, sensor_size: tuple[int, ...]) -> Data:
-    """Read events as Data(x=(N, 1), pos=(N, 1 + k)), time in milliseconds.
-
-    See `read_recording` for arguments and errors.
-    """
-    return read_recording(path, sensor_size).to_data()
 
 
 def _check_surface(path: Path, data: Data) -> None:
