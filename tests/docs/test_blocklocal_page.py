@@ -58,6 +58,17 @@ def test_accuracies_are_those_of_the_record() -> None:
             assert f"{line}{row['head_parameters']:,} | {row['seconds']:,.0f} |" in PAGE
 
 
+def test_numbers_of_blocks_are_those_of_the_record() -> None:
+    found = {
+        (row["changes"]["rule"], row["changes"]["blocks"]): f"{100 * row['test_accuracy']:.2f} %"
+        for row in rows("grids")
+        if row["grid"] == "blocks"
+    }
+    for blocks in (2, 4, 8, 16):
+        line = f"| {blocks} | {found['bll', blocks]} | {found['local-ce', blocks]} |"
+        assert line in PAGE
+
+
 def test_the_cuts_are_those_of_the_record() -> None:
     found = rows("cuts")
     good = [row for row in found if row["result"] == "ok"]
