@@ -78,6 +78,8 @@ def make_manifest(
             "precision": settings.precision,
             "profile": settings.profile,
             "board": settings.board,
+            "decoder": settings.decoder,
+            "integrator": settings.integrator,
         },
         "chip": {
             "pes": len(chip.places),

@@ -60,6 +60,17 @@ def test_spiking_and_value_networks_are_traced(tmp_path: Path) -> None:
     assert all(0 < one.gap.max() < 1 for one in rounded.layers)
 
 
+def test_the_model_is_traced_with_the_options_of_the_image(tmp_path: Path) -> None:
+    graph = networks.spiking()
+    image = compile(graph, tmp_path / "a", integrator="exponential", decoder="chip")
+    found = trace(image, graph, SPIKES)
+    assert not any(one.flipped for one in found.layers)
+    assert max(one.gap.max() for one in found.layers) == 0
+    model = networks.language_model()
+    traced = trace(compile(model, tmp_path / "b", decoder="chip"), model, TOKENS)
+    assert [one.name for one in traced.layers] == ["layer0", "layer1", "head"]
+
+
 def test_whole_numbers_are_compared_as_they_are(tmp_path: Path) -> None:
     weights = RANDOM.integers(-3, 4, (4, 6)).astype(float)
     image, model = (

@@ -26,8 +26,6 @@ def trace(
         Path | None,
         typer.Option(help="A .npy file of inputs: steps, then the shape.", show_default=False),
     ] = None,
-    integrator: Annotated[str, typer.Option(help="As for compile.")] = "forward",
-    decoder: Annotated[str, typer.Option(help="As for compile.")] = "host",
     reset: Reset = None,
     precision: Annotated[
         str | None,
@@ -53,11 +51,11 @@ def trace(
         else:
             assert inputs is not None
             steps = read_inputs(inputs)
-        options: dict[str, Any] = {"integrator": integrator, "decoder": decoder, "reset": reset}
+        options: dict[str, Any] = {"reset": reset}
         found = run(loaded, model, steps, **options)
         result = found.as_dict()
         if precision is not None:
-            result["losses"] = _losses(loaded, model, steps, precision, **options)
+            result["losses"] = _losses(loaded, model, steps, precision, reset)
     if as_json:
         write_json(result)
         return
@@ -70,24 +68,12 @@ def trace(
 
 
 def _losses(
-    image: Any,
-    model: Path,
-    steps: Any,
-    precision: str,
-    *,
-    integrator: str,
-    decoder: str,
-    reset: Any,
+    image: Any, model: Path, steps: Any, precision: str, reset: Any
 ) -> list[dict[str, Any]]:
     from evenfall_spinnaker2.emulator.emulator import Emulator
-    from evenfall_spinnaker2.lowering.from_graph import make_network
-    from evenfall_spinnaker2.sources import read_source
-    from evenfall_spinnaker2.tracing import losses
+    from evenfall_spinnaker2.tracing import losses, network_of
 
-    seconds = float(image.manifest["chip"]["tick_seconds"])
-    network = make_network(
-        read_source(model, reset).graph, dt=seconds, integrator=integrator, decoder=decoder
-    )
+    network = network_of(image, model, reset)
     values = Emulator(image).host.encode(steps, quantise=False)
     return [asdict(one) for one in losses(network, values, precision)]
 

@@ -98,8 +98,6 @@ def trace(
     model: Any,
     inputs: Any,
     *,
-    integrator: str = "forward",
-    decoder: str = "host",
     reset: Reset | None = None,
     kept: int = 20,
 ) -> Trace:
@@ -111,16 +109,14 @@ def trace(
         image: an image, or its folder.
         model: what it was made of: a module, a Graph, or a path.
         inputs: of `Emulator.run`.
-        integrator, decoder, reset: as for compile.
+        reset: as for compile; the other options are those of the image.
         kept: flips to keep for each layer.
 
     Raises:
         ValueError: the model has other layers than the image, or the inputs do not fit.
     """
     emulator = Emulator(image)
-    graph = read_source(model, reset).graph
-    seconds = float(emulator.image.manifest["chip"]["tick_seconds"])
-    network = make_network(graph, dt=seconds, integrator=integrator, decoder=decoder)
+    network = network_of(emulator.image, model, reset)
     names = [one.name for one in emulator.populations]
     if names != list(network.populations):
         raise ValueError(
@@ -150,6 +146,17 @@ def trace(
         outputs[name] = np.abs(rows - other).max(1)
         same += int((rows.argmax(1) == other.argmax(1)).sum())
     return Trace(emulator.steps, layers, outputs, same)
+
+
+def network_of(image: Image, model: Any, reset: Reset | None = None) -> Network:
+    """The network of a model with exact weights, made with the options of its image."""
+    options = image.manifest["options"]
+    return make_network(
+        read_source(model, reset).graph,
+        dt=float(image.manifest["chip"]["tick_seconds"]),
+        integrator=options.get("integrator", "forward"),  # older images lack both
+        decoder=options.get("decoder", "host"),
+    )
 
 
 def exact_outputs(network: Network, reference: Reference) -> dict[str, Any]:
