@@ -59,3 +59,15 @@ def test_the_integers_between_layers_are_no_output(tmp_path: Path) -> None:
     with pytest.raises(LoweringError, match="layer 'middle': reads 'fc1', which with int8"):
         compile(graph, tmp_path / "out", precision="int8", calibration=np.ones((3, 2)))
     assert not (tmp_path / "out").exists()
+
+
+def test_examples_are_those_of_one_input(tmp_path: Path) -> None:
+    layers = {
+        "a": Input((2,)), "b": Input((2,)), "fc1": Dense(np.eye(2)), "fc2": Dense(np.eye(2)),
+        "one": Readout(), "two": Readout(),
+    }  # fmt: skip
+    edges = (("a", "fc1"), ("b", "fc2"), ("fc1", "one"), ("fc2", "two"))
+    with pytest.raises(ValueError, match=r"calibration: want .* one input, got \['a', 'b'\]"):
+        compile(
+            Graph(layers, edges), tmp_path / "out", precision="int8", calibration=np.ones((3, 2))
+        )

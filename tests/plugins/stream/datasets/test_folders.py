@@ -101,6 +101,8 @@ def test_what_cannot_be_divided_is_named(tmp_path: Path) -> None:
         select_split(files, "all", 0.2, 0.0)
     with pytest.raises(ValueError, match=r"valid_share must be in \[0, 1\), got 1"):
         select_split(files, "train", 1, 0.0)
+    with pytest.raises(ValueError, match=r"must leave files for train, got 0\.6 and 0\.5"):
+        select_split(files, "train", 0.6, 0.5)
 
 
 def test_a_folder_may_have_a_test_split_alone(tmp_path: Path) -> None:

@@ -13,9 +13,12 @@ def activations(network: Network, examples: Any) -> dict[str, Any]:
     """The values of each population for examples (N, *input shape): name -> (N, H).
 
     Raises:
-        ValueError: the examples do not fit the input, or are not finite.
+        ValueError: there are several inputs, or the examples do not fit it or are not finite.
     """
     values: dict[str, Any] = {}
+    inputs = [name for name, one in network.populations.items() if one.kind == "input"]
+    if len(inputs) != 1:
+        raise ValueError(f"calibration: want a network with one input, got {inputs}")
     for name, population in network.populations.items():
         if population.kind == "input":
             given = np.asarray(examples)

@@ -110,6 +110,11 @@ def select_split(
     if named and any(file.split is None for file in files):
         at = next(file.path for file in files if file.split is None)
         raise ValueError(f"{at} must be in a folder {' or '.join(sorted(map(str, named)))}")
+    if not named and not valid_share + test_share < 1:
+        raise ValueError(
+            "valid_share and test_share must leave files for train, "
+            f"got {valid_share} and {test_share}"
+        )
     test = [file for file in files if file.split == "test"]
     valid = [file for file in files if file.split == "valid"]
     rest = [file for file in files if file.split in ("train", None)]
