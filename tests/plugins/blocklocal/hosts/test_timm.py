@@ -102,6 +102,9 @@ def test_the_launcher_trains_resumes_and_saves_for_timm(tmp_path) -> None:
         main([*arguments, *out, "--batch-size", "13"])
     with pytest.raises(ValueError, match="unknown model 'test_resnat'"):
         main([*arguments, *out, "--model", "test_resnat"])
+    with pytest.raises(FloatingPointError, match=r"loss must be finite, got .* in epoch 1"):
+        main([*arguments, *out, "--opt", "sgd", "--lr", "1e30"])
+    assert not (tmp_path / "none" / "last").exists()
     whole = main([*arguments, "--epochs", "2", "--output", str(tmp_path / "whole")])
     parts = [*arguments, "--output", str(tmp_path / "parts")]
     main([*parts, "--epochs", "2"])

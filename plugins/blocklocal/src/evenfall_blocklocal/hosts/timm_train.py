@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> Path:
     Raises:
         FileExistsError: the folder has a run and --resume is not given.
         ValueError: timm has no such model, or there are fewer images than --batch-size.
+        FloatingPointError: the loss of an epoch is not finite; last/ has the epoch before.
     """
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -71,6 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> Path:
         schedule.step(epoch)
         torch.manual_seed(options.seed * 100_003 + epoch)
         loss = _train(task, training, optimizer, scaler, options, device)
+        if not math.isfinite(loss):
+            raise FloatingPointError(f"loss must be finite, got {loss} in epoch {epoch + 1}")
         top1 = _validate(task, validation, device)
         line = {"epoch": epoch + 1, "loss": loss, "validation_accuracy": top1}
         logger.info("%s", line)
