@@ -146,6 +146,14 @@ def test_a_damaged_file_is_refused(tmp_path) -> None:
             open_images("cifar10-subset", tmp_path)
 
 
+def test_a_result_that_is_not_finite_is_refused(digits, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("evenfall_blocklocal.training.run.measure", lambda *_: float("nan"))
+    with pytest.raises(ValueError, match=r"test_accuracy.*nan"):
+        train(dataclasses.replace(RECIPE, epochs=1), digits, tmp_path / "run")
+    assert not (tmp_path / "run" / "best").exists()
+    assert (tmp_path / "run" / "checkpoint-1").is_dir()
+
+
 def test_the_learning_rate_rises_and_falls() -> None:
     rates = [one_cycle(step, 100, 2.0) for step in range(101)]
     assert rates[0] == pytest.approx(0.08)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from evenfall.errors import shorten
-from evenfall.files import write_text
+from evenfall.files import write_json, write_text
 from evenfall.hub import markdown_table
 from evenfall.reading import read_json
 from evenfall.runs import Progress
@@ -126,7 +125,7 @@ def compare_rules(
                 results[key] for key in sorted(results, key=lambda k: rules.index(k[0]))
             )
             comparison = Comparison(ordered)
-            write_text(output / "results.json", json.dumps(list(ordered), indent=2) + "\n")
+            write_json(output / "results.json", ordered)
             write_text(output / "table.md", comparison.table())
     return comparison
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from evenfall.errors import CallbackError
-from evenfall.files import write_text, written_aside
+from evenfall.files import write_json, written_aside
 from evenfall.reading import read_json
 from evenfall.runs import (
     Callbacks,
@@ -72,7 +72,8 @@ def train(
     Raises:
         FileExistsError: `output` contains a run and resume is off.
         BlockingIOError: another process writes to `output`.
-        ValueError: the run in `output` has another recipe or a damaged checkpoint.
+        ValueError: the run in `output` has another recipe or a damaged checkpoint, or a result is
+            not finite; the last checkpoint stays.
         FloatingPointError: a loss is not finite.
         CallbackError: a callback raises, or does not count the trained model as best.
     """
@@ -211,7 +212,7 @@ class _Run:
         }
         with self.folder.new_best() as folder:
             save_local(local, folder)
-            write_text(folder / RESULT, json.dumps(result, indent=2) + "\n")
+            write_json(folder / RESULT, result)
 
     def _probes(self) -> list[float]:
         """Linear probes, fitted on training samples and tested on test samples; none for tokens."""
