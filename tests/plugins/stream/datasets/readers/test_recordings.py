@@ -135,7 +135,7 @@ def test_events_outside_the_sensor_are_named_or_left_out() -> None:
     with pytest.raises(ValueError, match=r"\(34, 34\), got x = 34, y = 0 at event 1"):
         check_recording(r, (34, 34))
     assert check_recording(r, (34, 34), outside="drop").t.tolist() == [1, 3]
-    with pytest.raises(ValueError, match="'raise' or 'drop', got 'clip'"):
+    with pytest.raises(ValueError, match="one of raise, drop, got 'clip'"):
         check_recording(r, (34, 34), outside="clip")
 
 
