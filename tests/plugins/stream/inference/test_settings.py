@@ -36,3 +36,15 @@ def test_a_cloud_is_scaled_as_in_training(tmp_path: Path) -> None:
         FilePredictor(model, checkpoint_settings(tmp_path)).predict(tmp_path / "cloud.npy")
     assert seen[:2] == [pytest.approx(1), pytest.approx(1)]
     assert seen[2] > 10
+
+
+def test_clouds_of_an_own_class_are_scaled_as_one_says(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("dataset: my.data:Clouds\n")
+    with pytest.raises(ValueError, match=r"whether 'my.data:Clouds' .* got None: pass --unit-sph"):
+        checkpoint_settings(tmp_path)
+    assert checkpoint_settings(tmp_path, True).unit_sphere is True
+    assert checkpoint_settings(tmp_path, False).unit_sphere is False
+    (tmp_path / "recipe.yaml").write_text("dataset: my.data:Events\ntask: events\n")
+    assert checkpoint_settings(tmp_path).unit_sphere is None
+    (tmp_path / "recipe.yaml").write_text("dataset: clouds\n")
+    assert checkpoint_settings(tmp_path, False).unit_sphere is False

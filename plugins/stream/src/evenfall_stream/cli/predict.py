@@ -34,6 +34,14 @@ def predict(
     hop: Annotated[
         float | None, typer.Option(help="Milliseconds from window to window. [default: --window]")
     ] = None,
+    unit_sphere: Annotated[
+        bool | None,
+        typer.Option(
+            "--unit-sphere/--no-unit-sphere",
+            help="Centre and scale clouds to the unit sphere, or not; needed if the model learned "
+            "from your own class of data set. [default: as the recipe's data set]",
+        ),
+    ] = None,
     top: Annotated[int, typer.Option(min=1, help="Classes to show.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON instead of a table.")] = False,
     table: Annotated[
@@ -70,7 +78,7 @@ def predict(
         classes = model.class_names or [str(index) for index in range(model.num_classes)]
         if isinstance(model, StreamSegmenter):
             refuse_options("a segmenter", {"--window": window, "--hop": hop, "--csv": table})
-            settings = checkpoint_settings(checkpoint)
+            settings = checkpoint_settings(checkpoint, unit_sphere)
             settings = settings if points is None else replace(settings, points=points)
             whole = segment_files(
                 FileSegmenter(model, settings), _files(inputs), classes, top, as_json=as_json,
@@ -84,12 +92,15 @@ def predict(
                 {"--window": window, "--hop": hop, "--pictures": pictures},
             )
         else:
-            refuse_options("a classifier of recordings", {"--points": points})
+            refuse_options(
+                "a classifier of recordings", {"--points": points, "--unit-sphere": unit_sphere}
+            )
         changes: dict[str, Any] = {"points": points, "window": window, "hop": hop}
         if window is not None:
             changes["hop"] = hop if hop is not None else window
         changes = {name: value for name, value in changes.items() if value is not None}
-        predictor = FilePredictor(model, replace(checkpoint_settings(checkpoint), **changes))
+        settings = checkpoint_settings(checkpoint, unit_sphere)
+        predictor = FilePredictor(model, replace(settings, **changes))
         found, rows = predict_each(predictor.predict, _files(inputs))
         for path, one in found.items():
             if one.note:

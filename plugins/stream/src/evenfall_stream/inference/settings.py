@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from evenfall.errors import shorten
 from evenfall.recipes import read_yaml
 
 from ..models.hub import find_file
@@ -47,16 +48,22 @@ _KNOWN = {
 """Data set to the options that also hold for single files."""
 
 
-def checkpoint_settings(checkpoint: str | Path) -> Settings:
+def checkpoint_settings(checkpoint: str | Path, unit_sphere: bool | None = None) -> Settings:
     """The settings in the recipe.yaml of a checkpoint; the defaults if there is none.
 
+    Args:
+        checkpoint: folder, or model on the Hub.
+        unit_sphere: replaces that of the recipe. It must be given for clouds of your own class of
+            data set, which may scale them or not.
+
     Raises:
-        ValueError: recipe.yaml is not a recipe.
+        ValueError: recipe.yaml is not a recipe, or the model learned from your own class of clouds
+            and `unit_sphere` is None.
     """
     try:
         file = find_file(checkpoint, "recipe.yaml")
     except FileNotFoundError:
-        return Settings()
+        return Settings(unit_sphere=unit_sphere)
     recipe = read_yaml(file, "recipe")
     options = recipe.get("dataset_options") or {}
     preparation = recipe.get("preparation") or []
@@ -69,4 +76,12 @@ def checkpoint_settings(checkpoint: str | Path) -> Settings:
     scaled = True if recipe.get("dataset") == "shapenet-part" else None
     if recipe.get("dataset") == "scanobjectnn" and options.get("normalize") is False:
         scaled = False
+    dataset = str(recipe.get("dataset"))
+    if unit_sphere is not None:
+        scaled = unit_sphere
+    elif ":" in dataset and recipe.get("task") != "events":
+        raise ValueError(
+            f"unit_sphere must say whether {shorten(dataset)} centres and scales clouds to the unit "
+            "sphere, got None: pass --unit-sphere or --no-unit-sphere"
+        )
     return Settings(unit_sphere=scaled, preparation=preparation, **values)
