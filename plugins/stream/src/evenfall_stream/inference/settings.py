@@ -81,7 +81,7 @@ def checkpoint_settings(checkpoint: str | Path, unit_sphere: bool | None = None)
         scaled = unit_sphere
     elif ":" in dataset and recipe.get("task") != "events":
         raise ValueError(
-            f"unit_sphere must say whether {shorten(dataset)} centres and scales clouds to the unit "
-            "sphere, got None: pass --unit-sphere or --no-unit-sphere"
+            f"unit_sphere must say whether {shorten(dataset)} centres and scales clouds to the "
+            "unit sphere, got None: pass --unit-sphere or --no-unit-sphere"
         )
     return Settings(unit_sphere=scaled, preparation=preparation, **values)
