@@ -67,6 +67,9 @@ def test_numbers_of_blocks_are_those_of_the_record() -> None:
     for blocks in (2, 4, 8, 16):
         line = f"| {blocks} | {found['bll', blocks]} | {found['local-ce', blocks]} |"
         assert line in PAGE
+    (direct,) = [row for row in rows("grids") if row["grid"] == "direct"]
+    assert direct["changes"] == {"blocks": 16, "options.feedback": "direct"}
+    assert f'With `feedback="direct"`, `bll` reaches {100 * direct["test_accuracy"]:.2f} %' in PAGE
 
 
 def test_the_cuts_are_those_of_the_record() -> None:
