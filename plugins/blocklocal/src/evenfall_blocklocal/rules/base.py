@@ -24,7 +24,8 @@ class RuleOptions:
     Attributes:
         family: "bernoulli", "categorical" or "gaussian"; None for Bernoulli, or for Gaussian if
             there are more than 1,000 classes or tokens.
-        feedback: "chained" from the target through all later blocks, or "direct" to each one.
+        feedback: "chained" from the target through all later blocks, or "direct" to each one, which
+            is better with more than 8 blocks.
         latent: natural parameters of each block.
         hidden: units of the hidden layer of a head.
         head_depth: linear layers of a head: 2, 1, or 0 for the pooled channels themselves.
