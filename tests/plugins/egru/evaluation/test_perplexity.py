@@ -115,6 +115,16 @@ def test_backward_sparsity_is_the_share_of_units_without_gradient(
     assert 0.05 < mean < 1 - result["mean_activity"]
 
 
+def test_a_loss_beyond_the_range_of_exp_is_an_infinite_perplexity(
+    model: Any, stream: torch.Tensor
+) -> None:
+    with torch.no_grad():
+        model.lm_head.bias[int(stream[0])] = 3000
+    result = evaluate_tokens(model, stream)
+    assert 2000 < result["loss"] < 3000
+    assert result["perplexity"] == math.inf
+
+
 def test_progress_reaches_the_end(model: Any, stream: torch.Tensor) -> None:
     seen: list[tuple[int, int]] = []
     evaluate_tokens(
@@ -126,7 +136,9 @@ def test_progress_reaches_the_end(model: Any, stream: torch.Tensor) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"carry": "some"}, "carry must be 'full', 'output' or 'none', got 'some'"),
+        ({"carry": "some"}, "carry must be one of full, output, none, got 'some'"),
+        ({"window": 0}, "window must be an integer of at least 1, got 0"),
+        ({"batch_size": 0}, "batch_size must be an integer of at least 1, got 0"),
         ({"batch_size": 300}, "more than 300 ids for batch_size 300, got 201"),
     ],
 )

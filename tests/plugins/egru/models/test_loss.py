@@ -10,6 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from torch.nn.functional import cross_entropy
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from evenfall_egru.models.loss_egru import chunked_cross_entropy
 
@@ -76,6 +77,30 @@ def test_skip_logits_without_labels_gives_logits(
     out = make_egru()(ids, skip_logits=True)
     assert out.loss is None
     assert out.logits.shape == (3, 17, 41)
+
+
+def test_a_second_derivative_is_refused() -> None:
+    """It would lack what the loss's own gradient contributes."""
+    leaves, labels = random_case(1, 5)
+    loss = chunked_cross_entropy(*leaves, labels)
+    with pytest.raises(RuntimeError, match="first derivatives only; use skip_logits=False"):
+        torch.autograd.grad(loss, leaves[0], create_graph=True)
+
+
+def test_evaluation_multiplies_once() -> None:
+    """Gradients that nobody reads are not computed."""
+    (hidden, weight, bias), labels = random_case(1, 200)
+    products = []
+
+    class Products(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any, kwargs: Any = None) -> Any:
+            products.append(func is torch.ops.aten.mm.default)
+            return func(*args, **(kwargs or {}))
+
+    with torch.no_grad(), Products():
+        loss = chunked_cross_entropy(hidden, weight, bias, labels)
+    assert sum(products) == 1
+    assert torch.equal(loss, chunked_cross_entropy(hidden, weight, bias, labels).detach())
 
 
 def test_nothing_to_predict_has_no_gradient(

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
-from evenfall.errors import shorten
+from evenfall.checks import check_choice, check_integer
 
 from ..models.configuration_egru import EgruConfig
 from ..models.modeling_egru import EgruForCausalLM
@@ -50,10 +50,11 @@ def evaluate_tokens(
         tokens_per_second, window, carry, batch_size.
 
     Raises:
-        ValueError: too few tokens, or an unknown carry.
+        ValueError: too few tokens, an unknown carry, or a window or batch size below 1.
     """
-    if carry not in ("full", "output", "none"):
-        raise ValueError(f"carry must be 'full', 'output' or 'none', got {shorten(carry)}")
+    check_choice("carry", carry, ("full", "output", "none"))
+    check_integer("window", window, 1)
+    check_integer("batch_size", batch_size, 1)
     length = (len(tokens) - 1) // batch_size
     if length < 1:
         raise ValueError(
@@ -97,7 +98,7 @@ def evaluate_tokens(
     sizes = model.config.hidden_sizes
     return {
         "loss": total / count,
-        "perplexity": math.exp(total / count),
+        "perplexity": _exp(total / count),
         "tokens": count,
         "activity": activity,
         "mean_activity": _mean(activity, sizes),
@@ -110,6 +111,14 @@ def evaluate_tokens(
         "carry": carry,
         "batch_size": batch_size,
     }
+
+
+def _exp(loss: float) -> float:
+    """e^loss; infinity where that exceeds the largest number, as of a model that diverged."""
+    try:
+        return math.exp(loss)
+    except OverflowError:
+        return math.inf
 
 
 def _mean(rates: list[float], sizes: list[int]) -> float:

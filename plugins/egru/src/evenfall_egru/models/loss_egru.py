@@ -13,7 +13,8 @@ _ROWS = 256  # the logits of one block fit in the processor's cache
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
-    """Sum of -log softmax(hidden weight^T + bias)[target]; forward also computes the gradients."""
+    """Sum of -log softmax(hidden weight^T + bias)[target]; with `wants_gradients`, forward also
+    computes the gradients."""
 
     @staticmethod
     def forward(
@@ -22,12 +23,14 @@ class _LinearCrossEntropy(torch.autograd.Function):
         weight: torch.Tensor,
         bias: torch.Tensor,
         targets: torch.Tensor,
+        wants_gradients: bool,
     ) -> torch.Tensor:
         device = hidden.device.type
         kind = torch.promote_types(hidden.dtype, torch.float32)
         total = hidden.new_zeros((), dtype=kind)
-        d_hidden = torch.empty_like(hidden)
-        d_weight, d_bias = torch.zeros_like(weight), torch.zeros_like(bias)
+        if wants_gradients:
+            d_hidden = torch.empty_like(hidden)
+            d_weight, d_bias = torch.zeros_like(weight), torch.zeros_like(bias)
         low = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
         low = hidden.dtype if low is None else low
         weight_low = weight.to(low)
@@ -38,18 +41,25 @@ class _LinearCrossEntropy(torch.autograd.Function):
             logits = torch.mm(h_low, weight_low.t()).to(kind).add_(bias)
             normaliser = logits.logsumexp(1, keepdim=True)
             total += (normaliser - logits.gather(1, target)).sum()
+            if not wants_gradients:
+                continue
             error = logits.sub_(normaliser).exp_()
             error.scatter_add_(1, target, error.new_full((len(h), 1), -1.0))
             d_bias += error.sum(0)
             error_low = error.to(low)
             d_hidden[rows] = torch.mm(error_low, weight_low)
             d_weight += torch.mm(error_low.t(), h_low)
-        ctx.save_for_backward(d_hidden, d_weight, d_bias)
+        if wants_gradients:
+            ctx.save_for_backward(d_hidden, d_weight, d_bias)
         return total
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        return *(grad * saved for saved in ctx.saved_tensors), None
+        if torch.is_grad_enabled():  # create_graph=True
+            raise RuntimeError(
+                "the loss with skip_logits=True has first derivatives only; use skip_logits=False"
+            )
+        return *(grad * saved for saved in ctx.saved_tensors), None, None
 
 
 def chunked_cross_entropy(
@@ -66,6 +76,9 @@ def chunked_cross_entropy(
 
     The sum over tokens is divided by `num_items_in_batch`, or else by the number of labels. A graph
     of torch.compile or torch.export stores the logits.
+
+    Raises:
+        RuntimeError: a backward pass with create_graph=True.
     """
     if shift_labels is None:
         shift_labels = F.pad(labels, (0, 1), value=ignore_index)[..., 1:]
@@ -80,7 +93,8 @@ def chunked_cross_entropy(
     if not bool(real.all()):
         rows, targets = rows[real], targets[real]
     items = len(targets) if num_items_in_batch is None else num_items_in_batch
-    return _LinearCrossEntropy.apply(rows, weight, bias, targets) / items
+    wants_gradients = torch.is_grad_enabled()
+    return _LinearCrossEntropy.apply(rows, weight, bias, targets, wants_gradients) / items
 
 
 def share_of_batch(

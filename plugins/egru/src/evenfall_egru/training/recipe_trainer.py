@@ -59,7 +59,7 @@ class RecipeTrainer(Trainer):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self._is_finite = True  # the loss of the last evaluation
+        self._is_finite = True  # the loss and the metric of the last evaluation
         self.recipe, self.steps, self.recipe_callbacks = recipe, steps, recipe_callbacks
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
@@ -132,7 +132,8 @@ class RecipeTrainer(Trainer):
         super().log(logs, *args, **kwargs)
 
     def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
-        self._is_finite = math.isfinite(metrics["eval_loss"])
+        chosen = f"eval_{self.args.metric_for_best_model}"
+        self._is_finite = all(math.isfinite(metrics[name]) for name in ("eval_loss", chosen))
         if self.recipe_callbacks.objections() or not self._is_finite:
             return False
         return bool(super()._determine_best_metric(metrics, trial))
@@ -151,8 +152,8 @@ class RecipeTrainer(Trainer):
             raise CallbackError(f"{what}: the callbacks {objections} rejected the last evaluation")
         if not self._is_finite:
             raise ValueError(
-                f"{what}: the training diverged, the last loss is not finite; lower learning_rate "
-                "or max_grad_norm"
+                f"{what}: the training diverged, the last loss or {self.args.metric_for_best_model}"
+                " is not finite; lower learning_rate or max_grad_norm"
             )
         raise ValueError(f"{what}: its checkpoint was deleted")
 
