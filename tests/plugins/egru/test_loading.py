@@ -17,7 +17,12 @@ pytest.importorskip("transformers")
 from rich.console import Console
 
 from evenfall.testing.damage import fuzz_cases
-from evenfall_egru import EgruConfig, EgruForCausalLM, EgruForSequenceClassification
+from evenfall_egru import (
+    EgruConfig,
+    EgruForCausalLM,
+    EgruForSequenceClassification,
+    quantize,
+)
 from evenfall_egru.generation.writing import continue_prompt
 from evenfall_egru.loading import load_checkpoint, load_classifier
 from evenfall_egru.text.encoding import encode
@@ -158,6 +163,31 @@ def test_a_folder_without_a_checkpoint(tmp_path: Path) -> None:
         load_checkpoint(tmp_path)
     with pytest.raises(FileNotFoundError, match="not found locally or on the Hub"):
         load_checkpoint(tmp_path / "absent")
+
+
+def test_a_language_model_must_have_been_trained_as_one(folder: Path, tmp_path: Path) -> None:
+    """transformers would draw the decoder of a classifier at random."""
+    damaged = copy(folder, tmp_path / "damaged")
+    config = EgruConfig(vocab_size=5, embedding_size=4, hidden_sizes=[4])
+    EgruForSequenceClassification(config).save_pretrained(damaged)
+    words = r"damaged cannot be loaded: .* EgruForCausalLM, got one without \['lm_head.bias'\]"
+    with pytest.raises(ValueError, match=words):
+        load_checkpoint(damaged, "cpu")
+
+
+@pytest.mark.parametrize("name", ["absent", "user/absent", "a/b/c", "two words"])
+def test_a_name_of_nothing_is_not_found(name: str) -> None:
+    with pytest.raises(FileNotFoundError, match="not found locally or on the Hub"):
+        load_checkpoint(name)
+
+
+def test_a_stored_model_has_all_its_weights(folder: Path, tmp_path: Path) -> None:
+    """Its matrices are no parameters, and its decoder is tied to the embedding."""
+    model, tokenizer = load_checkpoint(folder, "cpu")
+    for one in (quantize(model, "int8"), tokenizer):
+        one.save_pretrained(tmp_path)
+    ids = torch.tensor([[0, 1, 2]])
+    assert torch.equal(load_checkpoint(tmp_path, "cpu")[0](ids).logits, model(ids).logits)
 
 
 def test_a_classifier_must_have_been_trained_as_one(folder: Path, tmp_path: Path) -> None:

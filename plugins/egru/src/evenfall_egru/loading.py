@@ -25,8 +25,6 @@ from evenfall.reading import read_json
 from .models.classification_egru import EgruForSequenceClassification
 from .models.modeling_egru import EgruForCausalLM
 
-_LANGUAGE_MODEL = (AutoModelForCausalLM, AutoTokenizer)
-
 
 def load_checkpoint(
     name: str | Path, device: str | None = None
@@ -43,12 +41,12 @@ def load_checkpoint(
             number the model's words, or an unavailable device.
     """
     model, tokenizer = _read(
-        name, lambda found: tuple(one.from_pretrained(found) for one in _LANGUAGE_MODEL)
+        name,
+        lambda found: (
+            _with_all_weights(found, AutoModelForCausalLM, EgruForCausalLM),
+            AutoTokenizer.from_pretrained(found),
+        ),
     )
-    if not isinstance(model, EgruForCausalLM):
-        raise ValueError(
-            f"checkpoint {name} must be an EgruForCausalLM, got {type(model).__name__}"
-        )
     _check_words(name, tokenizer, model.config.vocab_size)
     return model.to(find_device(device)).eval(), tokenizer
 
@@ -63,19 +61,23 @@ def load_classifier(name: str | Path, device: str | None = None) -> EgruForSeque
         FileNotFoundError: no such folder or model.
         ValueError: an unreadable checkpoint, another kind of model, or an unavailable device.
     """
-    model, info = _read(
-        name,
-        lambda found: AutoModelForSequenceClassification.from_pretrained(
-            found, output_loading_info=True
-        ),
-    )
-    if not isinstance(model, EgruForSequenceClassification) or info["missing_keys"]:
-        got = sorted(info["missing_keys"]) or type(model).__name__
-        raise ValueError(
-            f"checkpoint {name} must be a trained EgruForSequenceClassification, got "
-            f"{'one without ' if info['missing_keys'] else 'a '}{shorten(got)}"
-        )
+    kinds = AutoModelForSequenceClassification, EgruForSequenceClassification
+    model = _read(name, lambda found: _with_all_weights(found, *kinds))
     return model.to(find_device(device)).eval()
+
+
+def _with_all_weights(name: str | Path, auto: Any, kind: type) -> Any:
+    """The model of this class; transformers would draw the weights that the files lack.
+
+    Raises:
+        ValueError: the model has another class, or a weight is missing.
+    """
+    model, info = auto.from_pretrained(name, output_loading_info=True)
+    missing = sorted(info["missing_keys"])
+    if not isinstance(model, kind) or missing:
+        got = f"one without {shorten(missing)}" if missing else f"a {type(model).__name__}"
+        raise ValueError(f"it must be a trained {kind.__name__}, got {got}")
+    return model
 
 
 def _read(name: str | Path, load: Callable[[str | Path], Any]) -> Any:
@@ -97,10 +99,10 @@ def _read(name: str | Path, load: Callable[[str | Path], Any]) -> Any:
     except (EvenfallError, ImportError, KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # tokenizers panics with a BaseException
-        if folder.is_dir():
+        if folder.is_dir() or isinstance(error, ValueError):
             reason = shorten_text(" ".join(str(error).split()), 300) or type(error).__name__
             raise ValueError(f"checkpoint {name} cannot be loaded: {reason}") from error
-        if not isinstance(error, (OSError, ValueError)):
+        if not isinstance(error, OSError):
             raise
         raise FileNotFoundError(f"checkpoint {name} not found locally or on the Hub") from error
 

@@ -84,6 +84,18 @@ def test_ids_and_embeddings_exclude_each_other(
 
 
 @pytest.mark.parametrize("model", MODELS)
+def test_other_shapes_are_named(make_egru: Callable[..., Any], model: type) -> None:
+    egru = make_egru(model)
+    with pytest.raises(ValueError, match=r"input_ids must have shape \(batch, time\), got \(5,\)"):
+        egru(torch.arange(5))
+    with pytest.raises(ValueError, match=r"input_ids must have .* got \(1, 2, 3\)"):
+        egru(torch.zeros(1, 2, 3, dtype=torch.long))
+    words = r"inputs_embeds must have shape \(batch, time, width\), got \(5, 12\)"
+    with pytest.raises(ValueError, match=words):
+        egru(inputs_embeds=torch.zeros(5, 12))
+
+
+@pytest.mark.parametrize("model", MODELS)
 def test_reading_backwards_is_refused(
     make_egru: Callable[..., Any], ids: torch.Tensor, model: type
 ) -> None:

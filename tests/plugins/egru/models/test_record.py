@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from evenfall_egru import EgruForSequenceClassification, RnnConfig, RnnForCausalLM
+from evenfall_egru.models.padding_egru import EndToEnd, RealFirst
 from evenfall_egru.models.record_egru import event_trace
 
 PENALTIES = {
@@ -55,6 +56,21 @@ def test_the_trace_of_a_packed_text_begins_at_zero() -> None:
         event_trace(y, y[:, 0], cu_seqlens=torch.tensor([0, 200]))
     with pytest.raises(ValueError, match=r"decay must lie in \[0, 1\), got 1"):
         event_trace(y, decay=1)
+
+
+def test_padding_does_not_change_a_mean_in_a_graph() -> None:
+    """A graph has the padding behind the real tokens, a plain call has none."""
+    real = torch.rand(4, 9, generator=torch.Generator().manual_seed(0)) < 0.6
+    real[0], real[1] = False, torch.arange(9) == 4
+    x = torch.randn(4, 9, 3, dtype=torch.float64)
+    plain, graph = EndToEnd(real), RealFirst(real)
+    for mean in ("mean", "mean_change"):
+        # What a layer returns for the padding is not zero.
+        y = graph.pack(x) + (torch.arange(9) >= real.sum(1, keepdim=True))[..., None] * 5
+        got, want = getattr(graph, mean)(y), getattr(plain, mean)(plain.pack(x))
+        torch.testing.assert_close(got, want)
+        nothing = RealFirst(torch.zeros_like(real))
+        assert float(getattr(nothing, mean)(y)) == 0
 
 
 def test_cells_give_events_outputs_and_traces(

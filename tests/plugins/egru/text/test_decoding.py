@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 import torch
+from rich.console import Console
 from transformers import PreTrainedTokenizerBase, TextIteratorStreamer, pipeline
 
 from evenfall_egru import EgruConfig, EgruForCausalLM
-from evenfall_egru.generation.streaming import as_text
+from evenfall_egru.generation.streaming import ConsoleStreamer, as_text
 from evenfall_egru.text.tokenization import byte_tokenizer, vocabulary, word_tokenizer
 
 TEXT = "the cat sat on a mat and the dog saw it\n"
@@ -81,6 +84,23 @@ def test_the_texts_of_two_parts_are_the_text_of_the_whole(
         assert "".join(texts) == whole
     if not skip:
         assert tokenizer(whole).input_ids == ids
+
+
+def printed(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
+    console = Console(file=io.StringIO(), width=200)
+    streamer = ConsoleStreamer(tokenizer, console)
+    for one in ids:
+        streamer.put(torch.tensor([one]))
+    streamer.end()
+    return console.file.getvalue()
+
+
+def test_a_streamer_prints_every_byte() -> None:
+    """Also spaces beside a line break, and a character of which the end is missing."""
+    tokenizer = byte_tokenizer()
+    ids = [*tokenizer("so ").input_ids, tokenizer.eos_token_id, *tokenizer(" it is é").input_ids]
+    assert printed(tokenizer, ids) == "so \n it is é\n"
+    assert printed(tokenizer, ids[:-1]) == "so \n it is \N{REPLACEMENT CHARACTER}\n"
 
 
 def test_printed_text_does_not_begin_with_the_space_of_its_first_word(

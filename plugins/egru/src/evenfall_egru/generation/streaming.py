@@ -32,15 +32,16 @@ class ConsoleStreamer(BaseStreamer):
         self.text = text
 
     def end(self) -> None:
-        """End the line."""
-        self.console.out("")
+        """Print what is left, such as a part of a character, and end the line."""
+        self.console.out(as_text(self.tokenizer, self.ids)[len(self.text) :], highlight=False)
 
 
 def as_text(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
     """Decode ids, with a line break for each <eos> and no space before the first word."""
-    text = re.sub(f" ?{EOS} ?", "\n", tokenizer.decode(ids))
-    # In bytes, a space is text.
-    return text.removeprefix(" ") if tokenizer.unk_token is not None else text
+    text = tokenizer.decode(ids)
+    if tokenizer.unk_token is None:  # in bytes, a space is text
+        return text.replace(EOS, "\n")
+    return re.sub(f" ?{EOS} ?", "\n", text).removeprefix(" ")
 
 
 @torch.no_grad()

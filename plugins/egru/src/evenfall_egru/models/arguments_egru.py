@@ -52,15 +52,20 @@ def refuse_unknown(
 def batch_and_steps(
     input_ids: torch.Tensor | None, inputs_embeds: torch.Tensor | None
 ) -> tuple[int, int]:
-    """The first two sizes of input_ids or inputs_embeds, of which one must be None.
+    """The first two sizes of input_ids (B, T) or inputs_embeds (B, T, E), of which one must be
+    None.
 
     Raises:
-        ValueError: both or neither are None.
+        ValueError: both or neither are None, or the other one has another number of axes.
     """
     if (input_ids is None) == (inputs_embeds is None):
         got = "neither" if input_ids is None else "both"
         raise ValueError(f"pass exactly one of input_ids and inputs_embeds, got {got}")
+    name, axes = ("inputs_embeds", 3) if input_ids is None else ("input_ids", 2)
     inputs: Any = inputs_embeds if input_ids is None else input_ids
+    if len(inputs.shape) != axes:
+        want = "(batch, time)" if axes == 2 else "(batch, time, width)"
+        raise ValueError(f"{name} must have shape {want}, got {tuple(inputs.shape)}")
     batch, steps = inputs.shape[:2]
     return batch, steps
 

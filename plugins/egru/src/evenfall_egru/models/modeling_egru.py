@@ -69,7 +69,7 @@ class EgruModel(EgruPreTrainedModel):
             return self.embed_tokens(input_ids)
         weight = self.embed_tokens.weight
         mask = F.dropout(weight.new_ones(len(weight), 1), self.config.word_dropout)
-        return self.embed_tokens(input_ids) * mask[input_ids].squeeze(-1).unsqueeze(-1)
+        return self.embed_tokens(input_ids) * mask[input_ids]
 
     def forward(
         self,

@@ -35,6 +35,17 @@ class Whole:
         """The mean over real tokens of an output of the layers."""
         return x.mean() if x.numel() else x.sum()
 
+    def mean_change(self, x: torch.Tensor) -> torch.Tensor:
+        """The mean squared change of an output of the layers from a real token to the next one of
+        its text; 0 if no text has a next one."""
+        change = x.diff(dim=1).square()
+        if self.cu_seqlens is not None:
+            first = self.cu_seqlens[1:-1]
+            inside = torch.ones(x.shape[1], dtype=torch.bool, device=x.device)
+            inside[first[first < x.shape[1]]] = False
+            change = change[:, inside[1:]]
+        return change.mean() if change.numel() else change.sum()
+
     def states(self, x: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
         """States in the layers' order -> (B, T, F), the state after each token.
 
@@ -90,7 +101,13 @@ class RealFirst(Whole):
         return x.gather(1, self.place.expand_as(x)) * self.real
 
     def mean(self, x: torch.Tensor) -> torch.Tensor:
-        return self.unpack(x).sum() / (self.real.sum() * x.shape[-1])
+        return self.unpack(x).sum() / (self.real.sum() * x.shape[-1]).clamp(min=1)
+
+    def mean_change(self, x: torch.Tensor) -> torch.Tensor:
+        steps = torch.arange(1, x.shape[1], device=x.device)
+        follows = steps < self.real.sum(1)  # (B, T - 1)
+        total = (x.diff(dim=1).square() * follows[..., None]).sum()
+        return total / (follows.sum() * x.shape[-1]).clamp(min=1)
 
     def states(self, x: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
         number = self.real.long().cumsum(1)

@@ -72,7 +72,8 @@ class LayerRecord:
             if config.output_regularization:
                 total = total + config.output_regularization * mean(y.square())
             if config.slowness_regularization:
-                total = total + config.slowness_regularization * self._slowness(y)
+                change = self.layout.mean_change(y)
+                total = total + config.slowness_regularization * change
         return total
 
     def _rates(self, events: torch.Tensor) -> torch.Tensor:
@@ -80,16 +81,6 @@ class LayerRecord:
         ones = torch.ones_like(events[..., :1])
         tokens = self.layout.unpack(ones).sum()
         return self.layout.unpack(events).flatten(0, -2).sum(0) / tokens.clamp(min=1)
-
-    def _slowness(self, y: torch.Tensor) -> torch.Tensor:
-        """The mean squared change of the output from a token to the next one of its text."""
-        change = y.diff(dim=1).square()
-        if self.layout.cu_seqlens is not None:
-            first = self.layout.cu_seqlens[1:-1]
-            inside = torch.ones(y.shape[1], dtype=torch.bool, device=y.device)
-            inside[first[first < y.shape[1]]] = False
-            change = change[:, inside[1:]]
-        return change.mean() if change.numel() else change.sum()
 
     def outputs(self) -> dict[str, Any]:
         """The fields of the model's output."""
