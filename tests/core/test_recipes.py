@@ -140,6 +140,8 @@ def test_a_key_that_is_there_twice_is_an_error(tmp_path: Path) -> None:
         read_yaml(file, "recipe")
     file.write_text("a: &a {size: 1}\nb: {<<: *a, size: 2}\n")
     assert read_yaml(file)["b"] == {"size": 2}
+    file.write_text("a: &a {size: 1}\nb: {c: &c {<<: *a, size: 2}}\nd: {<<: *c}\n")
+    assert read_yaml(file)["d"] == read_yaml(file)["b"]["c"] == {"size": 2}
 
 
 def test_a_file_comes_before_a_bundled_one(tmp_path: Path, monkeypatch) -> None:

@@ -86,16 +86,17 @@ def unique_loader() -> type[Any]:
     import yaml
 
     class Loader(yaml.SafeLoader):  # type: ignore[misc]
-        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-            seen: set[tuple[str, str]] = set()
+        def compose_mapping_node(self, anchor: Any) -> Any:
+            """Later, a mapping also has the keys of those that it merges."""
+            node, seen = super().compose_mapping_node(anchor), set()
             for key, _ in node.value:
                 name = key.tag, str(key.value)
                 if name in seen and not key.tag.endswith(":merge"):
-                    raise yaml.constructor.ConstructorError(
+                    raise yaml.composer.ComposerError(
                         None, None, f"key {shorten(key.value)} is there twice", key.start_mark
                     )
                 seen.add(name)
-            return super().construct_mapping(node, deep)
+            return node
 
     return Loader
 

@@ -85,6 +85,12 @@ def test_convolution(layer: Any, shape: tuple[int, ...]) -> None:
     assert count_operations(layer, x).total == convolution_by_hand(layer, x)
 
 
+def test_a_convolution_is_counted_exactly_in_mixed_precision() -> None:
+    layer, x = nn.Conv1d(401, 1, 1), torch.ones(1, 401, 1)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert count_operations(layer, 2 * x).total == Operations(401, 401)
+
+
 def convolution_by_hand(layer: Any, x: Any) -> Operations:
     """Put the weight, one entry at a time, over the input, one entry at a time: each pair that
     reaches an output is one product."""

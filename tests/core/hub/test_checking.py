@@ -103,6 +103,17 @@ def test_a_truncated_weights_file_is_a_problem(folder: Path) -> None:
     assert "model.safetensors cannot be read" in find_problems(folder)[0]
 
 
+@pytest.mark.parametrize(
+    ("value", "is_known"), [(1.23e-05, True), (1.2e-05, True), (2.1e-05, False)]
+)
+def test_small_figures_are_compared_in_their_digits(
+    folder: Path, value: float, is_known: bool
+) -> None:
+    (folder / "results.json").write_text('{"evaluations": [{"loss": 1.23e-05}]}')
+    metadata(folder, **{"model-index": results(value)})
+    assert (find_problems(folder) == []) is is_known
+
+
 def test_a_folder_of_folders_is_not_published(folder: Path) -> None:
     (folder / "checkpoint-1").mkdir()
     assert "it has folders ['checkpoint-1']" in find_problems(folder)[0]
@@ -120,3 +131,13 @@ def test_the_command_says_what_is_wrong(folder: Path, shell: Any) -> None:
     metadata(folder)
     said = shell("check", folder, "--evaluate", "--data", folder, code=1)
     assert "no plugin can evaluate it" in said
+
+
+@pytest.mark.parametrize(("got", "code"), [(12.35, 0), (12.4, 1), (float("nan"), 1)])
+def test_an_evaluation_must_give_the_recorded_figure(
+    folder: Path, shell: Any, monkeypatch: pytest.MonkeyPatch, got: float, code: int
+) -> None:
+    found = (12.3456, got, "perplexity")
+    monkeypatch.setattr("evenfall.cli.hub_commands._evaluate", lambda *_: found)
+    said = shell("check", folder, "--evaluate", "--data", folder, code=code)
+    assert ("perplexity on valid is" in said) is bool(code)

@@ -79,3 +79,5 @@ def test_the_command_names_runs_without_paths(tmp_path: Path) -> None:
     )
     with pytest.raises(ValueError, match="baseline must be NAME=RUN, got 'GRU'"):
         read_baselines(["GRU"])
+    with pytest.raises(ValueError, match="another name than 'this model', got 'this model=/x'"):
+        read_baselines(["this model=/x"])

@@ -150,4 +150,5 @@ def test_a_model_card_has_the_evaluations_as_metadata() -> None:
 def test_tables_and_recipes_as_cards_show_them() -> None:
     table = markdown_table(("class", "examples:"), [("ball", 7)])
     assert table == "| class | examples |\n|---|---:|\n| ball | 7 |"
+    assert markdown_table(("a", "b"), [("x|y", "1\n2")]).endswith("\n| x\\|y | 1 2 |")
     assert recipe_text({"epochs": 2, "betas": [0.9]}) == "epochs: 2\nbetas:\n- 0.9"

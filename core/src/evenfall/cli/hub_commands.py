@@ -47,7 +47,7 @@ def check(
         if data is not None:
             recorded, got, metric = _evaluate(name, checkpoint, folder, data, split)
             console.print(f"{metric} on {split}: {got:.6g}, recorded {recorded:.6g}")
-            if abs(got - recorded) > _TOLERANCE * abs(recorded):
+            if not abs(got - recorded) <= _TOLERANCE * abs(recorded):  # also where it is NaN
                 raise ValueError(f"{name}: {metric} on {split} is {got:.6g}, not {recorded:.6g}")
 
 

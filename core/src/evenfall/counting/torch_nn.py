@@ -96,7 +96,8 @@ def _convolution(module: Any, inputs: Mapping[str, Any], output: Any) -> Operati
     one = x[:1] if batched else x
 
     def products(left: Any, right: Any) -> int:
-        counts = module._conv_forward(left.float(), right.float(), None)
+        with torch.autocast(x.device.type, enabled=False):  # bfloat16 has no 257
+            counts = module._conv_forward(left.float(), right.float(), None)
         return int(counts.round().to(torch.int64).sum())
 
     dense = products(torch.ones_like(one), torch.ones_like(weight))

@@ -36,14 +36,19 @@ def model_card(
 
 
 def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table in Markdown; a heading that ends in a colon aligns its column to the right."""
+    """A table in Markdown; a heading that ends in a colon aligns its column to the right. A cell
+    may contain bars and line breaks, which would otherwise end it."""
     rules = ["---:" if heading.endswith(":") else "---" for heading in headings]
     lines = [
         f"| {' | '.join(heading.removesuffix(':') for heading in headings)} |",
         f"|{'|'.join(rules)}|",
-        *(f"| {' | '.join(map(str, row))} |" for row in rows),
+        *(f"| {' | '.join(map(_cell, row))} |" for row in rows),
     ]
     return "\n".join(lines)
+
+
+def _cell(value: object) -> str:
+    return " ".join(str(value).splitlines()).replace("|", r"\|")
 
 
 def wrap_text(text: str) -> str:

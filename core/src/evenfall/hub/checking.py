@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -227,7 +228,8 @@ def _numbers(values: Any) -> Iterator[float]:
 
 def _is_rounded(figure: float, number: float) -> bool:
     """Whether `figure` is `number`, or 100 times it in per cent, rounded to its digits."""
-    digits = len(str(figure).partition(".")[2])
+    exponent = Decimal(str(figure)).as_tuple().exponent
+    digits = max(0, -exponent) if isinstance(exponent, int) else 0
     return any(round(scale * number, digits) == round(figure, digits) for scale in (1, 100))
 
 

@@ -140,13 +140,15 @@ def read_baselines(texts: Sequence[str]) -> dict[str, list[str]]:
     """Name -> runs, of the options NAME=RUN of a command.
 
     Raises:
-        ValueError: a text has another form.
+        ValueError: a text has another form, or the name of the published model's runs.
     """
     runs: dict[str, list[str]] = {}
     for text in texts:
         name, equals, run = text.partition("=")
         if not (name and equals and run):
             raise ValueError(f"baseline must be NAME=RUN, got {shorten(text)}")
+        if name == OWN:
+            raise ValueError(f"baseline must have another name than {OWN!r}, got {shorten(text)}")
         runs.setdefault(name, []).append(run)
     return runs
 
