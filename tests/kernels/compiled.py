@@ -192,7 +192,7 @@ QUICK: dict[str, Call] = {
         (1, 65533, 24, 65, 129), FP32, gate=False, groups=3, sequences=3
     ),
     "egru, mask": egru_scans(256, mask=True),
-    "products, int8": products((1, 512, 250000), torch.int8),
+    "products, int8": products((1, 2**20, 250000), torch.int8),
 }
 _LAYOUTS = [
     (f"scan, {states} states, {length} steps", scans((4, 1536, length, states)))

@@ -85,6 +85,11 @@ def main() -> None:
             errors[f"blocks-{name}-{width}"] = blocks_error(
                 events, torch.randn(63, 100), dtype, width
             )
+    transposed = (torch.randn(63, 5) * (torch.rand(63, 5) < 0.3)).t()
+    errors["dense-transposed"] = dense_error(transposed, torch.randn(63, 9), torch.float32)
+    errors["rows-transposed"] = rows_error(
+        transposed, torch.randn(63, 9), torch.float32, torch.uint16
+    )
     events = torch.tensor([[float("nan"), 0.0], [0.0, 1.0]])
     out = triton.forward(events, torch.ones(2, 3), None)
     errors["nan"] = largest(out.isnan(), torch.tensor([[True] * 3, [False] * 3]))

@@ -47,6 +47,12 @@ def test_blocks_equal_float64(errors: dict[str, float], dtype: str, width: int) 
 
 
 @needs_triton
+@pytest.mark.parametrize("kind", ["dense", "rows"])
+def test_transposed_events_equal_float64(errors: dict[str, float], kind: str) -> None:
+    assert errors[f"{kind}-transposed"] < 2e-5
+
+
+@needs_triton
 def test_nan_reaches_only_its_own_row(errors: dict[str, float]) -> None:
     assert errors["nan"] == 0
 

@@ -62,8 +62,9 @@ def _rows_kernel(
     ENTRIES: tl.constexpr,
     WIDTH: tl.constexpr,
 ):
-    n = tl.program_id(0).to(tl.int64)
-    first = tl.program_id(1) * ROWS
+    blocks = tl.cdiv(n_units, ROWS)
+    n = (tl.program_id(0) // blocks).to(tl.int64)
+    first = tl.program_id(0) % blocks * ROWS
     last = tl.minimum(first + ROWS, tl.load(counts_ptr + n))
     for k in range(first, last):
         row = tl.load(rows_ptr + n * n_units + k)
@@ -81,6 +82,7 @@ def _rows_kernel(
 
 def _list_batch(events: Tensor, scale: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """coefficients (N, I) and rows (N, I), first those of units that fired; counts (N,)."""
+    events = events.contiguous()  # argsort keeps strides, and the kernels take none
     silent = events == 0
     rows = torch.argsort(silent, dim=1, stable=True)
     coefficients = events.float() if scale is None else events.float() * scale.float()
@@ -115,7 +117,7 @@ def forward_rows(
     n_batch, n_units = events.shape
     out = events.new_zeros(n_batch, n_out, dtype=torch.float32)
     if out.numel() and values.numel():
-        grid = (n_batch, triton.cdiv(n_units, _ROWS_PER_PROGRAM))
+        grid = (n_batch * triton.cdiv(n_units, _ROWS_PER_PROGRAM),)  # other axes: 65,535 programs
         matrix = (part.contiguous() for part in (values, columns, row_starts))
         _rows_kernel[grid](
             out,
