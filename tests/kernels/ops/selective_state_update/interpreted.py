@@ -48,6 +48,16 @@ def error_of_rows() -> float:
     return max(relative(got, out), relative(inputs["state"], before.double()))
 
 
+def error_of_small_steps() -> float:
+    """Of the state after a step of 1e-4, which log(1 + e^x) in float32 would blur."""
+    inputs = make(2, 3, 4, 1, dtype=torch.float32)
+    inputs |= {"dt": torch.full((2, 3), -9.0), "dt_bias": torch.zeros(3)}
+    inputs["state"] = torch.zeros(2, 3, 4)
+    state, _ = expected(inputs, True)
+    triton.step(*inputs.values(), True, None)
+    return float(((inputs["state"].double() - state) / state).abs().max())
+
+
 def relative(got: torch.Tensor, want: torch.Tensor) -> float:
     if not want.numel():
         return 0.0
@@ -65,6 +75,7 @@ def main() -> None:
         for softplus in (True, False)
     }
     results["rows of a cache"] = error_of_rows()
+    results["small steps"] = error_of_small_steps()
     json.dump(results, sys.stdout)
 
 

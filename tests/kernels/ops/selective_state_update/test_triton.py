@@ -19,5 +19,6 @@ def test_equals_float64() -> None:
     )
     assert process.returncode == 0, process.stderr
     errors = json.loads(process.stdout)
-    assert len(errors) == 25
+    assert len(errors) == 26
+    assert errors["small steps"] < 1e-6
     assert {case: error for case, error in errors.items() if error > 1e-4} == {}

@@ -8,6 +8,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ...common.device import on_its_device
+from ..selective_scan.triton_math import softplus
 
 _CHANNELS = 32
 
@@ -29,7 +30,7 @@ def _step_kernel(
     if HAS_BIAS:
         delta += tl.load(bias_ptr + d, mask=inside_d, other=0.0).to(tl.float32)
     if SOFTPLUS:
-        delta = tl.where(delta > 20.0, delta, tl.log(1.0 + tl.exp(tl.minimum(delta, 20.0))))
+        delta = softplus(delta)
     A = tl.load(A_ptr + d[:, None] * n_states + n[None, :], mask=inside, other=0.0).to(tl.float32)
     rows = (b * groups + d * groups // dim)[:, None] * n_states + n[None, :]
     B = tl.load(B_ptr + rows, mask=inside, other=0.0).to(tl.float32)
