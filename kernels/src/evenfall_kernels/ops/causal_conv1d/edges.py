@@ -37,15 +37,18 @@ def _gather(rows: Tensor, at: Tensor, cu_seqlens: Tensor | None) -> Tensor:
 
 
 def final_state(x: Tensor, state: Tensor, cu_seqlens: Tensor | None) -> Tensor:
-    """The last W - 1 inputs of each sequence, (S, D, W - 1), from x or from its initial state."""
-    size = state.shape[2]
+    """The last W - 1 inputs of each sequence, (S, D, W - 1), from x or from its initial state.
+
+    It has the dtype of x, whatever that of the state is.
+    """
+    size, state = state.shape[2], state.to(x.dtype)
     if size == 0 or x.shape[2] == 0:
         return state.clone()
     starts, lengths = _starts_and_lengths(x, cu_seqlens)
     p = lengths[:, None] - size + torch.arange(size, device=x.device)  # (S, W - 1)
     inputs = _gather(x, (starts[:, None] + p).clamp(0, x.shape[2] - 1), cu_seqlens)
     slot = (p + size).clamp(max=size - 1).unsqueeze(1).expand(-1, x.shape[1], -1)
-    return torch.where((p >= 0).unsqueeze(1), inputs.to(state.dtype), state.gather(2, slot))
+    return torch.where((p >= 0).unsqueeze(1), inputs, state.gather(2, slot))
 
 
 def add_final_gradient(d_x: Tensor, grad_final: Tensor, cu_seqlens: Tensor | None) -> None:

@@ -163,7 +163,7 @@ def forward(
             out, x, *filters, *segments(x, cu_seqlens), *x.shape[1:], weight.shape[1],
             *x.stride(), *out.stride(), SILU=silu, PACKED=cu_seqlens is not None, **tile,
         )  # fmt: skip
-    return out, final_state(x, filters[2], cu_seqlens).to(x.dtype)
+    return out, final_state(x, filters[2], cu_seqlens)
 
 
 @on_its_device
