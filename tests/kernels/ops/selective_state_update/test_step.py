@@ -166,6 +166,9 @@ def test_compiles_without_a_graph_break() -> None:
     ("changes", "error", "message"),
     [
         ({"state": [1.0]}, TypeError, "state must be a Tensor, got list"),
+        ({"B": None}, TypeError, "B must be a Tensor, got NoneType"),
+        ({"dt": None}, TypeError, "dt must be a Tensor, got NoneType"),
+        ({"state": None, "state_indices": torch.arange(3)}, TypeError, "state must be a Tensor"),
         ({"x": torch.ones(3, 6).int()}, TypeError, "x must be floating point, got torch.int32"),
         ({"state": torch.ones(6, 16)}, ValueError, r"state must have shape \(batch, dim, n\)"),
         ({"x": torch.ones(6)}, ValueError, r"x must have shape \(3, 6\).*got \(6,\)"),

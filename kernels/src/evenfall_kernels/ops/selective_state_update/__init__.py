@@ -12,6 +12,8 @@ from .op import selective_state_update_op
 
 __all__ = ["selective_state_update"]
 
+_OPTIONAL = ("D", "z", "dt_bias")
+
 
 def selective_state_update(
     state: Tensor,
@@ -68,12 +70,15 @@ def selective_state_update(
         "state": state, "x": x, "dt": dt, "A": A, "B": B, "C": C, "D": D, "z": z,
         "dt_bias": dt_bias,
     }  # fmt: skip
-    tensors = {name: tensor for name, tensor in arguments_by_name.items() if tensor is not None}
+    tensors = {
+        name: tensor
+        for name, tensor in arguments_by_name.items()
+        if tensor is not None or name not in _OPTIONAL
+    }
+    _check(tensors, state_indices is not None)
     slots = None
     if state_indices is not None:
-        batch = len(x) if isinstance(x, Tensor) and x.dim() else 0
-        slots = read_slots("state_indices", state_indices, batch, state)
-    _check(tensors, None if slots is None else len(slots.rows))
+        slots = read_slots("state_indices", state_indices, len(x), state)
     if B.dim() == 2:
         B, C = B.unsqueeze(1), C.unsqueeze(1)
     rest = x, dt, A, B, C, D, z, dt_bias, dt_softplus
@@ -95,7 +100,8 @@ def selective_state_update(
     return choice.module.step(*arguments)
 
 
-def _check(tensors: dict[str, Tensor], rows: int | None) -> None:
+def _check(tensors: dict[str, Tensor], by_index: bool) -> None:
+    """Check types, shapes and devices; `by_index`: the batch is that of x, not that of state."""
     for name, tensor in tensors.items():
         if not isinstance(tensor, Tensor):
             raise TypeError(f"{name} must be a Tensor, got {type(tensor).__name__}")
@@ -105,7 +111,8 @@ def _check(tensors: dict[str, Tensor], rows: int | None) -> None:
     if state.dim() != 3:
         raise ValueError(f"state must have shape (batch, dim, n), got {tuple(state.shape)}")
     batch, dim, n = state.shape
-    batch = batch if rows is None else rows
+    if by_index and tensors["x"].dim():
+        batch = len(tensors["x"])
     projections: tuple[int, ...] = (batch, n)
     if B.dim() == 3:
         groups = B.shape[1]
