@@ -7,8 +7,10 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from .cases import CASES, EMPTY
 
@@ -45,3 +47,19 @@ def test_every_output_and_gradient_equals_float64(errors: dict[str, float], name
 @pytest.mark.parametrize("name", LOW)
 def test_low_precision_only_adds_rounding(errors: dict[str, float], name: str, dtype: str) -> None:
     assert errors[f"{name}, {dtype}"] < ALLOWED[dtype]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "has_it"), [("gfx942:sramecc+:xnack-", True), ("gfx90a", False)]
+)
+def test_products_are_tf32_only_where_triton_has_it(
+    monkeypatch: pytest.MonkeyPatch, architecture: str, has_it: bool
+) -> None:
+    """Triton refuses it on most AMD GPUs."""
+    from evenfall_kernels.ops.ssd_scan import triton
+
+    properties = SimpleNamespace(gcnArchName=architecture)
+    assert triton._has_tf32(torch.device("cuda", 0))
+    monkeypatch.setattr(torch.version, "hip", "7.0")
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
+    assert triton._has_tf32(torch.device("cuda", 0)) == has_it

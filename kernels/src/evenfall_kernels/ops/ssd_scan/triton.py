@@ -3,7 +3,8 @@
     B batch   L steps   H heads   P channels of a head   N states   G groups   S sequences
 
 Products of float32 signals are float32, unless `torch.set_float32_matmul_precision` allows
-TF32. Those of bfloat16 and float16 are TF32, which holds such numbers exactly, with float32 sums.
+TF32. Those of bfloat16 and float16 are TF32, which holds such numbers exactly, with float32 sums;
+on AMD GPUs other than gfx942, which have no TF32, they are float32.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class _Launch:
         self.padded = -(-channels // 16) * 16
         self.sizes = (heads, channels, states, groups, self.padded)
         exact = x.dtype == torch.float32 and torch.get_float32_matmul_precision() == "highest"
-        precision = "ieee" if exact else "tf32"
+        precision = "ieee" if exact or not _has_tf32(x.device) else "tf32"
         self.block_p, self.block_n = (
             min(_LARGEST[precision], max(_SMALLEST, triton.next_power_of_2(n)))
             for n in (channels, states)
@@ -106,6 +107,14 @@ class _Launch:
         output_kernel[self.number * self.heads, self.tiles_p](
             *tensors, *self.places, *self.sizes, has_z=has_z, backward=backward, **self.options
         )
+
+
+def _has_tf32(device: torch.device) -> bool:
+    """Whether Triton compiles TF32 products for the device."""
+    if torch.version.hip is None or device.type != "cuda":
+        return True
+    architecture: str = torch.cuda.get_device_properties(device).gcnArchName
+    return architecture.startswith("gfx942")
 
 
 def _contiguous(*tensors: Tensor) -> list[Tensor]:
