@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from evenfall import use_backend
 from evenfall_kernels import causal_conv1d
+from evenfall_kernels.ops.causal_conv1d.edges import segments
 
 ENDS = [0, 4, 4, 5, 20]
 
@@ -132,6 +133,14 @@ def test_rows_of_a_cache(packed: bool) -> None:
     assert not outputs[1].any()
     assert not final[1].any()
     assert torch.equal(cache[[0, 1, 3, 5]], before[[0, 1, 3, 5]])
+
+
+@pytest.mark.parametrize("bounds", [[0, 3], [2, 5], [-4, 5], [0, 9], [7, 9], [0, 4, 2, 5]])
+def test_bounds_that_nobody_has_checked_lead_to_no_other_memory(bounds: list[int]) -> None:
+    """Reading them on a GPU would wait for it."""
+    first, sequence = segments(torch.ones(1, 2, 5), torch.tensor(bounds))
+    assert all(0 <= start <= step for step, start in enumerate(first.tolist()))
+    assert all(0 <= number < len(bounds) - 1 for number in sequence.tolist())
 
 
 def test_rows_need_a_cache() -> None:

@@ -85,13 +85,26 @@ FAR = {"far apart": with_layout(case(batch=2, channels=1, length=20, states=1), 
 LOW = ("groups", "packed, step", "async")
 
 
+def difference_of_bounds(ends: list[int]) -> float:
+    """Of the results with these bounds, which a GPU does not check, and with the right ones."""
+    x, one, none = torch.rand(1, 2, 20), torch.ones(2), torch.zeros(2)
+    signals = x, x, -torch.rand(2, 3), *2 * [torch.rand(1, 1, 3, 20)], one, None, none, None, one
+    results = [
+        triton.forward(*signals, None, torch.zeros(1, 2, 3), torch.tensor(e), False, "delta", False)
+        for e in ([0, 20], ends)
+    ]
+    return max(float((a - b).abs().max()) for a, b in zip(*(r[:2] for r in results), strict=True))
+
+
 def main() -> None:
     runs = [(name, make, torch.float32) for name, make in CASES.items()]
     runs += [
         (name, CASES[name], dtype) for name in LOW for dtype in (torch.bfloat16, torch.float16)
     ]
     runs += [(name, make, torch.bfloat16) for name, make in FAR.items()]
-    json.dump(largest_errors(selective_scan, runs), sys.stdout)
+    errors = largest_errors(selective_scan, runs)
+    errors["wrong bounds"] = max(difference_of_bounds([0, 900]), difference_of_bounds([-900, 20]))
+    json.dump(errors, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,9 @@ def segments(x: Tensor, cu_seqlens: Tensor | None) -> tuple[Tensor, Tensor]:
     ends = cu_seqlens.to(x.device, torch.int64)
     steps = torch.arange(x.shape[2], device=x.device)
     sequence = torch.searchsorted(ends, steps, right=True) - 1
-    return ends[sequence], sequence
+    # Nobody has checked the values on a GPU: wrong ones must not lead outside the arrays.
+    sequence = sequence.clamp(0, max(len(ends) - 2, 0))
+    return torch.minimum(ends[sequence].clamp(min=0), steps), sequence
 
 
 def _starts_and_lengths(like: Tensor, cu_seqlens: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -80,8 +80,9 @@ def sequence_bounds(ends, s, length, packed: tl.constexpr):
     batch, start, end = s, s * 0, s * 0 + length
     if packed:
         batch = s * 0
-        start = tl.load(ends + s).to(tl.int32)
-        end = tl.load(ends + s + 1).to(tl.int32)
+        # Nobody has checked the values on a GPU: wrong ones must not lead outside the signals.
+        start = tl.minimum(tl.maximum(tl.load(ends + s).to(tl.int32), 0), length)
+        end = tl.minimum(tl.maximum(tl.load(ends + s + 1).to(tl.int32), 0), length)
     return batch.to(tl.int64), start, end, start // 16 * 16
 
 
