@@ -43,14 +43,13 @@ def _lower_model(model: EgruModel, builder: GraphBuilder) -> None:
     if config.variant != "released":
         raise LoweringError(
             f"EGRU: variant {shorten(config.variant)} multiplies r and y before the product, so "
-            f"units "
-            "would have to exchange values twice in a step; only variant 'released' can be exported"
+            "units would have to exchange values twice in a step; only variant 'released' can be "
+            "exported"
         )
     if config.carry != "full":
         raise LoweringError(
-            f"EGRU: carry {shorten(config.carry)} resets h at each call, and an exported "
-            f"network has no "
-            "calls; set config.carry = 'full'"
+            f"EGRU: carry {shorten(config.carry)} resets h at each call, and an exported network "
+            "has no calls; set config.carry = 'full'"
         )
     if model.embed_tokens is None or config.vocab_size == 1:
         builder.add("inputs_embeds", Input((config.embedding_size,), "values"))
@@ -118,7 +117,8 @@ def _want_class(name: str, module: torch.nn.Module, *kinds: type) -> None:
     """Refuse an adapter or another replacement, which may compute something else."""
     kind = class_of(module)
     if kind not in kinds:
-        raise LoweringError(f"EGRU: {name} is a {kind.__qualname__}, want {kinds[-1].__name__}")
+        want = " or ".join(one.__name__ for one in kinds)
+        raise LoweringError(f"EGRU: {name} is a {kind.__qualname__}, want {want}")
 
 
 def _note_source(model: Any, builder: GraphBuilder) -> None:

@@ -32,6 +32,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def test_a_split_without_sequences_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evenfall_egru.sequences.mnist.read_mnist", lambda *_: [])
+    with pytest.raises(ValueError, match="mnist test must have at least one sequence, got none"):
+        read_frames("mnist", ".", "test", {})
+
+
 def test_the_splits_share_no_image(folder: Path) -> None:
     train, valid = read_mnist(folder, "train"), read_mnist(folder, "valid")
     both, test = read_mnist(folder, "train+valid"), read_mnist(folder, "test")

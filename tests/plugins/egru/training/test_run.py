@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -145,10 +146,14 @@ def test_a_resumed_run_goes_on_as_if_never_stopped(
     assert (broken / "log.jsonl").read_text() == lines  # there was nothing left to do
 
 
-def test_a_run_that_diverges_says_so(corpus: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("loss", [float("nan"), 800.0])
+def test_a_run_that_diverges_says_so(corpus: Path, tmp_path: Path, loss: float) -> None:
+    """Also where the loss is finite and the perplexity, e^800, is not."""
+
     def evaluate(*args: Any, **kwargs: Any) -> dict[str, Any]:
         nothing = {"mean_activity": 0.0, "backward_sparsity": None}
-        return {"loss": float("nan"), "perplexity": float("nan"), **nothing}
+        perplexity = loss if math.isnan(loss) else math.inf
+        return {"loss": loss, "perplexity": perplexity, **nothing}
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("evenfall_egru.training.trainer.evaluate_tokens", evaluate)

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from evenfall.checks import check_integer
+
 from ..sequences.frames import Frames
 from .backward import silent_rates
 
@@ -30,8 +32,9 @@ def evaluate_frames(model: nn.Module, frames: Frames, batch_size: int = 250) -> 
         their number; `sequences_per_second`.
 
     Raises:
-        ValueError: no sequences.
+        ValueError: no sequences, or a batch size below 1.
     """
+    check_integer("batch_size", batch_size, 1)
     if not len(frames):
         raise ValueError("frames must have at least one sequence, got none")
     model.eval()

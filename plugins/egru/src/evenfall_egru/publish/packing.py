@@ -11,11 +11,14 @@ from typing import Any
 import torch
 import yaml
 from transformers import PreTrainedTokenizerBase
+from transformers.trainer import TRAINER_STATE_NAME
 
-from evenfall.errors import shorten
+from evenfall.checks import check_choice
 from evenfall.files import file_aside, write_text
 from evenfall.hub import wrap_text
+from evenfall.reading import read_json
 from evenfall.recipes import read_yaml
+from evenfall.runs import RunFolder
 
 from ..models.pretrained_egru import EgruPreTrainedModel
 from .folder import fill_hub_folder
@@ -32,8 +35,7 @@ def find_dtype(name: str) -> torch.dtype:
     Raises:
         ValueError: another name than "float32", "bfloat16" or "float16".
     """
-    if name not in _DTYPES:
-        raise ValueError(f"dtype must be one of {_DTYPES}, got {shorten(name)}")
+    check_choice("dtype", name, _DTYPES)
     dtype: torch.dtype = getattr(torch, name)
     return dtype
 
@@ -112,7 +114,7 @@ def training_record(
     Args:
         checkpoint: the run's best/ folder.
         settings: its recipe.
-        metric: the key of log.jsonl by which the best was chosen.
+        metric: the key of log.jsonl by which the best was chosen, if no checkpoint says which.
         best: min or max.
     """
     record: dict[str, Any] = {"recipe": settings, "runs": 1}
@@ -121,10 +123,23 @@ def training_record(
         lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
         record["steps"] = max(line["step"] for line in lines)
         record["epochs_run"] = round(max(line.get("epoch", 0.0) for line in lines), 2)
-        evaluations = [line for line in lines if metric in line]
-        if evaluations:
+        evaluations = [line for line in lines if isinstance(line.get(metric), int | float)]
+        step = _best_step(checkpoint.parent)
+        if step is not None:
+            record["best_step"] = step
+        elif evaluations:
             record["best_step"] = best(evaluations, key=lambda line: line[metric])["step"]
     return record
+
+
+def _best_step(run: Path) -> int | None:
+    """What Trainer's state says; the log does not say which evaluations callbacks rejected."""
+    checkpoints = RunFolder(run, None).checkpoints()
+    file = checkpoints[-1] / TRAINER_STATE_NAME if checkpoints else None
+    if file is None or not file.is_file():
+        return None
+    step = read_json(file).get("best_global_step")
+    return step if isinstance(step, int) else None
 
 
 def training_text(training: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from transformers.quantizers import register_quantization_config
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
+from evenfall.checks import check_choice
 from evenfall.errors import shorten
 
 METHOD = "evenfall-egru"
@@ -44,8 +45,7 @@ class EgruQuantizationConfig(QuantizationConfigMixin):
         version: int = VERSION,
         quant_method: str = METHOD,
     ) -> None:
-        if weights not in WEIGHTS:
-            raise ValueError(f"weights must be one of {WEIGHTS}, got {shorten(weights)}")
+        check_choice("weights", weights, WEIGHTS)
         if version != VERSION:
             raise ValueError(
                 f"quantization_config: version must be {VERSION}, got {shorten(version)}; the "

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from evenfall import registry
-from evenfall.checks import check_integer
+from evenfall.checks import check_choice, check_integer, check_number
 from evenfall.datasets import ArrayDataset, split_fold
 from evenfall.errors import UnknownNameError, shorten
 
@@ -109,8 +109,7 @@ def read_event_frames(
         FileNotFoundError: the data is not found.
         ValueError: another split, an option out of range, or a data set without events.
     """
-    if not isinstance(split, str) or split not in SPLITS:
-        raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {shorten(split)}")
+    check_choice("split", split, SPLITS)
     _check(sensor, pool, steps, step_ms, counts)
     read = _reader(events)
     if folds is None:
@@ -146,10 +145,8 @@ def _check(sensor: Sequence[int], pool: int, steps: int, step_ms: float, counts:
         check_integer("sensor", size, 1)
     check_integer("pool", pool, 1)
     check_integer("steps", steps, 1)
-    if isinstance(step_ms, bool) or not isinstance(step_ms, int | float) or not step_ms > 0:
-        raise ValueError(f"step_ms must be more than 0, got {shorten(step_ms)}")
-    if not isinstance(counts, str) or counts not in COUNTS:
-        raise ValueError(f"counts must be one of {', '.join(COUNTS)}, got {shorten(counts)}")
+    check_number("step_ms", step_ms, above=True)
+    check_choice("counts", counts, COUNTS)
     numbers = 2 * steps * -(-sizes[0] // pool) * -(-sizes[1] // pool)
     if numbers > _MOST_NUMBERS:
         raise ValueError(

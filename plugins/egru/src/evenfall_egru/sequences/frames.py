@@ -58,8 +58,8 @@ def read_frames(dataset: str, path: str | Path, split: str, options: dict[str, A
     Raises:
         UnknownNameError: no such data set.
         FileNotFoundError: the data is not found.
-        ValueError: a data set of other contents, an unknown option, or sequences that differ in
-            shape.
+        ValueError: a data set of other contents, an unknown option, no sequences, or sequences that
+            differ in shape.
     """
     contents = registry.datasets.provenance(dataset).metadata.get("contents")
     if contents != "frames":
@@ -72,6 +72,8 @@ def read_frames(dataset: str, path: str | Path, split: str, options: dict[str, A
         examples = read(path, split, **options)
     except TypeError as error:
         raise ValueError(f"dataset_options of {shorten(dataset)}: {error}") from None
+    if not len(examples):
+        raise ValueError(f"{dataset} {split} must have at least one sequence, got none")
     items = [examples[index] for index in range(len(examples))]
     shapes = {item["x"].shape for item in items}
     if len(shapes) != 1:

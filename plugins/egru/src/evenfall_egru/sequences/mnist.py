@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from evenfall.checks import check_choice
 from evenfall.errors import shorten
 from evenfall.idx import read_idx
 
@@ -59,8 +60,7 @@ def read_mnist(path: str | Path, split: str, *, pixels: int = 28) -> Mnist:
 
     Source: LeCun et al., Gradient-based learning applied to document recognition, 1998.
     """
-    if not isinstance(split, str) or split not in _FILES:
-        raise ValueError(f"split must be one of {', '.join(_FILES)}, got {shorten(split)}")
+    check_choice("split", split, _FILES)
     if isinstance(pixels, bool) or not isinstance(pixels, int) or pixels < 1 or _PIXELS % pixels:
         raise ValueError(f"pixels must be a divisor of {_PIXELS}, got {shorten(pixels)}")
     name = _FILES[split]
