@@ -199,6 +199,13 @@ def test_loss_and_penalty_of_tokens_are_shared_between_the_parts_of_a_batch(
 
 def test_texts_without_tokens_are_refused(make_egru: Callable[..., Any]) -> None:
     empty = torch.zeros(2, 0, dtype=torch.long)
+    mask = torch.tensor([[1, 0, 0], [0, 0, 0]])
+    model, ids = classifier(make_egru), torch.ones(2, 3, dtype=torch.long)
+    with pytest.raises(ValueError, match="got an attention_mask with zeros alone in row 1"):
+        model(ids, attention_mask=mask)
+    state = model(ids, use_cache=True).past_key_values
+    mask = torch.cat([torch.ones_like(mask), mask], 1)  # the second text has ended before
+    assert model(ids, attention_mask=mask, past_key_values=state).logits.shape == (2, 3)
     with pytest.raises(ValueError, match=r"at least one token to classify, got shape \(2, 0\)"):
         classifier(make_egru)(empty)
     assert token_classifier(make_egru)(empty).logits.shape == (2, 0, 3)

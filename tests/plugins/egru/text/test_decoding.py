@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerBase, TextIteratorStreamer, pipeline
 
 from evenfall_egru import EgruConfig, EgruForCausalLM
 from evenfall_egru.generation.streaming import ConsoleStreamer, as_text
+from evenfall_egru.generation.writing import continue_prompt
 from evenfall_egru.text.tokenization import byte_tokenizer, vocabulary, word_tokenizer
 
 TEXT = "the cat sat on a mat and the dog saw it\n"
@@ -101,6 +102,13 @@ def test_a_streamer_prints_every_byte() -> None:
     ids = [*tokenizer("so ").input_ids, tokenizer.eos_token_id, *tokenizer(" it is é").input_ids]
     assert printed(tokenizer, ids) == "so \n it is é\n"
     assert printed(tokenizer, ids[:-1]) == "so \n it is \N{REPLACEMENT CHARACTER}\n"
+
+
+def test_an_empty_prompt_needs_a_token_to_begin_with(model: EgruForCausalLM) -> None:
+    tokenizer = word_tokenizer(vocabulary([TEXT]))
+    tokenizer.eos_token = None
+    with pytest.raises(ValueError, match=r"prompt must have a token, got ' ': .* no eos_token"):
+        continue_prompt(model, tokenizer, " ", Console(quiet=True), max_new_tokens=1)
 
 
 def test_printed_text_does_not_begin_with_the_space_of_its_first_word(

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from evenfall.runs import RunFolder
 from evenfall_egru.evaluation.perplexity import evaluate_tokens
 from evenfall_egru.text.encoding import encode
 from evenfall_egru.training import Recipe, dump_recipe, load_recipe, run, train
+from evenfall_egru.training.recipe_trainer import RecipeTrainer
 from evenfall_egru.training.trainer import EgruTrainer, checkpoint_files
 
 NOISE = {"hidden_dropout": 0.1, "word_dropout": 0.1, "dropconnect": 0.2, "zoneout": 0.1}
@@ -159,6 +161,27 @@ def test_a_run_that_diverges_says_so(corpus: Path, tmp_path: Path, loss: float) 
         patch.setattr("evenfall_egru.training.trainer.evaluate_tokens", evaluate)
         with pytest.raises(ValueError, match="no best model: the training diverged, the last loss"):
             train(recipe(epochs=0.1), corpus, tmp_path / "run")
+
+
+def test_a_checkpoint_has_the_random_state_of_every_kind_of_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An XPU, which this machine need not have, as well as CUDA devices."""
+    state, loaded = torch.arange(4, dtype=torch.uint8), []
+    for name, value in (
+        ("is_available", lambda: True),
+        ("get_rng_state_all", lambda: [state]),
+        ("set_rng_state_all", loaded.extend),
+    ):
+        monkeypatch.setattr(torch.xpu, name, value)
+    trainer: Any = SimpleNamespace(
+        _tr_loss=torch.zeros(()), _total_loss_scalar=0.0, _globalstep_last_logged=0,
+        _rng_name=lambda: "rng-0", is_world_process_zero=lambda: False,
+        args=SimpleNamespace(device="cpu"),
+    )  # fmt: skip
+    RecipeTrainer._save_rng_state(trainer, str(tmp_path))
+    RecipeTrainer._load_rng_state(trainer, str(tmp_path))
+    assert torch.equal(torch.stack(loaded), state[None])
 
 
 def test_the_warm_up_is_shorter_than_the_run(corpus: Path, tmp_path: Path) -> None:

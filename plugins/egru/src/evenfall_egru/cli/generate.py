@@ -15,7 +15,7 @@ def generate(
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens to add.")] = 60,
     temperature: Annotated[float, typer.Option(help="Higher: more random.")] = 0.8,
     top_k: Annotated[int, typer.Option(min=0, help="Sample from the k likeliest; 0: all.")] = 40,
-    seed: Annotated[int, typer.Option(help="Seed of the sampling.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**64 - 1, help="Seed of the sampling.")] = 0,
     greedy: Annotated[bool, typer.Option("--greedy", help="Take the likeliest token.")] = False,
     device: Annotated[str | None, typer.Option(help="Device, such as cpu or cuda:0.")] = None,
 ) -> None:

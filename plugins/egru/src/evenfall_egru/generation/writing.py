@@ -6,6 +6,7 @@ import torch
 from rich.console import Console
 from transformers import PreTrainedTokenizerBase
 
+from evenfall.errors import shorten
 from evenfall.tokenizing import encoding
 
 from ..models.modeling_egru import EgruForCausalLM
@@ -39,11 +40,17 @@ def continue_prompt(
         The ids of the prompt and the continuation.
 
     Raises:
-        ValueError: the tokenizer cannot encode the prompt.
+        ValueError: the tokenizer cannot encode the prompt, or the prompt is empty and the tokenizer
+            has no eos_token.
     """
     with encoding():
         ids = tokenizer(prompt, return_tensors="pt")["input_ids"] if prompt.strip() else None
     if ids is None or ids.numel() == 0:
+        if tokenizer.eos_token_id is None:
+            raise ValueError(
+                f"prompt must have a token, got {shorten(prompt)}: the tokenizer has no eos_token "
+                "to begin with"
+            )
         ids = torch.tensor([[tokenizer.eos_token_id]])
     ids = ids.to(model.device)
     sampling = {} if greedy else {"temperature": temperature, "top_k": top_k}

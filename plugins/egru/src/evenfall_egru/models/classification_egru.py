@@ -20,7 +20,7 @@ from .layer_egru import locked_dropout
 from .loss_egru import share_of_batch
 from .modeling_egru import EgruModel
 from .packing_egru import packed_texts
-from .padding_egru import mask_of_ids
+from .padding_egru import mask_of_ids, real_tokens
 from .pretrained_egru import (
     CACHE,
     EgruClassifierOutput,
@@ -29,6 +29,7 @@ from .pretrained_egru import (
     wants_dict,
 )
 from .record_egru import has_penalty
+from .recording_egru import is_in_graph
 
 logger = logging.get_logger(__name__)
 
@@ -139,12 +140,14 @@ class EgruForSequenceClassification(_Classifier):
             )
         config = self.config
         wanted = self._wanted(labels, output_events, output_cells, output_traces)
+        past_key_values = cache if past_key_values is None else past_key_values
         outputs, attention_mask, texts = self._read(
-            input_ids, attention_mask, inputs_embeds,
-            cache if past_key_values is None else past_key_values, use_cache,
+            input_ids, attention_mask, inputs_embeds, past_key_values, use_cache,
             output_hidden_states, wanted,
             (position_ids, cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k, seq_idx),
         )  # fmt: skip
+        if attention_mask is not None and past_key_values is None and not is_in_graph():
+            _check_texts(real_tokens(attention_mask, batch, steps))
         last = _last(outputs.last_hidden_state, attention_mask, texts)
         logits = self.score(F.dropout(last, config.output_dropout, self.training))
         loss = None
@@ -242,6 +245,17 @@ class EgruForTokenClassification(_Classifier):
             traces=outputs.traces,
         )
         return output if wants_dict(return_dict, config) else output.to_tuple()
+
+
+def _check_texts(real: torch.Tensor) -> None:
+    """Raise ValueError if a row of the (B, T) mask of real tokens has none."""
+    has_text = real.any(1)
+    if not bool(has_text.all()):
+        row = int(has_text.long().argmin())
+        raise ValueError(
+            "each text must have at least one token to classify, got an attention_mask with zeros "
+            f"alone in row {row}"
+        )
 
 
 def _last(

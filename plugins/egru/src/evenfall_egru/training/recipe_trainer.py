@@ -237,8 +237,8 @@ class RecipeTrainer(Trainer):
             "cpu": torch.random.get_rng_state(),
             "loss": [self._tr_loss.item(), self._total_loss_scalar, self._globalstep_last_logged],
         }
-        if torch.cuda.is_available():
-            states["cuda"] = torch.cuda.random.get_rng_state_all()
+        for name, module in _accelerators().items():
+            states[name] = module.get_rng_state_all()
         Path(output_dir).mkdir(parents=True, exist_ok=True)
         write_state(output_dir, self._rng_name(), states)
         if self.is_world_process_zero():
@@ -257,8 +257,9 @@ class RecipeTrainer(Trainer):
             name, keys, *rest = states["numpy"]
             np.random.set_state((name, np.array(keys, np.uint32), *rest))
             torch.random.set_rng_state(states["cpu"])
-            if torch.cuda.is_available() and "cuda" in states:
-                torch.cuda.random.set_rng_state_all(states["cuda"])
+            for name, module in _accelerators().items():
+                if name in states:
+                    module.set_rng_state_all(states[name])
             if "loss" in states:
                 since, self._total_loss_scalar, self._globalstep_last_logged = states["loss"]
                 self._tr_loss = torch.tensor(float(since), device=self.args.device)
@@ -266,6 +267,12 @@ class RecipeTrainer(Trainer):
             raise ValueError(
                 f"checkpoint {checkpoint}: {self._rng_name()}.json cannot be used: {error}"
             ) from error
+
+
+def _accelerators() -> dict[str, Any]:
+    """By name, the modules of the devices on which a run may draw random numbers."""
+    modules = {"cuda": torch.cuda, "xpu": torch.xpu}
+    return {name: module for name, module in modules.items() if module.is_available()}
 
 
 def _is_complete(folder: Path) -> bool:
