@@ -136,7 +136,7 @@ def evenfall_register_trainers(register: Register) -> None:
 @hookspec
 def evenfall_register_lowerings(register: Register) -> None:
     """Register lowerings: the name is the public path of a class, "package.Class". The reference is
-    an `evenfall.exporting.Lowering`, which adds the layers of a module to a graph."""
+    an `evenfall.lowering.Lowering`, which adds the layers of a module to a graph."""
 
 
 @hookspec

@@ -76,6 +76,28 @@ def test_operations_are_those_of_the_units_that_fired(model: Any, with_state: bo
     assert 0 < want < count.total.dense_macs
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("padded", [False, True])
+def test_a_cache_that_records_states_does_not_change_the_count(model: Any, padded: bool) -> None:
+    """The layers then return the state after each token; also of a text that has ended."""
+    ids = torch.randint(41, (3, 9), generator=torch.Generator().manual_seed(3))
+    mask = torch.ones_like(ids)
+    if padded:
+        mask[0, 4:], mask[1] = 0, 0
+    counts = []
+    for records in (False, True):
+        cache = DynamicCache(config=model.config)
+        model(ids.flip(1), past_key_values=cache, use_cache=True)
+        for layer in cache.layers:
+            layer.record_past = records
+        found = count_operations(
+            model, ids, attention_mask=mask, past_key_values=cache, use_cache=True
+        )
+        counts.append(found.total)
+    assert counts[0] == counts[1]
+    assert counts[0].effective_macs > 0
+
+
 def test_packed_sequences_count_each_from_its_start(model: Any) -> None:
     ids = torch.randint(41, (2, 9), generator=torch.Generator().manual_seed(3))
     mask = torch.ones_like(ids)

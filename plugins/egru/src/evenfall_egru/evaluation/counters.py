@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
+import torch
+
 from evenfall.counting import (
     Activity,
     Axis,
@@ -32,7 +34,18 @@ def _layer(module: Any, inputs: Mapping[str, Any], output: Any) -> Operations:
     state = inputs.get("state")
     read = multiply(inputs["x"], _KERNEL.of(module), 0)
     first = None if state is None else state[0]
+    if inputs.get("want_states"):  # `last` has the state after each step
+        first, last = _ends(y, first, inputs.get("cu_seqlens"))
     return read + multiply_states(y, first, last, _RECURRENT.of(module), 0)
+
+
+def _ends(y: Any, first: Any, cu_seqlens: Any) -> tuple[Any, Any]:
+    """The outputs before the first and after the last step of each text that has a step."""
+    if cu_seqlens is None:
+        cu_seqlens = torch.arange(len(y) + 1) * y.shape[1]
+    has_steps = cu_seqlens.diff() > 0
+    last = y.flatten(0, 1)[cu_seqlens[1:][has_steps] - 1]
+    return None if first is None else first[has_steps], last
 
 
 def _activity(module: Any, inputs: Mapping[str, Any], output: Any) -> Activity:
