@@ -121,6 +121,8 @@ def test_evaluate_reads_a_text_file(run: Path, tmp_path: Path) -> None:
     text.write_text("the bank fell\n")
     result = _evenfall("evaluate", run / "best", "--text", text)
     assert result.exit_code == 0, result.output
+    said = _error_line("evaluate", run / "best", "--text", text, "--split", "test")
+    assert "--split is a split of --data, got --split test with --text" in said
     text.write_bytes(b"\xff\xfe")
     assert "not UTF-8" in _error_line("evaluate", run / "best", "--text", text)
     assert "exactly one of --data and --text" in _error_line("evaluate", run / "best")

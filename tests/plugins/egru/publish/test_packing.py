@@ -32,3 +32,10 @@ def test_the_best_step_is_one_that_callbacks_accepted(tmp_path: Path) -> None:
         (folder / "trainer_state.json").write_text(json.dumps({"best_global_step": best}))
     found = training_record(tmp_path / "best", {"seed": 1}, "eval_perplexity", min)
     assert found == {**read, "best_step": 30}
+
+
+def test_a_damaged_log_is_named(tmp_path: Path) -> None:
+    for content in ("", '{"step": 10}\n{"st'):
+        (tmp_path / "log.jsonl").write_text(content)
+        with pytest.raises(ValueError, match=r"log.jsonl cannot be read"):
+            training_record(tmp_path / "best", {}, "eval_perplexity", min)

@@ -34,7 +34,7 @@ def evaluate(
         Path | None, typer.Option(help="Folder or zip archive with valid and test.")
     ] = None,
     text: Annotated[Path | None, typer.Option(help="Text file, instead of --data.")] = None,
-    split: Annotated[Split, typer.Option(help="Split of --data.")] = Split.valid,
+    split: Annotated[Split | None, typer.Option(help="Split of --data. [default: valid]")] = None,
     window: Annotated[int, typer.Option(min=1, help="Tokens per call.")] = 70,
     carry: Annotated[
         Carry,
@@ -55,7 +55,10 @@ def evaluate(
     from ..text.encoding import encode
 
     with clear_errors():
+        if text is not None and split is not None:
+            raise ValueError(f"--split is a split of --data, got --split {split} with --text")
         if data is not None and text is None:
+            split = split or Split.valid
             content, source = read_split(data, split), f"{split} split"
         elif text is not None and data is None:
             content, source = decode(text.read_bytes(), f"text {text}"), text.name

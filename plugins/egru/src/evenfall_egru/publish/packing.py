@@ -16,7 +16,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from evenfall.checks import check_choice
 from evenfall.files import file_aside, write_text
 from evenfall.hub import wrap_text
-from evenfall.reading import read_json
+from evenfall.reading import read_json, reading
 from evenfall.recipes import read_yaml
 from evenfall.runs import RunFolder
 
@@ -116,13 +116,17 @@ def training_record(
         settings: its recipe.
         metric: the key of log.jsonl by which the best was chosen, if no checkpoint says which.
         best: min or max.
+
+    Raises:
+        ValueError: log.jsonl is damaged.
     """
     record: dict[str, Any] = {"recipe": settings, "runs": 1}
     log = checkpoint.parent / "log.jsonl"
     if log.is_file():
-        lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-        record["steps"] = max(line["step"] for line in lines)
-        record["epochs_run"] = round(max(line.get("epoch", 0.0) for line in lines), 2)
+        with reading(log):
+            lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+            record["steps"] = max(line["step"] for line in lines)
+            record["epochs_run"] = round(max(line.get("epoch", 0.0) for line in lines), 2)
         evaluations = [line for line in lines if isinstance(line.get(metric), int | float)]
         step = _best_step(checkpoint.parent)
         if step is not None:
