@@ -55,6 +55,23 @@ def test_named_caches_give_the_same_text(
     assert torch.equal(model.generate(**batch, cache_implementation=name, **options), want)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["egru", "rnn"])
+def test_a_cache_that_is_passed_is_updated(kind: str, request: pytest.FixtureRequest) -> None:
+    """As elsewhere in transformers, also where Trainer has turned config.use_cache off."""
+    model = request.getfixturevalue(kind)
+    want = model(PROMPT).logits[:, -2:]
+    model.config.use_cache = False
+    cache = DynamicCache(config=model.config)
+    model(PROMPT[:, :-2], past_key_values=cache)
+    got = [model(PROMPT[:, i : i + 1], past_key_values=cache).logits for i in (9, 10)]
+    torch.testing.assert_close(torch.cat(got, 1), want)
+    assert cache.get_seq_length() == 11
+    model(PROMPT[:, :1], past_key_values=cache, use_cache=False)
+    assert cache.get_seq_length() == 11
+    assert model(PROMPT).past_key_values is None
+
+
 def test_caches_of_tokens_are_refused(egru: Any) -> None:
     with pytest.raises(ValueError, match="egru"):
         egru.generate(PROMPT, cache_implementation="quantized", **OPTIONS)

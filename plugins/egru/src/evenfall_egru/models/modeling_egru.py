@@ -102,6 +102,8 @@ class EgruModel(EgruPreTrainedModel):
             at zero in each call.
         output_penalty (`bool`): also return the sum of the penalties that the configuration weighs.
         cache (`Cache`): the name of `past_key_values` from transformers 5.24 on.
+        use_cache (`bool`): whether to update the cache. None updates one that is passed, and makes
+            one if `config.use_cache`.
         position_ids, cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k, seq_idx: several
             texts packed end to end in a batch of one, as DataCollatorWithFlattening makes them.
             Each starts from an empty state, or with a cache and cu_seq_lens_q from its own: the
@@ -119,8 +121,8 @@ class EgruModel(EgruPreTrainedModel):
             position_ids, cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k, seq_idx,
         )  # fmt: skip
         if use_cache is None:
-            packed_anew = texts is not None and past_key_values is None
-            use_cache = config.use_cache and not packed_anew and not is_recorded()
+            wants_new = config.use_cache and texts is None
+            use_cache = (past_key_values is not None or wants_new) and not is_recorded()
         x = self._embed(input_ids, inputs_embeds)
         if use_cache and past_key_values is None:
             past_key_values = new_cache(self.config, len(self.layers))
@@ -248,7 +250,7 @@ class EgruForCausalLM(EgruPreTrainedModel, GenerationMixin):
             return None
         if cache is None or type(logits_to_keep) is not int or logits_to_keep < 0:
             return None
-        update = self.config.use_cache if use_cache is None else use_cache
+        update = use_cache is None or use_cache
         logits = self._token_step.run(self, input_ids, attention_mask, position_ids, cache, update)
         if logits is None:
             return None
