@@ -287,6 +287,22 @@ def test_wrong_coordinates_are_refused(
 
 
 @torch.no_grad()
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("seq_idx", [[0] * 5 + [1] * 7] * 2),
+        ("cu_seq_lens_q", [0, 5, 12]),
+        ("position_ids", [[*range(5), *range(7)]] * 2),
+    ],
+)
+def test_packed_sequences_are_refused(model: Any, ids: Tensor, name: str, value: Any) -> None:
+    for called in (model, model.backbone):
+        with pytest.raises(ValueError, match=f"{name} must not mark packed sequences"):
+            called(ids, use_cache=False, **{name: torch.tensor(value)})
+    model(ids, use_cache=False, position_ids=torch.arange(12).expand(2, -1))
+
+
+@torch.no_grad()
 def test_calls_that_do_not_fit_the_cache_are_refused(
     model: Any, ids: Tensor, times: Tensor
 ) -> None:

@@ -5,6 +5,7 @@ B batch   L tokens
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, ClassVar
 
@@ -20,6 +21,7 @@ from transformers.models.mamba.modeling_mamba import (
     MambaRMSNorm,
 )
 
+from ..huggingface.packed import PACKING, marks_sequences
 from .configuration_geometric_mamba import GeometricMambaConfig
 from .coordinates import last_coordinate, next_coordinates, time_steps
 from .layer_geometric_mamba import GeometricMambaBlock, GeometricMambaMixer
@@ -36,6 +38,16 @@ except ImportError:  # transformers before 5.21
 
 _CACHE = fields(MambaOutput)[1].name
 """The name of the cache in this version of transformers: "cache" from 5.24, else "cache_params"."""
+
+
+def _refuse_packing(keywords: Mapping[str, Any]) -> None:
+    """Packed sequences would mix without notice."""
+    if marks_sequences(keywords):
+        names = [name for name in PACKING if keywords.get(name) is not None]
+        raise ValueError(
+            f"{names[0]} must not mark packed sequences, which GeometricMamba does not support; "
+            "pass each sequence as a row of its own, with attention_mask"
+        )
 
 
 class GeometricMambaPreTrainedModel(MambaPreTrainedModel):
@@ -91,7 +103,8 @@ class GeometricMambaModel(GeometricMambaPreTrainedModel, MambaModel):
         ordinary Mamba. `cache_params` is the name of `cache` in transformers before 5.24.
 
         Raises:
-            ValueError: both or neither of input_ids and inputs_embeds; invalid coordinates.
+            ValueError: both or neither of input_ids and inputs_embeds; invalid coordinates; packed
+                sequences.
             TypeError: coordinates are not floating point.
         """
         if (input_ids is None) == (inputs_embeds is None):
@@ -103,6 +116,7 @@ class GeometricMambaModel(GeometricMambaPreTrainedModel, MambaModel):
         use_cache = (config.use_cache and not self.training) if use_cache is None else use_cache
         use_cache = use_cache and not (self.gradient_checkpointing and self.training)
         cache = cache_params if cache is None else cache
+        _refuse_packing(kwargs | {"attention_mask": attention_mask, "cache": cache})
         if use_cache and cache is None:
             cache = DynamicCache(config=config)
         hidden = self.embeddings(input_ids) if inputs_embeds is None else inputs_embeds
@@ -172,6 +186,7 @@ class GeometricMambaForCausalLM(GeometricMambaPreTrainedModel, MambaForCausalLM)
             return_dict=True,
             attention_mask=attention_mask,
             coordinates=coordinates,
+            **{name: kwargs[name] for name in PACKING if name in kwargs},
         )
         hidden = slice_logits_to_keep(base_output.last_hidden_state, logits_to_keep)
         logits = self.lm_head(hidden.to(self.lm_head.weight.dtype)).float()

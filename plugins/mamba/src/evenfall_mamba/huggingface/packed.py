@@ -29,7 +29,10 @@ class _Given(threading.local):
 _given = _Given()
 _BOUNDS = ("cu_seqlens", "cu_seq_lens_q")
 _CACHES = ("cache", "cache_params", "past_key_values")
-_READ = ("seq_idx", *_BOUNDS, "attention_mask", "position_ids", *_CACHES)
+PACKING = ("seq_idx", *_BOUNDS, "position_ids")
+"""The arguments of a model that can mark sequences."""
+
+_READ = (*PACKING, "attention_mask", *_CACHES)
 
 
 def given_seq_idx(keywords: Mapping[str, Any], batch: int) -> Tensor | None:
@@ -78,6 +81,13 @@ def keeps_seq_idx(call: Callable[..., Any]) -> Callable[..., Any]:
             return call(self, *args, **kwargs)
 
     return wrapper
+
+
+def marks_sequences(keywords: Mapping[str, Any]) -> bool:
+    """Whether the arguments of a model mark packed sequences; graphs cannot read position ids."""
+    if _from_keywords(keywords) is not None:
+        return True
+    return not torch.compiler.is_compiling() and _from_positions(keywords) is not None
 
 
 def _from_keywords(keywords: Mapping[str, Any]) -> Tensor | None:
