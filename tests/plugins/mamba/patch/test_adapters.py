@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import evenfall
+from evenfall_mamba.ssm.parts import step_layers
 
 from ..conftest import MAKERS, logits_in_pieces, make_model
 from ..huggingface.mamba2_models import MAKERS as MAMBA2_MAKERS
@@ -182,6 +183,11 @@ def test_pieces_of_a_text_equal_the_whole_with_adapters(family: str, ids: Tensor
     torch.testing.assert_close(pieces, whole, rtol=0, atol=1e-4)
     if family != "Zamba":  # its attention needs position_ids
         torch.testing.assert_close(packed, torch.cat(separate, 1), rtol=0, atol=1e-4)
+
+
+def test_a_step_has_one_token() -> None:
+    with pytest.raises(ValueError, match=r"shape \(batch, 1, width\), got \(1, 2, 4\)"):
+        step_layers(None, torch.ones(1, 2, 4), torch.ones(1), torch.ones(1))
 
 
 @needs_mamba_ssm

@@ -77,7 +77,14 @@ def run_layers(block: Any, hidden_states: Tensor, states: tuple[Tensor, Tensor] 
 def step_layers(
     block: Any, hidden_states: Tensor, conv_state: Tensor, ssm_state: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One token, (B, 1, E) -> (B, 1, E); changes both states in place and returns them."""
+    """One token, (B, 1, E) -> (B, 1, E); changes both states in place and returns them.
+
+    Raises:
+        ValueError: there are other than one token.
+    """
+    if hidden_states.shape[1] != 1:
+        got = tuple(hidden_states.shape)
+        raise ValueError(f"hidden_states must have shape (batch, 1, width), got {got}")
     x, z = block.in_proj(hidden_states[:, 0]).chunk(2, dim=-1)  # (B, D)
     convolution = block.conv1d
     if is_plain(convolution):
