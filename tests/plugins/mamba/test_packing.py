@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 import evenfall
-from evenfall_mamba.huggingface.operations import causal_conv1d_fn
+from evenfall_mamba.huggingface.operations import causal_conv1d_fn, causal_conv1d_update
 from evenfall_mamba.packing import read_packing
 
 CLOSE: dict[str, float] = {"rtol": 0, "atol": 1e-5}
@@ -94,7 +94,7 @@ def test_packed_chunk_continues_the_cache(make_model: Callable[[str], Any], hidd
 
 
 def test_read_packing() -> None:
-    packing = read_packing(torch.tensor([[7, 7, 3], [3, 3, 3]]), 4)
+    packing = read_packing(torch.tensor([[7, 7, 3], [3, 3, 3]]), 2, 4, cached=True)
     assert packing.cu_seqlens.tolist() == [0, 3, 4, 8]
     assert (packing.first.tolist(), packing.last.tolist()) == ([0, 2], [1, 2])
     signal = torch.arange(16.0).reshape(2, 2, 4)
@@ -102,9 +102,26 @@ def test_read_packing() -> None:
     assert packing.join(signal)[0, 0].tolist() == [0, 1, 2, 3, 8, 9, 10, 11]
 
 
-@pytest.mark.parametrize("shape", [(3,), (1, 0), (1, 5)])
+@pytest.mark.parametrize("shape", [(4,), (2, 0), (2, 3), (2, 5), (1, 4)])
 def test_seq_idx_of_the_wrong_shape(shape: tuple[int, ...]) -> None:
+    seq_idx = torch.zeros(shape, dtype=torch.int32)
     with pytest.raises(
-        ValueError, match=r"seq_idx must have shape \(batch, 1 to 4 steps\), got \("
+        ValueError, match=r"seq_idx must have shape \(batch, steps\) = \(2, 4\), got \("
     ):
-        read_packing(torch.zeros(shape, dtype=torch.int32), 4)
+        read_packing(seq_idx, 2, 4)
+    if shape != (2, 3):
+        with pytest.raises(ValueError, match=r"= \(2, 1 to 4\), got \("):
+            read_packing(seq_idx, 2, 4, cached=True)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_step_of_the_convolution_is_as_exact_as_many(dtype: torch.dtype) -> None:
+    g = torch.Generator().manual_seed(0)
+    x, weight = torch.randn(2, 64, 4, generator=g).to(dtype), torch.randn(64, 4, generator=g)
+    weight = weight.to(dtype)
+    with evenfall.use_backend("reference"):
+        want = causal_conv1d_fn(x, weight)[..., 3:]
+    state = torch.cat([torch.zeros(2, 64, 1, dtype=dtype), x[..., :3]], dim=2)
+    got = causal_conv1d_update(x[..., 3:], state, weight)
+    torch.testing.assert_close(got, want, rtol=1e-12 if dtype == torch.float64 else 2**-8, atol=0)

@@ -52,20 +52,21 @@ class Packing:
         return state.new_zeros(sequences, *state.shape[1:]).index_copy(0, self.first, state)
 
 
-def read_packing(seq_idx: Tensor, length: int) -> Packing:
-    """The sequences that `seq_idx` (B, L') marks.
+def read_packing(seq_idx: Tensor, batch: int, length: int, cached: bool = False) -> Packing:
+    """The sequences that `seq_idx` (B, L) marks in a signal of `batch` rows and `length` steps.
 
-    The signal has `length` >= L' steps. Those before the first of `seq_idx` come from a cache and
-    belong to the first sequence.
+    With `cached`, the signal may begin with steps of a cache, which `seq_idx` does not have: they
+    belong to the first sequence of their row.
 
     Raises:
-        ValueError: seq_idx is not (B, L') with 1 <= L' <= length.
+        ValueError: seq_idx has another shape, or no step.
     """
-    if seq_idx.dim() != 2 or not 0 < seq_idx.shape[1] <= length:
+    shape, fewest = tuple(seq_idx.shape), 1 if cached else length
+    if len(shape) != 2 or shape[0] != batch or not 0 < fewest <= shape[1] <= length:
+        steps = f"1 to {length}" if cached else length
         raise ValueError(
-            f"seq_idx must have shape (batch, 1 to {length} steps), got {tuple(seq_idx.shape)}"
+            f"seq_idx must have shape (batch, steps) = ({batch}, {steps}), got {shape}"
         )
-    batch = seq_idx.shape[0]
     cached_steps = seq_idx[:, :1].expand(-1, length - seq_idx.shape[1])
     numbers = torch.cat([cached_steps, seq_idx], dim=1)
     starts = torch.ones_like(numbers, dtype=torch.bool)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from evenfall_kernels import ssd_scan
-from evenfall_mamba.ssm import dual, gated_norm, heads, step
+from evenfall_mamba.ssm import convolution, dual, gated_norm, heads, step
 
 
 def _signals(batch: int = 1, length: int = 12) -> dict[str, Tensor]:
@@ -88,6 +88,29 @@ def test_headdim_is_needed_with_one_D_per_head() -> None:
         dual.mamba_split_conv1d_scan_combined(
             torch.ones(1, 3, 100), torch.ones(80, 4), None, ones, -ones, ones, 4
         )
+
+
+@pytest.mark.parametrize("name", ["x", "dt", "z"])
+def test_a_single_head_may_be_left_out(name: str) -> None:
+    """Also of arguments that repeat one value for all channels."""
+    state, one = torch.ones(2, 1, 6, 8), torch.ones(1, 1, 1)
+    arguments = {
+        "x": torch.ones(2, 1, 6), "dt": one.expand(2, 1, 6), "A": (-one).expand(1, 6, 8),
+        "B": torch.ones(2, 1, 8), "C": torch.ones(2, 1, 8), "z": torch.ones(2, 1, 6),
+    }  # fmt: skip
+    want = heads.selective_state_update(state.clone(), **arguments)
+    got = heads.selective_state_update(state, **arguments | {name: arguments[name][:, 0]})
+    torch.testing.assert_close(got, want)
+
+
+def test_seq_idx_has_all_rows_and_steps() -> None:
+    p = _signals(2)
+    for shape in ((1, 12), (2, 11)):
+        seq_idx = torch.zeros(shape, dtype=torch.int32)
+        with pytest.raises(ValueError, match=r"seq_idx must have shape .* \(2, 12\), got"):
+            dual.mamba_chunk_scan_combined(**p, chunk_size=4, seq_idx=seq_idx)
+        with pytest.raises(ValueError, match=r"seq_idx must have shape .* \(2, 12\), got"):
+            convolution.causal_conv1d_fn(p["dt"].transpose(1, 2), torch.ones(4, 3), None, seq_idx)
 
 
 @pytest.mark.parametrize("indices", [None, torch.tensor([1, -1])])

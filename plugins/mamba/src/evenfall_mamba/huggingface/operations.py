@@ -60,7 +60,7 @@ def causal_conv1d_fn(
             "attention_mask must have no zeros if sequences are packed and a cache is used; "
             "pass use_cache=False, or seq_idx without attention_mask"
         )
-    rows = read_packing(seq_idx, hidden_states.shape[2])
+    rows = read_packing(seq_idx, *hidden_states.shape[::2], cached=True)
     out = convolve(rows.join(hidden_states), weight, bias, activation, cu_seqlens=rows.cu_seqlens)
     return rows.without_padding(rows.split(out))
 
@@ -87,7 +87,8 @@ def causal_conv1d_update(
     if is_called() or hidden_states.shape[2] > 1 or activation not in (*_SILU, None):
         return convolve(hidden_states, weight, bias, activation, initial_state=initial)
     # for one step, these three torch operations take half the time of a kernel
-    out = (inputs[..., capacity - needed :] * weight).sum(2, keepdim=True, dtype=torch.float32)
+    wide = torch.promote_types(inputs.dtype, torch.float32)
+    out = (inputs[..., capacity - needed :].to(wide) * weight).sum(2, keepdim=True)
     out = out if bias is None else out + bias[:, None]
     out = out if activation is None else F.silu(out)
     return out.to(hidden_states.dtype)
@@ -151,7 +152,7 @@ def mamba_selective_scan(
         dt = torch.where(real[:, None], dt, NO_STEP)
     signals, rows = [hidden_states, dt, B, C, z], None
     if seq_idx is not None:
-        rows = read_packing(seq_idx, hidden_states.shape[2])
+        rows = read_packing(seq_idx, *hidden_states.shape[::2])
         signals = [None if signal is None else rows.join(signal) for signal in signals]
         state = rows.sequence_states(state)
     u, delta, B, C, z = signals

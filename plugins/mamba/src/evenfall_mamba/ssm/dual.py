@@ -52,7 +52,7 @@ def scan_chunks(
     rows, signals, state = None, [x, dt, B, C, z], initial_states
     if seq_idx is not None:
         batch, length = x.shape[:2]
-        rows = read_packing(seq_idx, length)
+        rows = read_packing(seq_idx, batch, length)
         signals = [
             None if t is None else t.reshape(1, batch * length, *t.shape[2:]) for t in signals
         ]

@@ -28,8 +28,9 @@ def selective_state_update(
     then takes one of each head.
     """
     repeated = (dt, 1), (A, 2), (D, 1), (dt_bias, 1)
-    by_head = state.dim() == 4 and state_batch_indices is None and B.dim() == C.dim() == 3
-    if by_head and A.dim() == 3 and all(t is None or _repeats(t, count) for t, count in repeated):
+    three = all(t is None or getattr(t, "ndim", None) == 3 for t in (x, dt, A, B, C, z))
+    by_head = getattr(state, "ndim", None) == 4 and three and state_batch_indices is None
+    if by_head and all(t is None or _repeats(t, count) for t, count in repeated):
         return ssd_state_update(
             state, x, dt[..., 0], A[:, 0, 0], B, C, None if D is None else D[:, 0], z,
             None if dt_bias is None else dt_bias[:, 0], dt_softplus,
