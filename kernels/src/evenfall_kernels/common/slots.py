@@ -49,7 +49,8 @@ def read_slots(name: str, indices: Tensor, batch: int, state: Tensor) -> Slots:
     Raises:
         TypeError: not a tensor of integers.
         ValueError: another shape or device, or an index of S or more. The index is checked on the
-            CPU only: elsewhere the check would wait for the device, and PyTorch reports the error.
+            CPU only: elsewhere the check would wait for the device. There PyTorch reports the error
+            where it indexes, and a kernel that indexes by itself must stay inside the state.
     """
     if not isinstance(indices, Tensor) or indices.dtype not in _INTEGERS:
         got = indices.dtype if isinstance(indices, Tensor) else type(indices).__name__

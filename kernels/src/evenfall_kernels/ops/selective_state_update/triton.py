@@ -16,7 +16,7 @@ _CHANNELS = 32
 @triton.jit
 def _step_kernel(
     out_ptr, state_ptr, x_ptr, dt_ptr, A_ptr, B_ptr, C_ptr, D_ptr, z_ptr, bias_ptr, rows_ptr,
-    stride_b, stride_d, stride_n, dim, n_states, groups,
+    stride_b, stride_d, stride_n, dim, n_states, groups, n_rows,
     SOFTPLUS: tl.constexpr, HAS_D: tl.constexpr, HAS_Z: tl.constexpr, HAS_BIAS: tl.constexpr,
     HAS_ROWS: tl.constexpr,
     CHANNELS: tl.constexpr, STATES: tl.constexpr,
@@ -38,7 +38,8 @@ def _step_kernel(
     slot, own = b, inside
     if HAS_ROWS:
         slot = tl.load(rows_ptr + b).to(tl.int64)
-        own = inside & (n + slot >= n)[None, :]  # a negative row is padding
+        slots = n * 0 + slot
+        own = inside & ((slots >= 0) & (slots < n_rows))[None, :]  # a negative row is padding
     cells = state_ptr + slot * stride_b + d[:, None] * stride_d + n[None, :] * stride_n
     state = tl.load(cells, mask=own, other=0.0).to(tl.float32)
     state = tl.exp(delta[:, None] * A) * state + (delta * x)[:, None] * B
@@ -50,7 +51,9 @@ def _step_kernel(
         z = tl.load(z_ptr + b * dim + d, mask=inside_d, other=0.0).to(tl.float32)
         out *= z / (1.0 + tl.exp(-z))
     if HAS_ROWS:
-        out = tl.where(d + slot >= d, out, 0.0)
+        slots = d * 0 + slot
+        out = tl.where(slots >= 0, out, 0.0)
+        out = tl.where(slots < n_rows, out, float("nan"))  # nobody has checked them on a GPU
     tl.store(out_ptr + b * dim + d, out, mask=inside_d)
 
 
@@ -67,9 +70,9 @@ def step(
     optional = (x if tensor is None else tensor.contiguous() for tensor in (D, z, dt_bias, rows))
     _step_kernel[batch, triton.cdiv(dim, _CHANNELS)](
         out, state, *(tensor.contiguous() for tensor in (x, dt, A, B, C)), *optional,
-        *state.stride(), dim, n_states, B.shape[1], SOFTPLUS=dt_softplus, HAS_D=D is not None,
-        HAS_Z=z is not None, HAS_BIAS=dt_bias is not None, HAS_ROWS=rows is not None,
-        CHANNELS=_CHANNELS,
+        *state.stride(), dim, n_states, B.shape[1], len(state), SOFTPLUS=dt_softplus,
+        HAS_D=D is not None, HAS_Z=z is not None, HAS_BIAS=dt_bias is not None,
+        HAS_ROWS=rows is not None, CHANNELS=_CHANNELS,
         STATES=triton.next_power_of_2(max(n_states, 1)),
     )  # fmt: skip
     return out
