@@ -122,3 +122,5 @@ def test_wrong_arguments() -> None:
             egru_scan_stored(x[..., :5], kernel, recurrent, *vectors())
         with pytest.raises(ValueError, match="initial_state's y must have shape"):
             egru_scan_stored(x, kernel, recurrent, *vectors(), initial_state=(x[0], x[0]))
+        with pytest.raises(TypeError, match=r"option must be one of \(.*, got 'zone_out'"):
+            egru_scan_stored(x, kernel, recurrent, *vectors(), zone_out=0.1)

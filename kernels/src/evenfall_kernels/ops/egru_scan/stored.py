@@ -5,6 +5,7 @@ Dimensions as in reference.py.
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
@@ -16,6 +17,12 @@ from ..event_matmul.stored import StoredMatrix
 from . import EgruScan, egru_scan
 from .checks import check_bounds, check_cu_seqlens, check_options, check_state
 from .packing import Packed, Padded
+
+_OPTIONS = tuple(
+    name
+    for name, parameter in inspect.signature(egru_scan).parameters.items()
+    if parameter.kind is parameter.KEYWORD_ONLY
+)
 
 
 def egru_scan_stored(
@@ -40,8 +47,11 @@ def egru_scan_stored(
 
     Raises:
         ValueError: a shape, device or option is wrong; or training, which changes no stored matrix.
-        TypeError: as `egru_scan`.
+        TypeError: as `egru_scan`; or egru_scan has no such option.
     """
+    for name in options:
+        if name not in _OPTIONS:
+            raise TypeError(f"egru_scan_stored: option must be one of {_OPTIONS}, got {name!r}")
     if options.get("training") or options.get("dropconnect_mask") is not None:
         raise ValueError("egru_scan_stored: compressed matrices cannot be trained; call eval()")
     vectors = bias, recurrent_bias, threshold

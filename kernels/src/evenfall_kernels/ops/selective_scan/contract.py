@@ -28,7 +28,7 @@ class SelectiveScanBackend(Protocol):
         self, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor,
         z: Tensor | None, delta_bias: Tensor, step: Tensor | None, step_scale: Tensor,
         weight: Tensor | None, initial_state: Tensor, cu_seqlens: Tensor | None,
-        delta_softplus: bool, zoh: bool, save: bool,
+        delta_softplus: bool, factor: str, save: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
         """u, delta, z (B, D, L), A (D, N), B and C (B, G, N, L), D, delta_bias, step_scale (D,),
         step (B, L), weight (D, N), a factor of the input; initial_state (S, D, N), cu_seqlens
@@ -39,7 +39,7 @@ class SelectiveScanBackend(Protocol):
         self, grad_y: Tensor, grad_last: Tensor, chunk_states: Tensor, u: Tensor, delta: Tensor,
         A: Tensor, B: Tensor, C: Tensor, D: Tensor, z: Tensor | None, delta_bias: Tensor,
         step: Tensor | None, step_scale: Tensor, weight: Tensor | None, initial_state: Tensor,
-        cu_seqlens: Tensor | None, delta_softplus: bool, zoh: bool,
+        cu_seqlens: Tensor | None, delta_softplus: bool, factor: str,
     ) -> tuple[Tensor, ...]:  # fmt: skip
         """Gradients of u to initial_state, in the order of the arguments, each in the dtype of its
         input; a tensor without elements for None."""
