@@ -27,6 +27,8 @@ from evenfall_mamba.geometric import (
     GeometricMambaModel,
 )
 
+from ..patch.test_adapters import check_merged
+
 SIZES = {
     "vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 2, "state_size": 8,
     "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
@@ -284,6 +286,15 @@ def test_wrong_coordinates_are_refused(
 ) -> None:
     with pytest.raises(error, match=message):
         model(ids, coordinates=change(times))
+
+
+@pytest.mark.parametrize("name", ["conv1d", "x_proj", "dt_proj"])
+def test_an_adapter_equals_its_merged_weight(
+    model: Any, ids: Tensor, times: Tensor, name: str
+) -> None:
+    mixer = model.backbone.layers[0].mixer
+    torch.nn.init.zeros_(mixer.dt_proj.bias)  # so that the step is large enough to be seen
+    check_merged(lambda: model(ids, coordinates=times, use_cache=False).logits, mixer, name)
 
 
 @torch.no_grad()

@@ -23,9 +23,11 @@ from transformers.models.mamba.modeling_mamba import MambaBlock, MambaMixer
 
 from evenfall_kernels import selective_scan
 
+from ..huggingface.adapted import adapted_layer
 from ..huggingface.operations import convolve
 from ..huggingface.padding import NO_STEP, close_gaps, open_gaps, real_tokens
 from ..huggingface.state import recurrent_state, store_last_inputs
+from ..ssm.called import calling
 from .configuration_geometric_mamba import GeometricMambaConfig
 
 
@@ -56,7 +58,7 @@ class GeometricMambaMixer(MambaMixer):
         x = self._convolve(x, cache, real).transpose(1, 2)
         sizes = [self.time_step_rank, self.ssm_state_size, self.ssm_state_size]
         rank, B, C = torch.split(self.x_proj(x), sizes, dim=-1)
-        delta = self.dt_proj.weight @ rank.transpose(1, 2)
+        delta, bias = self._project_delta(rank)
         y, state = selective_scan(
             x.transpose(1, 2),
             delta if real is None else torch.where(real[:, None], delta, NO_STEP),
@@ -65,7 +67,7 @@ class GeometricMambaMixer(MambaMixer):
             C.transpose(1, 2),
             self.D.float(),
             gate,
-            self.dt_proj.bias.float(),
+            bias,
             delta_softplus=True,
             return_last_state=True,
             step=steps,
@@ -75,6 +77,13 @@ class GeometricMambaMixer(MambaMixer):
         if cache is not None:
             cache.update_recurrent_state(state, self.layer_idx)
         return self.out_proj(y.transpose(1, 2).to(hidden_states.dtype))
+
+    def _project_delta(self, rank: Tensor) -> tuple[Tensor, Tensor | None]:
+        """delta (B, D, L) and its bias, None if delta contains it; calls an adapted layer."""
+        layer = adapted_layer(self.dt_proj)
+        if layer is None:
+            return self.dt_proj.weight @ rank.transpose(1, 2), self.dt_proj.bias.float()
+        return layer(rank).transpose(1, 2), None
 
     def step_scale(self) -> Tensor:
         """The scale s of each channel, (D,), float32, in 1 / the unit of the coordinates."""
@@ -89,7 +98,8 @@ class GeometricMambaMixer(MambaMixer):
             if real is not None:
                 store_last_inputs(cache.layers[self.layer_idx].conv_states[0], x, real)
         weight, bias = self.conv1d.weight.squeeze(1), self.conv1d.bias
-        out = convolve(x, weight, bias, self.activation)[..., -length:]
+        with calling(adapted_layer(self.conv1d)):
+            out = convolve(x, weight, bias, self.activation)[..., -length:]
         return out if real is None else open_gaps(real, out)
 
 

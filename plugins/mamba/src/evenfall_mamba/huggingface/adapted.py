@@ -30,7 +30,10 @@ def calls_adapted_layers(forward: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(forward)
     def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
-        convolution, delta = _adapted(self.conv1d), _adapted(getattr(self, "dt_proj", None))
+        convolution, delta = (
+            adapted_layer(self.conv1d),
+            adapted_layer(getattr(self, "dt_proj", None)),
+        )
         if convolution is None and delta is None:
             return forward(self, *args, **kwargs)
         if hasattr(self, "dt_layernorm") and hasattr(self.config, "_is_quantized"):
@@ -47,6 +50,6 @@ def calls_adapted_layers(forward: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
-def _adapted(layer: Any) -> Any:
+def adapted_layer(layer: Any) -> Any:
     """The layer if it must be called. A hook of accelerate, which places it, does not count."""
     return None if layer is None or is_plain(layer) or hasattr(layer, "_hf_hook") else layer
