@@ -60,7 +60,8 @@ def causal_conv1d_fn(
             "attention_mask must have no zeros if sequences are packed and a cache is used; "
             "pass use_cache=False, or seq_idx without attention_mask"
         )
-    rows = read_packing(seq_idx, *hidden_states.shape[::2], cached=True)
+    batch, _, length = hidden_states.shape
+    rows = read_packing(seq_idx, batch, length, cached=True)
     out = convolve(rows.join(hidden_states), weight, bias, activation, cu_seqlens=rows.cu_seqlens)
     return rows.without_padding(rows.split(out))
 
@@ -152,7 +153,7 @@ def mamba_selective_scan(
         dt = torch.where(real[:, None], dt, NO_STEP)
     signals, rows = [hidden_states, dt, B, C, z], None
     if seq_idx is not None:
-        rows = read_packing(seq_idx, *hidden_states.shape[::2])
+        rows = read_packing(seq_idx, len(hidden_states), hidden_states.shape[2])
         signals = [None if signal is None else rows.join(signal) for signal in signals]
         state = rows.sequence_states(state)
     u, delta, B, C, z = signals

@@ -28,7 +28,7 @@ def convolve(
     silu: bool,
 ) -> tuple[Tensor, Tensor]:
     """Output (B, D, L) and final state (B, D, W - 1); seq_idx (B, L) is negative for padding."""
-    rows = None if seq_idx is None else read_packing(seq_idx, *x.shape[::2])
+    rows = None if seq_idx is None else read_packing(seq_idx, len(x), x.shape[2])
     inputs = x if rows is None else rows.join(x)
     state = initial if rows is None else rows.sequence_states(initial)
     bounds = None if rows is None else rows.cu_seqlens
