@@ -149,6 +149,11 @@ def test_impossible_evaluations(
         evaluate_tokens(model, stream, **options)
 
 
+def test_several_rows_of_tokens_are_refused(model: Any, stream: torch.Tensor) -> None:
+    with pytest.raises(ValueError, match=r"tokens must have shape \(N,\), got \(1, 201\)"):
+        evaluate_tokens(model, stream[None])
+
+
 def test_published_sizes_and_operations() -> None:
     """Parameters and operations of the published PTB model: 24.165 million in the recurrent
     layers, and the tied embedding counted once."""

@@ -93,6 +93,9 @@ def test_other_shapes_are_named(make_egru: Callable[..., Any], model: type) -> N
     words = r"inputs_embeds must have shape \(batch, time, width\), got \(5, 12\)"
     with pytest.raises(ValueError, match=words):
         egru(inputs_embeds=torch.zeros(5, 12))
+    words = "inputs_embeds must have 12 features, the embedding_size, got 13"
+    with pytest.raises(ValueError, match=words):
+        egru(inputs_embeds=torch.zeros(1, 5, 13))
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -71,6 +71,14 @@ def test_skip_logits(make_egru: Callable[..., Any], ids: torch.Tensor, sizes: li
         torch.testing.assert_close(gradients[1][name], gradient, rtol=1e-4, atol=1e-6, msg=name)
 
 
+def test_labels_of_another_shape_are_named() -> None:
+    leaves, labels = random_case(1, 5)
+    with pytest.raises(ValueError, match=r"^labels must have shape \(1, 5\), got \(1, 4\)"):
+        chunked_cross_entropy(*leaves, labels[:, :4])
+    with pytest.raises(ValueError, match=r"shift_labels must have shape \(1, 5\), got \(1, 1\)"):
+        chunked_cross_entropy(*leaves, labels, shift_labels=labels[:, -1:])
+
+
 def test_skip_logits_without_labels_gives_logits(
     make_egru: Callable[..., Any], ids: torch.Tensor
 ) -> None:

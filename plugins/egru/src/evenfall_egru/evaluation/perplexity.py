@@ -50,11 +50,14 @@ def evaluate_tokens(
         tokens_per_second, window, carry, batch_size.
 
     Raises:
-        ValueError: too few tokens, an unknown carry, or a window or batch size below 1.
+        ValueError: too few tokens or several rows of them, an unknown carry, or a window or batch
+            size below 1.
     """
     check_choice("carry", carry, ("full", "output", "none"))
     check_integer("window", window, 1)
     check_integer("batch_size", batch_size, 1)
+    if tokens.dim() != 1:
+        raise ValueError(f"tokens must have shape (N,), got {tuple(tokens.shape)}")
     length = (len(tokens) - 1) // batch_size
     if length < 1:
         raise ValueError(

@@ -79,7 +79,12 @@ def chunked_cross_entropy(
 
     Raises:
         RuntimeError: a backward pass with create_graph=True.
+        ValueError: labels, or shift_labels, are not (B, T).
     """
+    name, given = ("labels", labels) if shift_labels is None else ("shift_labels", shift_labels)
+    if given.shape != hidden.shape[:-1]:
+        want, got = tuple(hidden.shape[:-1]), tuple(given.shape)
+        raise ValueError(f"{name} must have shape {want}, got {got}")
     if shift_labels is None:
         shift_labels = F.pad(labels, (0, 1), value=ignore_index)[..., 1:]
     targets = shift_labels.reshape(-1).to(hidden.device)

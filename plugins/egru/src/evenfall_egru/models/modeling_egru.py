@@ -62,6 +62,12 @@ class EgruModel(EgruPreTrainedModel):
         self, input_ids: torch.Tensor | None, inputs_embeds: torch.Tensor | None
     ) -> torch.Tensor:
         if inputs_embeds is not None:
+            width = self.config.embedding_size
+            if inputs_embeds.shape[-1] != width:
+                raise ValueError(
+                    f"inputs_embeds must have {width} features, the embedding_size, got "
+                    f"{inputs_embeds.shape[-1]}"
+                )
             return inputs_embeds
         if self.embed_tokens is None:
             raise ValueError("input_ids need an embedding, got vocab_size 0: pass inputs_embeds")
