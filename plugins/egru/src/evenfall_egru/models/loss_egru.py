@@ -26,11 +26,11 @@ class _LinearCrossEntropy(torch.autograd.Function):
         wants_gradients: bool,
     ) -> torch.Tensor:
         device = hidden.device.type
-        kind = torch.promote_types(hidden.dtype, torch.float32)
+        kind = torch.promote_types(hidden.dtype, torch.float32)  # of sums over blocks
         total = hidden.new_zeros((), dtype=kind)
         if wants_gradients:
             d_hidden = torch.empty_like(hidden)
-            d_weight, d_bias = torch.zeros_like(weight), torch.zeros_like(bias)
+            d_weight, d_bias = (torch.zeros_like(one, dtype=kind) for one in (weight, bias))
         low = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
         low = hidden.dtype if low is None else low
         weight_low = weight.to(low)
@@ -50,7 +50,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             d_hidden[rows] = torch.mm(error_low, weight_low)
             d_weight += torch.mm(error_low.t(), h_low)
         if wants_gradients:
-            ctx.save_for_backward(d_hidden, d_weight, d_bias)
+            ctx.save_for_backward(d_hidden, d_weight.to(weight.dtype), d_bias.to(bias.dtype))
         return total
 
     @staticmethod
