@@ -129,6 +129,8 @@ class EgruForSequenceClassification(_Classifier):
         r"""
         attention_mask (`torch.Tensor` of shape `(batch, past + time)`): 0 marks padding. Without a
             mask, `config.pad_token_id` at the start and the end of a row is padding.
+        past_key_values (`Cache`): to continue texts. One that has no token in a call, since it has
+            ended, has the logits of its last token.
         labels (`torch.Tensor` of shape `(batch,)`): classes, or values for regression.
         Other arguments are those of EgruModel. Each packed text gives one row of logits.
         """
@@ -141,14 +143,19 @@ class EgruForSequenceClassification(_Classifier):
         config = self.config
         wanted = self._wanted(labels, output_events, output_cells, output_traces)
         past_key_values = cache if past_key_values is None else past_key_values
+        before = _last_before(past_key_values)
         outputs, attention_mask, texts = self._read(
             input_ids, attention_mask, inputs_embeds, past_key_values, use_cache,
             output_hidden_states, wanted,
             (position_ids, cu_seq_lens_q, cu_seq_lens_k, max_length_q, max_length_k, seq_idx),
         )  # fmt: skip
-        if attention_mask is not None and past_key_values is None and not is_in_graph():
-            _check_texts(real_tokens(attention_mask, batch, steps))
         last = _last(outputs.last_hidden_state, attention_mask, texts)
+        if attention_mask is not None:
+            has_text = real_tokens(attention_mask, batch, steps).any(1)
+            if before is not None:
+                last = torch.where(has_text[:, None], last, before.to(last.dtype))
+            elif not is_in_graph():
+                _check_texts(has_text)
         logits = self.score(F.dropout(last, config.output_dropout, self.training))
         loss = None
         if labels is not None:
@@ -247,9 +254,18 @@ class EgruForTokenClassification(_Classifier):
         return output if wants_dict(return_dict, config) else output.to_tuple()
 
 
-def _check_texts(real: torch.Tensor) -> None:
-    """Raise ValueError if a row of the (B, T) mask of real tokens has none."""
-    has_text = real.any(1)
+def _last_before(cache: Cache | None) -> torch.Tensor | None:
+    """The outputs of the last layer before the call, (B, H), for texts that have ended; None
+    without a cache. A static cache would overwrite them."""
+    layers = getattr(cache, "layers", None)
+    if not layers or not hasattr(layers[-1], "state"):
+        return None  # the model says what it must be
+    state = layers[-1].state()
+    return None if state is None else state[0].clone()
+
+
+def _check_texts(has_text: torch.Tensor) -> None:
+    """Raise ValueError unless each row has a real token; has_text is (B,)."""
     if not bool(has_text.all()):
         row = int(has_text.long().argmin())
         raise ValueError(
