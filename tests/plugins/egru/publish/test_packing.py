@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from evenfall_egru import EgruConfig, EgruForCausalLM
 from evenfall_egru.publish.packing import training_record
+from evenfall_egru.publish.pruning import pruning_of
 
 LOG = [
     {"step": 10, "epoch": 0.5, "eval_perplexity": 50.0},
@@ -32,6 +34,20 @@ def test_the_best_step_is_one_that_callbacks_accepted(tmp_path: Path) -> None:
         (folder / "trainer_state.json").write_text(json.dumps({"best_global_step": best}))
     found = training_record(tmp_path / "best", {"seed": 1}, "eval_perplexity", min)
     assert found == {**read, "best_step": 30}
+
+
+def test_a_pruned_model_without_its_dense_one_is_packed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Outside of a checkout, the registered model is not there to compare with."""
+    model = EgruForCausalLM(EgruConfig(vocab_size=5, embedding_size=4, hidden_sizes=[4]))
+    with torch.no_grad():
+        model.model.layers[0].kernel[:2] = 0
+    monkeypatch.setattr("evenfall.checkpoints._places", lambda folder: iter([tmp_path / "absent"]))
+    monkeypatch.delenv("EVENFALL_CHECKPOINTS", raising=False)
+    found = pruning_of(model, "egru-ptb-small")["pruning"]
+    assert found["removed"] == 0.25
+    assert "dense" not in found
 
 
 def test_a_damaged_log_is_named(tmp_path: Path) -> None:

@@ -47,7 +47,10 @@ def _dense(start: str) -> dict[str, Any] | None:
     """Name and evaluations of the checkpoint that was pruned; None if they are not known."""
     folder = Path(start)
     if not folder.exists() and start in registry.checkpoints:
-        folder = registry.checkpoints.get(start).find()
+        try:
+            folder = registry.checkpoints.get(start).find()
+        except FileNotFoundError:  # outside of a checkout
+            return None
     if not (folder / RESULTS).is_file():
         return None
     results = read_json(folder / RESULTS)
