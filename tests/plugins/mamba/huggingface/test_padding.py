@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 import evenfall
-from evenfall_mamba.huggingface import padding
+from evenfall_mamba.huggingface import mamba2, padding
+from evenfall_mamba.huggingface.state import with_padding_record
 
 from ..conftest import MAKERS, cache_name, make_model
 from .mamba2_models import MAKERS as MAMBA2_MAKERS
@@ -167,3 +168,26 @@ def test_gaps_are_closed_and_opened() -> None:
     assert torch.equal(padding.open_gaps(real, closed)[real[:, None]], signal[real[:, None]])
     inputs = torch.cat([torch.tensor([[[-2.0, -1]], [[-4, -3]]]), closed], 2)
     assert padding.last_inputs(real, inputs, 2).tolist() == [[[3, 4]], [[-3, 8]]]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_padding_keeps_the_precision_of_the_steps(dtype: torch.dtype) -> None:
+    """dt and its bias are added in the precision of the scan, as without padding."""
+    g = torch.Generator().manual_seed(0)
+    x, dt, bias = torch.randn(1, 6, 4, 8, generator=g), torch.randn(1, 6, 4, generator=g), 3.3
+    B, C = torch.randn(2, 1, 6, 1, 8, generator=g).to(dtype)
+    x, dt, dt_bias = x.to(dtype), dt.to(dtype), torch.full((4,), bias, dtype=dtype)
+    options: dict[str, Any] = {"chunk_size": 4, "dt_bias": dt_bias, "dt_softplus": True}
+    A = -torch.rand(4, generator=g)
+
+    def scan(steps: int) -> Tensor:
+        signals = (t[:, :steps] for t in (x, dt))
+        out: Tensor = mamba2.mamba2_chunk_scan(*signals, A, B[:, :steps], C[:, :steps], **options)
+        return out[:, :5]
+
+    with evenfall.use_backend("reference"):
+        want = scan(5)
+        with_padding_record(lambda hidden, mask: hidden)(x, torch.tensor([[1, 1, 1, 1, 1, 0]]))
+        got = scan(6)
+    torch.testing.assert_close(got, want, rtol=0, atol=0)

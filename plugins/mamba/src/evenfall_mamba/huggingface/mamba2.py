@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from evenfall_kernels.ops.ssd_scan.reference import step_size
 
 from ..ssm.dual import scan_chunks
 from ..ssm.heads import selective_state_update
@@ -77,8 +78,8 @@ def mamba2_chunk_scan(
     real, _ = recorded_padding()
     forget_scan()
     if real is not None:
-        dt = dt if dt_bias is None else dt + dt_bias
-        dt = (F.softplus(dt.float()) if dt_softplus else dt.float()).clamp(*dt_limit)
+        wide = torch.promote_types(hidden_states.dtype, torch.float32)
+        dt = step_size(dt, dt_bias, dt_softplus, dt_limit, wide)
         dt = dt.masked_fill(~real[..., None], 0)
         dt_bias, dt_softplus, dt_limit = None, False, _NO_LIMIT
     state = initial_states
