@@ -49,6 +49,27 @@ def test_low_precision_only_adds_rounding(errors: dict[str, float], name: str, d
     assert errors[f"{name}, {dtype}"] < ALLOWED[dtype]
 
 
+def test_both_settings_of_pytorch_allow_tf32() -> None:
+    from evenfall_kernels.ops.ssd_scan import triton
+
+    matmul = torch.backends.cuda.matmul
+    try:
+        allowed = []
+        for precision in ("highest", "high"):
+            torch.set_float32_matmul_precision(precision)
+            allowed.append(triton._allows_tf32())
+        assert allowed == [False, True]
+        torch.set_float32_matmul_precision("highest")
+        if hasattr(matmul, "fp32_precision"):  # from PyTorch 2.9
+            matmul.fp32_precision = "tf32"
+            assert triton._allows_tf32()
+    finally:
+        if hasattr(matmul, "fp32_precision"):
+            matmul.fp32_precision = "none"
+        torch.set_float32_matmul_precision("highest")
+    assert not triton._allows_tf32()
+
+
 @pytest.mark.parametrize(
     ("architecture", "has_it"), [("gfx942:sramecc+:xnack-", True), ("gfx90a", False)]
 )

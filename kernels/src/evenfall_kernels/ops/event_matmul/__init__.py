@@ -37,7 +37,8 @@ def event_matmul(
 
     Work and memory traffic are proportional to the activity of `events`. Weights of silent units
     are skipped (the reference backend reads them). Sums are in float32, or float64 for float64
-    events. NaN and infinity in events reach the output; weights must be finite.
+    events. NaN and infinity in events reach the output; weights must be finite. On a GPU, sums over
+    compressed weights are in any order, so their last bits can differ between runs.
 
     Gradients are exact and dense: a silent unit has a derivative, too. Compressed and int8 weights
     are constants without gradients.

@@ -86,7 +86,8 @@ def selective_scan(
         differentiable.
 
     Memory for training: the inputs and at most one state per 32 steps. The backward pass recomputes
-    the other states.
+    the other states. On a GPU it adds up gradients in any order, so their last bits can differ
+    between runs.
 
     The values of step are checked in eager mode on the CPU, those of cu_seqlens always on the CPU.
     On a GPU a check would wait for the GPU. NaN and infinity in other arguments are not errors:

@@ -72,6 +72,9 @@ def ssd_scan(
     the backward pass, on the CPU with float32 gradients of B and C for each thread. No array has
     length x length, or length x channels x states elements.
 
+    On a GPU, products of bfloat16 and float16 signals are TF32 where the GPU has it, with float32
+    sums. Those of float32 signals are, too, if PyTorch's setting for products of float32 allows it.
+
     The values of cu_seqlens are checked where reading them is free, on the CPU.
 
     Raises:

@@ -2,9 +2,9 @@
 
     B batch   L steps   H heads   P channels of a head   N states   G groups   S sequences
 
-Products of float32 signals are float32, unless `torch.set_float32_matmul_precision` allows
-TF32. Those of bfloat16 and float16 are TF32, which holds such numbers exactly, with float32 sums;
-on AMD GPUs other than gfx942, which have no TF32, they are float32.
+Products of float32 signals are float32, unless PyTorch's setting for products allows TF32. Those of
+bfloat16 and float16 are TF32, which holds such numbers exactly, with float32 sums; on AMD GPUs
+other than gfx942, which have no TF32 in Triton, they are float32.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class _Launch:
         self.heads, self.groups, self.channels, self.states = heads, groups, channels, states
         self.padded = -(-channels // 16) * 16
         self.sizes = (heads, channels, states, groups, self.padded)
-        exact = x.dtype == torch.float32 and torch.get_float32_matmul_precision() == "highest"
+        exact = x.dtype == torch.float32 and not _allows_tf32()
         precision = "ieee" if exact or not _has_tf32(x.device) else "tf32"
         self.block_p, self.block_n = (
             min(_LARGEST[precision], max(_SMALLEST, triton.next_power_of_2(n)))
@@ -107,6 +107,14 @@ class _Launch:
         output_kernel[self.number * self.heads, self.tiles_p](
             *tensors, *self.places, *self.sizes, has_z=has_z, backward=backward, **self.options
         )
+
+
+def _allows_tf32() -> bool:
+    """Whether PyTorch's setting allows TF32 in products of float32."""
+    setting = getattr(torch.backends.cuda.matmul, "fp32_precision", None)
+    if setting is None:  # PyTorch before 2.9
+        return torch.get_float32_matmul_precision() != "highest"
+    return bool(setting == "tf32")  # both APIs set it; reading the older one can be an error
 
 
 def _has_tf32(device: torch.device) -> bool:
