@@ -104,11 +104,19 @@ def test_contents_are_checked_after_loading() -> None:
     [
         (([1.0],), TypeError, "must be a Tensor, CompressedRows or CompressedBlocks, got list"),
         ((torch.ones(2, 2, dtype=torch.int8),), ValueError, "int8 matrix needs a scale"),
+        ((torch.ones(2),), ValueError, r"matrix must have shape \(I, O\), got \(2,\)"),
     ],
 )
 def test_wrong_matrices(arguments: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         StoredMatrix(*arguments)
+
+
+@pytest.mark.parametrize("rows", [1, 20])
+def test_integers_are_refused(rows: int) -> None:
+    """The matrix in their dtype would lose its fractions."""
+    with pytest.raises(TypeError, match=r"got torch\.int64"):
+        make("float32")(torch.ones(rows, INPUTS, dtype=torch.int64))
 
 
 @pytest.mark.parametrize(

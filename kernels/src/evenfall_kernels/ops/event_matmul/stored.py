@@ -56,7 +56,7 @@ class StoredMatrix(nn.Module):
 
     Raises:
         TypeError: the matrix is none of these.
-        ValueError: int8 without a scale.
+        ValueError: the matrix has other than two dimensions, or is int8 without a scale.
     """
 
     columns: Tensor | None
@@ -70,6 +70,9 @@ class StoredMatrix(nn.Module):
                 "StoredMatrix: matrix must be a Tensor, CompressedRows or CompressedBlocks, got "
                 f"{type(matrix).__name__}"
             )
+        if len(matrix.shape) != 2:
+            got = tuple(matrix.shape)
+            raise ValueError(f"StoredMatrix: matrix must have shape (I, O), got {got}")
         self.shape = (int(matrix.shape[0]), int(matrix.shape[1]))
         found: dict[str, Tensor | None] = {"values": None, "scale": scale}
         if isinstance(matrix, Compressed):
@@ -133,7 +136,13 @@ class StoredMatrix(nn.Module):
         return dense
 
     def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
-        """x (..., I) times the matrix, plus bias (O,): (..., O) in the dtype of x."""
+        """x (..., I) times the matrix, plus bias (O,): (..., O) in the dtype of x.
+
+        Raises:
+            TypeError: x is not floating point.
+        """
+        if not x.is_floating_point():  # a matrix in the dtype of x would be rounded
+            raise TypeError(f"StoredMatrix: x must be floating point, got {x.dtype}")
         matrix = self.matrix()
         if isinstance(matrix, Compressed):
             return event_matmul(x, matrix, bias=bias)
