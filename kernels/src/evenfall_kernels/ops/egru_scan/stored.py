@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from evenfall.errors import shorten
+
 from ...common.dispatch import choose
 from ..event_matmul.formats import DenseArrays, dense_arrays
 from ..event_matmul.stored import StoredMatrix
@@ -51,7 +53,9 @@ def egru_scan_stored(
     """
     for name in options:
         if name not in _OPTIONS:
-            raise TypeError(f"egru_scan_stored: option must be one of {_OPTIONS}, got {name!r}")
+            raise TypeError(
+                f"egru_scan_stored: option must be one of {_OPTIONS}, got {shorten(name)}"
+            )
     if options.get("training") or options.get("dropconnect_mask") is not None:
         raise ValueError("egru_scan_stored: compressed matrices cannot be trained; call eval()")
     vectors = bias, recurrent_bias, threshold
