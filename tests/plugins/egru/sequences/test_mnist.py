@@ -38,6 +38,20 @@ def test_a_split_without_sequences_is_named(monkeypatch: pytest.MonkeyPatch) -> 
         read_frames("mnist", ".", "test", {})
 
 
+@pytest.mark.parametrize("kind", [np.float64, np.uint8])
+def test_frames_of_another_data_set_become_float32(
+    monkeypatch: pytest.MonkeyPatch, kind: type
+) -> None:
+    """The models have float32 weights, whatever numbers a plugin's reader returns."""
+
+    class Read(list):
+        classes = ("a",)
+
+    examples = Read([{"x": np.ones((2, 3), kind), "label": np.int64(0)}])
+    monkeypatch.setattr("evenfall_egru.sequences.mnist.read_mnist", lambda *_: examples)
+    assert str(read_frames("mnist", ".", "test", {}).x.dtype) == "torch.float32"
+
+
 def test_the_splits_share_no_image(folder: Path) -> None:
     train, valid = read_mnist(folder, "train"), read_mnist(folder, "valid")
     both, test = read_mnist(folder, "train+valid"), read_mnist(folder, "test")

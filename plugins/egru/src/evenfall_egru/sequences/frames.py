@@ -79,7 +79,7 @@ def read_frames(dataset: str, path: str | Path, split: str, options: dict[str, A
     if len(shapes) != 1:
         raise ValueError(f"{dataset} {split}: sequences must have one shape, got {shorten(shapes)}")
     return Frames(
-        torch.from_numpy(np.stack([item["x"] for item in items])),
+        torch.from_numpy(np.stack([item["x"] for item in items], dtype=np.float32)),
         torch.as_tensor([int(item["label"]) for item in items]),
         examples.classes,
     )
