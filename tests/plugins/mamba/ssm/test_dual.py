@@ -114,15 +114,16 @@ def test_seq_idx_has_all_rows_and_steps() -> None:
 
 
 @pytest.mark.parametrize("indices", [None, torch.tensor([1, -1])])
-def test_a_step_by_head_is_the_general_step(indices: Tensor | None) -> None:
+@pytest.mark.parametrize("softplus", [True, False])
+def test_a_step_by_head_is_the_general_step(indices: Tensor | None, softplus: bool) -> None:
     g = torch.Generator().manual_seed(0)
     state, x = torch.randn(2, 4, 6, 8, generator=g), torch.randn(2, 4, 6, generator=g)
-    dt, A = torch.rand(2, 4, 1, generator=g), -torch.rand(4, 1, 1, generator=g)
+    dt, A = torch.randn(2, 4, 1, generator=g), -torch.rand(4, 1, 1, generator=g)
     B, C = torch.randn(2, 2, 2, 8, generator=g)
     D, bias = torch.randn(2, 4, 1, generator=g)
     repeated = {"dt": dt.expand(-1, -1, 6), "A": A.expand(-1, 6, 8), "D": D.expand(-1, 6)}
     options: dict[str, Any] = {
-        "B": B, "C": C, "dt_bias": bias.expand(-1, 6), "dt_softplus": True,
+        "B": B, "C": C, "dt_bias": bias.expand(-1, 6), "dt_softplus": softplus,
         "state_batch_indices": indices,
     }  # fmt: skip
     one, other = state.clone(), state.clone()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
 from evenfall_kernels import ssd_state_update
@@ -34,6 +36,7 @@ def selective_state_update(
         return ssd_state_update(
             state, x, dt[..., 0], A[:, 0, 0], B, C, None if D is None else D[:, 0], z,
             None if dt_bias is None else dt_bias[:, 0], dt_softplus,
+            dt_limit=(0.0 if dt_softplus else -math.inf, math.inf),  # this function has no limit
         )  # fmt: skip
     return general_update(state, x, dt, A, B, C, D, z, dt_bias, dt_softplus, state_batch_indices)
 
