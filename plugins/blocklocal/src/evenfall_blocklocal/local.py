@@ -31,6 +31,9 @@ _DEFAULTS = (None, "refuse")  # of balance and tied
 class BlockLocal(nn.Module):
     """Train `model` in blocks between which no gradient flows.
 
+    The default rule is "bll". "local-ce" beats it by more than 2 points on two of the tasks in the
+    guide, a small vision transformer and 16 blocks; elsewhere the two are alike.
+
     A training call, one with a target, runs the model. After each block, a hook computes the local
     loss, calls its backward pass, which frees the activations of the block, and hands the detached
     output to the next block. The last block has the ordinary loss of the model's output. Then step
