@@ -54,10 +54,9 @@ NAMES = {
     "gpt2": "12-layer language model, 256 tokens",
 }  # fmt: skip
 NOTES = """Memory: one thread, the peak of one step over what is resident before it, without an
-optimizer, in a process of its own. Time: one thread, seconds of the processor, in turn in one
-process. Ranks: one thread each, gloo, wall time while other work had a lower priority.
-Accuracy: seconds are those of a busy
-machine, and compare with nothing else."""
+optimizer, in a process of its own; the median of several. Time: one thread, seconds of the
+processor, in turn in one process. Ranks: one thread each, gloo, wall time while other work had a
+lower priority. Accuracy: seconds are those of a busy machine, and compare with nothing else."""
 CASES = (("backprop", 1), ("bll", 4), ("bll", 8), ("local-ce", 4))
 BATCH = {"resnet50": 24, "vit_small_patch16_224": 24, "gpt2": 8}
 LAYERS, WIDTH, WORDS, TOKENS = 12, 384, 10_000, 256
@@ -123,23 +122,30 @@ def child(name: str, rule: str, blocks: int, quick: bool) -> None:
     print(json.dumps(row | {"head_parameters": local.head_parameters()}))
 
 
-def memory(quick: bool) -> Rows:
-    """The peak of each case, in a process of its own."""
+def memory(quick: bool, rounds: int) -> Rows:
+    """The median peak of each case, each time in a process of its own: how the allocator reuses
+    memory changes from process to process."""
     rows = []
     for name in BATCH:
         reference = None
         for rule, blocks in CASES:
-            command = [sys.executable, __file__, "child", name, rule, str(blocks)]
-            done = subprocess.run(
-                [*command, *(["--quick"] if quick else [])],
-                capture_output=True,
-                text=True,
-                check=True,
-            )
-            row = json.loads(done.stdout.splitlines()[-1])
-            reference = reference or row["peak_mib"]
-            rows.append({"part": "memory"} | row | {"share": round(row["peak_mib"] / reference, 3)})
+            found = [_peak_of(name, rule, blocks, quick) for _ in range(rounds)]
+            peaks = sorted(row["peak_mib"] for row in found)
+            peak = round(statistics.median(peaks))
+            reference = reference or peak
+            rows.append({
+                "part": "memory", **found[0], "peak_mib": peak, "lowest": peaks[0],
+                "highest": peaks[-1], "share": round(peak / reference, 3),
+            })  # fmt: skip
     return rows
+
+
+def _peak_of(name: str, rule: str, blocks: int, quick: bool) -> dict[str, Any]:
+    command = [sys.executable, __file__, "child", name, rule, str(blocks)]
+    command += ["--quick"] if quick else []
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    row: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return row
 
 
 def time(quick: bool, rounds: int) -> Rows:
@@ -371,7 +377,8 @@ def tables(record: Record) -> str:
         "Blocks": key("blocks"),
     }  # fmt: skip
     peaks = case | {
-        "Peak, MiB": key("peak_mib"), "Of backpropagation's": percent("share"),
+        "Peak, MiB": key("peak_mib"), "Lowest": key("lowest"), "Highest": key("highest"),
+        "Of backpropagation's": percent("share"),
         "Parameters of heads": key("head_parameters"),
     }  # fmt: skip
     times = case | {"Seconds": key("seconds"), "Of backpropagation's": percent("ratio")}
@@ -421,7 +428,7 @@ def _accuracies(rows: Rows) -> list[str]:
 def measure(options: argparse.Namespace) -> Rows:
     """The rows of the parts that were asked for, and the saved ones of the others."""
     parts: dict[str, Callable[[], Rows]] = {
-        "memory": lambda: memory(options.quick),
+        "memory": lambda: memory(options.quick, options.rounds),
         "time": lambda: time(options.quick, options.rounds),
         "processes": lambda: processes(options.quick, options.rounds),
         "cuts": lambda: cuts(options.quick),

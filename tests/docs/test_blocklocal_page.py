@@ -58,6 +58,14 @@ def test_accuracies_are_those_of_the_record() -> None:
             assert f"{line}{row['head_parameters']:,} | {row['seconds']:,.0f} |" in PAGE
 
 
+def test_perplexities_are_those_of_the_record() -> None:
+    for row in rows("accuracy"):
+        if "test_perplexity" in row:
+            test, train = (f"{row[name]:.1f}" for name in ("test_perplexity", "train_perplexity"))
+            line = f"| {row['rule']} | {test} | {train} | {row['head_parameters']:,} |"
+            assert f"{line} {row['seconds']:,.0f} |" in PAGE
+
+
 def test_numbers_of_blocks_are_those_of_the_record() -> None:
     found = {
         (row["changes"]["rule"], row["changes"]["blocks"]): f"{100 * row['test_accuracy']:.2f} %"
