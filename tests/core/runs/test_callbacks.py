@@ -171,13 +171,13 @@ def test_state_that_cannot_be_saved_is_named(tmp_path: Path) -> None:
 
 def test_states_that_are_missing_damaged_or_of_others(tmp_path: Path) -> None:
     one, two = Callbacks([("a", Count())]), Callbacks([("a", Count()), ("b", Count())])
-    with pytest.raises(ValueError, match=r"callbacks\.json cannot be read"):
+    with pytest.raises(ValueError, match=r"has no callbacks\.json: it was saved without callbacks"):
         one.load(tmp_path)
     one.save(tmp_path)
-    with pytest.raises(ValueError, match="states of 1 callbacks, the recipe names 2"):
+    with pytest.raises(ValueError, match="states of 1 callbacks, but the run has 2"):
         two.load(tmp_path)
     (tmp_path / "callbacks.json").write_text('[{"a"')
-    with pytest.raises(ValueError, match=r"callbacks\.json cannot be read"):
+    with pytest.raises(ValueError, match=r"has no callbacks\.json: it was saved without callbacks"):
         one.load(tmp_path)
 
 

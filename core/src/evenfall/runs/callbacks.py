@@ -155,10 +155,15 @@ class Callbacks:
         """
         if not self._members:
             return
+        if not any((folder / f"{CALLBACKS}{end}").is_file() for end in (".json", ".pt")):
+            raise ValueError(
+                f"checkpoint {folder} has no {CALLBACKS}.json: it was saved without callbacks, so "
+                "the run cannot be resumed with them"
+            )
         states = read_state(folder, CALLBACKS)
         if len(states) != len(self._members):
             raise ValueError(
-                f"checkpoint {folder} has states of {len(states)} callbacks, the recipe names "
+                f"checkpoint {folder} has states of {len(states)} callbacks, but the run has "
                 f"{len(self._members)}"
             )
         for member, state in zip(self._members, states, strict=True):

@@ -10,8 +10,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from evenfall.counting import without_wrappers
 from evenfall.errors import shorten
-from evenfall.runs import Callback, TrainingContext, read_state
-from evenfall.runs.states import CALLBACKS, write_callbacks
+from evenfall.runs import Callback, Callbacks, TrainingContext
 
 from ..calls import values_kept
 
@@ -28,13 +27,16 @@ class TrainerSparsity(TrainerCallback):
 
     Raises:
         TypeError: one of them is not an `evenfall.runs.Callback`.
+
+    In training, an error of a callback is a CallbackError that names it, and a checkpoint of other
+    callbacks a ValueError.
     """
 
     def __init__(self, *callbacks: Callback) -> None:
         for one in callbacks:
             if not isinstance(one, Callback):
                 raise TypeError(f"callbacks must be evenfall.runs.Callback, got {shorten(one)}")
-        self.callbacks = callbacks
+        self.callbacks = Callbacks([(type(one).__name__, one) for one in callbacks])
 
     def on_train_begin(
         self,
@@ -48,23 +50,9 @@ class TrainerSparsity(TrainerCallback):
         # A run that resumes has its weights already, and the optimiser's moments fit them.
         weights = [*model.parameters(), *model.buffers()] if state.global_step else []
         with values_kept(weights):
-            for callback in self.callbacks:
-                callback.prepare(model)
+            self.callbacks.prepare(model)
         if state.global_step:
-            folder = _checkpoint(args, state)
-            if not (folder / f"{CALLBACKS}.json").is_file():
-                raise ValueError(
-                    f"checkpoint {folder} has no {CALLBACKS}.json: it was saved without these "
-                    "callbacks, so the run cannot be resumed with them"
-                )
-            states = read_state(folder, CALLBACKS)
-            if len(states) != len(self.callbacks):
-                raise ValueError(
-                    f"checkpoint {folder} has states of {len(states)} callbacks, but the run has "
-                    f"{len(self.callbacks)}"
-                )
-            for callback, one in zip(self.callbacks, states, strict=True):
-                callback.load_state_dict(one)
+            self.callbacks.load(_checkpoint(args, state))
 
     def on_step_begin(
         self,
@@ -74,7 +62,7 @@ class TrainerSparsity(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Forget the best model so far if it does not count: its weights are not removed yet."""
-        if not all(callback.counts_as_best() for callback in self.callbacks):
+        if self.callbacks.objections():
             state.best_metric = state.best_global_step = state.best_model_checkpoint = None
 
     def on_step_end(
@@ -85,9 +73,7 @@ class TrainerSparsity(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Call on_step_end of the callbacks."""
-        context = _context(args, state, kwargs)
-        for callback in self.callbacks:
-            callback.on_step_end(context)
+        self.callbacks.on_step_end(_context(args, state, kwargs))
 
     def on_epoch_end(
         self,
@@ -97,9 +83,7 @@ class TrainerSparsity(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Call on_epoch_end of the callbacks."""
-        context = _context(args, state, kwargs)
-        for callback in self.callbacks:
-            callback.on_epoch_end(context)
+        self.callbacks.on_epoch_end(_context(args, state, kwargs))
 
     def on_evaluate(
         self,
@@ -109,9 +93,7 @@ class TrainerSparsity(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Call on_evaluate of the callbacks, with metrics such as "loss" for eval_loss."""
-        context = _context(args, state, kwargs)
-        for callback in self.callbacks:
-            callback.on_evaluate(context)
+        self.callbacks.on_evaluate(_context(args, state, kwargs))
 
     def on_save(
         self,
@@ -122,8 +104,7 @@ class TrainerSparsity(TrainerCallback):
     ) -> None:
         """Write the states into the checkpoint."""
         if state.is_world_process_zero:
-            states = [(type(one).__name__, one.state_dict()) for one in self.callbacks]
-            write_callbacks(_checkpoint(args, state), states)
+            self.callbacks.save(_checkpoint(args, state))
 
 
 def _context(
