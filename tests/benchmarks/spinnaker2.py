@@ -3,7 +3,8 @@
     python tests/benchmarks/spinnaker2.py [PART ...] [--data FOLDER] [--quick] [--no-save]
 
 Parts that need nothing more: greedy (200 tokens of --models), orders (100 random orders of
-arrival), speed (of the emulator), sweep (10^5 to 10^8 parameters); without a PART all of these.
+arrival), speed (of the emulator), published (the sizes of the published
+language model), sweep (10^5 to 2.5 x 10^8 parameters); without a PART all of these.
 With --data: text (the test text of Penn Treebank, or --tokens of it), cnn (N-MNIST by
 cnn_sinabs.nir), lif (the trace of one neuron), lif_network and mlp (a spiking network and a dense
 one in int8, trained here on MNIST for a minute or two), classifier (the best models of runs of
@@ -35,25 +36,27 @@ chips, a process each; a packet is an event on a link between chips, if every un
 of the emulator while generating, in CPU time of its one thread: the median of seven rounds of 100
 tokens."""
 LISTED = 10
-WITHOUT_DATA = ("greedy", "orders", "speed", "sweep")
+WITHOUT_DATA = ("greedy", "orders", "speed", "published", "sweep")
 WITH_DATA = ("text", "cnn", "lif", "lif_network", "mlp", "classifier")
 HEADINGS = {
     "text": "Text", "greedy": "Greedy text", "orders": "Orders of arrival", "speed": "Speed",
     "sweep": "Compilation", "cnn": "A spiking CNN on N-MNIST", "mlp": "A dense network in int8",
     "classifier": "EGRUs on MNIST, row by row", "lif": "The trace of a LIF neuron",
-    "lif_network": "A LIF network on MNIST",
+    "lif_network": "A LIF network on MNIST", "published": "The sizes of the published model",
 }  # fmt: skip
 
 
 def parts() -> dict[str, Callable[..., Any]]:
     """What measures each part, in the order of the page."""
     from spinnaker2_parts import classifiers, language, spiking
+    from spinnaker2_parts.published import published
     from spinnaker2_parts.speed import speed
     from spinnaker2_parts.sweep import sweep
 
     found = (
         language.text, language.greedy, language.orders, spiking.cnn, spiking.lif,
-        spiking.lif_network, classifiers.mlp, classifiers.classifier, speed, sweep,
+        spiking.lif_network, classifiers.mlp, classifiers.classifier, speed,
+        published, sweep,
     )  # fmt: skip
     return {one.__name__: one for one in found}
 

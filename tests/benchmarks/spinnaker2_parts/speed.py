@@ -9,14 +9,12 @@ from typing import Any
 
 import numpy as np
 from spinnaker2_parts.language import CARDS
+from spinnaker2_parts.published import EMBEDDING, EVERY_UNIT, LARGE, PUBLISHED
 from spinnaker2_parts.sweep import graph
 
-from evenfall_spinnaker2 import Emulator, check, compile
+from evenfall_spinnaker2 import Emulator, compile
 
 TOKENS, ROUNDS = 100, 7
-EMBEDDING, PUBLISHED = 750, (1350, 1350, 1350)
-"""Width of the embedding and hidden sizes of the published language model on the chip."""
-LARGE = "3 x 1350, 95 % pruned at random"
 
 
 def rate(emulator: Emulator, tokens: Any) -> float:
@@ -37,7 +35,7 @@ def speed(options: Any, folder: Path) -> Iterator[dict[str, Any]]:
     models: dict[str, tuple[Any, dict[str, Any]]] = {
         name: (CARDS / name, {}) for name in options.models
     }
-    models[LARGE] = (large, {"queue_depth": EMBEDDING + max(PUBLISHED)})
+    models[LARGE] = (large, {"queue_depth": EVERY_UNIT})
     for name, (model, settings) in models.items():
         for mode in ("events", "gather"):
             emulator = Emulator(compile(model, folder / name / mode, mode=mode, **settings))
@@ -49,9 +47,3 @@ def speed(options: Any, folder: Path) -> Iterator[dict[str, Any]]:
                 "activity": float(events / sum(one.units for one in layers)),
                 "tokens a CPU second": rate(emulator, tokens),
             }  # fmt: skip
-    found = check(large, profile="published")
-    largest = max(layer.largest for layer in found.layers)
-    yield {
-        "part": "speed", "model": LARGE, "mode": "profile published",
-        "PEs": found.pes, "bytes of the largest PE": largest,
-    }  # fmt: skip

@@ -22,7 +22,7 @@ from evenfall.graph import Dense, Egru, Embedding, Graph, Input, Readout
 from evenfall_spinnaker2 import check, compile
 from evenfall_spinnaker2.image.folder import read_manifest
 
-SWEEP = tuple(10 ** (5 + step / 2) for step in range(7))
+SWEEP = (*(10 ** (5 + step / 2) for step in range(7)), 2.5e8)
 LAYERS = 4
 
 
