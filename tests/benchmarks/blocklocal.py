@@ -58,13 +58,15 @@ optimizer, in a process of its own; the median of several. Time: one thread, sec
 processor, in turn in one process. Ranks: one thread each, gloo, wall time while other work had a
 lower priority. Accuracy: seconds are those of a busy machine, and compare with nothing else."""
 CASES = (("backprop", 1), ("bll", 4), ("bll", 8), ("local-ce", 4))
+SAMPLED = ("bll", 8, 256)
+"""Rule, blocks and random tokens that a block scores beside those of the batch."""
 BATCH = {"resnet50": 24, "vit_small_patch16_224": 24, "gpt2": 8}
 LAYERS, WIDTH, WORDS, TOKENS = 12, 384, 10_000, 256
 TIMED = {"resnet18": 8, "resnet50": 4, "vit_small_patch16_224": 4, "gpt2": 2}
 BALANCED_BATCH = 32
 
 
-def make(name: str, rule: str, blocks: int, quick: bool) -> BlockLocal:
+def make(name: str, rule: str, blocks: int, samples: int | None, quick: bool) -> BlockLocal:
     """The model in blocks; timm's models, or a language model of 12 layers."""
     torch.manual_seed(0)
     if name == "gpt2":
@@ -81,7 +83,9 @@ def make(name: str, rule: str, blocks: int, quick: bool) -> BlockLocal:
         import timm
 
         model, inputs = timm.create_model(name, num_classes=1000), torch.randn(2, 3, 224, 224)
-    return BlockLocal(model, blocks, rule, balance="activations", inputs=inputs)
+    return BlockLocal(
+        model, blocks, rule, balance="activations", inputs=inputs, samples=samples
+    )
 
 
 def make_step(local: BlockLocal, name: str, batch: int) -> Callable[[], None]:
@@ -110,7 +114,7 @@ def resident_mib() -> float:
 def child(name: str, rule: str, blocks: int, quick: bool) -> None:
     """Print the peak of one step as JSON."""
     torch.set_num_threads(1)
-    local = make(name, rule, blocks, quick)
+    local = make(name, rule, blocks, None, quick)
     batch = 4 if quick else BATCH[name]
     make_step(local, name, 2)()
     step = make_step(local, name, batch)
@@ -152,21 +156,24 @@ def time(quick: bool, rounds: int) -> Rows:
     """The median seconds of the processor of each case, in turn."""
     torch.set_num_threads(1)
     batches = {name: 2 if quick else batch for name, batch in TIMED.items()}
+    plain = [(*case, None) for case in CASES]
+    cases = {name: [*plain, SAMPLED] if name == "gpt2" else plain for name in batches}
     steps = {
-        name: {str(case): make_step(make(name, *case, quick), name, batch) for case in CASES}
+        name: {str(case): make_step(make(name, *case, quick), name, batch) for case in cases[name]}
         for name, batch in batches.items()
     }
     print("built", file=sys.stderr, flush=True)
     rows = []
     for name, batch in batches.items():
         found = medians(steps[name], rounds, process_time)
-        for rule, blocks in CASES:
-            seconds = found[str((rule, blocks))]
+        for case in cases[name]:
+            seconds = found[str(case)]
+            rule, blocks, samples = case
             rows.append(
                 {
-                    "part": "time", "model": name, "rule": rule, "blocks": blocks, "batch": batch,
-                    "seconds": round(seconds, 3),
-                    "ratio": round(seconds / found[str(CASES[0])], 3),
+                    "part": "time", "model": name, "rule": rule, "blocks": blocks,
+                    "samples": samples, "batch": batch, "seconds": round(seconds, 3),
+                    "ratio": round(seconds / found[str(plain[0])], 3),
                 }
             )  # fmt: skip
     return rows
@@ -381,7 +388,7 @@ def tables(record: Record) -> str:
         "Of backpropagation's": percent("share"),
         "Parameters of heads": key("head_parameters"),
     }  # fmt: skip
-    times = case | {"Seconds": key("seconds"), "Of backpropagation's": percent("ratio")}
+    times = case | {"Random tokens": key("samples"), "Seconds": key("seconds"), "Of backpropagation's": percent("ratio")}
     ranks = {
         "Ranks": key("ranks"), "Batch": key("batch"), "Seconds a step": key("seconds"),
         "Times one rank": key("speedup"),

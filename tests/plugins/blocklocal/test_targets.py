@@ -48,16 +48,64 @@ def test_causal_targets_are_shifted_and_ignored_ones_left_out() -> None:
         targets.rows(output, torch.zeros(2, 4, dtype=torch.long))
 
 
-def test_sampled_classes_are_all_classes_if_all_are_drawn() -> None:
-    targets = TokenTargets(1500, causal=False, samples=40_000)
+@pytest.mark.parametrize("family", [BERNOULLI, GAUSSIAN])
+def test_sampled_classes_are_all_classes_if_all_are_drawn(family) -> None:
     a, b = torch.randn(5, 4), torch.randn(1500, 4)
     index = torch.randint(1500, (5,))
-    wanted = F.cross_entropy(BERNOULLI.scores(a, b), index)
-    torch.testing.assert_close(targets.score_loss(BERNOULLI, a, b, index), wanted)
-    targets.samples = 10
-    assert targets.score_loss(BERNOULLI, a, b, index) < wanted
-    exact = F.cross_entropy(GAUSSIAN.scores(a, b), index)
-    torch.testing.assert_close(targets.score_loss(GAUSSIAN, a, b, index), exact)
+    wanted = F.cross_entropy(family.scores(a, b), index)
+    for samples in (1495, 40_000):
+        targets = TokenTargets(1500, causal=False, samples=samples)
+        drawn = targets.draw(index, family)
+        assert sorted(drawn.classes.tolist()) == [*range(1500)]
+        assert torch.equal(drawn.classes[drawn.target], index)
+        found = targets.score_loss(family, a, b[drawn.classes], drawn.target, drawn.offset)
+        torch.testing.assert_close(found, wanted)
+    assert TokenTargets(1500, causal=False).draw(index, GAUSSIAN) is None
+    assert len(TokenTargets(1500, causal=False).draw(index, BERNOULLI).classes) <= 256 + 5
+    assert TokenTargets(1000, causal=False).draw(index % 1000, BERNOULLI) is None
+
+
+def test_sampled_classes_estimate_the_normaliser_of_all_without_bias() -> None:
+    targets = TokenTargets(60, causal=False, samples=20)
+    a, b = torch.randn(4, 3, dtype=torch.float64), torch.randn(60, 3, dtype=torch.float64)
+    index = torch.tensor([7, 7, 0, 59])
+    wanted = BERNOULLI.scores(a, b).exp().sum(1)
+    torch.manual_seed(0)
+    sums = torch.zeros_like(wanted)
+    for _ in range(2000):
+        drawn = targets.draw(index)
+        assert len(drawn.classes.unique()) == 3 + 20
+        sums += (BERNOULLI.scores(a, b[drawn.classes]) + drawn.offset).exp().sum(1)
+    torch.testing.assert_close(sums / 2000, wanted, rtol=0.05, atol=0)
+
+
+@pytest.mark.parametrize("rule", ["bll", "local-ce"])
+@pytest.mark.parametrize("feedback", ["chained", "direct"])
+def test_a_block_that_samples_every_token_has_the_gradients_of_all(
+    rule: str, feedback: str
+) -> None:
+    ids, target = torch.randint(7, (3, 5)), torch.randint(4, (3, 5))
+    target[0, 0] = -100
+    torch.manual_seed(0)
+    model = Tagger()
+    found = []
+    for samples in (None, 4):
+        local = BlockLocal(
+            model, 3, rule, inputs=ids, latent=4, hidden=8, feedback=feedback, samples=samples
+        )
+        local.rule.load_state_dict(found[0][0]) if found else None
+        result = local(ids, target=target)
+        result.loss.backward()
+        gradients = {name: p.grad.clone() for name, p in local.named_parameters()}
+        found.append((local.rule.state_dict(), gradients))
+        local.zero_grad()
+    for name, gradient in found[0][1].items():
+        torch.testing.assert_close(found[1][1][name], gradient)
+
+
+def test_samples_of_a_task_without_tokens_are_refused(make_stack, batch) -> None:
+    with pytest.raises(ValueError, match="samples is an option of targets of tokens"):
+        BlockLocal(make_stack(2), 2, inputs=batch[0], samples=10)
 
 
 def test_labels_are_problems_of_two_classes() -> None:

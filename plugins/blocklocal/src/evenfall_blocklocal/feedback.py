@@ -37,18 +37,26 @@ class Feedback(nn.Module):
             for index, width in enumerate(widths)
         )
 
-    def forward(self, encoded: Tensor | None, index: int, behind: Tensor | None) -> Tensor:
+    def forward(
+        self,
+        encoded: Tensor | None,
+        index: int,
+        behind: Tensor | None,
+        classes: Tensor | None = None,
+    ) -> Tensor:
         """b (Y, D) of block `index`.
 
         Args:
             encoded: (Y, inputs) encoded targets; None for the classes themselves, one-hot.
             index: of the block.
             behind: b of the block behind it, for a chained link.
+            classes: (Y,) which classes, if there is no `encoded`; None for all.
         """
         link = self.links[index]
         if self.is_first(index):
             if encoded is None:  # a one-hot product is the transposed weight
-                return link.weight.t() + link.bias
+                columns = link.weight.t()
+                return (columns if classes is None else columns[classes]) + link.bias
             return link(encoded.to(link.weight.dtype))
         assert behind is not None
         return link(behind.detach())

@@ -111,7 +111,9 @@ class BlockLocal(nn.Module):
         self.backward_mode, self.criterion, self.scale_loss = backward, criterion, scale_loss
         self.seed, self.steps = seed, 0
         self.task = task or guess_task(split.output, getattr(inner, "config", None))
-        self.targets = targets_of(type(inner).__name__, split.output, self.task)
+        self.targets = targets_of(
+            type(inner).__name__, split.output, self.task, chosen.samples
+        )
         self.shapes: list[FeatureShape] = [b.shape for b in split.blocks if b.shape is not None]
         setting = Setting(self.shapes, self.targets, chosen, inner, split.boundaries, split.call)
         first = next(p for p in model.parameters() if p.is_floating_point())

@@ -39,12 +39,13 @@ def guess_task(output: Any, config: Any = None) -> Task:
     return "regression" if is_regression else "classes"
 
 
-def targets_of(kind: str, output: Any, task: str) -> Targets:
+def targets_of(kind: str, output: Any, task: str, samples: int | None = None) -> Targets:
     """The targets of a model of class `kind`, whose name tells causal language models, that has
     this output."""
     logits = main_tensor(output)
     outputs = logits.shape[-1] if logits.dim() > 1 else 1
-    return make_targets(task, outputs, causal="CausalLM" in kind or "LMHead" in kind)
+    causal = "CausalLM" in kind or "LMHead" in kind
+    return make_targets(task, outputs, causal, samples)
 
 
 def main_tensor(output: Any) -> Tensor:

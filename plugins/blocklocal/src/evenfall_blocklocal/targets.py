@@ -6,8 +6,9 @@ rows that have a target.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -23,8 +24,24 @@ Task = Literal["classes", "tokens", "labels", "regression"]
 TASKS = ("classes", "tokens", "labels", "regression")
 MANY = 1000
 """From more classes than this on, only the Gaussian family scores all of them."""
+SAMPLES = 256
+"""Random tokens that other families score beside those of the batch, unless `samples` is given."""
 IGNORED = -100
 """A target that is left out, as in torch's cross_entropy."""
+
+
+class Drawn(NamedTuple):
+    """Some classes that stand for all of them in one loss.
+
+    Attributes:
+        classes: (C,) indices of classes, all different.
+        target: (N,) index into `classes` of each row's own class.
+        offset: (C,) added to the scores: the logarithm of how many classes each stands for.
+    """
+
+    classes: Tensor
+    target: Tensor
+    offset: Tensor
 
 
 class Targets(ABC):
@@ -60,6 +77,10 @@ class Targets(ABC):
         """Rows of a head's output that have a target, and those targets."""
         return output, target
 
+    def draw(self, target: Tensor, family: Family | None = None) -> Drawn | None:
+        """Classes to score for these rows, by this family or a linear layer; None for all."""
+        return None
+
     @abstractmethod
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """The loss of logits or predictions, as for the last block."""
@@ -69,8 +90,18 @@ class Targets(ABC):
         return self.loss(layer(rows), target)
 
     @abstractmethod
-    def score_loss(self, family: Family, a: Tensor, b: Tensor, target: Tensor) -> Tensor:
-        """The class-normalised loss of natural parameters a (N, D) and feedback b."""
+    def score_loss(
+        self, family: Family, a: Tensor, b: Tensor, target: Tensor, offset: Tensor | None = None
+    ) -> Tensor:
+        """The class-normalised loss of natural parameters a (N, D) and feedback b.
+
+        Args:
+            family: that scores the classes.
+            a: natural parameters of each row.
+            b: feedback of each class, or of the classes of `draw`.
+            target: of each row, an index into b if it is a class.
+            offset: of `draw`.
+        """
 
     def of_target(self, b: Tensor, target: Tensor) -> Tensor:
         """The feedback (N, D) of each row's own target."""
@@ -107,7 +138,9 @@ class ClassTargets(Targets):
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         return F.cross_entropy(output, target)
 
-    def score_loss(self, family: Family, a: Tensor, b: Tensor, target: Tensor) -> Tensor:
+    def score_loss(
+        self, family: Family, a: Tensor, b: Tensor, target: Tensor, offset: Tensor | None = None
+    ) -> Tensor:
         scores = family.scores(a, b)
         if self.log_prior is not None:
             scores = scores + self.log_prior.to(scores)
@@ -123,13 +156,13 @@ class TokenTargets(ClassTargets):
     Args:
         outputs: Y, the size of the vocabulary.
         causal: whether the output at token t predicts token t + 1.
-        samples: with a family that cannot score many classes: how many random tokens are scored
-            beside those of the batch.
+        samples: how many random tokens are scored beside those of the batch. None for all tokens,
+            but for 256 where there are more than 1,000 and the family cannot score so many.
     """
 
     per_token = True
 
-    def __init__(self, outputs: int, causal: bool, samples: int = 256) -> None:
+    def __init__(self, outputs: int, causal: bool, samples: int | None = None) -> None:
         super().__init__(outputs)
         self.causal, self.samples = causal, samples
 
@@ -158,19 +191,46 @@ class TokenTargets(ClassTargets):
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         return F.cross_entropy(output, target)
 
+    def draw(self, target: Tensor, family: Family | None = None) -> Drawn | None:
+        r"""The tokens of the batch T and m random others R of the V tokens, or None for all.
+
+        The offsets make the normaliser an unbiased estimate of that of all tokens:
+
+        .. math::
+            \sum_{y \in T} e^{s_y} + \frac{V - |T|}{m} \sum_{y \in R} e^{s_y}.
+        """
+        samples = self.samples
+        if samples is None:
+            if self.outputs <= MANY or family is None or isinstance(family, Gaussian):
+                return None
+            samples = SAMPLES
+        own, index = torch.unique(target, return_inverse=True)
+        rest = torch.ones(self.outputs, dtype=torch.bool, device=target.device)
+        rest[own] = False
+        others = rest.nonzero().squeeze(1)
+        random = others[torch.randperm(len(others), device=target.device)[:samples]]
+        stands_for = len(others) / max(len(random), 1)
+        offset = torch.zeros(len(own) + len(random), device=target.device)
+        offset[len(own) :] = math.log(max(stands_for, 1))
+        return Drawn(torch.cat([own, random]), index, offset)
+
     def linear_loss(self, rows: Tensor, layer: nn.Linear, target: Tensor) -> Tensor:
+        drawn = self.draw(target)
+        if drawn is not None:
+            weight, bias = layer.weight[drawn.classes], layer.bias[drawn.classes]
+            return linear_cross_entropy(rows, weight, bias + drawn.offset, drawn.target)
         if self.outputs > MANY:
             return linear_cross_entropy(rows, layer.weight, layer.bias, target)
         return super().linear_loss(rows, layer, target)
 
-    def score_loss(self, family: Family, a: Tensor, b: Tensor, target: Tensor) -> Tensor:
+    def score_loss(
+        self, family: Family, a: Tensor, b: Tensor, target: Tensor, offset: Tensor | None = None
+    ) -> Tensor:
         if isinstance(family, Gaussian) and self.outputs > MANY:
-            return linear_cross_entropy(*family.linear(a, b), target)
-        if self.outputs <= MANY:
-            return super().score_loss(family, a, b, target)
-        drawn = torch.randint(self.outputs, (self.samples,), device=target.device)
-        classes, index = torch.unique(torch.cat([target, drawn]), return_inverse=True)
-        return F.cross_entropy(family.scores(a, b[classes]), index[: len(target)])
+            a, b, c = family.linear(a, b)
+            return linear_cross_entropy(a, b, c if offset is None else c + offset, target)
+        scores = family.scores(a, b)
+        return self.loss(scores if offset is None else scores + offset, target)
 
 
 class LabelTargets(Targets):
@@ -194,7 +254,9 @@ class LabelTargets(Targets):
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         return F.binary_cross_entropy_with_logits(output, target.to(output.dtype))
 
-    def score_loss(self, family: Family, a: Tensor, b: Tensor, target: Tensor) -> Tensor:
+    def score_loss(
+        self, family: Family, a: Tensor, b: Tensor, target: Tensor, offset: Tensor | None = None
+    ) -> Tensor:
         absent, present = family.scores(a, b).unflatten(1, (self.outputs, 2)).unbind(2)
         return self.loss(present - absent, target)
 
@@ -222,7 +284,9 @@ class RegressionTargets(Targets):
         wide = torch.promote_types(output.dtype, torch.float32)
         return F.mse_loss(output.reshape(len(target), -1), target.reshape(len(target), -1).to(wide))
 
-    def score_loss(self, family: Family, a: Tensor, b: Tensor, target: Tensor) -> Tensor:
+    def score_loss(
+        self, family: Family, a: Tensor, b: Tensor, target: Tensor, offset: Tensor | None = None
+    ) -> Tensor:
         values = target.reshape(len(target), -1)
         same = (values.unsqueeze(1) == values).all(-1).to(a.dtype)
         return F.cross_entropy(family.scores(a, b), same / same.sum(1, keepdim=True))
@@ -231,20 +295,25 @@ class RegressionTargets(Targets):
         return b
 
 
-def make_targets(task: str, outputs: int, causal: bool = False) -> Targets:
+def make_targets(
+    task: str, outputs: int, causal: bool = False, samples: int | None = None
+) -> Targets:
     """The targets of a task.
 
     Raises:
-        ValueError: no such task, or classes of a model with one output.
+        ValueError: no such task, classes of a model with one output, or samples of a task without
+            tokens.
     """
     check_choice("task", task, TASKS)
+    if samples is not None and task != "tokens":
+        raise ValueError(f"samples is an option of targets of tokens, got task {shorten(task)}")
     if task == "classes" and outputs < 2:
         raise ValueError(
             "task 'classes' needs a model with at least 2 outputs, got 1; use task='labels' for "
             "one label, or task='regression'"
         )
     if task == "tokens":
-        return TokenTargets(outputs, causal)
+        return TokenTargets(outputs, causal, samples)
     kinds = {"classes": ClassTargets, "labels": LabelTargets, "regression": RegressionTargets}
     return kinds[task](outputs)
 

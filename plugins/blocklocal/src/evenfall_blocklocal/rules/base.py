@@ -33,6 +33,9 @@ class RuleOptions:
         agreement: weight of the agreement term J ("bll").
         bootstrap: share m of the posterior in what the next block is fed ("bll" with head_depth 0).
         similarity: weight of the similarity loss ("predsim").
+        samples: for targets of tokens, the random tokens that a block scores beside those of the
+            batch; None for all, but for 256 if there are more than 1,000 and the family is not
+            Gaussian ("bll", "local-ce", "dgl-man", "overlap").
         momentum: of the moving average of the next block's first layer ("dgl-man").
     """
 
@@ -45,6 +48,7 @@ class RuleOptions:
     agreement: float = 0.0
     bootstrap: float = 0.0
     similarity: float = 0.99
+    samples: int | None = None
     momentum: float = 0.995
 
     def __post_init__(self) -> None:
@@ -54,6 +58,8 @@ class RuleOptions:
         for name in ("latent", "hidden"):
             check_integer(name, getattr(self, name), 1)
         check_integer("head_depth", self.head_depth, 0, 3)
+        if self.samples is not None:
+            check_integer("samples", self.samples, 1)
         grid = self.grid
         if not isinstance(grid, tuple | list) or len(grid) != 2:
             raise ValueError(f"grid must be two positive integers, got {shorten(grid)}")

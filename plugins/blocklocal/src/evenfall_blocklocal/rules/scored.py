@@ -48,9 +48,13 @@ class _Messages(Rule):
     def parts(self, index: int) -> list[nn.Module]:
         return [self.heads[index], self.feedback.links[index]] if self.feedback is not None else []
 
-    def message(self, index: int) -> Tensor:
-        """The feedback b (Y, D) of local block `index`, in this step."""
+    def message(self, index: int, classes: Tensor | None = None) -> Tensor:
+        """The feedback b (Y, D) of local block `index` in this step, or that of some classes."""
         assert self.feedback is not None
+        if classes is not None:
+            last = self.feedback.is_first(index)
+            behind = None if last else self.message(index + 1, classes)
+            return self.feedback(None, index, behind, classes)
         if index not in self._messages:
             behind = None if self.feedback.is_first(index) else self.message(index + 1)
             self._messages[index] = self.feedback(self._encoded, index, behind)
@@ -85,8 +89,12 @@ class Bll(_Messages):
 
     def loss(self, index: int, features: Features, target: Tensor) -> Tensor:
         a, chosen = self.targets.rows(self.heads[index](features), target)
-        b = self.message(index)
-        loss = self.targets.score_loss(self.family, a, b, chosen)
+        drawn = self.targets.draw(chosen, self.family)
+        if drawn is None:
+            b, offset = self.message(index), None
+        else:
+            b, chosen, offset = self.message(index, drawn.classes), drawn.target, drawn.offset
+        loss = self.targets.score_loss(self.family, a, b, chosen, offset)
         if self.options.agreement:
             own = self.targets.of_target(b, chosen)
             loss = loss + self.options.agreement * self.family.agreement(a, own).mean()
