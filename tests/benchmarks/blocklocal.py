@@ -83,9 +83,7 @@ def make(name: str, rule: str, blocks: int, samples: int | None, quick: bool) ->
         import timm
 
         model, inputs = timm.create_model(name, num_classes=1000), torch.randn(2, 3, 224, 224)
-    return BlockLocal(
-        model, blocks, rule, balance="activations", inputs=inputs, samples=samples
-    )
+    return BlockLocal(model, blocks, rule, balance="activations", inputs=inputs, samples=samples)
 
 
 def make_step(local: BlockLocal, name: str, batch: int) -> Callable[[], None]:
@@ -388,7 +386,11 @@ def tables(record: Record) -> str:
         "Of backpropagation's": percent("share"),
         "Parameters of heads": key("head_parameters"),
     }  # fmt: skip
-    times = case | {"Random tokens": key("samples"), "Seconds": key("seconds"), "Of backpropagation's": percent("ratio")}
+    times = case | {
+        "Random tokens": key("samples"),
+        "Seconds": key("seconds"),
+        "Of backpropagation's": percent("ratio"),
+    }
     ranks = {
         "Ranks": key("ranks"), "Batch": key("batch"), "Seconds a step": key("seconds"),
         "Times one rank": key("speedup"),

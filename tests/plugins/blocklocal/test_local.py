@@ -430,6 +430,22 @@ def test_a_model_wrapped_for_data_parallelism_is_refused(make_stack) -> None:
         make(wrapped)
 
 
+def test_a_model_sharded_by_fsdp_is_refused(make_stack) -> None:
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    torch.distributed.init_process_group(
+        "gloo", store=torch.distributed.HashStore(), rank=0, world_size=1
+    )
+    try:
+        model = make_stack(3)
+        fully_shard(model[0], mesh=init_device_mesh("cpu", (1,)))
+        with pytest.raises(ValueError, match="must not be sharded by FSDP"):
+            make(model)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
 def test_a_failed_call_leaves_no_hooks(make_stack, batch) -> None:
     local = make(make_stack(3))
     with pytest.raises(RuntimeError):

@@ -129,6 +129,7 @@ def test_other_networks_are_checked(make: Callable) -> None:
         ({"mode": "push"}, "mode must be one of events, gather, got 'push'"),
         ({"precision": "fp64"}, "precision must be one of auto, fp32, bf16, int8, got 'fp64'"),
         ({"profile": "mine"}, "profile must be one of default, published, got 'mine'"),
+        ({"profile": "published", "mode": "events"}, "has mode 'gather', got mode 'events'"),
         ({"board": "12"}, "board: got '12'"),
         ({"pes": 153}, "pes must be an integer of at least 1 and below 153, got 153"),
         ({"decoder": "dram"}, "decoder must be one of host, chip, got 'dram'"),

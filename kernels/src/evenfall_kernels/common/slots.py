@@ -48,9 +48,10 @@ def read_slots(name: str, indices: Tensor, batch: int, state: Tensor) -> Slots:
 
     Raises:
         TypeError: not a tensor of integers.
-        ValueError: another shape or device, or an index of S or more. The index is checked on the
-            CPU only: elsewhere the check would wait for the device. There PyTorch reports the error
-            where it indexes, and a kernel that indexes by itself must stay inside the state.
+        ValueError: another shape or device, an index of S or more, or a row twice. Indices are
+            checked on the CPU only: elsewhere the check would wait for the device. There PyTorch
+            reports the error where it indexes, and a kernel that indexes by itself must stay inside
+            the state.
     """
     if not isinstance(indices, Tensor) or indices.dtype not in _INTEGERS:
         got = indices.dtype if isinstance(indices, Tensor) else type(indices).__name__
@@ -62,9 +63,16 @@ def read_slots(name: str, indices: Tensor, batch: int, state: Tensor) -> Slots:
     if indices.device != state.device:
         raise ValueError(f"{name} is on {indices.device}, but the state is on {state.device}")
     readable = indices.device.type == "cpu" and not torch.compiler.is_compiling()
-    if readable and batch and (largest := int(indices.max())) >= len(state):
-        raise ValueError(
-            f"{name} must be below {len(state)}, the number of state rows, got {largest}"
-        )
+    if readable:
+        _check_values(name, indices.tolist(), len(state))
     rows = indices.long()
     return Slots(rows.clamp(min=0), rows >= 0)
+
+
+def _check_values(name: str, indices: list[int], rows: int) -> None:
+    used = [index for index in indices if index >= 0]
+    if used and (largest := max(used)) >= rows:
+        raise ValueError(f"{name} must be below {rows}, the number of state rows, got {largest}")
+    if len({*used}) < len(used):
+        twice = next(index for index in used if used.count(index) > 1)
+        raise ValueError(f"{name} must have each row at most once, got {twice} twice")

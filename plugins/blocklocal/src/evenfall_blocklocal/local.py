@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Literal
@@ -111,9 +112,7 @@ class BlockLocal(nn.Module):
         self.backward_mode, self.criterion, self.scale_loss = backward, criterion, scale_loss
         self.seed, self.steps = seed, 0
         self.task = task or guess_task(split.output, getattr(inner, "config", None))
-        self.targets = targets_of(
-            type(inner).__name__, split.output, self.task, chosen.samples
-        )
+        self.targets = targets_of(type(inner).__name__, split.output, self.task, chosen.samples)
         self.shapes: list[FeatureShape] = [b.shape for b in split.blocks if b.shape is not None]
         setting = Setting(self.shapes, self.targets, chosen, inner, split.boundaries, split.call)
         first = next(p for p in model.parameters() if p.is_floating_point())
@@ -249,6 +248,13 @@ def _check(model: nn.Module, rule: str, backward: str) -> None:
         raise ValueError(
             f"model must not be wrapped by {type(model).__name__}, which does not support backward "
             "passes inside of the forward pass; use evenfall_blocklocal.processes"
+        )
+    fsdp = sys.modules.get("torch.distributed.fsdp")  # slow to import, and needed to shard a model
+    kinds = (fsdp.FSDPModule, fsdp.FullyShardedDataParallel) if fsdp else ()
+    if any(isinstance(module, kinds) for module in model.modules()):
+        raise ValueError(
+            "model must not be sharded by FSDP, which does not support backward passes inside of "
+            "the forward pass; use evenfall_blocklocal.processes"
         )
     check_choice("rule", rule, RULES)
     check_choice("backward", backward, BACKWARDS)

@@ -267,7 +267,7 @@ def _advice(network: Network, settings: Settings, available: int) -> tuple[str, 
         return None if plan is None else plan.pes
 
     if settings.profile != "default":
-        need = pes(network, {"profile": "default"})
+        need = pes(network, {"profile": "default", "mode": None})
         if need is not None and need <= available:
             found.append(f"profile 'default': {need} PEs")
     formats = {one.weight_format for one in network.projections}
@@ -278,10 +278,11 @@ def _advice(network: Network, settings: Settings, available: int) -> tuple[str, 
             exact = weight_format == "bf16" and all(map(_is_bf16, network.projections))
             note = "exact" if exact else "weights are rounded"
             found.append(f"precision {shorten(weight_format)}: {need} PEs ({note})")
-    other = "gather" if settings.mode == "events" else "events"
-    need = pes(network, {"mode": other})
-    if need is not None and need <= available:
-        found.append(f"mode {shorten(other)}: {need} PEs")
+    if settings.profile != "published":  # which has one mode
+        other = "gather" if settings.mode == "events" else "events"
+        need = pes(network, {"mode": other})
+        if need is not None and need <= available:
+            found.append(f"mode {shorten(other)}: {need} PEs")
     density = _fitting_density(network, settings, available)
     if density is not None:
         found.append(f"pruning to {density:.1%} of the weights (evenly spread)")

@@ -74,7 +74,7 @@ def make_manifest(
             "end_tokens": list(source.graph.metadata.get("end_tokens", [])),
         },
         "options": {
-            "mode": "gather" if settings.profile == "published" else settings.mode,
+            "mode": settings.mode,
             "precision": settings.precision,
             "profile": settings.profile,
             "board": settings.board,

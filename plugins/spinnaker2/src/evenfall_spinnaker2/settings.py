@@ -28,9 +28,10 @@ class Settings:
 
     Attributes:
         mode: "events" (a row of weights for each event) or "gather" (each unit reads all inputs).
+            None becomes "events", or "gather" with the profile "published".
         precision: "auto" (the smallest that holds every weight exactly), "fp32", "bf16" or "int8".
-        profile: "default", or "published": the layout of the published language model, whose mode
-            is "gather".
+        profile: "default", or "published": the layout of the published language model, which has
+            no other mode than "gather".
         board: "1" chip, "48" chips, or a rectangle of chips such as "4x3", which is extrapolation.
         pes: processing elements of a chip that may be used.
         decoder: where dense layers after the last events lie: "host" or "chip".
@@ -43,7 +44,7 @@ class Settings:
         record_values: also keep what each unit sent in those steps.
     """
 
-    mode: str = "events"
+    mode: str | None = None
     precision: str = "auto"
     profile: str = "default"
     board: str = "1"
@@ -58,8 +59,13 @@ class Settings:
     record_values: bool = False
 
     def __post_init__(self) -> None:
-        check_choice("mode", self.mode, MODES)
         chip = load_chip(self.profile)
+        published = self.profile == "published"
+        if self.mode is None:
+            object.__setattr__(self, "mode", "gather" if published else "events")
+        check_choice("mode", self.mode, MODES)
+        if published and self.mode != "gather":
+            raise ValueError(f"profile 'published' has mode 'gather', got mode {self.mode!r}")
         if self.pes is not None:
             check_integer("pes", self.pes, 1, 1 + len(chip.places))
         board_chips(self.board)
@@ -80,9 +86,9 @@ class Settings:
 
     def plan(self, network: Network) -> Plan:
         """The slices of a network, with these options."""
-        mode = "gather" if self.profile == "published" else self.mode
+        assert self.mode is not None
         options = Options(
-            mode, self.queue_depth, recorded_steps=self.recorded_steps,
+            self.mode, self.queue_depth, recorded_steps=self.recorded_steps,
             record_values=self.record_values,
         )  # fmt: skip
         return make_plan(network, options, self.profile, self.pes)

@@ -221,6 +221,7 @@ def test_rows_of_a_cache_with_gradients() -> None:
         ([0, 1, 2], TypeError, "state_indices must be a Tensor of integers, got list"),
         (torch.zeros(3), TypeError, "got torch.float32"),
         (torch.zeros(2).long(), ValueError, r"must have shape \(3,\)"),
+        (torch.tensor([2, -1, 2]), ValueError, "must have each row at most once, got 2 twice"),
         (torch.tensor([0, 1, 3]), ValueError, "must be below 3, the number of state rows, got 3"),
     ],
 )

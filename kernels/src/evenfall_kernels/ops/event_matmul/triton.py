@@ -13,7 +13,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ...common.device import on_its_device
+from ...common.device import alert_not_deterministic, on_its_device
 
 _ROWS, _COLUMNS = 16, 64
 _ROWS_PER_PROGRAM, _ENTRIES = 8, 256
@@ -117,6 +117,7 @@ def forward_rows(
     n_batch, n_units = events.shape
     out = events.new_zeros(n_batch, n_out, dtype=torch.float32)
     if out.numel() and values.numel():
+        alert_not_deterministic("event_matmul of compressed rows or blocks in Triton")
         grid = (n_batch * triton.cdiv(n_units, _ROWS_PER_PROGRAM),)  # other axes: 65,535 programs
         matrix = (part.contiguous() for part in (values, columns, row_starts))
         _rows_kernel[grid](

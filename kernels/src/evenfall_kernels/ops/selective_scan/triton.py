@@ -12,7 +12,7 @@ import torch.nn.functional as F
 import triton
 from torch import Tensor
 
-from ...common.device import on_its_device
+from ...common.device import alert_not_deterministic, on_its_device
 from .outputs import empty_gradients, empty_outputs
 from .triton_backward import backward_kernel
 from .triton_forward import forward_kernel
@@ -146,6 +146,7 @@ def backward(
         for t in (A, B, C, D, delta_bias, step, step_scale, _or_placeholder(weight, grads[10]))
     )
     if not launch.empty:
+        alert_not_deterministic("the backward pass of selective_scan in Triton")
         backward_kernel[launch.grid](
             u, delta, *_contiguous(A, B, C, D), gate, *_contiguous(delta_bias, step, step_scale),
             *_contiguous(_or_placeholder(weight, A), _or_placeholder(cu_seqlens, A)), chunk_states,

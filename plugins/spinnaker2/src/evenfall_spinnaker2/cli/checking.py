@@ -29,7 +29,7 @@ from .options import (
 
 def check(
     model: Model,
-    mode: Mode = "events",
+    mode: Mode = None,
     precision: Precision = "auto",
     profile: Profile = "default",
     board: Board = "1",
@@ -64,7 +64,7 @@ def check(
 
 def fits(
     layers: Annotated[int, typer.Option(min=1, max=100, help="Layers of the EGRU.")] = 3,
-    mode: Mode = "events",
+    mode: Mode = None,
     board: Board = "1",
     pes: Pes = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,

@@ -29,7 +29,7 @@ from .options import (
 def compile(
     model: Model,
     output: Annotated[Path, typer.Argument(help="Folder to write.", show_default=False)],
-    mode: Mode = "events",
+    mode: Mode = None,
     precision: Precision = "auto",
     profile: Profile = "default",
     board: Board = "1",

@@ -16,8 +16,12 @@ Model = Annotated[
     ),
 ]
 Mode = Annotated[
-    str,
-    typer.Option(help="events: a row of weights for each event; gather: units read all inputs."),
+    str | None,
+    typer.Option(
+        help="events, the default: a row of weights for each event; gather: units read all inputs, "
+        "the only mode of the profile published.",
+        show_default=False,
+    ),
 ]
 Precision = Annotated[
     str,
