@@ -12,6 +12,8 @@ step is forward and backward passes.
 Cuts splits timm models into 4 blocks, on the meta device, and runs the leak check: of each class
 of models the first one with at most 60 million parameters.
 
+Compiled times a step of ResNet-18 that is compiled in parts or as a whole.
+
 Processes trains a convolutional network on one rank of torch.distributed, then on two, one thread
 each, with gloo. Ten-lines is the loop of the guide.
 
@@ -47,7 +49,7 @@ from evenfall_blocklocal.training import Comparison
 TITLE = "Block-local training"
 ABOUT = """A step of `BlockLocal`, whose blocks learn during the forward pass, beside one of
 backpropagation. Read [the guide](blocklocal.md#results) for what the tables do and do not show."""
-PARTS = ("memory", "time", "processes", "cuts", "ten-lines", "accuracy", "grids")
+PARTS = ("memory", "time", "compiled", "processes", "cuts", "ten-lines", "accuracy", "grids")
 NAMES = {
     "resnet18": "ResNet-18, 224 px", "resnet50": "ResNet-50, 224 px",
     "vit_small_patch16_224": "ViT-S/16, 224 px",
@@ -86,8 +88,9 @@ def make(name: str, rule: str, blocks: int, samples: int | None, quick: bool) ->
     return BlockLocal(model, blocks, rule, balance="activations", inputs=inputs, samples=samples)
 
 
-def make_step(local: BlockLocal, name: str, batch: int) -> Callable[[], None]:
-    """A function that runs one training step and forgets its gradients."""
+def make_step(local: Any, name: str, batch: int) -> Callable[[], None]:
+    """A function that runs one training step of a BlockLocal, compiled or not, and forgets its
+    gradients."""
     if name == "gpt2":
         ids = torch.randint(WORDS, (batch, TOKENS))
         call: Any = lambda: local(input_ids=ids, labels=ids, use_cache=False)  # noqa: E731
@@ -174,6 +177,33 @@ def time(quick: bool, rounds: int) -> Rows:
                     "ratio": round(seconds / found[str(plain[0])], 3),
                 }
             )  # fmt: skip
+    return rows
+
+
+def compiled(quick: bool, rounds: int) -> Rows:
+    """Seconds of the processor that a step of ResNet-18 takes: as it is, with the parts between the
+    boundaries compiled, and compiled as a whole, which needs backward="after"."""
+    torch.set_num_threads(1)
+    name, batch = "resnet18", 2 if quick else TIMED["resnet18"]
+    rows: Rows = []
+    for rule, blocks in CASES[:2]:
+        for mode in ("eager", "parts", "whole"):
+            torch.compiler.reset()
+            local = make(name, rule, blocks, None, quick)
+            local.backward_mode = "after" if mode == "whole" else "inside"
+            if mode == "parts":
+                local.compile_parts()
+            step = make_step(torch.compile(local) if mode == "whole" else local, name, batch)
+            begin = process_time()
+            step()
+            first = process_time() - begin
+            seconds = medians({mode: step}, rounds, process_time)[mode]
+            rows.append({
+                "part": "compiled", "model": name, "rule": rule, "blocks": blocks, "mode": mode,
+                "batch": batch, "seconds": round(seconds, 3), "first_seconds": round(first, 1),
+                "ratio": round(seconds / (rows[0]["seconds"] if rows else seconds), 3),
+            })  # fmt: skip
+            print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     return rows
 
 
@@ -391,6 +421,10 @@ def tables(record: Record) -> str:
         "Seconds": key("seconds"),
         "Of backpropagation's": percent("ratio"),
     }
+    modes = case | {
+        "Compiled": key("mode"), "Seconds": key("seconds"), "First step, seconds":
+        key("first_seconds"), "Of backpropagation's": percent("ratio"),
+    }  # fmt: skip
     ranks = {
         "Ranks": key("ranks"), "Batch": key("batch"), "Seconds a step": key("seconds"),
         "Times one rank": key("speedup"),
@@ -405,7 +439,8 @@ def tables(record: Record) -> str:
         "Test accuracy": percent("test_accuracy"), "Seeds": key("seeds"),
     }  # fmt: skip
     shown = {
-        "memory": peaks, "time": times, "processes": ranks, "ten-lines": lines, "grids": cells,
+        "memory": peaks, "time": times, "compiled": modes, "processes": ranks, "ten-lines": lines,
+        "grids": cells,
     }  # fmt: skip
     blocks = [table(columns, parts[name]) for name, columns in shown.items() if name in parts]
     blocks += _accuracies(parts.get("accuracy", []))
@@ -439,6 +474,7 @@ def measure(options: argparse.Namespace) -> Rows:
     parts: dict[str, Callable[[], Rows]] = {
         "memory": lambda: memory(options.quick, options.rounds),
         "time": lambda: time(options.quick, options.rounds),
+        "compiled": lambda: compiled(options.quick, options.rounds),
         "processes": lambda: processes(options.quick, options.rounds),
         "cuts": lambda: cuts(options.quick),
         "ten-lines": lambda: ten_lines(options.data, options.quick),

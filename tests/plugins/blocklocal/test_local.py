@@ -492,3 +492,16 @@ def test_a_copy_of_a_compiled_model_uses_its_own_weights(make_stack, batch) -> N
     plain = make_stack()
     plain.load_state_dict(twin.model.state_dict())
     assert torch.equal(twin.model(batch[0]), plain(batch[0]))
+
+
+def test_the_whole_can_be_compiled_if_losses_are_summed_after_it(make_stack, batch) -> None:
+    torch._dynamo.reset()
+    found = []
+    for is_compiled in (False, True):
+        local = make(make_stack(3), backward="after")
+        counter = torch._dynamo.testing.CompileCounter()
+        call = torch.compile(local, backend=counter) if is_compiled else local
+        call(batch[0], target=batch[1]).loss.backward()
+        found.append(gradients(local))
+    assert_same(*found)
+    assert counter.frame_count >= 1

@@ -95,7 +95,7 @@ class TrainingCall:
             rule, is_changed = self.rule, name in self.split.cloned
 
             def close(tensor: Tensor) -> Tensor:
-                if tensor.grad_fn is None:
+                if not tensor.requires_grad:
                     return tensor
                 gated = rule.gate(index, tensor)
                 return gated.clone() if is_changed else gated
@@ -107,7 +107,7 @@ class TrainingCall:
         copies = keeps_graph and name in self.split.cloned
 
         def isolate(tensor: Tensor) -> Tensor:
-            if tensor.grad_fn is None and not tensor.requires_grad:
+            if not tensor.requires_grad:
                 return tensor
             alone = tensor.detach().clone() if copies else tensor.detach()
             if tensor is features.values:
