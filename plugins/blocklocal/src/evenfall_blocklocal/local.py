@@ -71,8 +71,8 @@ class BlockLocal(nn.Module):
         SplitError: the model cannot be split so, or a parameter would learn from two losses.
         ValueError: an unknown option, or the model is wrapped for data parallelism.
 
-    Source: Kappel et al., arXiv 2305.14974. The head and the normalisation over classes, without
-    which the rule collapses, are Evenfall's.
+    Source: Kappel et al., arXiv 2305.14974. The head and the normalisation over classes are
+    Evenfall's.
     """
 
     def __init__(

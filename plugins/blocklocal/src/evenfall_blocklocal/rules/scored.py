@@ -116,8 +116,8 @@ class Bll(_Messages):
 class BllKl(_Messages):
     r"""The plain bound, "bll-kl": :math:`L_k = J(a_k, b_{k,y})` of the target's feedback alone.
 
-    Without the normalisation over classes, both messages can agree by saying nothing: it collapses,
-    and is here to show that.
+    Without the normalisation over classes, both messages can agree by being the same for every
+    class. A block whose loss is zero for that reason learns nothing; this rule is here to show it.
     """
 
     def loss(self, index: int, features: Features, target: Tensor) -> Tensor:
