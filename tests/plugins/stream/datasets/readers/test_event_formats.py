@@ -275,7 +275,7 @@ def test_text_files(tmp_path: Path) -> None:
         ("t,x,y,p,ts\n1,2,3,1,4\n", "'t' and 'ts' are both t"),
         ("t,x,y,p\n1,2,3\n", "there are 4 names, but 3 columns"),
         ("t,x,y,p\n1,2,3,x\n", "x"),
-        ("t,x,y,p\n1,2.5,3,1\n", "'x' must be whole pixels, got 2.5 at event 0"),
+        ("t,x,y,p\n1,2.5,3,1\n", "'x' must be whole numbers, got 2.5 at event 0"),
         ("t,x,y,p\n1,2,3,5\n", "p must be 0 or 1, got 5"),
         ("t,x,y,p\n1,2,3,-1\n2,2,3,0\n", "must be 0 and 1, or -1 and 1, got -1 and 0"),
         ("t,x,y,p\n0.5,2,3,1\n1e6,2,3,0\n", "is too long for seconds: it spans .*; name it t_ms"),

@@ -212,5 +212,5 @@ def test_a_recording_s_file_as_arrays(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"a\.bs2: events must be on the sensor"):
         read_recording(tmp_path / "a.bs2", (4, 4))
     np.savez(tmp_path / "b.npz", t=[0.5, 1.5], x=[1, 1.5], y=[1, 1], p=[0, 1])
-    with pytest.raises(ValueError, match=r"b\.npz cannot be read: 'x' must be whole pixels"):
+    with pytest.raises(ValueError, match=r"b\.npz cannot be read: 'x' must be whole numbers"):
         read_recording(tmp_path / "b.npz", (4, 4))

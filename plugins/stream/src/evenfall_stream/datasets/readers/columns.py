@@ -52,6 +52,11 @@ def match_columns(names: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def is_column(name: str) -> bool:
+    """Whether a name is one of those in `NAMES`, also with a unit."""
+    return _role(name) is not None
+
+
 def make_recording(columns: Mapping[str, np.ndarray]) -> Recording:
     """A recording from arrays of length N by name.
 
@@ -114,22 +119,22 @@ def _times(values: np.ndarray, name: str) -> np.ndarray:
 
 
 def _whole(values: np.ndarray, name: str) -> np.ndarray:
-    """Coordinates: whole numbers, also as floating point."""
+    """Coordinates and polarities: whole numbers, also as floating point."""
     if values.dtype.kind == "f":
         if not (inside := np.abs(values) < _FARTHEST).all():  # False for NaN too
             at = int(inside.argmin())
-            raise ValueError(
-                f"{name!r} must be finite numbers of pixels, got {values[at]} at event {at}"
-            )
+            raise ValueError(f"{name!r} must be finite, got {values[at]} at event {at}")
         if bool((values % 1 != 0).any()):
             at = int((values % 1 != 0).argmax())
-            raise ValueError(f"{name!r} must be whole pixels, got {values[at]} at event {at}")
+            raise ValueError(f"{name!r} must be whole numbers, got {values[at]} at event {at}")
     return _integers(values, name)
 
 
 def _integers(values: np.ndarray, name: str) -> np.ndarray:
-    if values.dtype.kind == "u" and len(values) and int(values.max()) > _FARTHEST:
-        raise ValueError(f"{name!r} has values beyond 2**62, got {values.max()}")
+    if values.dtype.kind in "iu" and len(values):
+        least, most = int(values.min()), int(values.max())
+        if max(-least, most) > _FARTHEST:
+            raise ValueError(f"{name!r} has values beyond 2**62, got {least} to {most}")
     return values.astype(np.int64)
 
 

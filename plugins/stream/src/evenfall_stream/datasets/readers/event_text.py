@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .columns import make_recording
+from .columns import is_column, make_recording
 from .recording import Recording
 from .text import read_table
 
@@ -24,7 +24,7 @@ def read_event_text(path: Path) -> Recording:
     Raises:
         ValueError: it is not a table of numbers, or its columns cannot be told.
     """
-    names, values = read_table(path)
+    names, values = read_table(path, is_column)
     if names is not None:
         return make_recording({name: values[:, at] for at, name in enumerate(names)})
     if not len(values):

@@ -1,7 +1,7 @@
 """Events in HDF5: Prophesee's and Metavision's files, DSEC's, and those with an array a column.
 
     CD/events                  compound x, y, p, t              Metavision; Prophesee's data sets
-    events/x, y, t, p          with t_offset if there is one    DSEC
+    events/x, y, t, p          and t_offset, at the top         DSEC
     events/xs, ys, ts, ps      or any names that `columns` has, in `events` or at the top
 
 Sources: https://docs.prophesee.ai/stable/data/file_formats/hdf5.html,
@@ -49,15 +49,32 @@ def _events(file: Any, name: str) -> Recording:
         found = file.get(place)
         if isinstance(found, h5py.Dataset) and found.dtype.names:
             values = _read(found, name)
-            return make_recording({field: values[field] for field in found.dtype.names})
+            columns = {field: values[field] for field in found.dtype.names}
+            return make_recording(_moved(columns, file))
     group = file["events"] if isinstance(file.get("events"), h5py.Group) else file
     arrays = {key: group[key] for key in group if isinstance(group.get(key), h5py.Dataset)}
-    roles = match_columns(arrays)
-    columns = {key: _read(arrays[key], name) for key in roles.values()}
-    offset = file.get("t_offset")
-    if offset is not None:
-        columns[roles["t"]] = columns[roles["t"]].astype(np.int64) + int(offset[()])
-    return make_recording(columns)
+    columns = {key: _read(arrays[key], name) for key in match_columns(arrays).values()}
+    return make_recording(_moved(columns, group, file))
+
+
+def _moved(columns: dict[str, np.ndarray], *groups: Any) -> dict[str, np.ndarray]:
+    """The columns with the first t_offset of the groups, in the unit of the times, added to them.
+
+    Raises:
+        ValueError: it is not one number, or has a fraction and the times are integers.
+    """
+    offset = next((np.asarray(one["t_offset"][()]) for one in groups if "t_offset" in one), None)
+    if offset is None:
+        return columns
+    name = match_columns(columns)["t"]
+    kinds = "iu" if columns[name].dtype.kind in "iu" else "iuf"
+    if offset.size != 1 or offset.dtype.kind not in kinds:
+        raise ValueError(
+            f"t_offset must be one number of the kind of {name!r}, {columns[name].dtype}, "
+            f"got {offset.dtype} {offset.shape}"
+        )
+    wide = np.int64 if kinds == "iu" else np.float64
+    return {**columns, name: columns[name].astype(wide) + offset.reshape(()).astype(wide)}
 
 
 def _read(values: Any, name: str) -> np.ndarray:

@@ -158,11 +158,15 @@ def _points(read: Callable[[Path], np.ndarray], path: Path) -> Data:
 def _cloud(points: np.ndarray) -> Data:
     if points.ndim != 2 or points.shape[1] < 3:
         raise ValueError(f"points must have shape (N, 3 or more), got {points.shape}")
+    if len(points) <= _MOST_COLUMNS < points.shape[1]:
+        raise ValueError(f"points must have shape (N, 3 or more), got {points.shape}: transpose it")
     if points.dtype.kind not in "fiu":
         raise ValueError(f"points must be real numbers, got {points.dtype}")
     return Data(pos=torch.from_numpy(np.array(points[:, :3], np.float64)))
 
 
+_MOST_COLUMNS = 16
+"""Columns of a cloud that has fewer points than columns."""
 _CORNERS = ("vertex_indices", "vertex_index")
 """The two names in use for the list of a face's corners."""
 _CLOUDS: dict[str, Callable[[Path], Data]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from pathlib import Path
 
 MOST_EVENTS = 2**27
@@ -40,6 +41,16 @@ def read_text(path: Path) -> str:
     """The contents of a text file, without a byte order mark.
 
     Raises:
-        ValueError: it has more than `MOST_TEXT` bytes, or is not UTF-8.
+        ValueError: it has more than `MOST_TEXT` bytes, or is neither UTF-8 nor UTF-16 with a mark.
     """
-    return read_bytes(path, MOST_TEXT).decode("utf-8-sig")
+    return decode_text(read_bytes(path, MOST_TEXT))
+
+
+def decode_text(raw: bytes, errors: str = "strict") -> str:
+    """UTF-8, or UTF-16 with a byte order mark, without the mark. `errors` is that of bytes.decode.
+
+    Raises:
+        ValueError: bytes are neither, and `errors` is "strict".
+    """
+    kind = "utf-16" if raw[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+    return raw.decode(kind, errors)

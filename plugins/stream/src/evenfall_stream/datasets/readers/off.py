@@ -13,6 +13,8 @@ from torch_geometric.data import Data
 
 from evenfall.errors import shorten
 
+from .limits import read_text
+
 _HEADER = re.compile(r"(?:\s++|#.*+)*+(?:ST)?C?N?OFF\s*")
 """In these variants texture, colour and normal of a vertex follow its three coordinates."""
 
@@ -32,7 +34,7 @@ def read_off(path: str | Path) -> Data:
     torch_geometric's reader loses the last face of a file without a final line break, accepts
     truncated files, and does not support comments, colours or polygons.
     """
-    text = Path(path).read_text(encoding="utf-8")
+    text = read_text(Path(path))
     header = _HEADER.match(text)
     if header is None or text[header.end() :].startswith("BINARY"):
         raise ValueError(f"the header must be OFF, COFF, NOFF or STOFF, got {shorten(text[:12])}")
@@ -70,7 +72,7 @@ def _coordinates(row: list[str]) -> list[float]:
 def _corners(row: list[str], vertices: int) -> list[int]:
     count = int(row[0])
     corners = [int(word) for word in row[1 : 1 + count]]
-    if len(corners) < count:
+    if not 0 <= count <= len(corners):
         raise ValueError(
             f"a face must have as many corners as it says, got {shorten(' '.join(row))}"
         )

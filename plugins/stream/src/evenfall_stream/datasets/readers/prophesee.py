@@ -37,8 +37,11 @@ DAT_CLOCK = 2**32
 """Period of a .dat file's clock in microseconds."""
 Size = tuple[int, ...] | None
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\xff]")
-"""Bytes that text lines do not contain."""
+"""Bytes that are taken for those of words in a header without an end."""
+_END = re.compile(rb"(?:%[^\n]*+\n)*?% *end *\r?\n", re.IGNORECASE)
+"""A header with its end: text in any encoding."""
 _MOST_HEADER = 2**20
+_VERSIONS = {"2.0": "2", "2": "2", "3.0": "3", "3": "3"}
 _ONES = np.array([value.bit_count() for value in range(2**12)])
 """Bits that are set in a 12-bit number."""
 
@@ -90,13 +93,14 @@ def _header(raw: bytes) -> tuple[dict[str, str], int]:
     """The values of the text lines by name, in lower case, and where the words start."""
     values: dict[str, str] = {}
     end = 0
+    last = _END.match(raw[:_MOST_HEADER])
     while raw[end : end + 1] == b"%":
         newline = raw.find(b"\n", end, end + _MOST_HEADER)
         line = raw[end : max(newline, end)]
-        if newline < 0 or _CONTROL.search(line):
+        if newline < 0 or (last is None and _CONTROL.search(line)):
             break  # a word whose first byte is '%'
         end = newline + 1
-        name, _, value = line[1:].decode("ascii").strip().partition(" ")
+        name, _, value = line[1:].decode("utf-8", "replace").strip().partition(" ")
         if name.lower() == "end":
             break
         values[name.lower()] = value.strip()
@@ -108,11 +112,12 @@ def _header(raw: bytes) -> tuple[dict[str, str], int]:
 def _format(header: dict[str, str]) -> str:
     """ "2" or "3"."""
     named = header.get("format", "").partition(";")[0].strip().upper()
-    version = header.get("evt", "") or named.removeprefix("EVT")
-    if version in ("2.0", "2"):
-        return "2"
-    if version in ("3.0", "3"):
-        return "3"
+    stated = [header.get("evt", ""), named.removeprefix("EVT")]
+    versions = {_VERSIONS.get(one) for one in stated if one}
+    if len(versions) > 1:
+        raise ValueError(f"its header must state one format, got evt {stated[0]} and {named}")
+    if found := next(iter(versions), None):
+        return found
     raise ValueError(
         f"a .raw file must have '% evt 2.0', '% evt 3.0' or '% format EVT2' or EVT3 in its header, "
         f"got {named or header.get('evt') or 'none of them'}"
@@ -126,7 +131,7 @@ def _size(header: dict[str, str]) -> Size:
     )
     width, height = options.get("width"), options.get("height")
     if width is None and "geometry" in header:
-        width, _, height = header["geometry"].lower().partition("x")
+        width, _, height = header["geometry"].lower().replace(" ", "").partition("x")
     width, height = width or header.get("width"), height or header.get("height")
     if width is None or height is None:
         return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +11,12 @@ import numpy as np
 from .limits import read_text
 
 
-def read_table(path: Path) -> tuple[list[str] | None, np.ndarray]:
-    """(names of the columns if the first line has them, (rows, columns) float64).
+def read_table(path: Path, is_name: Callable[[str], bool]) -> tuple[list[str] | None, np.ndarray]:
+    """(names of the columns if a line before the first row has them, (rows, columns) float64).
 
-    Values are separated by commas, semicolons, tabs or spaces. Text after # or // is a comment. The
-    first line may be a comment and have the names, as CloudCompare writes them.
+    Values are separated by commas, semicolons, tabs or spaces. Text after # or // is a comment. A
+    comment before the first row, as CloudCompare writes it, has the names if it has a word for each
+    column and `is_name` knows one of them.
 
     Raises:
         ValueError: a value is not a number, or lines have different numbers of values.
@@ -24,10 +27,12 @@ def read_table(path: Path) -> tuple[list[str] | None, np.ndarray]:
     names: list[str] | None = None
     if rows and not any(map(_is_number, _split(rows[0]))):
         names = _split(rows.pop(0))
-    elif lines and not _without_comment(lines[0]):
-        first = _split(lines[0].lstrip("#/ "))
-        width = len(_split(rows[0])) if rows else 0
-        names = first if len(first) == width and not any(map(_is_number, first)) else None
+    elif rows:
+        comments = takewhile(lambda line: not _without_comment(line), lines)
+        candidates = [_split(line.lstrip("#/ ")) for line in comments]
+        width = len(_split(rows[0]))
+        fitting = [one for one in candidates if len(one) == width and any(map(is_name, one))]
+        names = fitting[-1] if fitting else None
     if not rows:
         return names, np.empty((0, len(names or ())))
     try:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
+
+from evenfall.checks import check_integer, check_number
 
 from .filter_bank import FRAME, FilterBank
 
@@ -42,16 +46,15 @@ class SoundToEvents:
         smoothing: float = 0.008, span: float = 40.0, quietest: float = -60.0,
         recovery: float = 20.0, rate: float = 150.0,
     ) -> None:  # fmt: skip
-        if channels < 1 or not 0 < low < high:
-            raise ValueError(
-                f"channels must be positive and 0 < low < high, got {channels}, {low}, {high}"
-            )
-        for name, value in (("smoothing", smoothing), ("span", span)):
-            if not value > 0:
-                raise ValueError(f"{name} must be positive, got {value}")
-        if not recovery >= 0:
-            raise ValueError(f"recovery must not be negative, got {recovery}")
-        if not 0 < rate <= 1_000_000 / FRAME:
+        check_integer("channels", channels, 1)
+        for name, value in (("low", low), ("high", high), ("smoothing", smoothing), ("span", span)):
+            check_number(name, value, above=True)
+        if not low < high:
+            raise ValueError(f"low must be below high, got {low} and {high}")
+        check_number("quietest", quietest, -math.inf, above=True)
+        check_number("recovery", recovery)
+        check_number("rate", rate, above=True)
+        if not rate <= 1_000_000 / FRAME:
             raise ValueError(f"rate must be in (0, {1_000_000 // FRAME}] Hz, got {rate}")
         self.channels, self.span, self.quietest = channels, span, quietest
         self.recovery, self.rate = recovery * FRAME / 1e6, rate * FRAME / 1e6

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.io import wavfile
 
+_ERRORS = (ValueError, struct.error, EOFError, ZeroDivisionError)
+
 
 def read_wav(
     source: str | Path | bytes, name: str = "the sound"
@@ -35,7 +37,11 @@ def read_wav(
             warnings.simplefilter("ignore", wavfile.WavFileWarning)
             warnings.filterwarnings("error", "Reached EOF prematurely")
             rate, samples = wavfile.read(io.BytesIO(contents))
-    except (ValueError, struct.error, EOFError, UnboundLocalError, wavfile.WavFileWarning) as error:
+            if not len(samples):
+                _check_chunks(contents)
+    except UnboundLocalError:
+        raise ValueError(f"{name} cannot be read as WAV: its length says it has no data") from None
+    except (*_ERRORS, wavfile.WavFileWarning) as error:
         raise ValueError(f"{name} cannot be read as WAV: {error}") from error
     if samples.dtype == np.uint8:
         wave = samples.astype(np.float64) / 128 - 1
@@ -46,3 +52,21 @@ def read_wav(
     if not np.isfinite(wave).all():
         raise ValueError(f"{name} must have finite samples, got NaN or infinity")
     return int(rate), wave if wave.ndim == 1 else wave.mean(1)
+
+
+def _check_chunks(contents: bytes) -> None:
+    """Refuse samples after a chunk of data that says it has none, as recorders leave it that stop
+    before they write its length.
+
+    Raises:
+        ValueError: what follows is not a chunk.
+    """
+    number = ">4sI" if contents.startswith(b"RIFX") else "<4sI"
+    at = 12
+    while len(contents) - at >= 8:
+        name, size = struct.unpack_from(number, contents, at)
+        if not name.decode("latin-1").isprintable():
+            raise ValueError(
+                f"it says that it has no samples, but {len(contents) - at:,} bytes follow"
+            )
+        at += 8 + size + size % 2

@@ -16,6 +16,8 @@ from ..limits import read_bytes
 _FARTHEST = 1e4
 """Metres; no such scanner sees as far."""
 _STRONGEST = 255.0
+_LEAST = 1e-30
+"""Smaller values are integers, or big endian."""
 
 
 def read_scan(path: Path) -> np.ndarray:
@@ -34,10 +36,11 @@ def read_scan(path: Path) -> np.ndarray:
         np.isfinite(values).all()
         and (np.abs(values[:, :3]) < _FARTHEST).all()
         and ((strength >= 0) & (strength <= _STRONGEST)).all()
+        and ((values == 0) | (np.abs(values) > _LEAST)).all()
     )
     if not valid:
         raise ValueError(
             f"it is not a scan of float32 x, y, z, reflectance{', ring' * (columns == 5)}: values "
-            "are not finite, beyond 10 km, or a reflectance is not in 0..255"
+            "are not finite, beyond 10 km or tiny, or a reflectance is not in 0..255"
         )
     return values[:, :3]

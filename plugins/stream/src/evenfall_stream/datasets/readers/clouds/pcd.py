@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from operator import mul
 from pathlib import Path
 
 import numpy as np
@@ -53,4 +54,17 @@ def _check_header(raw: bytes) -> int:
             raise ValueError(f"it cannot have {size:,} bytes for {points:,} points")
     elif len(raw) - head.end() < points:
         raise ValueError(f"it must have {points:,} points, but is too short")
+    elif head[1] == b"binary":
+        size = _point_size(raw[: head.end()])
+        if size and (found := (len(raw) - head.end()) // size) > points:
+            raise ValueError(f"it must have {points:,} points, got {found:,}")
     return points
+
+
+def _point_size(header: bytes) -> int:
+    """Bytes of a point; 0 if the header does not say it."""
+    rows = [re.search(rb"^%b[ \t]+([\d \t]+)\r?$" % name, header, re.MULTILINE)
+            for name in (b"SIZE", b"COUNT")]  # fmt: skip
+    sizes, counts = ([int(one) for one in row[1].split()] if row else [] for row in rows)
+    counts = counts or [1] * len(sizes)
+    return sum(map(mul, sizes, counts)) if len(sizes) == len(counts) else 0

@@ -10,12 +10,12 @@ from ..text import read_table
 
 
 def read_cloud_text(path: Path) -> np.ndarray:
-    """The (N, 3) points: the columns named x, y and z in the first line, or else the first three.
+    """The (N, 3) points: the columns that are named x, y and z, or else the first three.
 
     Raises:
         ValueError: it is not a table of numbers, or its names lack x, y or z.
     """
-    names, values = read_table(path)
+    names, values = read_table(path, lambda name: name.lower() in set("xyz"))
     if names is None:
         if len(values) and values.shape[1] < 3:
             raise ValueError(f"a line must have x, y and z, got {values.shape[1]} values")
