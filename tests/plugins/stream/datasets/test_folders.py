@@ -99,7 +99,7 @@ def test_what_cannot_be_divided_is_named(tmp_path: Path) -> None:
         select_split(files, "test", 0.2, 0.0)
     with pytest.raises(ValueError, match="split must be one of"):
         select_split(files, "all", 0.2, 0.0)
-    with pytest.raises(ValueError, match=r"valid_share must be in \[0, 1\), got 1"):
+    with pytest.raises(ValueError, match=r"valid_share must be at least 0 and below 1, got 1"):
         select_split(files, "train", 1, 0.0)
     with pytest.raises(ValueError, match=r"must leave files for train, got 0\.6 and 0\.5"):
         select_split(files, "train", 0.6, 0.5)
@@ -235,3 +235,35 @@ def test_clouds_keep_their_points_and_meshes_are_sampled_anew(tmp_path: Path) ->
     assert torch.equal(data[0].pos, ball.pos)
     assert not torch.equal(data[1].pos, square.pos)
     assert float(square.pos.norm(dim=1).max()) == pytest.approx(1)
+
+
+def test_links_are_followed(tmp_path: Path) -> None:
+    names = [f"{c}/s{s}/0.npz" for c in ("a", "b") for s in range(3)]
+    store = touch(tmp_path / "store", *names)
+    for name in names:
+        place = tmp_path / "data" / Path(name).parent
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(store / Path(name).parent)
+    assert [str(f.path.relative_to(tmp_path / "data")) for f in
+            list_files(tmp_path / "data", (".npz",))[1]] == names  # fmt: skip
+    (tmp_path / "data/a/lost.npz").symlink_to(tmp_path / "nothing.npz")
+    with pytest.raises(FileNotFoundError, match=r"lost\.npz"):
+        RecordingFolder(tmp_path / "data", valid_share=0, test_share=0)
+    (tmp_path / "data/a/loop").symlink_to(tmp_path / "data")
+    with pytest.raises(ValueError, match="loop leads to a folder that it is in"):
+        list_files(tmp_path / "data", (".npz",))
+
+
+def test_a_folder_test_beside_classes_is_no_class(tmp_path: Path) -> None:
+    touch(tmp_path, "left/0.npz", "right/0.npz", "test/left/1.npz")
+    with pytest.raises(ValueError, match=r"splits alone, or of classes alone, got \['test'\]"):
+        list_files(tmp_path, (".npz",))
+
+
+def test_options_of_other_kinds(tmp_path: Path) -> None:
+    for index in range(3):
+        write_recording(tmp_path / "a" / f"{index}.npz")
+        write_recording(tmp_path / "b" / f"{index}.npz")
+    for name in ("window", "valid_share", "test_share"):
+        with pytest.raises(ValueError, match=f"{name} must be .*, got '5'"):
+            RecordingFolder(tmp_path, **{name: "5"})

@@ -132,6 +132,7 @@ def _files(inputs: list[Path]) -> list[Path]:
     Raises:
         ValueError: a folder has no such files.
     """
+    from ..datasets.folders.walking import files_below
     from ..datasets.readers.inputs import CLOUDS
     from ..datasets.readers.recording_files import SUFFIXES
 
@@ -141,8 +142,7 @@ def _files(inputs: list[Path]) -> list[Path]:
             files[path] = None
             continue
         inside = [
-            one for one in sorted(path.rglob("*"))
-            if one.is_file() and one.suffix.lower() in (*CLOUDS, *SUFFIXES)
+            one for one in files_below(path) if one.suffix.lower() in (*CLOUDS, *SUFFIXES)
         ]  # fmt: skip
         if not inside:
             raise ValueError(f"{path} has no files of clouds, recordings or sounds")

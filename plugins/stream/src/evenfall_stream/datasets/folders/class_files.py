@@ -18,8 +18,10 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from evenfall.checks import check_choice
+from evenfall.checks import check_choice, check_number
 from evenfall.errors import shorten
+
+from .walking import files_below
 
 logger = logging.getLogger(__name__)
 
@@ -62,8 +64,10 @@ def list_files(folder: Path, suffixes: Collection[str]) -> tuple[list[str], list
         raise FileNotFoundError(f"{folder} must have a folder for each class, but has no folders")
     by_split = {one: _FOLDERS.get(one.name.lower()) for one in top}
     named = [one.name for one in top if by_split[one] is not None]
-    if len(named) > 1 and len(named) < len(top):
-        others = [one.name for one in top if by_split[one] is None]
+    others = [one.name for one in top if by_split[one] is None]
+    inside = {one.name for split in top if by_split[split] is not None for one in _folders(split)}
+    # A single one may be a class, such as the vehicle train.
+    if others and (len(named) > 1 or inside & set(others)):
         raise ValueError(
             f"{folder} must have folders of splits alone, or of classes alone, got {named} and "
             f"{shorten(others)}"
@@ -78,9 +82,9 @@ def list_files(folder: Path, suffixes: Collection[str]) -> tuple[list[str], list
     files: list[ClassFile] = []
     skipped: Counter[str] = Counter()
     for place, name, split in places:
-        found, others = _files_of(place, numbers[name], split, suffixes)
+        found, unread = _files_of(place, numbers[name], split, suffixes)
         files += found
-        skipped.update(others)
+        skipped.update(unread)
     _check_classes(folder, classes, files, suffixes)
     if skipped:
         kinds = ", ".join(f"{count} {suffix}" for suffix, count in skipped.most_common(5))
@@ -104,8 +108,7 @@ def select_split(
     """
     check_choice("split", split, SPLITS)
     for name, share in (("valid_share", valid_share), ("test_share", test_share)):
-        if not 0 <= share < 1:
-            raise ValueError(f"{name} must be in [0, 1), got {share}")
+        check_number(name, share, below=1)
     named = {file.split for file in files} - {None}
     if named and any(file.split is None for file in files):
         at = next(file.path for file in files if file.split is None)
@@ -186,9 +189,9 @@ def _files_of(
 ) -> tuple[list[ClassFile], list[str]]:
     """The files of a class, and the suffixes of those that are skipped."""
     found, others = [], []
-    for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
+    for path in files_below(folder) if folder.is_dir() else ():
         parts = path.relative_to(folder).parts
-        if any(part.startswith(".") for part in parts) or not path.is_file():
+        if any(part.startswith(".") for part in parts):
             continue
         if path.suffix.lower() not in suffixes:
             others.append(path.suffix.lower() or path.name)

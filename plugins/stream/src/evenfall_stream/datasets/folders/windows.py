@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from evenfall.errors import shorten
+
 from ..readers import Recording
 
 MOST_WINDOWS = 1_000_000
@@ -48,8 +50,10 @@ def check_window(window: float | None, hop: float | None) -> tuple[int, int] | N
         return None
     hop = window if hop is None else hop
     for name, length in (("window", window), ("hop", hop)):
-        if not 1e-3 <= length < 1e12:
-            raise ValueError(f"{name} must be a positive number of milliseconds, got {length}")
+        if type(length) not in (int, float) or not 1e-3 <= length < 1e12:
+            raise ValueError(
+                f"{name} must be a positive number of milliseconds, got {shorten(length)}"
+            )
     return round(1000 * window), round(1000 * hop)
 
 
