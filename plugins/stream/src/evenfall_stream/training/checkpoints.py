@@ -18,18 +18,20 @@ from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import nn
 
-from evenfall.errors import CallbackError
+from evenfall.errors import CallbackError, shorten
 from evenfall.files import written_aside
 from evenfall.runs import Callbacks, RunFolder, read_state, write_state
 
 
 @dataclass
 class Position:
-    """The position of a run: epochs done, and the best validation accuracy with its epoch."""
+    """The position of a run: epochs done, the best validation accuracy with its epoch, and the
+    names of the classes."""
 
     epoch: int = 0
     best_accuracy: float | None = None
     best_epoch: int | None = None
+    classes: list[str] | None = None
 
 
 @contextmanager
@@ -80,15 +82,24 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    folder: Path, models: dict[str, nn.Module], states: Sequence[str], device: torch.device
+    folder: Path,
+    models: dict[str, nn.Module],
+    states: Sequence[str],
+    device: torch.device,
+    classes: list[str],
 ) -> tuple[Position, dict[str, Any]]:
     """Load the weights into `models`; return the position and the states by name.
 
     Raises:
-        ValueError: the checkpoint is incomplete or cannot be read.
+        ValueError: the checkpoint is incomplete, cannot be read, or is of other classes.
     """
     try:
         position = Position(**json.loads((folder / "progress.json").read_text(encoding="utf-8")))
+        if position.classes not in (None, classes):
+            raise ValueError(
+                f"it has the classes {shorten(position.classes)}, but the data {shorten(classes)}"
+            )
+        position.classes = classes
         for name, model in models.items():
             load_model(model, folder / f"{name}.safetensors", device=str(device))
         loaded_states = {name: read_state(folder, name) for name in states}

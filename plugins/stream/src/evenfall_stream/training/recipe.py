@@ -140,13 +140,27 @@ class Recipe:
 
     def filled(self, dataset: Any) -> Recipe:
         """The recipe with what the training data gives: the options that the data set has found,
-        and the model's sensor_size and polarities, if the recipe leaves them out."""
+        and the model's sensor_size and polarities, if the recipe leaves them out.
+
+        Raises:
+            ValueError: the recipe has another sensor_size than the data set, and no preparation of
+                your own that may change it.
+        """
         found = {**getattr(dataset, "found_options", {}), **self.dataset_options}
         options = dict(self.model_options)
         for name in ("sensor_size", "polarities") if self.task == "events" else ():
             if name not in options and hasattr(dataset, name):
                 value = getattr(dataset, name)
                 options[name] = list(value) if isinstance(value, tuple) else value
+        names = [name for one in self.preparation for name in ([one] if type(one) is str else one)]
+        size = getattr(dataset, "sensor_size", None) if self.task == "events" else None
+        if size is not None and not any(":" in name for name in names):
+            stated = options["sensor_size"]
+            if stated not in (list(size), tuple(size)):
+                raise ValueError(
+                    f"sensor_size in model_options must be that of the data, {list(size)}, got "
+                    f"{stated}; leave it out to take the data's"
+                )
         return replace(self, dataset_options=found, model_options=options)
 
 

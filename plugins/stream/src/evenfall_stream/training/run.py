@@ -112,13 +112,13 @@ class _Run:
         self.recipe, self.folder, self.accelerator = recipe, folder, accelerator
         self.num_workers, self.report = num_workers, report
         self.callbacks = callbacks
-        self.position = Position()
         self.valid = (
             None
             if recipe.valid_split is None
             else open_split(recipe, data, recipe.valid_split, accelerator)
         )
         self.classes = class_names(training)
+        self.position = Position(classes=self.classes)
         self._make_model()
         self._make_loader(training)
         self.schedule = make_schedule(recipe, self.optimizer, len(self.sampler))
@@ -296,7 +296,7 @@ class _Run:
         if last is not None:
             parts = self._stateful()
             self.position, states = load_checkpoint(
-                last, self._models(), list(parts), self.accelerator.device
+                last, self._models(), list(parts), self.accelerator.device, self.classes
             )
             for name, part in parts.items():
                 part.load_state_dict(states[name])
