@@ -55,6 +55,10 @@ def test_the_dense_matrix_is_within_half_a_step(stored: StoredMatrix) -> None:
     torch.testing.assert_close(stored.dense().float(), make_dense(), rtol=tolerance, atol=tolerance)
 
 
+def test_the_dtype_is_that_of_the_dense_matrix(stored: StoredMatrix) -> None:
+    assert stored.dtype == stored.dense().dtype
+
+
 def test_the_input_gets_gradients(stored: StoredMatrix) -> None:
     x = torch.randn(3, INPUTS, requires_grad=True)
     stored(x).sum().backward()

@@ -98,6 +98,12 @@ class StoredMatrix(nn.Module):
         return self.values.device
 
     @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of `dense()`."""
+        has_scale = self.scale is not None
+        return torch.float32 if has_scale else self.values.dtype
+
+    @property
     def nbytes(self) -> int:
         """Size of all buffers in bytes."""
         return sum(buffer.nbytes for buffer in self.buffers())

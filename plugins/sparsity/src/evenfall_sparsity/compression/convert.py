@@ -18,13 +18,11 @@ from .costs import Costs
 from .hosts import mark_compressed
 from .kinds import DTYPES, Kind, density, entries_per_row, possible_kinds
 from .modules import put, why_not
+from .readers import weight_readers
 from .report import CompressedMatrix, Compression
 
 _TIE = 1.05
 """Forms whose estimates differ by less than this are equally fast; the smallest is taken."""
-
-_FUSED = nn.TransformerEncoderLayer
-"""In evaluation mode it does not call its Linear layers."""
 
 
 def compress(
@@ -78,14 +76,12 @@ def compress(
     active = {} if batch is None else _activities(model, batch)
     costs = Costs() if costs is None else costs
     counts = [one.weight.data_ptr() for one in placed]
-    inside = {
-        id(m) for layer in model.modules() if isinstance(layer, _FUSED) for m in layer.modules()
-    }
+    readers = weight_readers(model)
     matrices, stored = [], {}
     for one in placed:
         reason = "excluded" if one.name in left else why_not(one.holder, _attribute(one))
-        if reason is None and id(one.holder) in inside:
-            reason = "TransformerEncoderLayer passes its weight to a fused operation"
+        if reason is None and id(one.holder) in readers:
+            reason = f"{readers[id(one.holder)]} reads its weight itself"
         if counts.count(one.weight.data_ptr()) > 1:
             reason = "several modules multiply it"
         row, kind = _choose(one, active.get(one.name), exact, reason, costs)

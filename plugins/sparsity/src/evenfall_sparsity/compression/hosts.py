@@ -12,7 +12,7 @@ from torch import nn
 
 from evenfall_kernels import StoredMatrix
 
-from .modules import make_dense, restore
+from .modules import CompressedLinear, make_dense, restore
 
 METHOD = "evenfall"
 VERSION = 1
@@ -42,20 +42,59 @@ def mark_compressed(model: nn.Module, stored: dict[str, dict[str, Any]]) -> None
 
 
 def _untie(model: Any, stored: dict[str, Any]) -> None:
-    """A compressed matrix is no longer tied to an embedding."""
-    tied = model.all_tied_weights_keys
-    if any(name in stored for pair in tied.items() for name in pair):
-        model.config.tie_word_embeddings = False
-        model.all_tied_weights_keys = {
-            a: b for a, b in tied.items() if a not in stored and b not in stored
-        }
+    """A compressed matrix and its bias are no longer tied to others, as an embedding; other ties
+    stay.
+
+    The configuration stays, too: its `tie_word_embeddings` is for all ties of a model.
+    """
+    alone = {*stored}
+    for name in stored:
+        module = model.get_submodule(name.rpartition(".")[0])
+        if isinstance(module, CompressedLinear) and module.bias is not None:
+            alone.add(f"{name.rpartition('.')[0]}.bias")
+            module.bias = nn.Parameter(module.bias.detach().clone(), module.bias.requires_grad)
+    for path, part in _parts(model):
+        for name, tied in (
+            ("_tied_weights_keys", part.get_expanded_tied_weights_keys()),
+            ("all_tied_weights_keys", part.all_tied_weights_keys),
+        ):
+            left = {a: b for a, b in tied.items() if not alone & _names(path + a, path + b)}
+            if left != tied:
+                setattr(part, name, left)
 
 
-def _check_loaded(name: str, matrix: StoredMatrix) -> None:
+def _names(*tensors: str) -> set[str]:
+    """The names of tensors, and the matrices that they would be parts of."""
+    return {*tensors, *(name.rpartition(".")[0] for name in tensors)}
+
+
+def _tie_again(model: Any) -> None:
+    """Tie what `_untie` left alone if it is still equal."""
+    for _, part in _parts(model):
+        if vars(part).pop("_tied_weights_keys", None) is not None:
+            tied = part.get_expanded_tied_weights_keys()
+            find = part.get_parameter_or_buffer
+            equal = {a: b for a, b in tied.items() if torch.equal(find(a), find(b))}
+            if equal != tied:
+                part._tied_weights_keys = equal
+            part.all_tied_weights_keys = part.get_expanded_tied_weights_keys(all_submodels=True)
+            part.tie_weights()
+
+
+def _parts(model: Any) -> list[tuple[str, Any]]:
+    """The models of transformers in a model, itself included, with the prefix of their names."""
+    return [
+        (f"{path}." if path else "", part)
+        for path, part in model.named_modules()
+        if isinstance(part, PreTrainedModel)
+    ]
+
+
+def _check_loaded(path: str, module: nn.Module) -> None:
     """transformers only warns of tensors that a file lacks, and leaves memory as it was in them."""
     missing = [
-        f"{name}.{part}"
-        for part, tensor in matrix.named_buffers()
+        f"{path}.{part}"
+        for part, tensor in (*module.named_parameters(), *module.named_buffers())
         if not getattr(tensor, "_is_hf_initialized", False)
     ]
     if missing:
@@ -99,19 +138,30 @@ if PreTrainedModel is not None:
                 )
 
         def _process_model_before_weight_loading(self, model: Any, **kwargs: Any) -> Any:
-            return restore(model, self.quantization_config.matrices)
+            stored = self.quantization_config.matrices
+            restore(model, stored)
+            _untie(model, stored)
+            return model
 
         def _process_model_after_weight_loading(self, model: Any, **kwargs: Any) -> Any:
             """Check the contents: the compiled loops do not."""
             for name in self.quantization_config.matrices:
                 matrix: StoredMatrix = model.get_submodule(name)
-                _check_loaded(name, matrix)
+                path = name.rpartition(".")[0]
+                module = model.get_submodule(path)
+                if isinstance(module, CompressedLinear):  # with its bias
+                    _check_loaded(path, module)
+                else:
+                    _check_loaded(name, matrix)
                 matrix.matrix()
             return model
 
-        def _dequantize(self, model: Any, dtype: torch.dtype | None = None) -> Any:
+        def _dequantize(self, model: Any, dtype: torch.dtype | str | None = None) -> Any:
+            if isinstance(dtype, str):  # as save_pretrained leaves it in the configuration
+                dtype = getattr(torch, dtype)
             for name in self.quantization_config.matrices:
                 make_dense(model, name, dtype or torch.float32)
+            _tie_again(model)
             return model
 
         def is_serializable(self, *args: Any, **kwargs: Any) -> bool:
