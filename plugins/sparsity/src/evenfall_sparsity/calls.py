@@ -8,16 +8,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from evenfall.errors import shorten
 
 
 def arguments_of(batch: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The arguments of the call: a mapping gives keywords, a tuple or list positions; anything
-    else is the only argument."""
+    else, such as a PackedSequence, is the only argument."""
     if isinstance(batch, Mapping):
         return (), dict(batch)
-    if isinstance(batch, tuple | list):
+    if isinstance(batch, tuple | list) and not isinstance(batch, PackedSequence):
         return tuple(batch), {}
     return (batch,), {}
 

@@ -8,10 +8,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from evenfall.counting import without_wrappers
 from evenfall.errors import shorten
 from evenfall_kernels import StoredMatrix
+
+_DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
 def bare_model(model: Any) -> nn.Module:
@@ -27,7 +31,10 @@ def bare_model(model: Any) -> nn.Module:
 
 
 def check_original(model: nn.Module) -> None:
-    """Raise ValueError if the model is compressed or quantised."""
+    """Raise ValueError if the model is compressed, quantised, or not initialised yet."""
+    lazy = [name for name, weight in model.named_parameters() if is_lazy(weight)]
+    if lazy:
+        raise ValueError(f"model has no shapes of {lazy[:3]} yet; call it with a batch first")
     config = getattr(model, "config", None)
     if getattr(config, "quantization_config", None) is not None or any(
         isinstance(module, StoredMatrix) for module in model.modules()
@@ -37,9 +44,16 @@ def check_original(model: nn.Module) -> None:
 
 def check_weight(name: str, weight: Tensor) -> None:
     """Raise ValueError unless the weight is dense, of floating point, and finite."""
-    if weight.is_meta or weight.layout != torch.strided or not weight.is_floating_point():
+    if is_traceable_wrapper_subclass(weight):
+        raise ValueError(
+            f"{name} must be an ordinary tensor, but it is a {type(weight).__name__}: quantised, "
+            "or shared among ranks"
+        )
+    if weight.is_meta or weight.layout != torch.strided or weight.dtype not in _DTYPES:
         kind = "on the meta device" if weight.is_meta else f"{weight.layout} of {weight.dtype}"
-        raise ValueError(f"{name} must be a dense floating point tensor, but it is {kind}")
+        raise ValueError(
+            f"{name} must be a dense floating point tensor of 16 bits or more, but it is {kind}"
+        )
     if not bool(torch.isfinite(weight.detach()).all()):
         raise ValueError(f"{name} contains NaN or infinite weights")
 

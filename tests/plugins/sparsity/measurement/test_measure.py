@@ -189,3 +189,43 @@ def test_wrong_items(model: Any, batch: Any, items: Any, words: str) -> None:
 def test_only_modules_are_measured() -> None:
     with pytest.raises(TypeError, match=r"must be a torch.nn.Module, got a int"):
         measure(3, torch.ones(1))
+
+
+def test_tokens_are_found_however_they_are_given() -> None:
+    transformers = pytest.importorskip("transformers")
+    config = transformers.LlamaConfig(
+        vocab_size=16, hidden_size=8, intermediate_size=12, num_hidden_layers=1,
+        num_attention_heads=2,
+    )  # fmt: skip
+    model = transformers.LlamaForCausalLM(config).eval()
+    ids, mask = torch.arange(14).view(2, 7), torch.ones(2, 7, dtype=torch.int64)
+    mask[1, :3] = 0
+    vectors = model.get_input_embeddings()(ids).detach()
+    batches: list[Any] = [
+        {"input_ids": ids, "attention_mask": mask},
+        (ids, mask),
+        {"inputs_embeds": vectors, "attention_mask": mask},
+    ]
+    assert {(m.item, m.items) for m in (measure(model, b) for b in batches)} == {("token", 11)}
+    longer = torch.cat([torch.ones(2, 4, dtype=torch.int64), mask], 1)
+    cache = transformers.DynamicCache(config=config)
+    model(ids[:, :4], past_key_values=cache)
+    batch = {"input_ids": ids, "attention_mask": longer, "past_key_values": cache}
+    assert measure(model, batch).items == 11
+    whole = torch.ones(2, 1, 7, 7, dtype=torch.bool)
+    with pytest.raises(ValueError, match="items must be given: which tokens"):
+        measure(model, {"input_ids": ids, "attention_mask": whole})
+    assert measure(model, {"input_ids": ids, "attention_mask": whole}, items=14).items == 14
+
+
+def test_an_empty_matrix_has_figures() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 0))
+    assert measure(model, torch.randn(2, 4)).as_dict()["dense_macs"] == 16
+
+
+def test_weights_that_are_no_ordinary_tensors_are_an_error() -> None:
+    ao = pytest.importorskip("torchao.quantization")
+    model = nn.Sequential(nn.Linear(32, 32))
+    ao.quantize_(model, ao.Int8WeightOnlyConfig())
+    with pytest.raises(ValueError, match=r"cannot be counted.*0\.weight"):
+        measure(model, torch.randn(2, 32))

@@ -125,3 +125,18 @@ def test_distributed_data_parallel_keeps_zeros(
         assert torch.equal(weight == 0, zero)
         assert zero.any()
         assert not torch.equal(weight, value)
+
+
+@pytest.mark.usefixtures("process_group")
+@pytest.mark.filterwarnings("ignore:FSDP is switching")
+def test_models_sharded_by_fsdp_are_refused() -> None:
+    fsdp = pytest.importorskip("torch.distributed.fsdp")
+    mesh = torch.distributed.device_mesh.init_device_mesh("cpu", (1,))
+    model = nn.Sequential(nn.Linear(4, 4))
+    fsdp.fully_shard(model, mesh=mesh)
+    wrapped = fsdp.FullyShardedDataParallel(
+        nn.Linear(4, 4), device_id=torch.device("cpu"), use_orig_params=True
+    )
+    for one in (model, wrapped):
+        with pytest.raises(ValueError, match="model must not be sharded by FSDP"):
+            prune(one, 0.5)

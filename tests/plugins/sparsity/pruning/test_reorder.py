@@ -145,3 +145,9 @@ def test_single_weights_need_no_order() -> None:
     assert reorder_units(model, targets, (1, 1)) == []
     assert reorder_units(model, targets, (1, 4)) == ["0.weight", "0.bias", "2.weight"]
     assert reorder_units(model, targets, (4, 1)) == ["0.weight", "0.bias", "2.weight"]
+
+
+def test_units_that_cannot_be_permuted_are_told() -> None:
+    model = nn.Sequential(nn.Linear(8, 8))
+    with pytest.warns(UserWarning, match="reorder changed nothing"):
+        prune(model, 0.5, block=(1, 4), reorder=True)

@@ -236,3 +236,34 @@ def test_ramp_that_does_not_fit_into_the_run(model: Any, points: Any) -> None:
     pruning.prepare(model)
     with pytest.raises(ValueError, match=r"must be in this order and within the run"):
         pruning.step(1, 100)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_movement_ignores_the_scale_of_gradients_and_skipped_steps(fused: bool) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 2))
+    x = torch.randn(8, 4)
+    pruning = GradualPruning(0.5, end=3, every=1, method="movement")
+    pruning.prepare(model)
+    optimizer = torch.optim.Adam(model.parameters(), fused=fused)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**16)
+    seen = []
+    for step, factor in enumerate((1.0, float("inf"), 1.0), 1):
+        optimizer.zero_grad()
+        scaler.scale(model(x).square().sum() * factor).backward()
+        want = model[0].weight.detach() * model[0].weight.grad / scaler.get_scale()
+        before = pruning.state_dict()["movement"]["0.weight"].clone()
+        scaler.step(optimizer)
+        scaler.update()
+        moved = pruning.state_dict()["movement"]["0.weight"] - before
+        seen.append(torch.allclose(moved, -want if factor == 1 else torch.zeros_like(want)))
+        pruning.step(step, 3, optimizer)
+    assert seen == [True] * 3
+
+
+@pytest.mark.parametrize(("step", "total"), [(0, 10), (11, 10), (1.5, 10), (1, 0)])
+def test_steps_are_counted_from_one_to_the_last(step: Any, total: int) -> None:
+    pruning = GradualPruning(0.5)
+    pruning.prepare(nn.Linear(4, 4))
+    with pytest.raises(ValueError, match=r"step(s|) must be an integer of at least 1"):
+        pruning.step(step, total)

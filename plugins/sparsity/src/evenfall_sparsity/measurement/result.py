@@ -36,8 +36,8 @@ class MeasuredMatrix:
 
     @property
     def density(self) -> float:
-        """The share of weights that are not zero."""
-        return self.nonzero / self.weights
+        """The share of weights that are not zero; 1 for an empty matrix."""
+        return self.nonzero / self.weights if self.weights else 1.0
 
     @property
     def expected(self) -> float:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from evenfall.checks import check_integer
 from evenfall.counting import (
@@ -38,15 +40,16 @@ def measure(model: nn.Module, batch: Any, *, items: int | None = None) -> Measur
         model: any module; its classes' counters are those of `evenfall.counting`.
         batch: its input: a tensor, a tuple of arguments, or a mapping of keywords.
         items: the number of items in the batch, by which operations are divided. None counts the
-            tokens of `input_ids` that `attention_mask` does not hide, or else takes the length of
-            the first tensor.
+            tokens of `input_ids` or `inputs_embeds` that `attention_mask` does not hide, or else
+            takes the length of the first tensor.
 
     Returns:
         The figures. They are complete if `unknown` and `not_called` are empty.
 
     Raises:
         ValueError: items is no positive integer, or cannot be found in the batch; the batch is
-            empty; a weight is on the meta device.
+            empty; a weight is on the meta device, quantised by a tensor of its own, or shared
+            among ranks.
         TypeError: the model is not a module.
 
     Source: Yik et al. 2025, "The NeuroBench framework for benchmarking neuromorphic computing
@@ -56,12 +59,18 @@ def measure(model: nn.Module, batch: Any, *, items: int | None = None) -> Measur
     if items is not None:
         check_integer("items", items, 1)
     args, kwargs = arguments_of(batch)
-    item, number = _items(args, kwargs) if items is None else ("item", items)
+    item, number = _items(model, args, kwargs) if items is None else ("item", items)
     if number < 1:
         raise ValueError(f"batch must have at least one {item}, got {number}")
     missing = [name for name, weight in model.named_parameters() if weight.is_meta]
     if missing:
         raise ValueError(f"model has no values to count: {missing[:3]} are on the meta device")
+    special = [name for name, one in model.named_parameters() if is_traceable_wrapper_subclass(one)]
+    if special:
+        raise ValueError(
+            f"model has weights that cannot be counted, as they are quantised or shared among "
+            f"ranks: {special[:3]}"
+        )
     with evaluating(model):
         count = count_operations(model, *args, **kwargs)
     return Measurement(
@@ -78,18 +87,43 @@ def measure(model: nn.Module, batch: Any, *, items: int | None = None) -> Measur
     )
 
 
-def _items(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[str, int]:
-    tokens = kwargs.get("input_ids")
+def _items(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[str, int]:
+    named = _by_name(model, args, kwargs)
+    tokens, vectors = named.get("input_ids"), named.get("inputs_embeds")
+    if tokens is None and isinstance(vectors, Tensor):
+        tokens = vectors[..., 0]
     if tokens is None and args and isinstance(args[0], Tensor) and not args[0].is_floating_point():
         tokens = args[0] if args[0].dim() == 2 else None
     if isinstance(tokens, Tensor):
-        mask = kwargs.get("attention_mask")
-        seen = mask if isinstance(mask, Tensor) and mask.shape == tokens.shape else None
-        return "token", tokens.numel() if seen is None else int((seen != 0).sum())
+        return "token", _tokens(tokens, named.get("attention_mask"))
     for value in (*args, *kwargs.values()):
         if isinstance(value, Tensor) and value.dim():
             return "sample", len(value)
     raise ValueError("items must be given: the batch has no tensor that says how many there are")
+
+
+def _by_name(
+    model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """The arguments of the call by the names in forward."""
+    try:
+        return inspect.signature(model.forward).bind_partial(*args, **kwargs).arguments
+    except (TypeError, ValueError):  # the call will say why
+        return kwargs
+
+
+def _tokens(tokens: Tensor, mask: Any) -> int:
+    """The number of tokens (N, T) that a mask (N, P + T) shows; the first P are in a cache."""
+    if mask is None:
+        return tokens.numel()
+    new = tokens.shape[-1]
+    if not isinstance(mask, Tensor) or mask.dim() != 2 or mask[:, -new:].shape != tokens.shape:
+        what = tuple(mask.shape) if isinstance(mask, Tensor) else type(mask).__name__
+        raise ValueError(
+            f"items must be given: which tokens {tuple(tokens.shape)} count is not clear from "
+            f"attention_mask, {what}"
+        )
+    return int((mask[:, -new:] != 0).sum())
 
 
 def _matrices(model: nn.Module, count: OperationCount, items: int) -> Iterator[MeasuredMatrix]:

@@ -32,7 +32,7 @@ class Mask:
         weight: the parameter.
         removed: True where a weight is removed, in the shape of the parameter.
         on_gradient: called with each gradient before it is masked, or None.
-        before_step: called before each step of an optimiser that has the parameter, or None.
+        before_step: called with each optimiser that has the parameter before its step, or None.
 
     Raises:
         ValueError: the mask does not fit the parameter.
@@ -42,7 +42,7 @@ class Mask:
         self.weight = weight
         self.replace(removed)
         self.on_gradient: Callable[[Tensor], None] | None = None
-        self.before_step: Callable[[], None] | None = None
+        self.before_step: Callable[[Optimizer], None] | None = None
         _MASKS[weight] = weakref.ref(self)
         _watch_optimizers()
         self._handle: Any = None
@@ -180,7 +180,7 @@ def _masked(optimizer: Optimizer) -> list[Mask]:
 def _before_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
     for mask in _masked(optimizer):
         if mask.before_step is not None:
-            mask.before_step()
+            mask.before_step(optimizer)
 
 
 def _after_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:

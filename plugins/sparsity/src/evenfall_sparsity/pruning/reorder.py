@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from evenfall.counting import PlacedAxis, UnitGroup, find_unit_groups
+from evenfall.errors import warn_user
 
 from .blocks import Block
 from .clusters import cluster
@@ -40,6 +41,11 @@ def reorder_units(model: nn.Module, targets: Sequence[Target], block: Block) -> 
         for axis in group.axes:
             permute(axis, order)
             changed.append(axis.name)
+    if not changed:
+        warn_user(
+            "reorder changed nothing: no hidden units are known that could be permuted",
+            UserWarning,
+        )
     return list(dict.fromkeys(changed))
 
 

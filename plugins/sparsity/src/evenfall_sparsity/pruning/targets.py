@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -14,6 +15,7 @@ from evenfall.errors import closest, shorten, warn_user
 
 from ..checks import bare_model, check_original, check_weight, matches, read_patterns
 from .blocks import Block, Grid
+from .masks import mask_of
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,11 @@ def find_targets(
         block: (r, c).
 
     Raises:
-        ValueError: nothing matches, a block does not fit, or a matrix cannot be pruned in place.
+        ValueError: nothing matches, a block does not fit, a matrix cannot be pruned in place, or
+            the model is sharded by FSDP.
         TypeError: the model is not a module.
     """
+    _check_whole(model)
     model = bare_model(model)
     check_original(model)
     groups = _tied_groups(list_matrices(model))
@@ -64,7 +68,8 @@ def find_targets(
         names = [one.name for one in group]
         is_table = any(one.matrix.role == "lookup" for one in group)
         wanted = not is_table if included is None else matches(names, included)
-        if wanted and not matches(names, excluded):
+        has_weights = group[0].weight.numel() > 0
+        if wanted and has_weights and not matches(names, excluded):
             chosen.append(group)
     known = [one.name for group in groups for one in group]
     _check_excluded(model, excluded)
@@ -72,16 +77,40 @@ def find_targets(
         _check_included(model, included, known)
     if not chosen:
         raise ValueError(
-            "nothing to prune: the model has no matrix that a counter knows, besides tables that "
-            "are looked up"
+            "nothing to prune: the model has no matrix that a counter knows, besides empty ones "
+            "and tables that are looked up"
             if included is None and not excluded
             else f"nothing to prune: include {included} and exclude {excluded} leave no matrix of "
             f"{known[:8]}"
         )
     targets = [_target(group, block) for group in chosen]
+    _warn_of_zeros(targets)
     if included is None:
         _warn_of_unknown(model, groups, excluded)
     return targets
+
+
+def _check_whole(model: Any) -> None:
+    """FSDP has other parameters than the model that it shards."""
+    fsdp = sys.modules.get("torch.distributed.fsdp")  # slow to import, and needed to shard a model
+    kinds = (fsdp.FSDPModule, fsdp.FullyShardedDataParallel) if fsdp else ()
+    if isinstance(model, nn.Module) and any(isinstance(one, kinds) for one in model.modules()):
+        raise ValueError("model must not be sharded by FSDP, which replaces its parameters")
+
+
+def _warn_of_zeros(targets: list[Target]) -> None:
+    """A matrix that begins at zero, as the second one of LoRA does, would never change."""
+    zero = [
+        one.name
+        for one in targets
+        if mask_of(one.weight) is None and not bool(one.weight.detach().any())
+    ]
+    if zero:
+        warn_user(
+            f"zero everywhere, and kept at zero in training: {zero[:4]}; exclude what begins at "
+            "zero and shall be trained",
+            UserWarning,
+        )
 
 
 def _target(group: list[PlacedMatrix], block: Block) -> Target:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from evenfall.checks import check_integer
 from evenfall.counting import without_wrappers
 from evenfall.runs import Callback, TrainingContext
 
@@ -71,7 +72,10 @@ class SparseTraining(Callback):
 
         Raises:
             RuntimeError: `prepare` was not called.
+            ValueError: step is no integer from 1 to total_steps.
         """
+        check_integer("total_steps", total_steps, 1)
+        check_integer("step", step, 1, total_steps + 1)
         if not self.targets:
             raise RuntimeError(f"call prepare(model) of {type(self).__name__} before its steps")
         if self.update(step, total_steps, optimizer):

@@ -115,10 +115,11 @@ class GradualPruning(SparseTraining):
         weight = target.weight
         self._movement[target.name] = torch.zeros_like(weight, dtype=torch.float32)
 
-        def add() -> None:
-            if weight.grad is not None:  # it is the sum over ranks
+        def add(optimizer: Any) -> None:
+            gradient = _unscaled(optimizer, weight.grad)  # it is the sum over ranks
+            if gradient is not None:
                 moved = self._movement[target.name].to(weight.device)
-                self._movement[target.name] = moved.sub_(weight.detach() * weight.grad)
+                self._movement[target.name] = moved.sub_(weight.detach() * gradient)
 
         self.mask(target).before_step = add
 
@@ -153,3 +154,15 @@ class GradualPruning(SparseTraining):
         super().load_state_dict(state)
         self._start = state["initial"]
         self._movement = state["movement"]
+
+
+def _unscaled(optimizer: Any, gradient: Tensor | None) -> Tensor | None:
+    """The gradient; None if there is none or the step will be skipped.
+
+    A gradient scaler leaves it to a fused optimiser to divide by the scale and to skip the step.
+    """
+    found = getattr(optimizer, "found_inf", None)
+    if gradient is None or (found is not None and bool(found)):
+        return None
+    scale = getattr(optimizer, "grad_scale", None)
+    return gradient if scale is None else gradient / scale.to(gradient.device)
