@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from torch.utils._pytree import tree_map_only
 from evenfall.errors import shorten
 
 from .features import Features
-from .outputs import LocalOutput, main_tensor
+from .outputs import LocalOutput, main_tensor, width_of
 from .rules import Fa, Overlap
 from .rules.base import Rule
 from .splitting import Split, SplitError
@@ -37,6 +38,8 @@ class TrainingCall:
         named: arguments of the model by name.
         losses: of the blocks that have ended.
         waiting: features whose losses need the error of the output.
+        checks: whether to look at values, for which a GPU is waited for.
+        has_learned: whether a block has had its backward pass.
     """
 
     split: Split
@@ -51,6 +54,8 @@ class TrainingCall:
     named: dict[str, Any]
     losses: list[Tensor | None]
     waiting: list[Features] = field(default_factory=list)
+    checks: bool = True
+    has_learned: bool = False
 
     def install(self, model: nn.Module, cuts: range, stack: ExitStack) -> None:
         """Put the hooks of these boundaries into the model until the stack ends."""
@@ -131,7 +136,7 @@ class TrainingCall:
             raise SplitError(
                 f"{missing} of the boundaries {list(self.split.boundaries)} were not reached"
             )
-        final = self._final_loss(output, self.target)
+        final = last_loss(self.targets, self.criterion, output, self.target)
         if isinstance(self.rule, Overlap):
             self.rule.open_gate(len(self.split.boundaries) - 1)
         if self.waiting:
@@ -141,14 +146,20 @@ class TrainingCall:
         for loss in self.losses:
             if loss is not None:
                 total = total + loss
+        if self.has_learned and not total.requires_grad:
+            total.requires_grad_()  # the last block is frozen, so nothing is left to learn
         if self.inside and total.requires_grad:
             total.register_hook(_refuse_cleared(earlier))
+        if self.has_learned and self.checks:
+            total.register_hook(_refuse_scaled(self._factor()))
         # of a loss that needs the error, only the gradient means something
         shown = (*[None] * len(self.waiting), final) if self.waiting else losses
         return LocalOutput(total, output, tuple(x if x is None else x.detach() for x in shown))
 
     def _late_losses(self, output: Any, final: Tensor) -> list[Tensor | None]:
         logits = main_tensor(output)
+        if not logits.requires_grad:
+            raise ValueError("the error of the output needs a last block that is not frozen")
         (error,) = torch.autograd.grad(final, logits, retain_graph=True)
         losses: list[Tensor | None] = []
         for index, features in enumerate(self.waiting):
@@ -159,26 +170,12 @@ class TrainingCall:
             losses.append(loss if loss is None else loss - loss.detach())
         return losses
 
-    def _final_loss(self, output: Any, target: Tensor) -> Tensor:
-        if self.criterion is not None:
-            return self.criterion(output, target)
-        loss = getattr(output, "loss", None)
-        if isinstance(loss, Tensor):
-            return loss
-        logits = main_tensor(output)
-        self._check_rows(len(logits), len(target))
-        return self.targets.loss(*self.targets.rows(logits, target))
-
-    def _check_rows(self, rows: int, targets: int) -> None:
-        if rows != targets:
-            raise ValueError(f"target has {targets} rows, but the model has {rows} samples")
-
     def _check_samples(self, values: Tensor, graphs: Tensor | None) -> None:
         rows = len(self.target)
         if graphs is None:
-            self._check_rows(len(values), rows)
+            _check_rows(len(values), rows)
         elif graphs.device.type == "cpu" and len(graphs):  # a GPU would be waited for
-            self._check_rows(max(int(graphs.max()) + 1, rows), rows)  # later graphs may be empty
+            _check_rows(max(int(graphs.max()) + 1, rows), rows)  # later graphs may be empty
 
     def _features(self, inputs: tuple[Any, ...], output: Any) -> Features:
         values, graphs = self.read(inputs, output, self.named)
@@ -186,6 +183,11 @@ class TrainingCall:
         features = Features(values, graphs, len(self.target), mask)
         if not self.targets.per_token:
             self._check_samples(values, graphs)
+            if isinstance(mask, Tensor) and mask.dim() != 2 and values.dim() == 3:
+                raise ValueError(
+                    "attention_mask must be (batch, tokens), as heads average over the tokens that "
+                    f"it keeps, got shape {tuple(mask.shape)}"
+                )
         if len(self.target) == 1 and any(
             isinstance(m, nn.BatchNorm1d) for m in self.rule.modules()
         ):
@@ -195,10 +197,65 @@ class TrainingCall:
             )
         return features
 
+    def _factor(self) -> float:
+        """What `scale_loss` multiplies a loss by."""
+        return 1.0 if self.scale_loss is None else float(self.scale_loss(torch.ones(())))
+
     def _backward(self, loss: Tensor, keep: bool = False) -> None:
+        if not loss.requires_grad:
+            return  # block and head are frozen
+        self.has_learned = True
         scaled = loss if self.scale_loss is None else self.scale_loss(loss)
         with torch.autocast(loss.device.type, enabled=False):
             scaled.backward(retain_graph=keep)
+
+
+def last_loss(
+    targets: Targets, criterion: Callable[[Any, Tensor], Tensor] | None, output: Any, target: Tensor
+) -> Tensor:
+    """The loss of the last block: of the criterion, of the model itself, or that of the targets.
+
+    Raises:
+        TypeError: the criterion returns no single number.
+        ValueError: the output does not fit the targets.
+    """
+    if criterion is not None:
+        loss = criterion(output, target)
+        if not isinstance(loss, Tensor) or loss.numel() != 1:
+            got = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
+            raise TypeError(f"criterion must return a tensor with one number, got {got}")
+        return loss
+    width = width_of(output)
+    if width != targets.outputs:
+        raise ValueError(
+            f"the model has {width} outputs now, but had {targets.outputs} when BlockLocal was "
+            "made: make it anew"
+        )
+    loss = getattr(output, "loss", None)
+    if isinstance(loss, Tensor):
+        return loss
+    logits = main_tensor(output)
+    _check_rows(len(logits), len(target))
+    return targets.loss(*targets.rows(logits, target))
+
+
+def _check_rows(rows: int, targets: int) -> None:
+    if rows != targets:
+        raise ValueError(f"target has {targets} rows, but the model has {rows} samples")
+
+
+def _refuse_scaled(factor: float) -> Callable[[Tensor], None]:
+    """A hook of the returned loss: it must be scaled as the local losses were."""
+
+    def hook(gradient: Tensor) -> None:
+        got = float(gradient)
+        if math.isfinite(got) and abs(got - factor) > 0.01 * abs(factor):
+            raise RuntimeError(
+                f"the loss was multiplied by {got:g} before backward(), but the losses of the "
+                f"blocks before the last by {factor:g}: set local.scale_loss to what scales it"
+            )
+
+    return hook
 
 
 def _refuse_cleared(earlier: list[nn.Parameter]) -> Callable[[Tensor], None]:

@@ -12,15 +12,17 @@ from torch import Tensor, nn
 
 from evenfall.checks import check_choice
 from evenfall.counting import without_wrappers
+from evenfall.errors import shorten
 from evenfall.splitters import splitter_for
 
-from .call import TrainingCall
+from .call import TrainingCall, last_loss
+from .causal import is_causal
 from .compiling import compile_part
 from .features import FeatureShape, read_output
 from .outputs import LocalOutput, guess_task, targets_of
 from .rules import RULES, Setting, make_options
-from .splitting import Split, check_leaks, split_blocks
-from .splitting.inputs import named_arguments
+from .splitting import Split, SplitError, check_leaks, split_blocks
+from .splitting.inputs import base_model, move_call, named_arguments
 from .splitting.split import refuse_checkpointing
 from .targets import Task
 
@@ -61,7 +63,8 @@ class BlockLocal(nn.Module):
         criterion: (output, target) -> loss of the last block; None for the loss that a transformers
             model returns, or the usual one of the task.
         scale_loss: applied to each local loss before its backward pass, such as `scaler.scale`, or
-            `lambda loss: loss / steps` to accumulate gradients. Scale the returned loss alike.
+            `lambda loss: loss / steps` to accumulate gradients. Scale the returned loss alike:
+            otherwise its backward pass raises a RuntimeError (on a GPU, in the first step).
         seed: if given, random numbers such as dropout's are drawn anew for each block from (seed,
             step, block), so that several processes draw the same.
         balance, boundaries, inputs, tied: as in `split_blocks`.
@@ -93,7 +96,7 @@ class BlockLocal(nn.Module):
         **options: Any,
     ) -> None:
         super().__init__()
-        _check(model, rule, backward)
+        _check(model, rule, backward, criterion)
         chosen = make_options(options)
         if isinstance(blocks, Split):
             if boundaries is not None or inputs is not None or (balance, tied) != _DEFAULTS:
@@ -112,11 +115,14 @@ class BlockLocal(nn.Module):
         self.backward_mode, self.criterion, self.scale_loss = backward, criterion, scale_loss
         self.seed, self.steps = seed, 0
         self.task = task or guess_task(split.output, getattr(inner, "config", None))
-        self.targets = targets_of(type(inner).__name__, split.output, self.task, chosen.samples)
+        causal = self.task == "tokens" and is_causal(inner, move_call(inner, split.call))
+        self.targets = targets_of(split.output, self.task, causal, chosen.samples)
         self.shapes: list[FeatureShape] = [b.shape for b in split.blocks if b.shape is not None]
         setting = Setting(self.shapes, self.targets, chosen, inner, split.boundaries, split.call)
         first = next(p for p in model.parameters() if p.is_floating_point())
         self.rule = RULES[rule](setting).to(first.device, first.dtype)
+        if self.targets.per_token and (self.rule.reads_target or self.rule.waits):
+            _refuse_encoder(inner, split.boundaries)
         splitter = splitter_for(inner)
         self.read = (splitter.features if splitter else None) or read_output
         self._call: TrainingCall | None = None
@@ -166,7 +172,7 @@ class BlockLocal(nn.Module):
         self._call = TrainingCall(
             self.split, self.rule, self.targets, self.read, self.criterion,
             self.backward_mode == "inside", self.scale_loss, self.draw, target, named,
-            [None] * first,
+            [None] * first, checks=self._checks(target),
         )  # fmt: skip
         try:
             with ExitStack() as stack:
@@ -193,6 +199,10 @@ class BlockLocal(nn.Module):
     def head_parameters(self) -> int:
         """The number of trainable parameters of heads and feedback."""
         return sum(p.numel() for p in self.rule.parameters() if p.requires_grad)
+
+    def last_loss(self, output: Any, target: Tensor) -> Tensor:
+        """The loss of the last block, whose output is the model's."""
+        return last_loss(self.targets, self.criterion, output, self._checked(target))
 
     def compile_parts(self, **options: Any) -> None:
         """Call `compile(**options)` on every largest module that contains no boundary. The hooks
@@ -240,10 +250,29 @@ class BlockLocal(nn.Module):
             raise ValueError("target must have a row for each sample, got a single number")
         if self.criterion is not None and not self.rule.reads_target:
             return target  # only the criterion reads it
-        return self.targets.check(target, values=target.device.type == "cpu" or not self.steps)
+        return self.targets.check(target, values=self._checks(target))
+
+    def _checks(self, target: Tensor) -> bool:
+        """Whether to look at values, for which a GPU is waited for."""
+        return target.device.type == "cpu" or not self.steps
 
 
-def _check(model: nn.Module, rule: str, backward: str) -> None:
+def _refuse_encoder(model: nn.Module, boundaries: Sequence[str]) -> None:
+    """Raise SplitError if a block ends in the encoder of an encoder-decoder, whose tokens are not
+    those of the target."""
+    base = base_model(model)
+    if not getattr(getattr(base, "config", None), "is_encoder_decoder", False):
+        return
+    encoder = {id(module) for module in base.get_encoder().modules()}
+    for name in boundaries:
+        if id(model.get_submodule(name)) in encoder:
+            raise SplitError(
+                f"the block that ends after {shorten(name)} is in the encoder, whose tokens are "
+                "not those of the target: pass boundaries= that are in the decoder"
+            )
+
+
+def _check(model: nn.Module, rule: str, backward: str, criterion: Any) -> None:
     if isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel):
         raise ValueError(
             f"model must not be wrapped by {type(model).__name__}, which does not support backward "
@@ -256,6 +285,8 @@ def _check(model: nn.Module, rule: str, backward: str) -> None:
             "model must not be sharded by FSDP, which does not support backward passes inside of "
             "the forward pass; use evenfall_blocklocal.processes"
         )
+    if criterion is not None and not callable(criterion):
+        raise TypeError(f"criterion must be callable, got {type(criterion).__name__}")
     check_choice("rule", rule, RULES)
     check_choice("backward", backward, BACKWARDS)
     if rule == "overlap" and backward == "after":

@@ -39,13 +39,15 @@ def guess_task(output: Any, config: Any = None) -> Task:
     return "regression" if is_regression else "classes"
 
 
-def targets_of(kind: str, output: Any, task: str, samples: int | None = None) -> Targets:
-    """The targets of a model of class `kind`, whose name tells causal language models, that has
-    this output."""
+def targets_of(output: Any, task: str, causal: bool, samples: int | None = None) -> Targets:
+    """The targets of a model that has this output."""
+    return make_targets(task, width_of(output), causal, samples)
+
+
+def width_of(output: Any) -> int:
+    """Classes, labels or values that the model predicts."""
     logits = main_tensor(output)
-    outputs = logits.shape[-1] if logits.dim() > 1 else 1
-    causal = "CausalLM" in kind or "LMHead" in kind
-    return make_targets(task, outputs, causal, samples)
+    return logits.shape[-1] if logits.dim() > 1 else 1
 
 
 def main_tensor(output: Any) -> Tensor:

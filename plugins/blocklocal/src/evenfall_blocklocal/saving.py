@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file, save_model
 from torch import nn
 
 from evenfall.counting import without_wrappers
+from evenfall.errors import shorten
 from evenfall.files import file_aside, write_json
 
 from .local import BlockLocal
@@ -70,6 +71,31 @@ def load_local(model: nn.Module, folder: str | Path, **options: Any) -> BlockLoc
         raise ValueError(f"{folder / HEADS} does not fit the model: {error}") from error
     local.steps = saved["steps"]
     return local
+
+
+def load_heads(local: BlockLocal, folder: Path) -> None:
+    """Load the heads and the number of steps that `save_local` wrote.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: a file is damaged, or the heads are those of another rule or other blocks.
+    """
+    settings, tensors = read_heads(folder)
+    own = settings_of(local)
+    pairs = [(name, settings[name], own[name]) for name in ("rule", "boundaries", "task")]
+    for name in ("family", "feedback"):
+        pairs.append((name, settings["options"][name], own["options"][name]))
+    for name, saved, present in pairs:
+        if saved != present:
+            raise ValueError(
+                f"{folder} was saved with {name} {shorten(saved)}, but this BlockLocal has "
+                f"{shorten(present)}"
+            )
+    try:
+        local.rule.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise ValueError(f"{folder / HEADS} does not fit the model: {error}") from error
+    local.steps = int(settings["steps"])
 
 
 def read_heads(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -115,3 +115,21 @@ def test_the_launcher_trains_resumes_and_saves_for_timm(tmp_path) -> None:
     assert [line["epoch"] for line in lines] == [1, 2, 3]
     plain = timm.create_model(f"local-dir:{whole / 'last'}", pretrained=True)
     assert plain.num_classes == 2
+
+
+def test_the_task_evaluates(task) -> None:
+    images, target = torch.randn(4, 3, 32, 32), torch.arange(4)
+    task.eval()
+    result = task(images, target)
+    wanted = torch.nn.functional.cross_entropy(task.get_eval_model()(images), target)
+    torch.testing.assert_close(result["loss"], wanted)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("clip-grad", "-1"), ("lr", "nan"), ("epochs", "0"), ("blocks", "0"), ("workers", "-1")],
+)
+def test_numbers_out_of_range_are_refused(tmp_path, option: str, value: str) -> None:
+    arguments = [str(tmp_path), "--output", str(tmp_path / "run"), f"--{option}={value}"]
+    with pytest.raises(ValueError, match=option):
+        main(arguments)

@@ -88,3 +88,63 @@ def test_other_models_are_refused(tmp_path) -> None:
     several = (make_local(), arguments, None, None, None, None, None)  # by position
     with pytest.raises(ValueError, match="does not support compute_loss_func"):
         BlockLocalTrainer(*several, lambda *_: None)
+
+
+@pytest.mark.parametrize("option", ["gradient_checkpointing", "neftune_noise_alpha"])
+def test_flags_that_change_the_model_are_refused(tmp_path, option: str) -> None:
+    with pytest.raises(ValueError, match=f"does not support {option}"):
+        make_trainer(tmp_path, make_local(), **{option: True})
+
+
+def test_a_batch_without_labels_is_refused(tmp_path) -> None:
+    trainer = make_trainer(tmp_path, make_local())
+    trainer.train_dataset = [{"input_ids": row["input_ids"]} for row in rows()]
+    with pytest.raises(ValueError, match=r"needs labels, got a batch of \['input_ids'\]"):
+        trainer.train()
+
+
+def test_the_scale_of_losses_ends_with_the_step(tmp_path) -> None:
+    local = make_local()
+    make_trainer(tmp_path, local, gradient_accumulation_steps=2, save_strategy="no").train()
+    assert local.scale_loss is None
+    ids = rows()[0]["input_ids"][None]
+    local.train()(input_ids=ids, labels=ids).loss.backward()
+
+
+def test_predictions_leave_out_the_cache(tmp_path) -> None:
+    local = make_local()
+    trainer = make_trainer(tmp_path, local)
+    assert trainer.predict(rows(4)).predictions.shape == (4, 6, 20)
+
+
+def test_the_loss_of_evaluation_is_the_criterions(tmp_path) -> None:
+    local = make_local()
+    local.criterion = lambda output, target: output.logits.new_full((), 7.0)
+    assert make_trainer(tmp_path, local).evaluate()["eval_loss"] == 7
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"rule": "bll-kl"}, "rule 'bll'"), ({"family": "gaussian"}, "family None")],
+)
+def test_a_checkpoint_of_another_rule_is_refused(tmp_path, options: Any, message: str) -> None:
+    make_trainer(tmp_path, make_local(), save_steps=2, max_steps=2).train()
+    other = BlockLocal(make_local().model, 3, **({"latent": 8, "hidden": 16, "seed": 1} | options))
+    with pytest.raises(ValueError, match=f"was saved with {message}"):
+        make_trainer(tmp_path, other).train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+
+
+def test_adapters_resume(tmp_path) -> None:
+    peft = pytest.importorskip("peft")
+    found = []
+    for folder in ("whole", "again"):
+        config = peft.LoraConfig(r=2, target_modules=["c_attn"], fan_in_fan_out=True)
+        torch.manual_seed(0)
+        model = peft.get_peft_model(make_local().model, config)
+        torch.manual_seed(1)
+        local = BlockLocal(model, 3, latent=8, hidden=16, seed=1)
+        trainer = make_trainer(tmp_path / folder, local, save_steps=2)
+        first = str(tmp_path / "whole" / "checkpoint-2") if found else None
+        trainer.train(resume_from_checkpoint=first)
+        found.append(weights(local))
+    assert_close(found[1], found[0], rtol=0, atol=0)

@@ -33,8 +33,11 @@ class BlockLocalTask(TrainingTask):
         self.trainable_module = local
 
     def forward(self, input: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """{"loss", "output"}; the blocks before the last one have had their backward pass."""
+        """{"loss", "output"}; in training, the blocks before the last one have had their backward
+        pass. In eval mode, the loss is that of the last block."""
         result = self.trainable_module(input, target=target)
+        if not self.trainable_module.training:
+            return {"loss": self.trainable_module.last_loss(result, target), "output": result}
         return {"loss": result.loss, "output": result.output}
 
     def prepare_distributed(self, device_ids: Any = None, **kwargs: Any) -> BlockLocalTask:

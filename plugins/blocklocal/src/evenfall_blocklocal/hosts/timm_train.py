@@ -25,12 +25,13 @@ from timm.optim import create_optimizer_v2
 from timm.scheduler import create_scheduler_v2
 from timm.utils import AverageMeter, accuracy
 
+from evenfall.checks import check_integer, check_number
 from evenfall.files import write_text, written_aside
 from evenfall.runs import read_state, write_state
 
 from ..local import BlockLocal
 from ..rules import RULES
-from ..saving import read_heads, save_local
+from ..saving import load_heads, save_local
 from ..training.networks import timm_model
 from .timm_task import BlockLocalTask
 
@@ -44,10 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> Path:
 
     Raises:
         FileExistsError: the folder has a run and --resume is not given.
-        ValueError: timm has no such model, or there are fewer images than --batch-size.
+        ValueError: an option is out of range, timm has no such model, or there are fewer images
+            than --batch-size.
         FloatingPointError: the loss of an epoch is not finite; last/ has the epoch before.
     """
     options = _parser().parse_args(arguments)
+    _check(options)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     output = Path(options.output)
     last = output / _LAST
@@ -68,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> Path:
     schedule, epochs = create_scheduler_v2(optimizer, sched="cosine", num_epochs=options.epochs)
     scaler = torch.amp.GradScaler(device.type, enabled=options.amp and device.type == "cuda")
     local.scale_loss = scaler.scale
-    first = _restore(last, task, optimizer) if last.exists() else 0
+    first = _restore(last, local, optimizer) if last.exists() else 0
     for epoch in range(first, min(epochs, options.epochs)):
         schedule.step(epoch)
         torch.manual_seed(options.seed * 100_003 + epoch)
@@ -108,6 +111,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     return parser
+
+
+def _check(options: argparse.Namespace) -> None:
+    for name in ("blocks", "epochs", "batch_size"):
+        check_integer(name.replace("_", "-"), getattr(options, name), 1)
+    for name in ("workers", "seed"):
+        check_integer(name, getattr(options, name), 0)
+    check_number("lr", options.lr, above=True)
+    check_number("weight-decay", options.weight_decay)
+    check_number("clip-grad", options.clip_grad, above=True, or_none=True)
 
 
 def _size(options: argparse.Namespace) -> dict[str, Any]:
@@ -182,13 +195,11 @@ def _validate(task: BlockLocalTask, loader: Any, device: Any) -> float:
     return float(meter.avg)
 
 
-def _restore(folder: Path, task: BlockLocalTask, optimizer: Any) -> int:
+def _restore(folder: Path, local: BlockLocal, optimizer: Any) -> int:
     """Load weights, heads and the optimizer; return the epochs done."""
     try:
-        model = task.get_eval_model()
-        model.load_state_dict(load_file(folder / "model.safetensors"))
-        settings, tensors = read_heads(folder)
-        task.load_task_state({"rule": tensors, "steps": settings["steps"]})
+        load_heads(local, folder)
+        local.model.load_state_dict(load_file(folder / "model.safetensors"))
         state = read_state(folder, _STATE)
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         raise ValueError(f"run {folder} cannot be continued: {error}") from error

@@ -115,7 +115,7 @@ def find_buffers(local: BlockLocal) -> list[list[str]]:
         for name in local.split.boundaries:
             end = model.get_submodule(name).register_forward_hook(lambda *_: passed.append(""))
             stack.callback(end.remove)
-        args, kwargs = move_call(model, local.split.call)
+        args, kwargs = move_call(model, local.split.call, local.split.kind)
         model(*args, **kwargs)
     return found
 
@@ -127,7 +127,7 @@ def _unsendable(local: BlockLocal) -> list[str]:
     on their contents, and a rank knows the sizes of what it receives from the first call.
     """
     model = without_wrappers(local.model)
-    trial = record(model, move_call(model, local.split.call))
+    trial = record(model, move_call(model, local.split.call, local.split.kind))
     outputs: dict[str, Any] = {point.name: point.output for point in trial.points}
     found = []
     for name in local.split.boundaries:

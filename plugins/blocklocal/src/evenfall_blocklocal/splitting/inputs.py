@@ -32,11 +32,28 @@ def example_call(model: nn.Module, inputs: Any = None) -> Call:
     return move_call(model, _make(model) if inputs is None else as_call(inputs))
 
 
-def move_call(model: nn.Module, call: Call) -> Call:
-    """The arguments of a call on the device of the model's parameters: it may have moved since."""
+def move_call(model: nn.Module, call: Call, kind: torch.dtype | None = None) -> Call:
+    """The arguments of a call on the device of the model's parameters: it may have moved since.
+
+    Args:
+        model: the model.
+        call: its arguments.
+        kind: type of the parameters when the arguments were made; numbers of this type get the one
+            that the parameters have now.
+    """
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    moved = torch.utils._pytree.tree_map_only(Tensor, lambda t: t.to(device), call)
+    now = float_type(model)
+
+    def move(tensor: Tensor) -> Tensor:
+        return tensor.to(device, now if tensor.dtype == kind else None)
+
+    moved = torch.utils._pytree.tree_map_only(Tensor, move, call)
     return moved[0], moved[1]
+
+
+def base_model(model: nn.Module) -> Any:
+    """The model inside of peft's adapters, or the model itself."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def as_call(inputs: Any) -> Call:
@@ -75,18 +92,20 @@ def _make(model: nn.Module) -> Call:
     if "transformers" in sys.modules:
         from transformers import PreTrainedModel
 
-        if isinstance(model, PreTrainedModel):
-            return (), _for_transformers(model)
+        base = base_model(model)
+        if isinstance(base, PreTrainedModel):
+            return (), _for_transformers(base)
     size = _timm_size(model)
     if size is not None:
-        return (torch.randn(_SAMPLES, *size).to(_dtype(model)),), {}
+        return (torch.randn(_SAMPLES, *size).to(float_type(model)),), {}
     raise ValueError(
         f"inputs are needed to split a {type(model).__name__}: pass inputs=, a tensor, a tuple of "
         "positional arguments or a dict of keyword arguments of a small batch"
     )
 
 
-def _dtype(model: nn.Module) -> torch.dtype:
+def float_type(model: nn.Module) -> torch.dtype:
+    """The type of the first parameter of real numbers."""
     return next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
 
 
@@ -115,7 +134,7 @@ def _for_transformers(model: Any) -> dict[str, Any]:
         edge = getattr(config, "image_size", 224)
         height, width = edge if isinstance(edge, tuple | list) else (edge, edge)
         shape = (_SAMPLES, getattr(config, "num_channels", 3), height, width)
-        call: dict[str, Any] = {"pixel_values": torch.randn(shape).to(_dtype(model))}
+        call: dict[str, Any] = {"pixel_values": torch.randn(shape).to(float_type(model))}
     elif getattr(config, "is_encoder_decoder", False) or "input_ids" not in accepted:
         raise ValueError(
             f"inputs are needed to split a {type(model).__name__}: pass inputs=, a dict of the "

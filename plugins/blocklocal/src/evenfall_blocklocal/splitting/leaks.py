@@ -60,7 +60,7 @@ def check_leaks(model: nn.Module, split: Split) -> LeakReport:
         for name in boundaries:
             stack.callback(model.get_submodule(name).register_forward_hook(cut).remove)
         stack.enter_context(torch.enable_grad())
-        args, kwargs = move_call(model, split.call)
+        args, kwargs = move_call(model, split.call, split.kind)
         output = model(*args, **kwargs)
         roots.append([tensor.grad_fn for tensor in loss_tensors(output)])
         names = {id(p): name for name, p in model.named_parameters()}

@@ -47,6 +47,7 @@ class Split:
         cloned: boundaries whose output a later operation changes in place.
         call: the arguments of the recorded call.
         output: of that call.
+        kind: type of the parameters in that call.
     """
 
     blocks: tuple[Block, ...]
@@ -57,6 +58,7 @@ class Split:
     cloned: frozenset[str] = frozenset()
     call: Any = field(default=None, repr=False, compare=False)
     output: Any = field(default=None, repr=False, compare=False)
+    kind: Any = field(default=None, repr=False, compare=False)
 
     @property
     def boundaries(self) -> tuple[str, ...]:

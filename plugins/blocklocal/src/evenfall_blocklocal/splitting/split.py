@@ -14,7 +14,7 @@ from evenfall.splitters import splitter_for
 
 from ..features import find_shape, read_output
 from .balance import choose_cuts
-from .inputs import Call, example_call, named_arguments
+from .inputs import Call, example_call, float_type, named_arguments
 from .result import Block, Split, SplitError
 from .ties import detached_owners, find_ties, untie
 from .trial import Point, Trial, record
@@ -92,6 +92,7 @@ def split_blocks(
         detached=tuple(detached),
         cloned=frozenset(point.name for point in chosen if point.is_changed),
         call=call,
+        kind=float_type(model),
         output=trial.output,
     )
 

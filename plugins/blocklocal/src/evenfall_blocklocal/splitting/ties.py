@@ -65,7 +65,8 @@ def untie(model: nn.Module, ties: Sequence[Tie]) -> list[str]:
 def detached_owners(
     model: nn.Module, ties: Sequence[Tie], order: Sequence[str]
 ) -> tuple[list[str], list[str]]:
-    """For each tie, the owners except the one that is called last, and a line that says so.
+    """For each tie, the owners except the one that is called last, and a line that says so. Owners
+    inside of each other are one.
 
     Raises:
         SplitError: such an owner has other trainable parameters, which would no longer train.
@@ -73,6 +74,9 @@ def detached_owners(
     detached: list[str] = []
     lines = []
     for tie in ties:
+        inner = max(tie.owners, key=len)
+        if all(inner == owner or inner.startswith(f"{owner}.") for owner in tie.owners):
+            continue  # in one place, as a bias that BERT's head and its decoder own
         called = sorted(set(tie.owners), key=lambda name: _position(order, name))
         shared = {id(model.get_parameter(tie.names[0]))}
         for owner in called[:-1]:
