@@ -151,7 +151,7 @@ class TrainingCall:
         if self.inside and total.requires_grad:
             total.register_hook(_refuse_cleared(earlier))
         if self.has_learned and self.checks:
-            total.register_hook(_refuse_scaled(self._factor()))
+            total.register_hook(_refuse_scaled(self._factor(total)))
         # of a loss that needs the error, only the gradient means something
         shown = (*[None] * len(self.waiting), final) if self.waiting else losses
         return LocalOutput(total, output, tuple(x if x is None else x.detach() for x in shown))
@@ -197,9 +197,10 @@ class TrainingCall:
             )
         return features
 
-    def _factor(self) -> float:
+    def _factor(self, loss: Tensor) -> float:
         """What `scale_loss` multiplies a loss by."""
-        return 1.0 if self.scale_loss is None else float(self.scale_loss(torch.ones(())))
+        one = torch.ones((), device=loss.device)
+        return 1.0 if self.scale_loss is None else float(self.scale_loss(one))
 
     def _backward(self, loss: Tensor, keep: bool = False) -> None:
         if not loss.requires_grad:
