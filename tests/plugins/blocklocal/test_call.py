@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch")
 from torch import nn
 
 from evenfall_blocklocal import BlockLocal, check_leaks
+from evenfall_blocklocal.features import Features, FeatureShape, pool_samples
 from evenfall_blocklocal.processes import explain_plan
 
 X, Y = torch.randn(4, 5), torch.tensor([0, 1, 2, 0])
@@ -100,3 +101,19 @@ def test_a_mask_of_pairs_of_tokens_is_refused() -> None:
     mask = torch.ones(2, 1, 6, 6, dtype=torch.bool)
     with pytest.raises(ValueError, match=r"attention_mask must be \(batch, tokens\)"):
         local(input_ids=ids, attention_mask=mask, labels=torch.tensor([0, 1]))
+
+
+@pytest.mark.parametrize("layout", ["nlc", "ncl"])
+def test_a_mask_of_another_number_of_tokens_is_refused_where_it_leaves_some_out(layout) -> None:
+    x = torch.randn(2, 3, 4)
+    values = x if layout == "nlc" else x.transpose(1, 2)
+    shape = FeatureShape(layout, 4)
+    mask = torch.tensor([[1, 1, 0], [1, 0, 0]])
+    wanted = torch.stack([x[0, :2].mean(0), x[1, 0]])
+    torch.testing.assert_close(pool_samples(Features(values, mask=mask), shape, (1, 1)), wanted)
+    longer = torch.ones(2, 6, dtype=torch.long)
+    found = pool_samples(Features(values, mask=longer), shape, (1, 1))
+    torch.testing.assert_close(found, x.mean(1))
+    longer[0, 5] = 0
+    with pytest.raises(ValueError, match=r"shape \(2, 6\) where a block's output has \(2, 3\)"):
+        pool_samples(Features(values, mask=longer), shape, (1, 1))

@@ -106,7 +106,11 @@ def pooled_size(shape: FeatureShape, grid: tuple[int, int]) -> int:
 
 def pool_samples(features: Features, shape: FeatureShape, grid: tuple[int, int]) -> Tensor:
     """One row a sample: the mean over tokens or over the cells of a grid, flattened. The class
-    token is put before the mean of all tokens."""
+    token is put before the mean of all tokens.
+
+    Raises:
+        ValueError: the mask leaves out tokens, and the features have another number of them.
+    """
     x = features.values
     if shape.layout == "nc":
         return x
@@ -118,6 +122,8 @@ def pool_samples(features: Features, shape: FeatureShape, grid: tuple[int, int])
     if shape.layout in ("nchw", "nhwc"):
         x = x.permute(0, 3, 1, 2) if shape.layout == "nhwc" else x
         return F.adaptive_avg_pool2d(x, grid).flatten(1)
+    if shape.layout == "ncl":
+        return _mean_of_tokens(x.transpose(1, 2), features.mask)
     return x.flatten(2).mean(2)
 
 
@@ -137,6 +143,12 @@ def token_rows(features: Features, shape: FeatureShape) -> Tensor:
 
 def _mean_of_tokens(x: Tensor, mask: Tensor | None) -> Tensor:
     if mask is None or mask.shape != x.shape[:2]:
+        if mask is not None and mask.device.type == "cpu" and not mask.all():
+            raise ValueError(
+                f"attention_mask leaves out tokens, but has shape {tuple(mask.shape)} where a "
+                f"block's output has {tuple(x.shape[:2])} tokens, so its head cannot leave out the "
+                "same ones; train on batches without padding"
+            )
         return x.mean(1)
     weight = mask.to(x.dtype).unsqueeze(-1)
     return (x * weight).sum(1) / weight.sum(1).clamp(min=1)
