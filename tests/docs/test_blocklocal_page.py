@@ -83,6 +83,19 @@ def test_numbers_of_blocks_are_those_of_the_record() -> None:
     assert f'With `feedback="direct"`, `bll` reaches {100 * direct["test_accuracy"]:.2f} %' in PAGE
 
 
+@pytest.mark.parametrize("grid", ["ablation", "samples"])
+def test_options_are_those_of_the_record(grid: str) -> None:
+    found = [row for row in rows("grids") if row["grid"] == grid]
+    assert found
+    for row in found:
+        shown = (
+            f"{100 * row['test_accuracy']:.2f} %"
+            if "test_accuracy" in row
+            else f"{row['test_perplexity']:.1f}"
+        )
+        assert f"| {row['cell']} | {shown} |" in PAGE
+
+
 def test_the_cuts_are_those_of_the_record() -> None:
     found = rows("cuts")
     good = [row for row in found if row["result"] == "ok"]

@@ -32,6 +32,7 @@ class RuleOptions:
         grid: rows and columns to which heads pool images.
         agreement: weight of the agreement term J ("bll").
         bootstrap: share m of the posterior in what the next block is fed ("bll" with head_depth 0).
+            The posterior knows the target, so the next block learns to read it from there.
         similarity: weight of the similarity loss ("predsim").
         samples: for targets of tokens, the random tokens that a block scores beside those of the
             batch; None for all, but for 256 if there are more than 1,000 and the family is not
