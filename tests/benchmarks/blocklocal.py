@@ -75,8 +75,8 @@ def tables(record: Record) -> str:
         "Of backpropagation's": percent("ratio"),
     }
     modes = case | {
-        "Compiled": key("mode"), "Seconds": key("seconds"), "First step, seconds":
-        key("first_seconds"), "Of backpropagation's": percent("ratio"),
+        "Compiled": key("mode"), "Seconds": key("seconds"),
+        "Of backpropagation's": percent("ratio"),
     }  # fmt: skip
     ranks = {
         "Ranks": key("ranks"), "Batch": key("batch"), "Seconds a step": key("seconds"),

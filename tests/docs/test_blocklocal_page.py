@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-ROWS: list[dict[str, Any]] = [
-    row
+BY_MACHINE: dict[str, list[dict[str, Any]]] = {
+    path.parent.name: json.loads(path.read_text(encoding="utf-8"))["rows"]
     for path in sorted((REPOSITORY / "docs" / "benchmarks").glob("*/blocklocal.json"))
-    for row in json.loads(path.read_text(encoding="utf-8"))["rows"]
-]
+}
+ROWS = [row for found in BY_MACHINE.values() for row in found]
 PAGE = (REPOSITORY / "docs" / "blocklocal.md").read_text(encoding="utf-8")
+MACHINES = {"intel-xeon": "Xeon", "amd-epyc": "EPYC"}
 TIMED = {
     "resnet18": "ResNet-18, 224 px",
     "resnet50": "ResNet-50, 224 px",
@@ -30,11 +31,26 @@ def rows(part: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("model", TIMED)
-def test_times_are_those_of_the_record(model: str) -> None:
-    ratios = {(r["rule"], r["blocks"]): r for r in rows("time") if r["model"] == model}
-    shown = [ratios[case]["ratio"] for case in (("bll", 4), ("bll", 8), ("local-ce", 4))]
-    batch = ratios["bll", 4]["batch"]
-    assert f"| {TIMED[model]} | {batch} | " + " | ".join(f"{x:.2f}" for x in shown) + " |" in PAGE
+@pytest.mark.parametrize("machine", ["intel-xeon", "amd-epyc"])
+def test_times_are_those_of_the_record(machine: str, model: str) -> None:
+    found = [
+        row for row in BY_MACHINE[machine] if (row["part"], row.get("model")) == ("time", model)
+    ]
+    plain = {(row["rule"], row["blocks"]): row for row in found if not row.get("samples")}
+    shown = [plain[case]["ratio"] for case in (("bll", 4), ("bll", 8), ("local-ce", 4))]
+    line = f"| {TIMED[model]} | {plain['bll', 4]['batch']} | {MACHINES[machine]} | "
+    assert line + " | ".join(f"{x:.2f}" for x in shown) + " |" in PAGE
+    for row in found:
+        if row.get("samples"):
+            wanted = f"With `samples={row['samples']}`, eight blocks take {row['ratio']:.2f} on the"
+            assert f"{wanted} {MACHINES[machine]}." in " ".join(PAGE.split())
+
+
+def test_compiled_steps_are_those_of_the_record() -> None:
+    for rule, name in (("backprop", "backprop"), ("bll", "bll, 4")):
+        found = {row["mode"]: row["ratio"] for row in rows("compiled") if row["rule"] == rule}
+        shown = [f"{found[mode]:.2f}" for mode in ("eager", "parts", "whole")]
+        assert f"| {name} | {' | '.join(shown)} |" in PAGE
 
 
 def test_memory_and_ranks_are_those_of_the_record() -> None:

@@ -79,6 +79,13 @@ def without_wrappers(module: Any) -> Any:
             return module
 
 
+def is_sharded(module: Any) -> bool:
+    """Whether FSDP, of either version, shards a module or a part of it."""
+    fsdp = sys.modules.get("torch.distributed.fsdp")  # slow to import, and needed to shard
+    kinds = (fsdp.FSDPModule, fsdp.FullyShardedDataParallel) if fsdp else ()
+    return any(isinstance(part, kinds) for part in module.modules())
+
+
 def class_of(module: Any) -> type:
     """The module's class, or its class before parametrisation."""
     parametrize = sys.modules.get("torch.nn.utils.parametrize")

@@ -58,13 +58,10 @@ def compiled(quick: bool, rounds: int) -> Rows:
             if mode == "parts":
                 local.compile_parts()
             step = make_step(torch.compile(local) if mode == "whole" else local, name, batch)
-            begin = process_time()
-            step()
-            first = process_time() - begin
             seconds = medians({mode: step}, rounds, process_time)[mode]
             rows.append({
                 "part": "compiled", "model": name, "rule": rule, "blocks": blocks, "mode": mode,
-                "batch": batch, "seconds": round(seconds, 3), "first_seconds": round(first, 1),
+                "batch": batch, "seconds": round(seconds, 3),
                 "ratio": round(seconds / (rows[0]["seconds"] if rows else seconds), 3),
             })  # fmt: skip
             print(json.dumps(rows[-1]), file=sys.stderr, flush=True)

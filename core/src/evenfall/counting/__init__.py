@@ -19,7 +19,7 @@ Source: Yik et al., "The NeuroBench framework for benchmarking neuromorphic comp
 and systems", Nature Communications 2025, arXiv 2304.04640.
 """
 
-from evenfall.class_lookup import without_wrappers
+from evenfall.class_lookup import is_sharded, without_wrappers
 
 from .lookup import counter_for
 from .products import Product, multiply, multiply_states, multiply_unseen, record_product
@@ -43,6 +43,7 @@ __all__ = [
     "count_operations",
     "counter_for",
     "find_unit_groups",
+    "is_sharded",
     "list_matrices",
     "multiply",
     "multiply_states",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Literal
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from evenfall.checks import check_choice
-from evenfall.counting import without_wrappers
+from evenfall.counting import is_sharded, without_wrappers
 from evenfall.errors import shorten
 from evenfall.splitters import splitter_for
 
@@ -278,9 +277,7 @@ def _check(model: nn.Module, rule: str, backward: str, criterion: Any) -> None:
             f"model must not be wrapped by {type(model).__name__}, which does not support backward "
             "passes inside of the forward pass; use evenfall_blocklocal.processes"
         )
-    fsdp = sys.modules.get("torch.distributed.fsdp")  # slow to import, and needed to shard a model
-    kinds = (fsdp.FSDPModule, fsdp.FullyShardedDataParallel) if fsdp else ()
-    if any(isinstance(module, kinds) for module in model.modules()):
+    if is_sharded(model):
         raise ValueError(
             "model must not be sharded by FSDP, which does not support backward passes inside of "
             "the forward pass; use evenfall_blocklocal.processes"

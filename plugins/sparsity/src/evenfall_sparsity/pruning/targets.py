@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -10,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from evenfall.counting import Matrix, PlacedMatrix, counter_for, list_matrices
+from evenfall.counting import Matrix, PlacedMatrix, counter_for, is_sharded, list_matrices
 from evenfall.errors import closest, shorten, warn_user
 
 from ..checks import bare_model, check_original, check_weight, matches, read_patterns
@@ -58,7 +57,8 @@ def find_targets(
             the model is sharded by FSDP.
         TypeError: the model is not a module.
     """
-    _check_whole(model)
+    if isinstance(model, nn.Module) and is_sharded(model):
+        raise ValueError("model must not be sharded by FSDP, which replaces its parameters")
     model = bare_model(model)
     check_original(model)
     groups = _tied_groups(list_matrices(model))
@@ -88,14 +88,6 @@ def find_targets(
     if included is None:
         _warn_of_unknown(model, groups, excluded)
     return targets
-
-
-def _check_whole(model: Any) -> None:
-    """FSDP has other parameters than the model that it shards."""
-    fsdp = sys.modules.get("torch.distributed.fsdp")  # slow to import, and needed to shard a model
-    kinds = (fsdp.FSDPModule, fsdp.FullyShardedDataParallel) if fsdp else ()
-    if isinstance(model, nn.Module) and any(isinstance(one, kinds) for one in model.modules()):
-        raise ValueError("model must not be sharded by FSDP, which replaces its parameters")
 
 
 def _warn_of_zeros(targets: list[Target]) -> None:
