@@ -85,6 +85,19 @@ def test_perplexities_are_those_of_the_record() -> None:
             assert f"{line} {row['seconds']:,.0f} |" in PAGE
 
 
+def test_the_warning_of_language_models_has_the_figures_of_the_record() -> None:
+    found = {
+        row["rule"]: f"{row['test_perplexity']:.1f}"
+        for row in rows("accuracy")
+        if row["recipe"] == "ptb-transformer"
+    }
+    sentence = (
+        f"perplexity of {found['bll']} with `bll` and {found['local-ce']} with `local-ce`, "
+        f"backpropagation {found['backprop']};"
+    )
+    assert sentence in " ".join(PAGE.split())
+
+
 def test_numbers_of_blocks_are_those_of_the_record() -> None:
     found = {
         (row["changes"]["rule"], row["changes"]["blocks"]): f"{100 * row['test_accuracy']:.2f} %"

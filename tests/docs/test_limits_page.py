@@ -46,6 +46,17 @@ def other_choices() -> str:
     return f"{row['other choices']} of {row['images']:,} images"
 
 
+RECIPE = "ptb-transformer"
+
+
+def language(rule: str) -> str:
+    """The test perplexity of a transformer that a rule trains."""
+    path = REPOSITORY / "docs" / "benchmarks" / "amd-epyc" / "blocklocal.json"
+    found = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    (row,) = [row for row in found if (row.get("recipe"), row.get("rule")) == (RECIPE, rule)]
+    return f"{row['test_perplexity']:.1f}"
+
+
 def smoke(rule: str) -> str:
     """The test accuracy of a rule on the CIFAR-10 subset."""
     (row,) = [
@@ -80,6 +91,8 @@ def parameters() -> str:
         ("on CIFAR-10, block-local learning reaches {},", lambda: smoke("bll")),
         ("backpropagation {}, and blocks", lambda: smoke("backprop")),
         ("and blocks that do not learn {}.", lambda: smoke("frozen")),
+        ("has a test perplexity of {} in four blocks", lambda: language("bll")),
+        ("and of {} by backpropagation", lambda: language("backprop")),
     ],
 )
 def test_a_figure_is_the_measured_one(sentence: str, figure: Callable[[], str]) -> None:
