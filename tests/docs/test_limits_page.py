@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+RECIPE = "ptb-transformer"
 PAGE = " ".join((REPOSITORY / "docs" / "limits.md").read_text(encoding="utf-8").split())
 
 
@@ -44,9 +45,6 @@ def way(name: str) -> str:
 def other_choices() -> str:
     (row,) = [row for row in rows("spinnaker2") if row["part"] == "mlp"]
     return f"{row['other choices']} of {row['images']:,} images"
-
-
-RECIPE = "ptb-transformer"
 
 
 def language(rule: str) -> str:

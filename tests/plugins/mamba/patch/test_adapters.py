@@ -22,7 +22,7 @@ from ..huggingface.mamba2_models import MAKERS as MAMBA2_MAKERS
 needs_mamba_ssm = pytest.mark.skipif(
     importlib.util.find_spec("mamba_ssm") is None, reason="mamba_ssm is not installed"
 )
-CLOSE: dict[str, float] = {"rtol": 0, "atol": 1e-5}
+CLOSE: dict[str, float] = {"rtol": 1e-5, "atol": 1e-5}
 LAYERS = ("in_proj", "conv1d", "x_proj", "dt_proj", "out_proj")
 
 
