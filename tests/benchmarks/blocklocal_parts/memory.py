@@ -14,10 +14,9 @@ import torch
 from record import Rows
 from timing import forget_peak, peak_mib
 
-from .steps import CASES, make, make_step
+from .steps import CASES, SCRIPT, make, make_step
 
 BATCH = {"resnet50": 24, "vit_small_patch16_224": 24, "gpt2": 8}
-SCRIPT = Path(__file__).parents[1] / "blocklocal.py"
 
 
 def resident_mib() -> float:

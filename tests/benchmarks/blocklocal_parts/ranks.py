@@ -6,7 +6,6 @@ import json
 import statistics
 import subprocess
 import sys
-from pathlib import Path
 from time import perf_counter as clock
 
 import torch
@@ -14,8 +13,9 @@ from record import Rows
 
 from evenfall_blocklocal import BlockLocal
 
+from .steps import SCRIPT
+
 BALANCED_BATCH = 32
-SCRIPT = Path(__file__).parents[1] / "blocklocal.py"
 
 
 def rank_main(steps: int) -> None:

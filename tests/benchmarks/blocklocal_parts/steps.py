@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,6 +12,8 @@ from evenfall_blocklocal import BlockLocal
 
 CASES = (("backprop", 1), ("bll", 4), ("bll", 8), ("local-ce", 4))
 """Rules and numbers of blocks."""
+SCRIPT = Path(__file__).parents[1] / "blocklocal.py"
+"""Run again as a child, and as a rank."""
 LAYERS, WIDTH, WORDS, TOKENS = 12, 384, 10_000, 256
 
 

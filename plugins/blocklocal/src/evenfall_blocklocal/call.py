@@ -183,11 +183,6 @@ class TrainingCall:
         features = Features(values, graphs, len(self.target), mask)
         if not self.targets.per_token:
             self._check_samples(values, graphs)
-            if isinstance(mask, Tensor) and mask.dim() != 2 and values.dim() == 3:
-                raise ValueError(
-                    "attention_mask must be (batch, tokens), as heads average over the tokens that "
-                    f"it keeps, got shape {tuple(mask.shape)}"
-                )
         if len(self.target) == 1 and any(
             isinstance(m, nn.BatchNorm1d) for m in self.rule.modules()
         ):

@@ -109,7 +109,7 @@ def pool_samples(features: Features, shape: FeatureShape, grid: tuple[int, int])
     token is put before the mean of all tokens.
 
     Raises:
-        ValueError: the mask leaves out tokens, and the features have another number of them.
+        ValueError: the mask has pairs of tokens, or leaves out some of another number of tokens.
     """
     x = features.values
     if shape.layout == "nc":
@@ -143,11 +143,11 @@ def token_rows(features: Features, shape: FeatureShape) -> Tensor:
 
 def _mean_of_tokens(x: Tensor, mask: Tensor | None) -> Tensor:
     if mask is None or mask.shape != x.shape[:2]:
-        if mask is not None and mask.device.type == "cpu" and not mask.all():
+        if mask is not None and (mask.dim() != 2 or (mask.device.type == "cpu" and not mask.all())):
             raise ValueError(
-                f"attention_mask leaves out tokens, but has shape {tuple(mask.shape)} where a "
-                f"block's output has {tuple(x.shape[:2])} tokens, so its head cannot leave out the "
-                "same ones; train on batches without padding"
+                "attention_mask must be (batch, tokens) as a block's output, "
+                f"{tuple(x.shape[:2])}, so that its head leaves out the same tokens, got shape "
+                f"{tuple(mask.shape)}; without it, train on batches without padding"
             )
         return x.mean(1)
     weight = mask.to(x.dtype).unsqueeze(-1)

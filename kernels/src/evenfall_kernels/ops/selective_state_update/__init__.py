@@ -59,8 +59,8 @@ def selective_state_update(
 
     Raises:
         TypeError: an argument is not a floating point tensor, or indices are not integers.
-        ValueError: shapes or devices do not match, or an index is too large (checked on the CPU;
-            on a GPU its output is NaN and no row changes).
+        ValueError: shapes or devices do not match, or an index is too large or there twice (checked
+            on the CPU; on a GPU the output of one that is too large is NaN and no row changes).
         BackendError: a torch.func transform or a forward-mode tangent with a backend other than
             "reference".
 
